@@ -1,0 +1,55 @@
+//! `meanflow export`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use meanflow::device;
+use meanflow::train::RunFolder;
+use meanflow::weights::{self, Precision};
+
+/// Write the averaged weights of a run as one file for the page, the command line or Python.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// File to write
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// Precision of the stored weights
+    #[arg(long, value_enum, default_value_t = Dtype::F16)]
+    dtype: Dtype,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dtype {
+    /// Half the size
+    F16,
+    /// Exact
+    F32,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    let precision = match args.dtype {
+        Dtype::F16 => Precision::F16,
+        Dtype::F32 => Precision::F32,
+    };
+    let (run, _) = RunFolder::open(&args.run)?;
+    let (net, info) = run.averaged(&device::open(None)?, |text| eprintln!("warning: {text}"))?;
+    let bytes = weights::encode(&net, &info, precision)?;
+    replace(&args.out, &bytes)?;
+    println!("{}: step {}, {:.2} MB", args.out.display(), info.training.step, bytes.len() as f64 / 1e6);
+    Ok(())
+}
+
+/// Writes beside the file and renames, so that an earlier export is never half overwritten.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".partial");
+    let aside = PathBuf::from(aside);
+    let write = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, path));
+    write.with_context(|| format!("cannot write {}", path.display()))
+}

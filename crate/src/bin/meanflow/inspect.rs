@@ -1,0 +1,25 @@
+//! `meanflow inspect`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use meanflow::weights;
+
+/// Print what a weights file says about itself, as JSON.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Weights file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let bytes = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let info = weights::read_info(&bytes).with_context(|| args.file.display().to_string())?;
+    let mut report = serde_json::to_value(&info)?;
+    report["parameters"] = info.net.parameters().into();
+    report["bytes"] = bytes.len().into();
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
+}

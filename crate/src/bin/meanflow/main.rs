@@ -1,0 +1,47 @@
+//! The `meanflow` command: train a one-step image generator, sample from it, export it for the web.
+
+mod bench;
+mod export;
+mod inspect;
+mod sample;
+mod train;
+
+use clap::{Parser, Subcommand};
+
+/// One-step image generation with MeanFlow: train on your images, export one file, open it in a page.
+///
+/// Start with `meanflow train --data my-images --out run`, look at run/samples while it trains, then
+/// `meanflow export run --out mine.safetensors` and drop that file on the page.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Args),
+    Sample(sample::Args),
+    Export(export::Args),
+    Inspect(inspect::Args),
+    #[command(hide = true)]
+    BenchTrain(bench::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(args),
+        Command::Sample(args) => sample::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::BenchTrain(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `meanflow train`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use meanflow::device;
+use meanflow::train::{Observer, Record, RunFolder, TrainConfig, data, train};
+
+/// Train a generator on a folder, archive or data set of images.
+///
+/// DATA may be a folder of images (sub-folders are classes), the same in .tar, .tar.gz or .zip, MNIST-style IDX
+/// files, or CIFAR-10 in its binary form. OUT receives the settings, a log, sample grids and checkpoints. Ctrl-C
+/// stops cleanly with a checkpoint; --resume goes on from it.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The training images
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Settings, a TOML file; the complete settings of a run are in its config.toml
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// Optimizer steps in all, instead of the configured number
+    #[arg(long)]
+    steps: Option<u64>,
+    /// Seed of everything random, instead of the configured one
+    #[arg(long, conflicts_with = "resume")]
+    seed: Option<u64>,
+    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Go on from the newest checkpoint in OUT
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    let device = device::open(args.device.as_deref())?;
+    let (resumed, mut config) = match args.resume {
+        true => {
+            let (run, config) = RunFolder::open(&args.out)?;
+            (Some(run), config)
+        }
+        false => (None, read_config(args.config.as_deref())?),
+    };
+    config.train.steps = args.steps.unwrap_or(config.train.steps);
+    config.train.seed = args.seed.unwrap_or(config.train.seed);
+
+    let images = data::load(&args.data, &config.data)?;
+    let run = match resumed {
+        Some(run) => run,
+        None => RunFolder::create(&args.out, &config)?,
+    };
+    let mut bar = Bar::new(config.train.steps);
+    bar.notice(&summary(&images, &config, &args.out)?);
+
+    let stop = stop_on_ctrl_c()?;
+    let outcome = train(&config, &images, &run, &device, &stop, &mut bar)?;
+    bar.finish();
+    let out = args.out.display();
+    match outcome.finished {
+        true => println!("done: {} steps; next: meanflow export {out} --out model.safetensors", outcome.steps),
+        false => println!("stopped after {} steps with a checkpoint; go on with --resume", outcome.steps),
+    }
+    Ok(())
+}
+
+fn read_config(path: Option<&Path>) -> Result<TrainConfig> {
+    let Some(path) = path else { return Ok(TrainConfig::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    TrainConfig::from_toml(&text).with_context(|| format!("in {}", path.display()))
+}
+
+fn summary(images: &data::Images, config: &TrainConfig, out: &Path) -> Result<String> {
+    let net = config.net_config(images.classes.len())?;
+    let classes = match images.classes.len() {
+        0 => "no classes".to_owned(),
+        n => format!("{n} classes"),
+    };
+    let mut text = format!(
+        "{} images of {}×{}×{}, {classes}; a network of {:.2} M parameters; writing to {}",
+        images.len(),
+        images.size,
+        images.size,
+        images.channels,
+        net.parameters() as f64 / 1e6,
+        out.display(),
+    );
+    if !images.skipped.is_empty() {
+        text += &format!("\nskipped {} unreadable files:", images.skipped.len());
+        for skipped in &images.skipped {
+            text += &format!("\n  {}: {}", skipped.name, skipped.reason);
+        }
+    }
+    Ok(text)
+}
+
+/// The first Ctrl-C asks the loop to stop after its step; the second ends the program.
+fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step; once more to quit at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+/// A progress bar with images per second and time left; plain lines where there is no terminal.
+struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    fn new(steps: u64) -> Self {
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} · {msg} · {eta} left");
+        Self { bar: ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
+    }
+
+    fn finish(&self) {
+        self.bar.finish();
+    }
+}
+
+impl Observer for Bar {
+    fn step(&mut self, done: u64) {
+        if self.bar.position() == 0 {
+            // A resumed run must not count the steps of the past into its speed.
+            self.bar.set_position(done);
+            self.bar.reset_eta();
+        }
+        self.bar.set_position(done);
+    }
+
+    fn record(&mut self, record: &Record) {
+        let part = |value: Option<f64>| value.map_or("–".into(), |v| format!("{v:.1}"));
+        let text = format!(
+            "{:.0} img/s · residual r<t {} · r=t {}",
+            record.images_per_second,
+            part(record.residual_interval),
+            part(record.residual_instant),
+        );
+        if self.bar.is_hidden() {
+            println!("step {} · {text}", record.step);
+        }
+        self.bar.set_message(text);
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.bar.suspend(|| println!("{text}"));
+    }
+}

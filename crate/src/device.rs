@@ -1,0 +1,69 @@
+//! The device at the edge: which backends are compiled in, and how one is opened.
+
+use burn::tensor::Device;
+
+use crate::error::Error;
+
+/// Opens the device of an inference build, once per process: WebGPU where the `webgpu` feature is on, else the CPU.
+///
+/// # Errors
+/// When there is no WebGPU adapter or it refuses the limits that burn asks for.
+pub async fn open_for_inference() -> Result<Device, Error> {
+    #[cfg(feature = "webgpu")]
+    let device = Device::wgpu_options().init_async().await.map_err(|e| Error::Device(format!("WebGPU: {e}")))?;
+    #[cfg(not(feature = "webgpu"))]
+    let device = Device::default();
+    Ok(device)
+}
+
+/// Names that [`open`] knows in this build, best first.
+pub fn names() -> Vec<&'static str> {
+    let all = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("cpu", cfg!(feature = "flex")),
+    ];
+    all.into_iter().filter_map(|(name, compiled)| compiled.then_some(name)).collect()
+}
+
+/// Opens a device by name: one of [`names`], with an optional index as in `cuda:1`. Without a name, the first.
+///
+/// # Errors
+/// An unknown name; the message lists the ones in this build.
+pub fn open(name: Option<&str>) -> Result<Device, Error> {
+    let names = names();
+    let name = match name {
+        Some(name) => name,
+        None => names.first().ok_or_else(|| Error::Device("this build has no backend".into()))?,
+    };
+    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
+    let index: usize = index.parse().map_err(|_| Error::Device(format!("`{name}`: the index must be a number")))?;
+    let unknown = || {
+        Error::Device(format!(
+            "`{name}` is not in this build, which has {}; others are cargo features (wgpu, vulkan, cuda)",
+            names.join(", ")
+        ))
+    };
+    if !names.contains(&kind) {
+        return Err(unknown());
+    }
+    by_name(kind, index).ok_or_else(unknown)
+}
+
+#[allow(unused_variables)] // `index` means nothing to the CPU
+fn by_name(kind: &str, index: usize) -> Option<Device> {
+    match kind {
+        #[cfg(feature = "cuda")]
+        "cuda" => Some(Device::cuda(index)),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Some(Device::vulkan(burn::tensor::DeviceKind::DiscreteGpu(index))),
+        #[cfg(feature = "wgpu")]
+        "wgpu" if index == 0 => Some(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Some(Device::wgpu(burn::tensor::DeviceKind::DiscreteGpu(index))),
+        #[cfg(feature = "flex")]
+        "cpu" => Some(Device::flex()),
+        _ => None,
+    }
+}

@@ -1,0 +1,73 @@
+//! Layers lifted to duals, in numerically stable closed form.
+//!
+//! Parameters do not move, so only the input's tangent passes through a layer, and it meets the parameters off the tape.
+
+use burn::nn::Linear;
+use burn::tensor::{Tensor, activation};
+
+use super::Dual;
+
+/// `x W + b`; the tangent is `dx W`.
+///
+/// # Shapes
+/// `[.., d_input]` → `[.., d_output]`.
+pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
+    let tangent = x.tangent.map(|dx| burn::tensor::module::linear(dx, layer.weight.val().inner(), None));
+    Dual { primal: layer.forward(x.primal), tangent }
+}
+
+/// SiLU `x σ(x)`, with derivative `σ + x σ (1 − σ)`.
+pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
+    x.elementwise(activation::silu, |x| {
+        let s = activation::sigmoid(x.clone());
+        s.clone() + x * s.clone() * (s.neg() + 1.0)
+    })
+}
+
+/// `2·√(2/π)`: with it the tanh-GELU is `x σ(κ (x + 0.044715 x³))`, since `½(1 + tanh y) = σ(2y)`.
+const KAPPA: f64 = 1.595_769_121_605_730_7;
+/// The cubic coefficient of the tanh approximation.
+const CUBIC: f64 = 0.044_715;
+
+/// GELU in its tanh approximation, written as `x σ(κ(x + c x³))`: the same function in fewer passes over memory.
+pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {
+    let gate = |x: Tensor<D>| {
+        let slope = (x.clone() * x.clone()) * (KAPPA * CUBIC) + KAPPA;
+        activation::sigmoid(x * slope)
+    };
+    x.elementwise(
+        |x| x.clone() * gate(x),
+        |x| {
+            let s = gate(x.clone());
+            let slope = (x.clone() * x.clone()) * (3.0 * KAPPA * CUBIC) + KAPPA;
+            s.clone() + x * slope * s.clone() * (s.neg() + 1.0)
+        },
+    )
+}
+
+/// Softmax `P` over the last axis; the tangent is `P (dS − Σ P dS)`.
+pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
+    let primal = activation::softmax(x.primal, D - 1);
+    let tangent = x.tangent.map(|ds| {
+        let p = primal.clone().inner();
+        let mean = (p.clone() * ds.clone()).sum_dim(D - 1);
+        p * (ds - mean)
+    });
+    Dual { primal, tangent }
+}
+
+/// Layer normalisation of the last axis without affine parameters: `x̂ = (x − mean) / √(var + ε)`.
+///
+/// The tangent is `(dx − mean(dx) − x̂ · mean(x̂ dx)) / √(var + ε)`, which never forms a difference of large terms.
+pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
+    let centred = x.primal.clone() - x.primal.mean_dim(D - 1);
+    let variance = (centred.clone() * centred.clone()).mean_dim(D - 1);
+    let deviation = (variance + epsilon).sqrt();
+    let primal = centred / deviation.clone();
+    let tangent = x.tangent.map(|dx| {
+        let normal = primal.clone().inner();
+        let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
+        (dx.clone() - dx.mean_dim(D - 1) - normal * along) / deviation.inner()
+    });
+    Dual { primal, tangent }
+}

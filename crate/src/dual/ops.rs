@@ -1,0 +1,150 @@
+//! The calculus: linear maps, the product rule, the chain rule, and their instances.
+
+use std::ops::{Add, Mul, Neg, Sub};
+
+use burn::tensor::Tensor;
+
+use super::Dual;
+
+impl<const D: usize> Dual<D> {
+    /// A parameter-free linear map acts alike on value and derivative.
+    fn linear_map<const E: usize>(self, map: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
+        Dual { tangent: self.tangent.map(&map), primal: map(self.primal) }
+    }
+
+    /// Elementwise function with its derivative; `derivative` sees the untracked primal.
+    pub(super) fn elementwise(
+        self,
+        function: impl FnOnce(Tensor<D>) -> Tensor<D>,
+        derivative: impl FnOnce(Tensor<D>) -> Tensor<D>,
+    ) -> Self {
+        let tangent = self.tangent.map(|dx| derivative(self.primal.clone().inner()) * dx);
+        Self { primal: function(self.primal), tangent }
+    }
+
+    /// Product rule of any bilinear `product`: `d(ab) = da·b + a·db`.
+    fn bilinear(self, rhs: Self, product: impl Fn(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
+        let left = self.tangent.map(|da| product(da, rhs.primal.clone().inner()));
+        let right = rhs.tangent.map(|db| product(self.primal.clone().inner(), db));
+        Self { primal: product(self.primal, rhs.primal), tangent: sum(left, right) }
+    }
+
+    /// Matrix product over the last two axes.
+    pub fn matmul(self, rhs: Self) -> Self {
+        self.bilinear(rhs, Tensor::matmul)
+    }
+
+    /// Multiplies by a plain number.
+    pub fn scale(self, factor: f64) -> Self {
+        self.linear_map(|x| x.mul_scalar(factor))
+    }
+
+    /// Adds a plain number.
+    pub fn shift(self, offset: f64) -> Self {
+        Self { primal: self.primal.add_scalar(offset), tangent: self.tangent }
+    }
+
+    /// `sin x`.
+    pub fn sin(self) -> Self {
+        self.elementwise(Tensor::sin, Tensor::cos)
+    }
+
+    /// `cos x`.
+    pub fn cos(self) -> Self {
+        self.elementwise(Tensor::cos, |x| x.sin().neg())
+    }
+
+    /// The same elements under another shape.
+    pub fn reshape<const E: usize>(self, shape: [usize; E]) -> Dual<E> {
+        self.linear_map(|x| x.reshape(shape))
+    }
+
+    /// Axes in another order.
+    pub fn permute(self, axes: [usize; D]) -> Self {
+        self.linear_map(|x| x.permute(axes))
+    }
+
+    /// Two axes exchanged.
+    pub fn swap_dims(self, a: usize, b: usize) -> Self {
+        self.linear_map(|x| x.swap_dims(a, b))
+    }
+
+    /// `length` entries of axis `dim` from `start`.
+    pub fn narrow(self, dim: usize, start: usize, length: usize) -> Self {
+        self.linear_map(|x| x.narrow(dim, start, length))
+    }
+
+    /// `parts` equal pieces along axis `dim`.
+    ///
+    /// # Panics
+    /// When the axis does not divide into `N` pieces.
+    pub fn chunk<const N: usize>(self, dim: usize) -> [Self; N] {
+        let length = self.dims()[dim] / N;
+        assert_eq!(length * N, self.dims()[dim], "axis {dim} does not divide into {N}");
+        std::array::from_fn(|i| self.clone().narrow(dim, i * length, length))
+    }
+
+    /// Joins two duals along axis `dim`.
+    pub fn concat(self, rhs: Self, dim: usize) -> Self {
+        let tangent = match (self.tangent, rhs.tangent) {
+            (None, None) => None,
+            (da, db) => Some(Tensor::cat(
+                vec![
+                    da.unwrap_or_else(|| self.primal.clone().inner().zeros_like()),
+                    db.unwrap_or_else(|| rhs.primal.clone().inner().zeros_like()),
+                ],
+                dim,
+            )),
+        };
+        Self { primal: Tensor::cat(vec![self.primal, rhs.primal], dim), tangent }
+    }
+}
+
+/// Sum of two tangents, where an absent one is zero.
+fn sum<const D: usize>(a: Option<Tensor<D>>, b: Option<Tensor<D>>) -> Option<Tensor<D>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A lone tangent must still take the shape that broadcasting gave the value.
+fn broadcast<const D: usize>(tangent: Option<Tensor<D>>, shape: [usize; D]) -> Option<Tensor<D>> {
+    tangent.map(|d| if d.dims() == shape { d } else { d.expand(shape) })
+}
+
+impl<const D: usize> Add for Dual<D> {
+    type Output = Self;
+
+    /// Sum, broadcasting axes of length one.
+    fn add(self, rhs: Self) -> Self {
+        let primal = self.primal + rhs.primal;
+        let tangent = broadcast(sum(self.tangent, rhs.tangent), primal.dims());
+        Self { primal, tangent }
+    }
+}
+
+impl<const D: usize> Sub for Dual<D> {
+    type Output = Self;
+
+    fn sub(self, rhs: Self) -> Self {
+        self + -rhs
+    }
+}
+
+impl<const D: usize> Neg for Dual<D> {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        self.linear_map(Tensor::neg)
+    }
+}
+
+impl<const D: usize> Mul for Dual<D> {
+    type Output = Self;
+
+    /// Elementwise product, broadcasting axes of length one.
+    fn mul(self, rhs: Self) -> Self {
+        self.bilinear(rhs, |a, b| a * b)
+    }
+}

@@ -1,0 +1,39 @@
+//! The method: MeanFlow (Geng, Deng, Bai, Kolter, He 2025, arXiv 2505.13447).
+//!
+//! It knows the average velocity `u` only through [`AverageVelocity`]; the network is one of them, and so is the
+//! closed-form flow that the tests use as an oracle.
+
+mod loss;
+mod path;
+mod solver;
+mod times;
+
+pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
+pub use path::{PathSample, interpolate};
+pub use solver::{generate, one_step, step};
+pub use times::{Times, TimesConfig};
+
+use burn::tensor::Tensor;
+
+use crate::dual::Dual;
+use crate::net::{Labels, Net};
+
+/// An average velocity `u(z, r, t, y) = 1/(t − r) ∫ᵣᵗ v(z_τ, τ) dτ`, differentiable forward (eq. 3 of the paper).
+pub trait AverageVelocity {
+    /// `u`, and its derivative along the direction in which the inputs move.
+    ///
+    /// # Shapes
+    /// `z`: `[batch, channels, height, width]`; `r ≤ t`: `[batch]`; result as `z`.
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4>;
+}
+
+impl AverageVelocity for Net {
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        self.forward(z, r, t, labels)
+    }
+}
+
+/// One number per image, shaped to broadcast over its pixels: `[batch]` → `[batch, 1, 1, 1]`.
+fn per_image(values: Tensor<1>) -> Tensor<4> {
+    values.reshape([-1, 1, 1, 1])
+}

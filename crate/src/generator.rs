@@ -1,0 +1,103 @@
+//! A loaded model that answers seeds with pictures: the same code behind the command line and the page.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::error::Error;
+use crate::flow;
+use crate::image::to_rgba;
+use crate::net::{Labels, Net};
+use crate::rng;
+use crate::weights::{self, ModelInfo};
+
+/// Most pictures of one call; a larger number is a typing error or an attack.
+pub const MAX_COUNT: usize = 4096;
+/// Most network calls per picture.
+pub const MAX_NFE: usize = 1024;
+
+/// What to generate. Picture `i` has the seed `seed + i`.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Seed of the first picture.
+    pub seed: u64,
+    /// How many pictures.
+    pub count: usize,
+    /// Class of all pictures; `None` lets each draw its own from its seed.
+    pub class: Option<usize>,
+    /// Number of network calls (function evaluations) per picture; 1 is what MeanFlow is for.
+    pub nfe: usize,
+}
+
+/// A network ready to sample from.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    net: Net,
+    info: ModelInfo,
+    device: Device,
+}
+
+impl Generator {
+    /// Reads a weights file.
+    ///
+    /// # Errors
+    /// As [`weights::decode`].
+    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
+        let (net, info) = weights::decode(bytes, device)?;
+        Ok(Self::new(net, info, device))
+    }
+
+    /// Wraps a network that is already on `device`, without autodiff.
+    pub fn new(net: Net, info: ModelInfo, device: &Device) -> Self {
+        Self { net, info, device: device.clone() }
+    }
+
+    /// What the weights file says about the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Pictures in `[−1, 1]`, `[count, channels, size, size]`, not yet read back.
+    ///
+    /// # Errors
+    /// A count, class or NFE that is out of range.
+    pub fn images(&self, request: Request) -> Result<Tensor<4>, Error> {
+        let config = self.net.config();
+        let Request { seed, count, nfe, .. } = request;
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
+        }
+        if !(1..=MAX_NFE).contains(&nfe) {
+            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
+        }
+        let labels = self.labels(request)?;
+        let shape = [config.channels, config.image_size, config.image_size];
+        let noise = rng::noise_images(seed, count, shape, &self.device);
+        Ok(flow::generate(&self.net, noise, labels, nfe))
+    }
+
+    /// Pictures as RGBA bytes, see [`to_rgba`].
+    ///
+    /// # Errors
+    /// As [`Self::images`], and when the device cannot be read.
+    pub async fn rgba(&self, request: Request) -> Result<Vec<u8>, Error> {
+        to_rgba(self.images(request)?).await
+    }
+
+    fn labels(&self, request: Request) -> Result<Option<Labels>, Error> {
+        let classes = self.net.config().classes;
+        let label = |i: u64| match request.class {
+            Some(class) => class,
+            None => rng::class_of(request.seed.wrapping_add(i), classes),
+        };
+        match (classes, request.class) {
+            (0, None) => Ok(None),
+            (n, Some(class)) if class >= n => {
+                Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
+            }
+            _ => {
+                let labels: Vec<i32> = (0..request.count as u64).map(|i| label(i) as i32).collect();
+                let data = TensorData::new(labels, [request.count]);
+                Ok(Some(Tensor::<1, Int>::from_data(data, &self.device)))
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the network is told besides the image: where each patch sits, the times, and the class.
+
+use burn::module::Module;
+use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::dual::{Dual, linear, silu};
+
+/// Sinusoids per time; half cosines, half sines.
+pub const FREQUENCIES: usize = 256;
+/// Longest period of the sinusoids, in units of time / 2π.
+const MAX_PERIOD: f64 = 10_000.0;
+
+/// Embeds a raw time in `[0, 1]`: `[cos(s f) | sin(s f)]` through a two-layer MLP.
+///
+/// The largest angular frequency is 1, so the embedding is smooth in time and `∂u/∂t` stays small. Times are *not*
+/// multiplied by 1000 as in many diffusion models (MeanFlow, arXiv 2505.13447; official code).
+#[derive(Module, Debug)]
+pub struct TimeEmbedding {
+    fc1: Linear,
+    fc2: Linear,
+    #[module(skip)]
+    frequencies: Tensor<2>,
+}
+
+impl TimeEmbedding {
+    /// Fresh embedding into `width` features, weights N(0, 0.02²).
+    pub fn new(width: usize, device: &Device) -> Self {
+        let half = FREQUENCIES / 2;
+        let frequencies: Vec<f32> =
+            (0..half).map(|i| libm::exp(-libm::log(MAX_PERIOD) * i as f64 / half as f64) as f32).collect();
+        let layer = |input| linear_config(input, width, Initializer::Normal { mean: 0.0, std: 0.02 }, device);
+        Self {
+            fc1: layer(FREQUENCIES),
+            fc2: layer(width),
+            frequencies: Tensor::from_data(TensorData::new(frequencies, [1, half]), &device.clone().inner()),
+        }
+    }
+
+    /// # Shapes
+    /// `[batch]` → `[batch, width]`.
+    pub fn forward(&self, time: Dual<1>) -> Dual<2> {
+        let [batch] = time.dims();
+        let angles = time.reshape([batch, 1]) * Dual::constant(self.frequencies.clone());
+        let waves = angles.clone().cos().concat(angles.sin(), 1);
+        linear(&self.fc2, silu(linear(&self.fc1, waves)))
+    }
+}
+
+/// A linear layer with bias zero and the given weight initialisation.
+pub(super) fn linear_config(input: usize, output: usize, weights: Initializer, device: &Device) -> Linear {
+    let mut layer = LinearConfig::new(input, output).with_initializer(weights).init(device);
+    layer.bias = Some(Initializer::Zeros.init([output], device));
+    layer
+}
+
+/// Fixed 2-D sine-cosine table of patch positions, `[1, side², width]`.
+///
+/// The first half of the channels encodes the column, the second half the row, each as `[sin | cos]` (DiT, MAE).
+pub fn positions(side: usize, width: usize, device: &Device) -> Tensor<3> {
+    let quarter = width / 4;
+    let mut table = Vec::with_capacity(side * side * width);
+    for index in 0..side * side {
+        for coordinate in [index % side, index / side] {
+            let angle = |i: usize| coordinate as f64 / libm::pow(MAX_PERIOD, i as f64 / quarter as f64);
+            table.extend((0..quarter).map(|i| libm::sin(angle(i)) as f32));
+            table.extend((0..quarter).map(|i| libm::cos(angle(i)) as f32));
+        }
+    }
+    Tensor::from_data(TensorData::new(table, [1, side * side, width]), &device.clone().inner())
+}

@@ -1,0 +1,123 @@
+//! The network `u_θ(z, r, t, y)`: a Diffusion Transformer (DiT, arXiv 2212.09748) as MeanFlow uses it
+//! (arXiv 2505.13447, appendix A), written once over [`Dual`].
+
+mod block;
+mod config;
+mod embed;
+
+pub use config::NetConfig;
+
+use burn::module::{Module, Param};
+use burn::nn::{Initializer, Linear};
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::dual::{Dual, linear, silu};
+use block::{Block, XAVIER, modulate};
+use embed::{TimeEmbedding, linear_config, positions};
+
+/// Class labels of a batch, `[batch]`; [`NetConfig::null_label`] means "no class".
+pub type Labels = Tensor<1, Int>;
+
+/// The average-velocity network. Made by [`NetConfig::init`].
+#[derive(Module, Debug)]
+pub struct Net {
+    patch: Linear,
+    time_t: TimeEmbedding,
+    time_h: TimeEmbedding,
+    label: Option<Table>,
+    blocks: Vec<Block>,
+    head: Head,
+    #[module(skip)]
+    positions: Tensor<3>,
+    #[module(skip)]
+    config: NetConfig,
+}
+
+/// One learned row per class, and one for "no class".
+#[derive(Module, Debug)]
+struct Table {
+    weight: Param<Tensor<2>>,
+}
+
+/// Final modulation and projection of tokens to patches; zero at the start, so a fresh network is `u = 0`.
+#[derive(Module, Debug)]
+struct Head {
+    modulation: Linear,
+    linear: Linear,
+}
+
+impl NetConfig {
+    /// A fresh network on `device`.
+    ///
+    /// Initialisation is the DiT's: linear layers Xavier-uniform, embeddings N(0, 0.02²), and zero for modulation and
+    /// output, so that every block starts as the identity and `u = 0`.
+    pub fn init(&self, device: &Device) -> Net {
+        let width = self.width;
+        let zeros = |output| linear_config(width, output, Initializer::Zeros, device);
+        let label = (self.classes > 0).then(|| Table {
+            weight: Initializer::Normal { mean: 0.0, std: 0.02 }.init([self.classes + 1, width], device),
+        });
+        Net {
+            patch: linear_config(self.patch_values(), width, XAVIER, device),
+            time_t: TimeEmbedding::new(width, device),
+            time_h: TimeEmbedding::new(width, device),
+            label,
+            blocks: (0..self.depth).map(|_| Block::new(width, self.heads, self.mlp_ratio, device)).collect(),
+            head: Head { modulation: zeros(2 * width), linear: zeros(self.patch_values()) },
+            positions: positions(self.side(), width, device),
+            config: self.clone(),
+        }
+    }
+}
+
+impl Net {
+    /// The configuration the network was made from.
+    pub fn config(&self) -> &NetConfig {
+        &self.config
+    }
+
+    /// Average velocity `u(z, r, t, y)` between the times `r ≤ t`, with its directional derivative where an input moves.
+    ///
+    /// The network sees the raw times `t` and `h = t − r`; `h` is formed here from duals, so a caller states the
+    /// paper's direction `(v, 0, 1)` for `(z, r, t)` and `dh/dt = 1` follows by itself.
+    ///
+    /// # Shapes
+    /// `z`: `[batch, channels, size, size]`, `t` and `r`: `[batch]`; result as `z`. `labels` are needed exactly when
+    /// the network has classes.
+    pub fn forward(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        let [batch, ..] = z.dims();
+        let mut condition = self.time_t.forward(t.clone()) + self.time_h.forward(t - r);
+        if let Some(table) = &self.label {
+            let labels = labels.expect("a class-conditional network needs labels");
+            condition = condition + table.weight.val().select(0, labels).into();
+        }
+        let condition = silu(condition).reshape([batch, 1, self.config.width]);
+
+        let tokens = linear(&self.patch, self.patchify(z)) + self.positions.clone().into();
+        let tokens = self.blocks.iter().fold(tokens, |x, block| block.forward(x, condition.clone()));
+
+        let [shift, scale] = linear(&self.head.modulation, condition).chunk(2);
+        self.unpatchify(linear(&self.head.linear, modulate(tokens, shift, scale)))
+    }
+
+    /// `[B, C, S, S]` → `[B, tokens, p·p·C]`: patches row by row, values inside a patch ordered (row, column, channel).
+    fn patchify(&self, z: Dual<4>) -> Dual<3> {
+        let NetConfig { channels, patch, .. } = self.config;
+        let [batch, side] = [z.dims()[0], self.config.side()];
+        z.reshape([batch, channels, side, patch, side, patch]).permute([0, 2, 4, 3, 5, 1]).reshape([
+            batch,
+            side * side,
+            self.config.patch_values(),
+        ])
+    }
+
+    /// The inverse of [`Self::patchify`].
+    fn unpatchify(&self, tokens: Dual<3>) -> Dual<4> {
+        let NetConfig { image_size, channels, patch, .. } = self.config;
+        let [batch, side] = [tokens.dims()[0], self.config.side()];
+        tokens
+            .reshape([batch, side, side, patch, patch, channels])
+            .permute([0, 5, 1, 3, 2, 4])
+            .reshape([batch, channels, image_size, image_size])
+    }
+}

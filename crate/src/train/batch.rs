@@ -1,0 +1,99 @@
+//! Batches: which images, in which order, as tensors. All of it follows from the seed and the step.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::config::Optimization;
+use super::data::Images;
+use crate::image::from_byte;
+use crate::net::Labels;
+use crate::rng::{Purpose, Stream, fold_in};
+
+/// Draws batches without replacement: every image once per epoch, in a new order each time.
+///
+/// Balanced, the classes take turns, each with epochs of its own, so that small classes are seen as often as large ones.
+pub struct Sampler<'a> {
+    images: &'a Images,
+    config: Optimization,
+    flip: bool,
+    /// The images that take turns: one group per class, or one of all.
+    groups: Vec<Group>,
+}
+
+/// Images that are shuffled together, with the order of their current epoch.
+struct Group {
+    members: Vec<usize>,
+    epoch: Option<u64>,
+}
+
+/// Images in `[−1, 1]`, `[batch, channels, size, size]`, and their labels where there are classes.
+pub struct Batch {
+    /// The data `x`.
+    pub images: Tensor<4>,
+    /// Labels, some replaced by the null label.
+    pub labels: Option<Labels>,
+}
+
+impl<'a> Sampler<'a> {
+    /// Batches of `images`.
+    pub fn new(images: &'a Images, config: &Optimization, flip: bool) -> Self {
+        let mut groups: Vec<Vec<usize>> = vec![Vec::new(); images.classes.len().max(1)];
+        for (index, &label) in images.labels.iter().enumerate() {
+            groups[if config.balance_classes { label as usize } else { 0 }].push(index);
+        }
+        groups.retain(|members| !members.is_empty());
+        let groups = groups.into_iter().map(|members| Group { members, epoch: None }).collect();
+        Self { images, config: config.clone(), flip, groups }
+    }
+
+    /// The batch of a step.
+    pub fn batch(&mut self, step: u64, device: &Device) -> Batch {
+        let images = self.images;
+        let (rows, seed) = (self.config.batch_size, self.config.seed);
+        let (size, values) = (images.size, images.channels * images.size * images.size);
+        let mut flips = Stream::new(seed, Purpose::Flip, step);
+        let mut drops = Stream::new(seed, Purpose::Dropout, step);
+        let mut pixels: Vec<f32> = Vec::with_capacity(rows * values);
+        let mut labels = Vec::with_capacity(rows);
+        for row in 0..rows as u64 {
+            let index = self.index(step * rows as u64 + row);
+            let image = &images.pixels[index * values..(index + 1) * values];
+            if self.flip && flips.uniform() < 0.5 {
+                pixels.extend(image.chunks_exact(size).flat_map(|line| line.iter().rev()).map(|&b| from_byte(b)));
+            } else {
+                pixels.extend(image.iter().map(|&b| from_byte(b)));
+            }
+            let dropped = drops.uniform() < self.config.class_dropout;
+            labels.push(if dropped { images.classes.len() as i32 } else { images.labels[index] as i32 });
+        }
+        let shape = [rows, images.channels, size, size];
+        Batch {
+            images: Tensor::from_data(TensorData::new(pixels, shape), device),
+            labels: (!images.classes.is_empty())
+                .then(|| Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device)),
+        }
+    }
+
+    /// The image at a position of the endless sequence of shuffled epochs.
+    fn index(&mut self, position: u64) -> usize {
+        let groups = self.groups.len() as u64;
+        let (turn, position) = (position % groups, position / groups);
+        let group = &mut self.groups[turn as usize];
+        let count = group.members.len() as u64;
+        let (epoch, offset) = (position / count, (position % count) as usize);
+        if group.epoch != Some(epoch) {
+            // From a fixed order, so that an epoch's order does not depend on the epochs before it.
+            group.members.sort_unstable();
+            let seed = fold_in(self.config.seed, turn);
+            shuffle(&mut group.members, &mut Stream::new(seed, Purpose::Batch, epoch));
+            group.epoch = Some(epoch);
+        }
+        group.members[offset]
+    }
+}
+
+/// Fisher–Yates.
+fn shuffle(items: &mut [usize], stream: &mut Stream) {
+    for i in (1..items.len()).rev() {
+        items.swap(i, stream.below(i + 1));
+    }
+}

@@ -1,0 +1,137 @@
+//! Checkpoints: a folder per checkpoint, written aside and renamed, so that one is either whole or absent.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::{Bytes, Device};
+use serde::{Deserialize, Serialize};
+
+use super::config::TrainConfig;
+use super::ema::Ema;
+use super::trainer::{Trainer, optimizer};
+use crate::net::{Net, NetConfig};
+
+/// The small part of a checkpoint: where it stands.
+#[derive(Serialize, Deserialize)]
+struct State {
+    step: u64,
+    net: NetConfig,
+}
+
+/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `keep`.
+///
+/// # Errors
+/// When the disk refuses; earlier checkpoints are untouched.
+pub fn save(folder: &Path, trainer: &Trainer, keep: usize) -> Result<()> {
+    let target = folder.join(format!("step-{:08}", trainer.step));
+    let aside = folder.join(format!(".writing-{:08}", trainer.step));
+    let _ = fs::remove_dir_all(&aside);
+    fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
+    let state = State { step: trainer.step, net: trainer.net.config().clone() };
+    write(&aside.join("net.bpk"), &trainer.net.valid().into_record().into_bytes()?)?;
+    write(&aside.join("ema.bpk"), &trainer.ema.net().clone().into_record().into_bytes()?)?;
+    write(&aside.join("optimizer.bpk"), &trainer.optimizer.into_bytes()?)?;
+    write(&aside.join("state.json"), &serde_json::to_vec_pretty(&state)?)?;
+    let _ = fs::remove_dir_all(&target);
+    fs::rename(&aside, &target).with_context(|| format!("cannot rename to {}", target.display()))?;
+    // The rename itself must reach the disk too.
+    if let Ok(directory) = File::open(folder) {
+        let _ = directory.sync_all();
+    }
+    for old in list(folder)?.into_iter().rev().skip(keep) {
+        fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes a file and waits until it is on the disk.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || File::create(path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Whole checkpoints, oldest first.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The newest checkpoint that reads: a damaged one is named in a warning, and the one before it is used.
+///
+/// # Errors
+/// When there is none that reads.
+fn newest<T>(folder: &Path, mut read: impl FnMut(&Path) -> Result<T>, mut warn: impl FnMut(String)) -> Result<T> {
+    for path in list(folder)?.into_iter().rev() {
+        match read(&path) {
+            Ok(value) => return Ok(value),
+            Err(error) => warn(format!("checkpoint {} is not usable: {error:#}", path.display())),
+        }
+    }
+    bail!("no usable checkpoint in {}", folder.display())
+}
+
+/// Continues a run from its newest usable checkpoint.
+///
+/// # Errors
+/// When there is none, or it is of another network than `net`.
+pub fn resume(
+    folder: &Path,
+    config: &TrainConfig,
+    net: &NetConfig,
+    device: &Device,
+    warn: impl FnMut(String),
+) -> Result<Trainer> {
+    let read = |path: &Path| -> Result<Trainer> {
+        let state = read_state(path)?;
+        if state.net != *net {
+            bail!("it is of another network ({:?}) than the settings ({net:?})", state.net);
+        }
+        let trained = read_net(&path.join("net.bpk"), net, &device.clone().autodiff())?;
+        let shadow = read_net(&path.join("ema.bpk"), net, device)?;
+        let optimizer = optimizer(config).from_bytes(read_bytes(&path.join("optimizer.bpk"))?)?;
+        let ema = Ema::resume(shadow, config.train.ema_decay);
+        Ok(Trainer::from_parts(config, trained, ema, optimizer, state.step, device))
+    };
+    newest(folder, read, warn)
+}
+
+/// The averaged network of the newest usable checkpoint, and its step.
+///
+/// # Errors
+/// When there is none.
+pub fn averaged(folder: &Path, device: &Device, warn: impl FnMut(String)) -> Result<(Net, u64)> {
+    let read = |path: &Path| -> Result<(Net, u64)> {
+        let state = read_state(path)?;
+        Ok((read_net(&path.join("ema.bpk"), &state.net, device)?, state.step))
+    };
+    newest(folder, read, warn)
+}
+
+fn read_state(path: &Path) -> Result<State> {
+    let file = path.join("state.json");
+    serde_json::from_slice(&read_bytes(&file)?).with_context(|| format!("{} is damaged", file.display()))
+}
+
+fn read_net(path: &Path, config: &NetConfig, device: &Device) -> Result<Net> {
+    config.validate()?;
+    let record =
+        ModuleRecord::from_bytes(read_bytes(path)?).with_context(|| format!("{} is damaged", path.display()))?;
+    let net = config.init(device).try_load_record(record);
+    net.with_context(|| format!("{} does not fit its network", path.display()))
+}
+
+fn read_bytes(path: &Path) -> Result<Bytes> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Bytes::from_bytes_vec(bytes))
+}

@@ -1,0 +1,226 @@
+//! All settings of a training run: one TOML file, written back complete into the run folder.
+
+use serde::{Deserialize, Serialize};
+
+use super::data::DataConfig;
+use crate::error::Error;
+use crate::flow::{AdaptiveWeight, TimesConfig};
+use crate::net::NetConfig;
+use crate::weights::DataInfo;
+
+/// Settings of a run. Every field has a default, so a file names only what it changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Short name of the model, stored in its weights.
+    pub name: String,
+    /// How files become training images.
+    pub data: DataConfig,
+    /// Where the images come from and their licence, stored in the weights.
+    pub card: DataInfo,
+    /// The size of the network.
+    pub net: NetChoice,
+    /// Which times are trained.
+    pub times: TimesConfig,
+    /// The adaptive weight of the loss.
+    pub weight: AdaptiveWeight,
+    /// The optimization.
+    pub train: Optimization,
+    /// What is written, and how often.
+    pub log: Logging,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            name: "meanflow".into(),
+            data: DataConfig::default(),
+            card: DataInfo::default(),
+            net: NetChoice::default(),
+            times: TimesConfig::default(),
+            weight: AdaptiveWeight::default(),
+            train: Optimization::default(),
+            log: Logging::default(),
+        }
+    }
+}
+
+/// A preset, any of whose sizes may be replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetChoice {
+    /// `browser-s`, `browser-m`, or a published size such as `dit-b/4`.
+    pub preset: String,
+    /// Edge of a patch, in pixels.
+    pub patch: Option<usize>,
+    /// Features per token.
+    pub width: Option<usize>,
+    /// Transformer blocks.
+    pub depth: Option<usize>,
+    /// Attention heads.
+    pub heads: Option<usize>,
+}
+
+impl Default for NetChoice {
+    fn default() -> Self {
+        Self { preset: "browser-s".into(), patch: None, width: None, depth: None, heads: None }
+    }
+}
+
+/// The optimization: AdamW with warm-up, and an exponential moving average (EMA) of the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Optimization {
+    /// Optimizer steps in all.
+    pub steps: u64,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises from 0.
+    pub warmup_steps: u64,
+    /// Last steps, over which it falls linearly to 0.
+    pub cooldown_steps: u64,
+    /// Adam's decay of the gradient's mean.
+    pub beta1: f32,
+    /// Adam's decay of the squared gradient's mean.
+    pub beta2: f32,
+    /// Decoupled weight decay; the paper uses none.
+    pub weight_decay: f32,
+    /// Decay of the EMA; it starts lower and rises to this as steps go by.
+    pub ema_decay: f64,
+    /// First steps that train Flow Matching alone (`r = t`): the velocity must come first.
+    pub flow_matching_steps: u64,
+    /// Steps over which the share of `r < t` then rises to `times.interval_probability`.
+    pub ramp_steps: u64,
+    /// Whether the classes take turns, so that small ones are seen as often as large ones.
+    pub balance_classes: bool,
+    /// Share of labels replaced by the null label, so that the model also learns images of no named class.
+    pub class_dropout: f64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for Optimization {
+    fn default() -> Self {
+        Self {
+            steps: 20_000,
+            batch_size: 64,
+            learning_rate: 1e-3,
+            warmup_steps: 200,
+            cooldown_steps: 2_000,
+            beta1: 0.9,
+            beta2: 0.95,
+            weight_decay: 0.0,
+            ema_decay: 0.999,
+            flow_matching_steps: 4_000,
+            ramp_steps: 2_000,
+            balance_classes: false,
+            class_dropout: 0.1,
+            seed: 0,
+        }
+    }
+}
+
+/// What a run writes, in steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    /// Steps between lines of `log.jsonl`.
+    pub every: u64,
+    /// Steps between sample grids.
+    pub sample_every: u64,
+    /// Pictures in a grid.
+    pub samples: usize,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept; the newest ones.
+    pub keep: usize,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { every: 50, sample_every: 500, samples: 64, checkpoint_every: 500, keep: 2 }
+    }
+}
+
+impl TrainConfig {
+    /// Reads a TOML file's text.
+    ///
+    /// # Errors
+    /// What is wrong with it and where: syntax, an unknown key, or a value out of range.
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        let config: Self = toml::from_str(text).map_err(|e| Error::Config(e.to_string()))?;
+        config.validate().map(|()| config)
+    }
+
+    /// The complete settings as TOML.
+    ///
+    /// # Errors
+    /// When a number is too large for TOML's 64-bit integers.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string_pretty(self).map_err(|e| Error::Config(e.to_string()))
+    }
+
+    /// The network for a data set of `classes` classes.
+    ///
+    /// # Errors
+    /// An unknown preset, or sizes that do not fit together.
+    pub fn net_config(&self, classes: usize) -> Result<NetConfig, Error> {
+        let mut net = NetConfig::preset(&self.net.preset, self.data.size, self.data.channels, classes)?;
+        let replace = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
+        replace(&mut net.patch, self.net.patch);
+        replace(&mut net.width, self.net.width);
+        replace(&mut net.depth, self.net.depth);
+        replace(&mut net.heads, self.net.heads);
+        net.validate().map(|()| net)
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the first field that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let (train, log) = (&self.train, &self.log);
+        self.times.validate()?;
+        self.net_config(0)?;
+        let rules = [
+            (train.batch_size > 0, "[train] batch_size must be at least 1"),
+            (train.learning_rate > 0.0 && train.learning_rate.is_finite(), "[train] learning_rate must be above 0"),
+            ((0.0..1.0).contains(&train.ema_decay), "[train] ema_decay must be 0 to below 1"),
+            ((0.0..=1.0).contains(&train.class_dropout), "[train] class_dropout must be 0 to 1"),
+            (
+                (0.0..1.0).contains(&train.beta1) && (0.0..1.0).contains(&train.beta2),
+                "[train] betas must be 0 to below 1",
+            ),
+            (train.weight_decay >= 0.0, "[train] weight_decay must not be negative"),
+            (self.weight.p >= 0.0 && self.weight.c > 0.0, "[weight] p must not be negative, and c must be above 0"),
+            (log.every > 0 && log.sample_every > 0 && log.checkpoint_every > 0, "[log] intervals must be at least 1"),
+            (log.keep > 0, "[log] keep must be at least 1"),
+            ((1..=1024).contains(&log.samples), "[log] samples must be 1 to 1024"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(Error::Config(rule.into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Optimization {
+    /// Learning rate of a step: warm-up, constant, linear cool-down.
+    pub fn learning_rate_at(&self, step: u64) -> f64 {
+        let part = |done: u64, of: u64| if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) };
+        self.learning_rate
+            * part(step + 1, self.warmup_steps)
+            * part(self.steps.saturating_sub(step), self.cooldown_steps)
+    }
+
+    /// Share of `r < t` rows at a step, rising to `final_share` after the Flow Matching phase.
+    pub fn interval_share_at(&self, step: u64, final_share: f64) -> f64 {
+        match step.checked_sub(self.flow_matching_steps) {
+            None => 0.0,
+            Some(_) if self.ramp_steps == 0 => final_share,
+            Some(since) => final_share * ((since + 1) as f64 / self.ramp_steps as f64).min(1.0),
+        }
+    }
+}

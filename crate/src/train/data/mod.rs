@@ -1,0 +1,161 @@
+//! Sets of images, as files, to training images.
+//!
+//! A set is a folder (searched through all its folders), the same inside a `.tar`, `.tar.gz` or `.zip`, MNIST-style IDX
+//! files, or CIFAR-10 binary files. What it is shows in its content, not in its name. Images come in the order of their
+//! names, so a set loads the same everywhere, packed or not.
+//!
+//! # Names and classes
+//! - A name is a path inside the set. An archive's one common leading folder is not part of it.
+//! - The class is the first `class_depth` folders of the name. If no image lies in a folder, the set has no classes; if
+//!   only some do, that is an error.
+//! - In IDX and CIFAR-10 sets the class is the label, and names read `class/number`.
+//! - Hidden files and files that are no images are not looked at. An image that cannot be read is skipped and listed in
+//!   [`Images::skipped`]; more than 1 % of them is an error.
+//!
+//! # Conversion
+//! 1. Every image becomes 8-bit RGBA, whatever its depth, palette or grey; photographs are turned upright by their EXIF
+//!    orientation; of an animation the first frame counts.
+//! 2. It is cropped to the centred square, so a 32×48 image of a 32-pixel set loses 8 rows above and below.
+//! 3. If the edge differs from `size`, it is scaled: by repeating pixels where `size` is a multiple of the edge, as pixel
+//!    art needs, else with the antialiased cubic filter (Catmull-Rom), colours weighted by alpha.
+//! 4. With 4 channels alpha stays straight, and fully transparent pixels take the colour `background`, because files
+//!    carry arbitrary colours there that nobody sees and the network would otherwise learn. With 3 channels, or 1
+//!    (Rec. 709 luma), the image is laid over `background`.
+
+mod archive;
+mod build;
+mod cifar;
+mod convert;
+mod error;
+mod files;
+mod idx;
+mod paths;
+mod pictures;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::DataError;
+use files::{Files, Format};
+
+/// How files become training images: the `[data]` table of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Edge of the square training images, in pixels.
+    pub size: usize,
+    /// 4 = RGBA, 3 = RGB, 1 = grey.
+    pub channels: usize,
+    /// How many leading folders name the class; 0 = no classes.
+    pub class_depth: usize,
+    /// Files or folders inside the set to take, `*` standing for any characters; all when empty.
+    pub include: Vec<String>,
+    /// Files or folders inside the set to leave out, written alike.
+    pub exclude: Vec<String>,
+    /// The colour (red, green, blue) behind what is transparent.
+    pub background: [u8; 3],
+    /// Whether training mirrors half of the images, drawn anew each time.
+    pub flip: bool,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            size: 32,
+            channels: 4,
+            class_depth: 1,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            background: [255; 3],
+            flip: false,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Bytes of one image.
+    fn values(&self) -> usize {
+        self.channels * self.size * self.size
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the field that is out of range.
+    pub fn validate(&self) -> Result<(), DataError> {
+        match (self.size, self.channels) {
+            (1..=1024, 1 | 3 | 4) => Ok(()),
+            (1..=1024, channels) => Err(DataError::Config(format!("channels must be 1, 3 or 4, not {channels}"))),
+            (size, _) => Err(DataError::Config(format!("size must be 1 to 1024, not {size}"))),
+        }
+    }
+}
+
+/// Training images in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Images {
+    /// Edge, in pixels.
+    pub size: usize,
+    /// 4 = RGBA, 3 = RGB, 1 = grey.
+    pub channels: usize,
+    /// `[count, channels, size, size]`; alpha is straight.
+    pub pixels: Vec<u8>,
+    /// For each image the index of its class; 0 where there are no classes.
+    pub labels: Vec<u32>,
+    /// Names of the classes, none of them without images; empty for a set without classes.
+    pub classes: Vec<String>,
+    /// Names of the images inside their set.
+    pub names: Vec<String>,
+    /// Images of the set that could not be read.
+    pub skipped: Vec<Skipped>,
+}
+
+/// An image that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name inside the set.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
+}
+
+impl Images {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// `count` images of arbitrary but fixed pixels without classes, for timing.
+    pub fn random(config: &DataConfig, count: usize) -> Self {
+        let scramble = |i: usize| ((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+        Self {
+            size: config.size,
+            channels: config.channels,
+            pixels: (0..count * config.values()).map(scramble).collect(),
+            labels: vec![0; count],
+            classes: Vec::new(),
+            names: (0..count).map(|i| i.to_string()).collect(),
+            skipped: Vec::new(),
+        }
+    }
+}
+
+/// Loads the set at `path` by the rules of this module.
+///
+/// # Errors
+/// When the path, the format, the classes or too many of the images are not as they must be; see [`DataError`].
+pub fn load(path: &Path, config: &DataConfig) -> Result<Images, DataError> {
+    config.validate()?;
+    let files = Files::open(path)?;
+    match files.format {
+        Format::Pictures => pictures::load(&files, config),
+        Format::Idx => idx::load(&files, config),
+        Format::Cifar => cifar::load(&files, config),
+    }
+}

@@ -1,0 +1,64 @@
+//! Exponential moving average of the weights.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+use crate::net::Net;
+
+/// A shadow of the network, off the tape, that follows it slowly; samples and exports use the shadow.
+#[derive(Clone, Debug)]
+pub struct Ema {
+    net: Net,
+    decay: f64,
+}
+
+impl Ema {
+    /// Starts at the network itself.
+    pub fn new(net: &Net, decay: f64) -> Self {
+        Self { net: net.valid(), decay }
+    }
+
+    /// Continues from a shadow read from a checkpoint.
+    pub fn resume(shadow: Net, decay: f64) -> Self {
+        Self { net: shadow.valid(), decay }
+    }
+
+    /// The averaged network.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// `ema ← ema + (1 − d)(θ − ema)`, with `d` rising from 0.1 to the configured decay as `(1 + n) / (10 + n)`, so
+    /// that the first samples are not of the initial weights.
+    pub fn follow(&mut self, net: &Net, step: u64) {
+        let n = step as f64;
+        let decay = self.decay.min((1.0 + n) / (10.0 + n));
+        let mut weights = Collect(GradientsParams::new());
+        net.visit(&mut weights);
+        let mut blend = Blend { weights: weights.0, rate: 1.0 - decay };
+        self.net = self.net.clone().map(&mut blend);
+    }
+}
+
+/// Gathers weights by parameter. burn's gradient container is its one map from parameters to tensors of any rank.
+struct Collect(GradientsParams);
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val().inner());
+    }
+}
+
+struct Blend {
+    weights: GradientsParams,
+    rate: f64,
+}
+
+impl ModuleMapper for Blend {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let weight = self.weights.remove::<D>(param.id).expect("the shadow has the network's parameters");
+        let rate = self.rate;
+        param.map(|shadow| shadow.clone() + (weight - shadow).mul_scalar(rate))
+    }
+}

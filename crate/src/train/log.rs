@@ -1,0 +1,114 @@
+//! What a run tells: averages of the raw residuals, one JSON line per interval.
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use serde::Serialize;
+
+use super::trainer::{Measured, read};
+use crate::error::Error;
+
+/// One line of `log.jsonl`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// Steps done.
+    pub step: u64,
+    /// Weighted loss; with `p = 1` it reads about 1 whatever happens.
+    pub loss: f64,
+    /// Mean of `‖u − u_tgt‖²` (summed over an image's pixels) over all rows since the last line.
+    pub residual: f64,
+    /// The same over the rows with `r < t`: the one-step objective.
+    pub residual_interval: Option<f64>,
+    /// The same over the rows with `r = t`: the Flow Matching error.
+    pub residual_instant: Option<f64>,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Images per second since the last line.
+    pub images_per_second: f64,
+    /// Seconds of training since this process started.
+    pub seconds: f64,
+}
+
+/// Running sums since the last line, on the device, so that most steps wait for nothing.
+pub struct Meter {
+    loss: Sum,
+    interval: Sum,
+    instant: Sum,
+    images: usize,
+    started: Instant,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Sum {
+    total: Option<Tensor<1>>,
+    count: usize,
+}
+
+impl Sum {
+    fn add(&mut self, values: Tensor<1>) {
+        self.count += values.dims()[0];
+        let sum = values.sum();
+        self.total = Some(match self.total.take() {
+            Some(total) => total + sum,
+            None => sum,
+        });
+    }
+
+    /// Total and count, and back to zero. Waits for the device.
+    fn take(&mut self) -> Result<(f64, usize), Error> {
+        let total = self.total.take().map_or(Ok(0.0), read)?;
+        Ok((total, std::mem::take(&mut self.count)))
+    }
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self {
+            loss: Sum::default(),
+            interval: Sum::default(),
+            instant: Sum::default(),
+            images: 0,
+            started: now,
+            since: now,
+        }
+    }
+}
+
+impl Meter {
+    /// Adds a step.
+    pub fn add(&mut self, measured: Measured) {
+        self.loss.add(measured.loss);
+        for (sum, part) in
+            [(&mut self.interval, measured.residuals.interval), (&mut self.instant, measured.residuals.instant)]
+        {
+            if let Some(part) = part {
+                self.images += part.dims()[0];
+                sum.add(part);
+            }
+        }
+    }
+
+    /// The averages since the last call. Waits for the device.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn record(&mut self, step: u64, learning_rate: f64) -> Result<Record, Error> {
+        let mean = |(total, count): (f64, usize)| (count > 0).then(|| total / count as f64);
+        let (interval, instant) = (self.interval.take()?, self.instant.take()?);
+        let both = (interval.0 + instant.0, interval.1 + instant.1);
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
+        Ok(Record {
+            step,
+            loss: mean(self.loss.take()?).unwrap_or(f64::NAN),
+            residual: mean(both).unwrap_or(f64::NAN),
+            residual_interval: mean(interval),
+            residual_instant: mean(instant),
+            learning_rate,
+            images_per_second: std::mem::take(&mut self.images) as f64 / seconds,
+            seconds: self.started.elapsed().as_secs_f64(),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! The training half: data, the loop, and a run folder in which nothing is lost. Native only.
+//!
+//! A run folder holds `config.toml` (every setting), `model.json` (what the weights will say about themselves),
+//! `log.jsonl`, `samples/` (grids from fixed noise) and `checkpoints/`.
+
+mod batch;
+mod checkpoint;
+mod config;
+pub mod data;
+mod ema;
+pub mod grid;
+mod log;
+mod run;
+mod trainer;
+
+pub use batch::{Batch, Sampler};
+pub use config::{Logging, NetChoice, Optimization, TrainConfig};
+pub use ema::Ema;
+pub use log::Record;
+pub use run::{Observer, Outcome, RunFolder};
+pub use trainer::{Measured, Trainer};
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+
+use data::Images;
+use log::Meter;
+
+/// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite.
+///
+/// # Errors
+/// A non-finite loss (the last good checkpoint stays), a damaged checkpoint, or a disk that refuses.
+pub fn train(
+    config: &TrainConfig,
+    images: &Images,
+    run: &RunFolder,
+    device: &Device,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let (settings, every) = (&config.train, &config.log);
+    let mut sampler = Sampler::new(images, settings, config.data.flip);
+    let mut trainer = run.open_trainer(config, images, device, observer)?;
+    let mut meter = Meter::default();
+    let mut saved = trainer.steps_done();
+
+    while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
+        let step = trainer.steps_done();
+        let batch = sampler.batch(step, device);
+        meter.add(trainer.step(batch));
+        let done = trainer.steps_done();
+        observer.step(done);
+
+        let due = |every: u64| done.is_multiple_of(every) || done == settings.steps;
+        // Reading the loss waits for the device, so it happens at log lines and before anything is kept.
+        if due(every.every) || due(every.sample_every) || due(every.checkpoint_every) {
+            let record = meter.record(done, settings.learning_rate_at(step))?;
+            run.append(&record)?;
+            observer.record(&record);
+            if !(record.loss.is_finite() && record.residual.is_finite()) {
+                bail!("the loss is {} at step {done}; the last good checkpoint is of step {saved}", record.loss);
+            }
+        }
+        if due(every.sample_every) {
+            run.write_samples(config, &trainer, device)?;
+        }
+        if due(every.checkpoint_every) {
+            run.save(&trainer, every.keep)?;
+            saved = done;
+        }
+    }
+    if saved < trainer.steps_done() {
+        run.save(&trainer, every.keep)?;
+    }
+    Ok(Outcome { steps: trainer.steps_done(), finished: trainer.steps_done() >= settings.steps })
+}

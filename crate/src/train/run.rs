@@ -1,0 +1,157 @@
+//! The run folder: settings, description, log, samples, checkpoints.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+
+use super::checkpoint;
+use super::config::TrainConfig;
+use super::data::Images;
+use super::grid;
+use super::log::Record;
+use super::trainer::Trainer;
+use crate::generator::{Generator, Request};
+use crate::net::Net;
+use crate::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
+
+/// Hears how training goes.
+pub trait Observer {
+    /// A step is done.
+    fn step(&mut self, done: u64);
+    /// A line was logged.
+    fn record(&mut self, record: &Record);
+    /// Something a person should know.
+    fn notice(&mut self, text: &str);
+}
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Steps done in all.
+    pub steps: u64,
+    /// Whether all configured steps were taken, rather than stopped before.
+    pub finished: bool,
+}
+
+/// A folder that holds one training run.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    resume: bool,
+}
+
+impl RunFolder {
+    /// A new run in `path`, with its settings written down.
+    ///
+    /// # Errors
+    /// When the folder already holds a run, or cannot be written.
+    pub fn create(path: &Path, config: &TrainConfig) -> Result<Self> {
+        if path.join("config.toml").exists() {
+            bail!("{} already holds a run; continue it with --resume, or choose another folder", path.display());
+        }
+        let run = Self { path: path.into(), resume: false };
+        for folder in [run.checkpoints(), run.samples()] {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        run.write("config.toml", config.to_toml()?.as_bytes())?;
+        Ok(run)
+    }
+
+    /// An existing run, to continue or to export.
+    ///
+    /// # Errors
+    /// When there is none, or its settings do not read.
+    pub fn open(path: &Path) -> Result<(Self, TrainConfig)> {
+        let file = path.join("config.toml");
+        let text = fs::read_to_string(&file)
+            .with_context(|| format!("{} holds no run: cannot read {}", path.display(), file.display()))?;
+        let config = TrainConfig::from_toml(&text).with_context(|| format!("in {}", file.display()))?;
+        Ok((Self { path: path.into(), resume: true }, config))
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    fn samples(&self) -> PathBuf {
+        self.path.join("samples")
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let file = self.path.join(name);
+        fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// A fresh trainer, or the newest checkpoint's; writes down what the weights will say about themselves.
+    pub(super) fn open_trainer(
+        &self,
+        config: &TrainConfig,
+        images: &Images,
+        device: &Device,
+        observer: &mut dyn super::Observer,
+    ) -> Result<Trainer> {
+        let net = config.net_config(images.classes.len())?;
+        let info = ModelInfo {
+            format_version: FORMAT_VERSION,
+            name: config.name.clone(),
+            net: net.clone(),
+            classes: images.classes.clone(),
+            data: DataInfo { images: images.len(), ..config.card.clone() },
+            training: TrainingInfo {
+                step: 0,
+                batch_size: config.train.batch_size,
+                seed: config.train.seed,
+                program: concat!("meanflow ", env!("CARGO_PKG_VERSION")).into(),
+            },
+        };
+        self.write("model.json", &serde_json::to_vec_pretty(&info)?)?;
+        if !self.resume {
+            return Ok(Trainer::new(config, &net, device));
+        }
+        let trainer = checkpoint::resume(&self.checkpoints(), config, &net, device, |text| observer.notice(&text))?;
+        observer.notice(&format!("continuing at step {}", trainer.steps_done()));
+        Ok(trainer)
+    }
+
+    pub(super) fn append(&self, record: &Record) -> Result<()> {
+        let file = self.path.join("log.jsonl");
+        let line = serde_json::to_string(record)? + "\n";
+        let open = OpenOptions::new().create(true).append(true).open(&file);
+        open.and_then(|mut log| log.write_all(line.as_bytes()))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    pub(super) fn save(&self, trainer: &Trainer, keep: usize) -> Result<()> {
+        checkpoint::save(&self.checkpoints(), trainer, keep)
+    }
+
+    /// A grid of one-step samples of the averaged network, from the same noise every time.
+    pub(super) fn write_samples(&self, config: &TrainConfig, trainer: &Trainer, device: &Device) -> Result<()> {
+        let info = self.read_info()?;
+        let size = info.net.image_size;
+        let generator = Generator::new(trainer.averaged().clone(), info, device);
+        let request = Request { seed: 0, count: config.log.samples, class: None, nfe: 1 };
+        let rgba = pollster::block_on(generator.rgba(request))?;
+        grid::write(&self.samples().join(format!("step-{:08}.png", trainer.steps_done())), &rgba, size, 2)
+    }
+
+    fn read_info(&self) -> Result<ModelInfo> {
+        let file = self.path.join("model.json");
+        let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))
+    }
+
+    /// The averaged network of the newest checkpoint, with its description.
+    ///
+    /// # Errors
+    /// When the run has no usable checkpoint.
+    pub fn averaged(&self, device: &Device, warn: impl FnMut(String)) -> Result<(Net, ModelInfo)> {
+        let mut info = self.read_info()?;
+        let (net, step) = checkpoint::averaged(&self.checkpoints(), device, warn)?;
+        info.training.step = step;
+        Ok((net, info))
+    }
+}

@@ -1,0 +1,108 @@
+//! One training step, Algorithm 1 of MeanFlow and the optimizer around it.
+
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::batch::Batch;
+use super::config::TrainConfig;
+use super::ema::Ema;
+use crate::error::Error;
+use crate::flow::{Residuals, interpolate, mean_flow_residuals};
+use crate::net::{Net, NetConfig};
+use crate::rng::{Purpose, Stream, fold_in};
+
+/// The state of a run: network, average, optimizer, and how many steps they have seen.
+pub struct Trainer {
+    pub(super) net: Net,
+    pub(super) ema: Ema,
+    pub(super) optimizer: ModuleOptimizer,
+    pub(super) step: u64,
+    config: TrainConfig,
+    device: Device,
+}
+
+/// What a step measured, still on the device: reading it back waits for the device.
+pub struct Measured {
+    /// The weighted loss, `[1]`.
+    pub loss: Tensor<1>,
+    /// The raw squared residuals, off the tape.
+    pub residuals: Residuals,
+}
+
+impl Trainer {
+    /// A fresh run on `device` (without autodiff; the trainer adds it).
+    pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
+        device.seed(fold_in(config.train.seed, Purpose::Weights as u64));
+        let net = net.init(&device.clone().autodiff()).materialize();
+        Self::from_parts(config, net.clone(), Ema::new(&net, config.train.ema_decay), optimizer(config), 0, device)
+    }
+
+    pub(super) fn from_parts(
+        config: &TrainConfig,
+        net: Net,
+        ema: Ema,
+        optimizer: ModuleOptimizer,
+        step: u64,
+        device: &Device,
+    ) -> Self {
+        Self { net, ema, optimizer, step, config: config.clone(), device: device.clone() }
+    }
+
+    /// Steps taken so far.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// The averaged network, which samples and exports use.
+    pub fn averaged(&self) -> &Net {
+        self.ema.net()
+    }
+
+    /// Takes one step on a batch.
+    pub fn step(&mut self, batch: Batch) -> Measured {
+        let TrainConfig { times, weight, train, .. } = &self.config;
+        let (step, [rows, ..]) = (self.step, batch.images.dims());
+
+        let share = train.interval_share_at(step, times.interval_probability);
+        let times = times.sample(rows, share, &mut Stream::new(train.seed, Purpose::Times, step), &self.device);
+        let path = interpolate(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
+
+        let residuals = mean_flow_residuals(&self.net, path, times, batch.labels);
+        let loss = weight.apply(&residuals);
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.net);
+        self.net = self.optimizer.step(train.learning_rate_at(step), self.net.clone(), gradients);
+        self.ema.follow(&self.net, step);
+        self.step += 1;
+
+        let off_tape = |x: Option<Tensor<1>>| x.map(Tensor::inner);
+        let Residuals { interval, instant } = residuals;
+        Measured {
+            loss: loss.inner(),
+            residuals: Residuals { interval: off_tape(interval), instant: off_tape(instant) },
+        }
+    }
+
+    /// The noise `e` of this step.
+    fn noise_like(&self, images: &Tensor<4>) -> Tensor<4> {
+        let shape = images.dims();
+        let noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(shape.iter().product());
+        Tensor::from_data(TensorData::new(noise, shape), &self.device)
+    }
+}
+
+/// AdamW as configured, without state.
+pub(super) fn optimizer(config: &TrainConfig) -> ModuleOptimizer {
+    let train = &config.train;
+    AdamWConfig::new()
+        .with_beta_1(train.beta1)
+        .with_beta_2(train.beta2)
+        .with_epsilon(1e-8)
+        .with_weight_decay(train.weight_decay)
+        .init()
+}
+
+/// Reads one number back from the device.
+pub(super) fn read(value: Tensor<1>) -> Result<f64, Error> {
+    value.try_into_scalar::<f32>().map(f64::from).map_err(|e| Error::Device(e.to_string()))
+}

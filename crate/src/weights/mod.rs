@@ -1,0 +1,169 @@
+//! Weights files: one `.safetensors` file that is all a page, the command line or Python needs.
+//!
+//! Tensors have the names and the PyTorch layout (`[out, in]`) of the network's parameters, as `F16` or `F32`. The
+//! header's metadata has one entry, `meanflow`: a JSON [`ModelInfo`] with the network's configuration, the data, its
+//! licence, the training step and the format version.
+
+mod params;
+
+use std::collections::HashMap;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::net::{Net, NetConfig};
+
+pub use params::Precision;
+
+/// Version of the file format; readers refuse any other.
+pub const FORMAT_VERSION: u32 = 1;
+/// The metadata entry that holds the [`ModelInfo`].
+const METADATA_KEY: &str = "meanflow";
+
+/// What a weights file says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Version of the file format.
+    pub format_version: u32,
+    /// Short name of the model.
+    pub name: String,
+    /// The network's configuration.
+    pub net: NetConfig,
+    /// Class names, in label order; empty for an unconditional model.
+    pub classes: Vec<String>,
+    /// The images it was trained on.
+    pub data: DataInfo,
+    /// How it was trained.
+    pub training: TrainingInfo,
+}
+
+/// Where the training images come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataInfo {
+    /// What the images are.
+    pub description: String,
+    /// Where they come from.
+    pub source: String,
+    /// Their licence.
+    pub license: String,
+    /// How many there are.
+    pub images: usize,
+}
+
+/// How the weights were trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainingInfo {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Name and version of the program that wrote the file.
+    pub program: String,
+}
+
+impl ModelInfo {
+    /// Index of the class called `name`.
+    ///
+    /// # Errors
+    /// An unknown name; the message lists the model's classes.
+    pub fn class_index(&self, name: &str) -> Result<usize, Error> {
+        self.classes.iter().position(|class| class == name).ok_or_else(|| {
+            Error::Request(match self.classes.is_empty() {
+                true => format!("class `{name}` was asked for, but the model `{}` has no classes", self.name),
+                false => format!("unknown class `{name}`; the model has {}", self.classes.join(", ")),
+            })
+        })
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        self.net.validate().map_err(|e| Error::Weights(e.to_string()))?;
+        if self.classes.len() != self.net.classes {
+            return Err(Error::Weights(format!(
+                "{} class names for a network of {} classes",
+                self.classes.len(),
+                self.net.classes
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a weights file.
+///
+/// # Errors
+/// When `info` does not describe `net`, or the device cannot be read.
+pub fn encode(net: &Net, info: &ModelInfo, precision: Precision) -> Result<Vec<u8>, Error> {
+    info.validate()?;
+    let json = serde_json::to_string(info).map_err(|e| Error::Weights(e.to_string()))?;
+    // One entry only: the header's map has no order, and equal weights should give equal bytes.
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    let tensors = params::collect(net, precision)?;
+    safetensors::serialize(tensors, Some(metadata)).map_err(|e| Error::Weights(e.to_string()))
+}
+
+/// What a weights file says about itself, without reading its tensors.
+///
+/// # Errors
+/// As [`decode`].
+pub fn read_info(bytes: &[u8]) -> Result<ModelInfo, Error> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| describe(bytes, &e))?;
+    info_of(&header)
+}
+
+/// The network and description in a weights file, on `device`, as f32.
+///
+/// # Errors
+/// [`Error::Weights`] when the file is truncated, is no safetensors file, comes from another program or format
+/// version, or its tensors do not fit its own configuration. Nothing is allocated before the header is checked.
+pub fn decode(bytes: &[u8], device: &Device) -> Result<(Net, ModelInfo), Error> {
+    let info = read_info(bytes)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
+    params::check(&info.net, &tensors)?;
+    let net = params::apply(info.net.init(device), &tensors, device)?;
+    Ok((net.no_grad(), info))
+}
+
+fn info_of(header: &Metadata) -> Result<ModelInfo, Error> {
+    let foreign =
+        || Error::Weights("a safetensors file, but not one that meanflow wrote (no `meanflow` metadata)".into());
+    let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).ok_or_else(foreign)?;
+    let version: Version = serde_json::from_str(json).map_err(|e| Error::Weights(format!("metadata: {e}")))?;
+    if version.format_version != FORMAT_VERSION {
+        return Err(Error::Weights(format!(
+            "format version {}, but this program reads version {FORMAT_VERSION}",
+            version.format_version
+        )));
+    }
+    let info: ModelInfo = serde_json::from_str(json).map_err(|e| Error::Weights(format!("metadata: {e}")))?;
+    info.validate().map(|()| info)
+}
+
+/// The part of the metadata that every version has.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
+/// Says in words what safetensors found wrong.
+fn describe(bytes: &[u8], error: &safetensors::SafeTensorError) -> Error {
+    use safetensors::SafeTensorError as E;
+    let size = bytes.len();
+    Error::Weights(match error {
+        E::HeaderTooSmall => format!("{size} bytes are too few for a safetensors file"),
+        E::MetadataIncompleteBuffer => {
+            format!("the file does not end where its header says; {size} bytes are here: truncated?")
+        }
+        E::HeaderTooLarge | E::InvalidHeaderLength | E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) => {
+            format!("truncated, or no safetensors file ({error})")
+        }
+        _ => error.to_string(),
+    })
+}

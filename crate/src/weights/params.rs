@@ -1,0 +1,209 @@
+//! Parameters by name: out of a network into the bytes of a file, and back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, View};
+
+use crate::error::Error;
+use crate::net::{Net, NetConfig};
+
+/// How weights are stored. In memory they are always f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Half the size; each weight keeps 11 significant bits.
+    F16,
+    /// Exact.
+    F32,
+}
+
+/// One tensor of the file.
+pub(super) struct Stored {
+    shape: Vec<usize>,
+    precision: Precision,
+    bytes: Vec<u8>,
+}
+
+impl View for Stored {
+    fn dtype(&self) -> Dtype {
+        match self.precision {
+            Precision::F16 => Dtype::F16,
+            Precision::F32 => Dtype::F32,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.bytes.as_slice().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Where a walk through the module stands: the parameter's name, and whether PyTorch stores it transposed.
+#[derive(Default)]
+struct Place {
+    names: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl Place {
+    fn enter(&mut self, name: &str, container: &str) {
+        self.names.push(name.to_owned());
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.names.pop();
+        self.containers.pop();
+    }
+
+    fn name(&self) -> String {
+        self.names.join(".")
+    }
+
+    /// burn keeps a linear layer as `[in, out]`, PyTorch and the file as `[out, in]`.
+    fn is_transposed(&self) -> bool {
+        self.containers.last().is_some_and(|c| c == "Struct:Linear") && self.names.last().is_some_and(|n| n == "weight")
+    }
+}
+
+/// Every parameter of the network, by name, as the file stores it.
+pub(super) fn collect(net: &Net, precision: Precision) -> Result<BTreeMap<String, Stored>, Error> {
+    struct Collect {
+        place: Place,
+        precision: Precision,
+        stored: BTreeMap<String, Stored>,
+        failed: Option<String>,
+    }
+
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.place.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val().inner();
+            let value = if self.place.is_transposed() { value.transpose() } else { value };
+            let shape = value.dims().to_vec();
+            match value.try_into_vec_as::<f32>() {
+                Ok(values) => {
+                    let bytes = to_bytes(&values, self.precision);
+                    self.stored.insert(self.place.name(), Stored { shape, precision: self.precision, bytes });
+                }
+                Err(e) => self.failed = Some(e.to_string()),
+            }
+        }
+    }
+
+    let mut visit = Collect { place: Place::default(), precision, stored: BTreeMap::new(), failed: None };
+    net.visit(&mut visit);
+    match visit.failed {
+        Some(reason) => Err(Error::Device(reason)),
+        None => Ok(visit.stored),
+    }
+}
+
+fn to_bytes(values: &[f32], precision: Precision) -> Vec<u8> {
+    match precision {
+        Precision::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+        Precision::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    }
+}
+
+/// Refuses a file whose tensors are not exactly those of `config`, before the network is allocated.
+pub(super) fn check(config: &NetConfig, file: &SafeTensors) -> Result<(), Error> {
+    let values: usize = file.iter().map(|(_, view)| view.shape().iter().product::<usize>()).sum();
+    if values != config.parameters() {
+        return Err(Error::Weights(format!(
+            "it holds {values} numbers, but its network needs {}",
+            config.parameters()
+        )));
+    }
+    Ok(())
+}
+
+/// The network with the file's weights.
+pub(super) fn apply(net: Net, file: &SafeTensors, device: &Device) -> Result<Net, Error> {
+    struct Apply<'a, 'data> {
+        place: Place,
+        file: &'a SafeTensors<'data>,
+        device: &'a Device,
+        used: BTreeSet<String>,
+        failed: Option<String>,
+    }
+
+    impl ModuleMapper for Apply<'_, '_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.place.exit();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let name = self.place.name();
+            let shape: [usize; D] = param.lazy_shape().dims();
+            match read(self.file, &name, &shape, self.place.is_transposed()) {
+                Ok(values) => {
+                    self.used.insert(name);
+                    // Never touches the old value, so its random initialisation is not even computed.
+                    let value = Tensor::from_data(TensorData::new(values, shape), self.device);
+                    Param::initialized(param.id, value)
+                }
+                Err(reason) => {
+                    self.failed.get_or_insert(reason);
+                    param
+                }
+            }
+        }
+    }
+
+    let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: None };
+    let net = net.map(&mut map);
+    let unused = file.names().into_iter().find(|name| !map.used.contains(*name)).map(str::to_owned);
+    match map.failed.or(unused.map(|name| format!("tensor `{name}` belongs to no parameter"))) {
+        Some(reason) => Err(Error::Weights(reason)),
+        None => Ok(net),
+    }
+}
+
+/// The values of a parameter of the given shape, from `[out, in]` to `[in, out]` where `transposed`.
+fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: bool) -> Result<Vec<f32>, String> {
+    let view = file.tensor(name).map_err(|_| format!("tensor `{name}` is missing"))?;
+    let expected: Vec<usize> = if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
+    if view.shape() != expected {
+        return Err(format!("tensor `{name}` has shape {:?}; its network needs {expected:?}", view.shape()));
+    }
+    let values = to_f32(name, &view)?;
+    if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
+        return Err(format!("tensor `{name}` holds {bad}"));
+    }
+    if !transposed {
+        return Ok(values);
+    }
+    let [rows, columns] = [shape[0], shape[1]];
+    Ok((0..rows * columns).map(|i| values[(i % columns) * rows + i / columns]).collect())
+}
+
+fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F16 => Ok(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        other => Err(format!("tensor `{name}` is {other:?}; only F16 and F32 are read")),
+    }
+}

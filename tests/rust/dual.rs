@@ -1,0 +1,118 @@
+//! Forward mode against burn's own reverse mode: `⟨w, J v⟩ = ⟨Jᵀ w, v⟩` for every rule.
+
+use burn::nn::LinearConfig;
+use burn::tensor::{Device, Tensor};
+use meanflow::Dual;
+use meanflow::dual::{gelu_tanh, layer_norm, linear, silu, softmax};
+
+use crate::support::{inner_product, random, tape, values};
+
+const TOLERANCE: f64 = 1e-5;
+
+/// Checks the adjointness of `f` at a random point, and that its tangent is never on the tape.
+#[track_caller]
+fn assert_adjoint<const D: usize, const E: usize>(shape: [usize; D], f: impl Fn(Dual<D>) -> Dual<E>) {
+    let x = random(1, shape).autodiff().require_grad();
+    let v = random(2, shape);
+    let y = f(Dual::new(x.clone(), v.clone()));
+    let jv = y.tangent.expect("the input moves, so the output does");
+    assert!(!jv.is_autodiff(), "the tangent is on the tape");
+    assert_eq!(jv.dims(), y.primal.dims(), "a tangent has the shape of its primal");
+
+    let w = random(3, y.primal.dims());
+    let gradients = (y.primal * w.clone()).sum().backward();
+    let jtw = x.grad(&gradients).expect("the primal is on the tape");
+    let (forward, reverse) = (inner_product(w, jv), inner_product(jtw, v));
+    let error = (forward - reverse).abs() / forward.abs().max(reverse.abs()).max(1e-3);
+    assert!(error <= TOLERANCE, "⟨w, Jv⟩ = {forward}, ⟨Jᵀw, v⟩ = {reverse}: relative error {error:.2e}");
+}
+
+const SHAPE: [usize; 3] = [2, 3, 8];
+
+#[test]
+fn elementwise_functions_are_adjoint() {
+    assert_adjoint(SHAPE, Dual::sin);
+    assert_adjoint(SHAPE, Dual::cos);
+    assert_adjoint(SHAPE, silu);
+    assert_adjoint(SHAPE, gelu_tanh);
+    assert_adjoint(SHAPE, |x| x.scale(-1.7).shift(0.3));
+    assert_adjoint(SHAPE, |x| -x);
+}
+
+#[test]
+fn sums_and_products_are_adjoint_also_when_both_sides_move() {
+    assert_adjoint(SHAPE, |x| x.clone().sin() + x.cos());
+    assert_adjoint(SHAPE, |x| x.clone().sin() - x.cos());
+    assert_adjoint(SHAPE, |x| x.clone().sin() * x.cos());
+    assert_adjoint(SHAPE, |x| x * Dual::constant(random(4, SHAPE)));
+    assert_adjoint(SHAPE, |x| x.clone().sin().matmul(x.cos().swap_dims(1, 2)));
+}
+
+#[test]
+fn broadcasting_is_adjoint() {
+    assert_adjoint([2, 1, 8], |x| x + Dual::constant(random(5, SHAPE)));
+    assert_adjoint([2, 1, 8], |x| Dual::constant(random(5, SHAPE)) - x);
+    assert_adjoint([2, 1, 8], |x| x * Dual::constant(random(5, SHAPE)));
+    assert_adjoint([2, 3, 1], |x| x.clone() * x + Dual::constant(random(5, SHAPE)));
+}
+
+#[test]
+fn changes_of_shape_are_adjoint() {
+    assert_adjoint(SHAPE, |x| x.reshape([6, 8]));
+    assert_adjoint(SHAPE, |x| x.permute([2, 0, 1]));
+    assert_adjoint(SHAPE, |x| x.swap_dims(0, 2));
+    assert_adjoint(SHAPE, |x| x.narrow(2, 3, 4));
+    assert_adjoint(SHAPE, |x| {
+        let [a, b] = x.chunk(2);
+        a.sin().concat(b, 2)
+    });
+    assert_adjoint(SHAPE, |x| x.concat(Dual::constant(random(6, SHAPE)), 1));
+}
+
+#[test]
+fn layers_are_adjoint() {
+    let layer = LinearConfig::new(8, 5).init(&tape());
+    assert_adjoint(SHAPE, |x| linear(&layer, x));
+    assert_adjoint(SHAPE, softmax);
+    assert_adjoint(SHAPE, |x| layer_norm(x, 1e-6));
+    // A layer whose inputs are far from zero mean, where a naive rule would cancel.
+    assert_adjoint(SHAPE, |x| layer_norm(x.shift(100.0), 1e-6));
+}
+
+#[test]
+fn a_wrong_rule_is_caught() {
+    let wrong =
+        || assert_adjoint(SHAPE, |x: Dual<3>| Dual { tangent: x.tangent.clone().map(|d| d * 1.001), ..x.sin() });
+    assert!(std::panic::catch_unwind(wrong).is_err());
+}
+
+#[test]
+fn a_constant_has_no_tangent_and_costs_nothing() {
+    let x = Dual::constant(random(1, SHAPE));
+    let y = softmax(layer_norm(gelu_tanh(x.clone() * x.clone() + x), 1e-6));
+    assert!(y.tangent.is_none());
+}
+
+#[test]
+fn a_lone_tangent_takes_the_shape_that_broadcasting_gave_the_value() {
+    let moving: Dual<2> = Dual::new(random(1, [2, 1]), random(2, [2, 1]));
+    let sum = moving + Dual::constant(random(3, [2, 4]));
+    assert_eq!(sum.tangent.expect("one side moves").dims(), [2, 4]);
+}
+
+#[test]
+fn a_tangent_given_on_the_tape_is_taken_off_it() {
+    let x: Tensor<2> = random(1, [2, 2]).autodiff().require_grad();
+    let y = Dual::new(x.clone(), x.clone() * 2.0).sin();
+    assert!(!y.tangent.expect("it moves").is_autodiff());
+    assert!(y.primal.is_tracked());
+}
+
+#[test]
+fn gelu_is_the_tanh_approximation() {
+    let x = random(1, SHAPE) * 3.0;
+    let ours = values(gelu_tanh(x.clone().into()).primal);
+    let burns = values(burn::tensor::activation::gelu_approximate(x));
+    crate::support::assert_close("gelu", &ours, &burns, 1e-6);
+    let _: Device = crate::support::device();
+}

@@ -1,0 +1,195 @@
+//! The method against a closed-form flow: data N(m, s²) per coordinate, where `v`, `u` and the flow map are known.
+
+use burn::tensor::{Tensor, TensorData};
+use meanflow::Dual;
+use meanflow::flow::{
+    AdaptiveWeight, AverageVelocity, PathSample, Times, TimesConfig, generate, interpolate, mean_flow_residuals,
+    one_step, step,
+};
+use meanflow::net::Labels;
+use meanflow::rng::{Purpose, Stream};
+
+use crate::support::{assert_close, device, random, values};
+
+const M: f64 = 0.3;
+const S: f64 = 0.6;
+const SHAPE: [usize; 4] = [64, 1, 4, 4];
+
+/// `u(z, r, t) = (z − z_r)/(t − r)` with `z_r = (1 − r) m + σ_r/σ_t (z − (1 − t) m)`, `σ_t² = (1 − t)² s² + t²`.
+///
+/// Written over duals, so its derivative is exact. At `r = t` it is `v`, which the formula below reaches as the limit.
+struct Gaussian;
+
+/// `σ_t²` of a dual time.
+fn variance(t: Dual<4>) -> Dual<4> {
+    let data = t.clone().scale(-1.0).shift(1.0).scale(S);
+    data.clone() * data + t.clone() * t
+}
+
+/// `1/√x` and `1/x`-like powers of duals are not among the network's rules, so the oracle brings its own.
+fn power(x: Dual<4>, p: f64) -> Dual<4> {
+    let tangent = x.tangent.map(|dx| x.primal.clone().powf_scalar(p - 1.0) * p * dx);
+    Dual { primal: x.primal.powf_scalar(p), tangent }
+}
+
+impl AverageVelocity for Gaussian {
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, _: Option<Labels>) -> Dual<4> {
+        let [batch, ..] = z.dims();
+        let (r, t) = (r.reshape([batch, 1, 1, 1]), t.reshape([batch, 1, 1, 1]));
+        // (1 − σ_r/σ_t)/(t − r), rationalised to be exact for any r ≤ t, r = t included:
+        // (σ_t² − σ_r²)/(t − r) = (1 + s²)(t + r) − 2 s², over σ_t (σ_t + σ_r).
+        let slope = (t.clone() + r.clone()).scale(1.0 + S * S).shift(-2.0 * S * S);
+        let (sigma_t, sigma_r) = (power(variance(t.clone()), 0.5), power(variance(r), 0.5));
+        let rate = slope * power(sigma_t.clone() * (sigma_t + sigma_r), -1.0);
+        let centred = z + t.shift(-1.0).scale(M);
+        rate * centred - Dual::constant(Tensor::full([1, 1, 1, 1], M, &device()))
+    }
+}
+
+fn constant(value: f64) -> Tensor<1> {
+    Tensor::full([SHAPE[0]], value, &device())
+}
+
+/// `z_t` of the flow, `r < t` and the marginal velocity `v(z, t)`.
+fn situation() -> (Tensor<4>, Tensor<1>, Tensor<1>, Tensor<4>) {
+    let mut stream = Stream::new(5, Purpose::Times, 0);
+    let times: Vec<[f32; 2]> = (0..SHAPE[0]).map(|_| [stream.uniform() as f32, stream.uniform() as f32]).collect();
+    let tensor = |f: fn(f32, f32) -> f32| {
+        let values: Vec<f32> = times.iter().map(|[a, b]| f(*a, *b)).collect();
+        Tensor::from_data(TensorData::new(values, [SHAPE[0]]), &device())
+    };
+    let (r, t): (Tensor<1>, Tensor<1>) = (tensor(f32::min), tensor(f32::max));
+    let z = random(7, SHAPE);
+    let v = Gaussian.u(z.clone().into(), t.clone().into(), t.clone().into(), None).primal;
+    (z, r, t, v)
+}
+
+/// Residual `u + (t − r) du/dt − v` of the MeanFlow identity along `(dz, dr, dt) = (v, dr, dt)`.
+fn identity_residual(dr: f64, dt: f64) -> f64 {
+    let (z, r, t, v) = situation();
+    let u = Gaussian.u(
+        Dual::new(z, v.clone()),
+        Dual::new(r.clone(), constant(dr)),
+        Dual::new(t.clone(), constant(dt)),
+        None,
+    );
+    let span = (t - r).reshape([-1, 1, 1, 1]);
+    let residual = u.primal + span * u.tangent.expect("the inputs move") - v;
+    values(residual).into_iter().fold(0.0, |m, x| m.max(f64::from(x.abs())))
+}
+
+#[test]
+fn the_identity_holds_along_the_right_tangent() {
+    assert!(identity_residual(0.0, 1.0) < 1e-5, "residual {}", identity_residual(0.0, 1.0));
+}
+
+#[test]
+fn the_wrong_tangents_of_table_1b_break_the_identity() {
+    for (dr, dt) in [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)] {
+        let residual = identity_residual(dr, dt);
+        assert!(residual > 0.1, "the tangent (v, {dr}, {dt}) passes with residual {residual}");
+    }
+}
+
+/// The loss itself, at the true field and with its marginal velocity, is zero: the wiring of Algorithm 1.
+#[test]
+fn the_loss_vanishes_at_the_true_field() {
+    let (z, r, t, v) = situation();
+    let path = PathSample { z, v };
+    let batch = SHAPE[0];
+    for intervals in [batch, batch / 2, 0] {
+        // Rows after `intervals` are instantaneous: r = t.
+        let (early, late) = (values(r.clone()), values(t.clone()));
+        let r: Vec<f32> =
+            early.into_iter().zip(late).enumerate().map(|(i, (r, t))| if i < intervals { r } else { t }).collect();
+        let r = Tensor::from_data(TensorData::new(r, [batch]), &device());
+        let times = Times { t: t.clone(), r, intervals };
+        let residuals = mean_flow_residuals(&Gaussian, path.clone(), times, None);
+        assert_eq!(residuals.interval.is_some(), intervals > 0);
+        assert_eq!(residuals.instant.is_some(), intervals < batch);
+        for part in [residuals.interval, residuals.instant].into_iter().flatten() {
+            let worst = values(part).into_iter().fold(0.0, f32::max);
+            assert!(worst < 1e-8, "residual {worst} with {intervals} intervals");
+        }
+    }
+}
+
+#[test]
+fn one_step_maps_noise_to_data_exactly() {
+    let e = random(1, SHAPE);
+    let x = values(one_step(&Gaussian, e.clone(), None));
+    let expected: Vec<f32> = values(e).into_iter().map(|e| (M + S * f64::from(e)) as f32).collect();
+    assert_close("x", &x, &expected, 1e-5);
+}
+
+#[test]
+fn k_steps_equal_one() {
+    let e = random(1, SHAPE);
+    let one = values(one_step(&Gaussian, e.clone(), None));
+    for nfe in [1, 2, 3, 4, 16, 64] {
+        assert_close(&format!("{nfe} steps"), &values(generate(&Gaussian, e.clone(), None, nfe)), &one, 2e-5);
+    }
+}
+
+#[test]
+fn two_steps_compose_to_the_step_between() {
+    let z = random(2, SHAPE);
+    let direct = step(&Gaussian, z.clone(), 0.1, 0.9, None);
+    let halfway = step(&Gaussian, z, 0.4, 0.9, None);
+    assert_close("composition", &values(step(&Gaussian, halfway, 0.1, 0.4, None)), &values(direct), 1e-5);
+}
+
+#[test]
+fn the_path_starts_at_data_ends_at_noise_and_moves_at_v() {
+    let (x, e) = (random(1, SHAPE), random(2, SHAPE));
+    let at = |t: f64| interpolate(x.clone(), e.clone(), constant(t));
+    assert_close("t = 0", &values(at(0.0).z), &values(x.clone()), 1e-6);
+    assert_close("t = 1", &values(at(1.0).z), &values(e.clone()), 1e-6);
+    let slope = (at(0.75).z - at(0.25).z) / 0.5;
+    assert_close("dz/dt", &values(slope), &values(at(0.3).v), 1e-5);
+}
+
+#[test]
+fn times_are_ordered_and_shared_out_as_configured() {
+    let config = TimesConfig { interval_probability: 0.3, ..TimesConfig::default() };
+    let mut intervals = 0;
+    for step in 0..200 {
+        let times = config.sample(7, 0.3, &mut Stream::new(1, Purpose::Times, step), &device());
+        intervals += times.intervals;
+        for (row, (r, t)) in values(times.r).into_iter().zip(values(times.t)).enumerate() {
+            assert!((0.0..=1.0).contains(&r) && (0.0..=1.0).contains(&t) && r <= t);
+            assert_eq!(row >= times.intervals, r == t, "row {row} of {} intervals: r {r}, t {t}", times.intervals);
+        }
+    }
+    let share = intervals as f64 / 1400.0;
+    assert!((share - 0.3).abs() < 0.02, "share of r < t is {share}");
+}
+
+/// Means of a logit-normal and of the uniform mixture.
+#[test]
+fn times_follow_their_distribution() {
+    let mean = |uniform: f64, mu: f64| {
+        let config = TimesConfig { mean: mu, std: 1.0, uniform, ..TimesConfig::default() };
+        let times = config.sample(20_000, 0.0, &mut Stream::new(3, Purpose::Times, 0), &device());
+        values(times.t).into_iter().map(f64::from).sum::<f64>() / 20_000.0
+    };
+    assert!((mean(0.0, 0.0) - 0.5).abs() < 0.01);
+    // E σ(N(−1, 1)) = 0.30327 by numerical integration.
+    assert!((mean(0.0, -1.0) - 0.3033).abs() < 0.01, "{}", mean(0.0, -1.0));
+    assert!((mean(1.0, -1.0) - 0.5).abs() < 0.01);
+}
+
+#[test]
+fn the_adaptive_weight_is_as_defined() {
+    let errors = [4.0_f32, 0.25, 9.0];
+    let part = |range: std::ops::Range<usize>| {
+        Some(Tensor::from_data(TensorData::new(errors[range.clone()].to_vec(), [range.len()]), &device()))
+    };
+    let residuals = meanflow::flow::Residuals { interval: part(0..1), instant: part(1..3) };
+    for (p, c) in [(0.0, 0.01), (0.75, 1e-3), (1.0, 0.01)] {
+        let expected: f64 = errors.iter().map(|&l| f64::from(l) / (f64::from(l) + c).powf(p)).sum::<f64>() / 3.0;
+        let loss = f64::from(values(AdaptiveWeight { p, c }.apply(&residuals))[0]);
+        assert!((loss - expected).abs() < 1e-5, "p = {p}: {loss}, expected {expected}");
+        assert!(p < 1.0 || loss < 1.0, "with p = 1 the loss stays below 1");
+    }
+}

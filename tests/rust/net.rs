@@ -1,0 +1,126 @@
+//! The network: shapes, sizes, the zero start, and forward against reverse mode through all of it.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor, TensorData};
+use meanflow::flow::AverageVelocity;
+use meanflow::{Dual, NetConfig};
+
+use crate::support::{assert_close, device, inner_product, random, random_net, tape, tiny_config, values};
+
+fn times(values: &[f32]) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device())
+}
+
+fn labels(values: &[i32]) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device())
+}
+
+#[test]
+fn a_fresh_network_is_zero() {
+    for config in [tiny_config(3, 0), tiny_config(4, 5)] {
+        let net = config.init(&device());
+        let y = (config.classes > 0).then(|| labels(&[0, 5]));
+        let z = random(1, [2, config.channels, 8, 8]);
+        let u = net.u(z.into(), times(&[0.0, 0.2]).into(), times(&[1.0, 0.2]).into(), y);
+        assert_eq!(u.dims(), [2, config.channels, 8, 8]);
+        assert!(values(u.primal).iter().all(|&x| x == 0.0));
+    }
+}
+
+#[test]
+fn the_whole_network_is_adjoint_and_its_tangent_never_on_the_tape() {
+    let config = tiny_config(4, 3);
+    let net = random_net(&config, &tape());
+    let shape = [2, 4, 8, 8];
+    let (z, t) = (random(1, shape).autodiff().require_grad(), times(&[0.9, 0.6]).autodiff().require_grad());
+    let (dz, dt) = (random(2, shape), times(&[1.0, 1.0]));
+    let u = net.u(
+        Dual::new(z.clone(), dz.clone()),
+        times(&[0.1, 0.4]).into(),
+        Dual::new(t.clone(), dt.clone()),
+        Some(labels(&[2, 3])),
+    );
+    let du = u.tangent.expect("z and t move");
+    assert!(!du.is_autodiff());
+
+    let w = random(3, shape);
+    let gradients = (u.primal * w.clone()).sum().backward();
+    let forward = inner_product(w, du);
+    let reverse = inner_product(z.grad(&gradients).expect("z is a leaf"), dz)
+        + inner_product(t.grad(&gradients).expect("t is a leaf"), dt);
+    let error = (forward - reverse).abs() / forward.abs().max(1e-3);
+    assert!(error <= 1e-5, "⟨w, Jv⟩ = {forward}, ⟨Jᵀw, v⟩ = {reverse}: relative error {error:.2e}");
+}
+
+#[test]
+fn a_plain_call_gives_the_same_value_without_a_tangent() {
+    let net = random_net(&tiny_config(3, 0), &device());
+    let (z, r, t) = (random(1, [2, 3, 8, 8]), times(&[0.0, 0.3]), times(&[1.0, 0.8]));
+    let plain = net.u(z.clone().into(), r.clone().into(), t.clone().into(), None);
+    assert!(plain.tangent.is_none());
+    let dual = net.u(Dual::new(z.clone(), z), r.into(), Dual::new(t.clone(), t), None);
+    // The plain call takes burn's fused attention, the dual one the explicit form.
+    assert_close("u", &values(plain.primal), &values(dual.primal), 1e-5);
+}
+
+#[test]
+fn the_network_depends_on_every_input() {
+    let net = random_net(&tiny_config(3, 2), &device());
+    let u = |z: u64, r: f32, t: f32, y: i32| {
+        let z = random(z, [1, 3, 8, 8]);
+        values(net.u(z.into(), times(&[r]).into(), times(&[t]).into(), Some(labels(&[y]))).primal)
+    };
+    let base = u(1, 0.2, 0.7, 0);
+    for (what, other) in [
+        ("z", u(2, 0.2, 0.7, 0)),
+        ("r", u(1, 0.5, 0.7, 0)),
+        ("t", u(1, 0.2, 0.9, 0)),
+        ("the class", u(1, 0.2, 0.7, 1)),
+        ("the null class", u(1, 0.2, 0.7, 2)),
+    ] {
+        assert_ne!(base, other, "u does not depend on {what}");
+    }
+}
+
+#[test]
+fn parameter_counts_are_those_of_the_modules() {
+    for (name, channels, classes) in [("browser-s", 4, 0), ("browser-m", 3, 10)] {
+        let config = NetConfig::preset(name, 32, channels, classes).expect("a known preset");
+        assert_eq!(config.parameters(), config.init(&device()).num_params(), "{name}");
+        assert!((1_000_000..=3_500_000).contains(&config.parameters()), "{name}: {}", config.parameters());
+    }
+}
+
+/// Table of the MeanFlow paper (2505.13447, table 2) and of DiT: millions of parameters on 32 × 32 × 4 latents.
+#[test]
+fn published_presets_have_their_published_sizes() {
+    let table = [
+        ("dit-b/4", 131.17),
+        ("dit-b/2", 131.09),
+        ("dit-m/2", 308.0),
+        ("dit-l/2", 459.1),
+        ("dit-xl/2", 676.4),
+        ("dit-s/2", 33.1),
+    ];
+    for (name, millions) in table {
+        let count = NetConfig::preset(name, 32, 4, 1000).expect("a known preset").parameters() as f64 / 1e6;
+        assert!((count - millions).abs() < 0.06, "{name}: {count:.2} M, published {millions} M");
+    }
+}
+
+#[test]
+fn impossible_sizes_are_refused_with_the_reason() {
+    let good = tiny_config(3, 0);
+    for (bad, reason) in [
+        (NetConfig { patch: 3, ..good.clone() }, "patch must divide"),
+        (NetConfig { heads: 3, ..good.clone() }, "heads must divide"),
+        (NetConfig { width: 18, ..good.clone() }, "multiple of 4"),
+        (NetConfig { depth: 0, ..good.clone() }, "depth is 0"),
+        (NetConfig { width: 1 << 40, ..good.clone() }, "width is"),
+    ] {
+        let error = bad.validate().expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let error = NetConfig::preset("dit-huge", 32, 4, 0).expect_err("no such preset").to_string();
+    assert!(error.contains("dit-huge") && error.contains("dit-b/4"), "{error}");
+}

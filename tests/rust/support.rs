@@ -1,0 +1,63 @@
+//! What several tests share: devices, random tensors, comparisons, a tiny network.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use meanflow::rng::{Purpose, Stream};
+use meanflow::{Net, NetConfig};
+
+pub fn device() -> Device {
+    Device::flex()
+}
+
+pub fn tape() -> Device {
+    Device::flex().autodiff()
+}
+
+/// A reproducible random tensor, off the tape.
+pub fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
+    let values = Stream::new(seed, Purpose::Noise, 99).normals(shape.iter().product());
+    Tensor::from_data(TensorData::new(values, shape), &device())
+}
+
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.inner().try_into_vec_as::<f32>().expect("a float tensor reads back")
+}
+
+/// `⟨a, b⟩` in f64.
+pub fn inner_product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f64 {
+    values(a).into_iter().zip(values(b)).map(|(a, b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// Largest difference over the largest magnitude of the reference.
+pub fn relative_error(ours: &[f32], reference: &[f32]) -> f64 {
+    assert_eq!(ours.len(), reference.len(), "lengths differ");
+    let largest = reference.iter().fold(1e-30_f64, |m, x| m.max(f64::from(x.abs())));
+    let worst = ours.iter().zip(reference).map(|(a, b)| f64::from((a - b).abs()));
+    worst.fold(0.0, |m: f64, x| if x.is_nan() { f64::INFINITY } else { m.max(x) }) / largest
+}
+
+#[track_caller]
+pub fn assert_close(name: &str, ours: &[f32], reference: &[f32], tolerance: f64) {
+    let error = relative_error(ours, reference);
+    assert!(error <= tolerance, "{name}: relative error {error:.3e} exceeds {tolerance:.1e}");
+}
+
+pub fn tiny_config(channels: usize, classes: usize) -> NetConfig {
+    NetConfig { image_size: 8, channels, patch: 4, width: 16, depth: 2, heads: 2, mlp_ratio: 4, classes }
+}
+
+/// A network all of whose parameters are random: a fresh one is `u = 0`, so its derivative would prove nothing.
+pub fn random_net(config: &NetConfig, device: &Device) -> Net {
+    struct Randomise(u64);
+    impl ModuleMapper for Randomise {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            self.0 += 1;
+            let seed = self.0;
+            param.map(|old| {
+                let new = random(seed, old.dims()) * 0.15;
+                if old.is_autodiff() { new.autodiff().require_grad() } else { new }
+            })
+        }
+    }
+    config.init(device).map(&mut Randomise(1000))
+}

@@ -1,0 +1,22 @@
+//! Every Rust test in one binary: one link, many files.
+
+#[path = "rust/cli.rs"]
+mod cli;
+#[path = "rust/data.rs"]
+mod data;
+#[path = "rust/dual.rs"]
+mod dual;
+#[path = "rust/flow.rs"]
+mod flow;
+#[path = "rust/net.rs"]
+mod net;
+#[path = "rust/parity.rs"]
+mod parity;
+#[path = "rust/rng.rs"]
+mod rng;
+#[path = "rust/support.rs"]
+mod support;
+#[path = "rust/train.rs"]
+mod train;
+#[path = "rust/weights.rs"]
+mod weights;
