@@ -48,6 +48,11 @@ pub fn tiny_config(channels: usize, classes: usize) -> NetConfig {
 
 /// A network all of whose parameters are random: a fresh one is `u = 0`, so its derivative would prove nothing.
 pub fn random_net(config: &NetConfig, device: &Device) -> Net {
+    randomise(config.init(device))
+}
+
+/// The same parameters with random values.
+pub fn randomise(net: Net) -> Net {
     struct Randomise(u64);
     impl ModuleMapper for Randomise {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -59,5 +64,5 @@ pub fn random_net(config: &NetConfig, device: &Device) -> Net {
             })
         }
     }
-    config.init(device).map(&mut Randomise(1000))
+    net.map(&mut Randomise(1000))
 }

@@ -1,1 +1,309 @@
+//! Training: it learns, it is deterministic, it resumes, it stops in time, and it keeps what was good.
 
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use meanflow::train::data::{DataConfig, Images};
+use meanflow::train::{Ema, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, train};
+use meanflow::weights::{Precision, encode};
+
+use crate::support::{assert_close, device, randomise, tape, tiny_config, values};
+
+/// Hears everything; asks to stop after a step of its choice.
+#[derive(Default)]
+struct Listener {
+    records: Vec<Record>,
+    notices: Vec<String>,
+    stop: AtomicBool,
+    stop_after: Option<u64>,
+}
+
+struct Shared<'a>(&'a AtomicBool, &'a mut Vec<Record>, &'a mut Vec<String>, Option<u64>);
+
+impl Observer for Shared<'_> {
+    fn step(&mut self, done: u64) {
+        if self.3 == Some(done) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.1.push(record.clone());
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.2.push(text.into());
+    }
+}
+
+impl Listener {
+    fn train(&mut self, config: &TrainConfig, images: &Images, run: &RunFolder) -> anyhow::Result<Outcome> {
+        let mut shared = Shared(&self.stop, &mut self.records, &mut self.notices, self.stop_after);
+        train(config, images, run, &device(), &self.stop, &mut shared)
+    }
+}
+
+/// Two classes of flat 8 × 8 pictures: dark and light.
+fn images() -> Images {
+    let (size, count) = (8, 10);
+    let pixel = |i: usize| (if i < count / 2 { 30 } else { 220 }) + i as u8;
+    Images {
+        size,
+        channels: 3,
+        pixels: (0..count).flat_map(|i| vec![pixel(i); 3 * size * size]).collect(),
+        labels: (0..count).map(|i| u32::from(i >= count / 2)).collect(),
+        classes: vec!["dark".into(), "light".into()],
+        names: (0..count).map(|i| i.to_string()).collect(),
+        skipped: Vec::new(),
+    }
+}
+
+fn config(steps: u64) -> TrainConfig {
+    let mut config = TrainConfig {
+        net: NetChoice { preset: "browser-s".into(), patch: Some(4), width: Some(16), depth: Some(2), heads: Some(2) },
+        data: DataConfig { size: 8, channels: 3, ..DataConfig::default() },
+        ..TrainConfig::default()
+    };
+    config.train.steps = steps;
+    config.train.batch_size = 8;
+    config.train.learning_rate = 5e-3;
+    config.train.warmup_steps = 5;
+    config.train.cooldown_steps = 0;
+    config.train.flow_matching_steps = steps / 4;
+    config.train.ramp_steps = steps / 4;
+    config.train.ema_decay = 0.95;
+    config.log.every = 10;
+    config.log.checkpoint_every = 10;
+    config.log.sample_every = 1000;
+    config.log.samples = 4;
+    config
+}
+
+/// The exported bytes of a run.
+fn weights(run: &RunFolder) -> Vec<u8> {
+    let (net, info) = run.averaged(&device(), |text| panic!("{text}")).expect("a checkpoint");
+    encode(&net, &info, Precision::F32).expect("it encodes")
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// From noise to the two kinds of pictures in one step, by class: dark and light must come out apart.
+#[test]
+fn one_step_samples_have_the_colour_of_their_class() {
+    let dir = folder();
+    let config = config(600);
+    let run = RunFolder::create(dir.path(), &config).expect("a new run");
+    let mut listener = Listener::default();
+    let outcome = listener.train(&config, &images(), &run).expect("it trains");
+    assert_eq!(outcome, Outcome { steps: 600, finished: true });
+
+    let (first, last) = (&listener.records[0], &listener.records[listener.records.len() - 1]);
+    assert!(last.residual_instant < first.residual_instant, "Flow Matching error did not fall");
+    assert!(first.residual_interval.is_none() && last.residual_interval.is_some(), "the ramp did not happen");
+
+    let (net, info) = run.averaged(&device(), |text| panic!("{text}")).expect("a checkpoint");
+    let generator = meanflow::Generator::new(net, info, &device());
+    let mean = |class| {
+        let request = meanflow::generator::Request { seed: 0, count: 16, class: Some(class), nfe: 1 };
+        let pictures = values(generator.images(request).expect("fair"));
+        f64::from(pictures.iter().sum::<f32>()) / pictures.len() as f64
+    };
+    // Data means: 32 and 227 of 255, that is −0.75 and 0.78.
+    let (dark, light) = (mean(0), mean(1));
+    assert!((dark + 0.75).abs() < 0.25 && (light - 0.78).abs() < 0.25, "dark {dark:.2}, light {light:.2}");
+}
+
+#[test]
+fn a_seed_decides_the_run_and_a_resumed_run_equals_an_uninterrupted_one() {
+    let (images, config) = (images(), config(40));
+    let whole = |seed| {
+        let dir = folder();
+        let mut config = config.clone();
+        config.train.seed = seed;
+        let run = RunFolder::create(dir.path(), &config).expect("a new run");
+        Listener::default().train(&config, &images, &run).expect("it trains");
+        weights(&run)
+    };
+    let straight = whole(1);
+    assert!(straight != whole(2), "another seed, the same weights");
+
+    let dir = folder();
+    let mut config = config.clone();
+    config.train.seed = 1;
+    let run = RunFolder::create(dir.path(), &config).expect("a new run");
+    // Stopped between two regular checkpoints: the stop itself must write one.
+    let mut listener = Listener { stop_after: Some(17), ..Listener::default() };
+    let outcome = listener.train(&config, &images, &run).expect("it stops");
+    assert_eq!(outcome, Outcome { steps: 17, finished: false });
+    let (run, reread) = RunFolder::open(dir.path()).expect("the run");
+    assert_eq!(reread, config);
+    Listener::default().train(&config, &images, &run).expect("it resumes");
+    assert!(weights(&run) == straight, "resumed and uninterrupted weights differ");
+}
+
+#[test]
+fn a_run_folder_holds_log_samples_settings_and_the_newest_checkpoints() {
+    let dir = folder();
+    let mut config = config(40);
+    config.log.sample_every = 20;
+    let run = RunFolder::create(dir.path(), &config).expect("a new run");
+    Listener::default().train(&config, &images(), &run).expect("it trains");
+    let names = |folder: &str| {
+        let entries = fs::read_dir(dir.path().join(folder)).expect("a folder");
+        let mut names: Vec<String> =
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("checkpoints"), ["step-00000030", "step-00000040"]);
+    assert_eq!(names("samples"), ["step-00000020.png", "step-00000040.png"]);
+    let grid = image::open(dir.path().join("samples/step-00000040.png")).expect("a PNG");
+    assert_eq!((grid.width(), grid.height()), (34, 34), "4 pictures of 8 pixels, twice enlarged, with a gap of 2");
+
+    let log = fs::read_to_string(dir.path().join("log.jsonl")).expect("a log");
+    let lines: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().all(|l| l["residual"].as_f64().is_some_and(|r| r > 0.0)));
+    assert_eq!(lines[3]["step"], 40);
+    let settings = fs::read_to_string(dir.path().join("config.toml")).expect("settings");
+    assert_eq!(TrainConfig::from_toml(&settings).expect("they read"), config);
+}
+
+#[test]
+fn a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint() {
+    let dir = folder();
+    let mut config = config(40);
+    let run = RunFolder::create(dir.path(), &config).expect("a new run");
+    let stop_after = Some(20);
+    Listener { stop_after, ..Listener::default() }.train(&config, &images(), &run).expect("it stops");
+    let good = weights(&run);
+
+    let (run, _) = RunFolder::open(dir.path()).expect("the run");
+    config.train.learning_rate = 1e30;
+    let error = Listener::default().train(&config, &images(), &run).expect_err("it diverges").to_string();
+    assert!(error.contains("the loss is") && error.contains("step 20"), "{error}");
+    assert!(weights(&run) == good, "the good checkpoint was lost");
+}
+
+fn newest(dir: &Path) -> std::path::PathBuf {
+    let entries = fs::read_dir(dir.join("checkpoints")).expect("a folder");
+    entries.map(|e| e.expect("an entry").path()).max().expect("a checkpoint")
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
+    let dir = folder();
+    let config = config(20);
+    let run = RunFolder::create(dir.path(), &config).expect("a new run");
+    Listener::default().train(&config, &images(), &run).expect("it trains");
+    let damaged = newest(dir.path()).join("net.bpk");
+    let bytes = fs::read(&damaged).expect("a file");
+    fs::write(&damaged, &bytes[..bytes.len() / 2]).expect("it writes");
+
+    let (run, config) = RunFolder::open(dir.path()).expect("the run");
+    let mut listener = Listener::default();
+    listener.train(&config, &images(), &run).expect("it resumes");
+    let notices = listener.notices.join("\n");
+    assert!(notices.contains("step-00000020") && notices.contains("not usable"), "{notices}");
+    assert!(notices.contains("continuing at step 10"), "{notices}");
+}
+
+#[test]
+fn a_folder_with_a_run_is_not_overwritten() {
+    let dir = folder();
+    RunFolder::create(dir.path(), &config(1)).expect("a new run");
+    let error = RunFolder::create(dir.path(), &config(1)).expect_err("it holds a run").to_string();
+    assert!(error.contains("--resume"), "{error}");
+}
+
+#[test]
+fn the_average_moves_by_one_minus_its_decay() {
+    let start = tiny_config(3, 0).init(&tape());
+    let end = randomise(start.clone());
+    let mut ema = Ema::new(&start, 0.9);
+    // Late enough for the decay to have risen to its final value: (1 + n) / (10 + n) > 0.9 from n = 80.
+    ema.follow(&end, 1000);
+    assert!(!ema.net().devices()[0].is_autodiff(), "the average is on the tape");
+    let blend: Vec<f32> = numbers(&start)
+        .into_iter()
+        .zip(numbers(&end))
+        .map(|(a, b)| (0.9 * f64::from(a) + 0.1 * f64::from(b)) as f32)
+        .collect();
+    assert_close("average", &numbers(ema.net()), &blend, 1e-6);
+}
+
+/// All parameters in one row.
+fn numbers(net: &meanflow::Net) -> Vec<f32> {
+    struct Collect(Vec<f32>);
+    impl ModuleVisitor for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.extend(values(param.val()));
+        }
+    }
+    let mut numbers = Collect(Vec::new());
+    net.visit(&mut numbers);
+    numbers.0
+}
+
+#[test]
+fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
+    let mut images = images();
+    images.labels = vec![0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    let mut optimization = config(1).train;
+    optimization.class_dropout = 0.0;
+    optimization.batch_size = 10;
+    let brightness = |balance: bool, step: u64| {
+        let settings = meanflow::train::Optimization { balance_classes: balance, ..optimization.clone() };
+        let batch = Sampler::new(&images, &settings, false).batch(step, &device());
+        let means = values(batch.images.mean_dims(&[1, 2, 3]));
+        let labels = batch.labels.expect("two classes").try_into_vec_as::<i32>().expect("labels");
+        (means, labels)
+    };
+    let sorted = |mut means: Vec<f32>| {
+        means.sort_by(f32::total_cmp);
+        means
+    };
+    let (first, labels) = brightness(false, 0);
+    let (second, _) = brightness(false, 1);
+    assert_ne!(first, second, "each epoch has its own order");
+    assert_eq!(sorted(first), sorted(second), "each epoch has every image");
+    assert_eq!(labels.iter().sum::<i32>(), 2);
+    let (_, labels) = brightness(true, 3);
+    assert_eq!(labels, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    for (text, reason) in [
+        ("[train]\nbatch_size = 0", "batch_size"),
+        ("[train]\nlearning_rate = -1.0", "learning_rate"),
+        ("[train]\nstepz = 1", "stepz"),
+        ("[times]\ninterval_probability = 1.5", "interval_probability"),
+        ("[net]\npreset = \"dit-x\"", "dit-x"),
+        ("[net]\npatch = 5", "patch must divide"),
+        ("[weight]\nc = 0.0", "[weight]"),
+        ("this is no TOML", "TOML"),
+    ] {
+        let error = TrainConfig::from_toml(text).expect_err(reason).to_string();
+        assert!(error.contains(reason), "`{error}` does not name {reason}");
+    }
+}
+
+#[test]
+fn the_learning_rate_and_the_share_of_intervals_follow_their_schedules() {
+    let mut train = config(1000).train;
+    (train.warmup_steps, train.cooldown_steps, train.learning_rate) = (10, 100, 1.0);
+    (train.flow_matching_steps, train.ramp_steps) = (200, 100);
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    close(train.learning_rate_at(0), 0.1);
+    close(train.learning_rate_at(500), 1.0);
+    close(train.learning_rate_at(950), 0.5);
+    close(train.interval_share_at(199, 0.6), 0.0);
+    close(train.interval_share_at(249, 0.6), 0.3);
+    close(train.interval_share_at(999, 0.6), 0.6);
+}

@@ -1,1 +1,156 @@
+//! The weights file: what goes in comes out, and what is wrong is refused with the reason.
 
+use meanflow::generator::{Generator, Request};
+use meanflow::weights::{DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, decode, encode, read_info};
+use meanflow::{Error, NetConfig};
+use safetensors::SafeTensors;
+
+use crate::support::{assert_close, device, random_net, tiny_config, values};
+
+fn info(net: NetConfig) -> ModelInfo {
+    ModelInfo {
+        format_version: FORMAT_VERSION,
+        name: "tiny".into(),
+        classes: (0..net.classes).map(|i| format!("class {i}")).collect(),
+        net,
+        data: DataInfo { description: "squares".into(), source: "here".into(), license: "CC0".into(), images: 7 },
+        training: TrainingInfo { step: 42, batch_size: 8, seed: 1, program: "test".into() },
+    }
+}
+
+fn file(precision: Precision) -> Vec<u8> {
+    let config = tiny_config(4, 3);
+    encode(&random_net(&config, &device()), &info(config), precision).expect("it encodes")
+}
+
+fn picture(generator: &Generator) -> Vec<f32> {
+    let request = Request { seed: 5, count: 2, class: Some(1), nfe: 2 };
+    values(generator.images(request).expect("a fair request"))
+}
+
+#[track_caller]
+fn refused(bytes: &[u8], reason: &str) {
+    match decode(bytes, &device()) {
+        Err(Error::Weights(text)) => assert!(text.contains(reason), "`{text}` does not say `{reason}`"),
+        other => panic!("expected a refusal because of `{reason}`, got {:?}", other.map(|(_, info)| info)),
+    }
+}
+
+#[test]
+fn weights_come_out_as_they_went_in() {
+    let config = tiny_config(4, 3);
+    let net = random_net(&config, &device());
+    let before = picture(&Generator::new(net.clone(), info(config.clone()), &device()));
+    for (precision, tolerance) in [(Precision::F32, 0.0), (Precision::F16, 1e-2)] {
+        let bytes = encode(&net, &info(config.clone()), precision).expect("it encodes");
+        let generator = Generator::from_bytes(&bytes, &device()).expect("it decodes");
+        assert_eq!(generator.info(), &info(config.clone()));
+        assert_close("pictures", &picture(&generator), &before, tolerance);
+    }
+}
+
+#[test]
+fn equal_weights_give_equal_bytes() {
+    assert_eq!(file(Precision::F16), file(Precision::F16));
+}
+
+#[test]
+fn the_file_has_pytorch_names_and_layout() {
+    let bytes = file(Precision::F32);
+    let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    for (name, shape) in [
+        ("patch.weight", vec![16, 64]),
+        ("patch.bias", vec![16]),
+        ("time_h.fc1.weight", vec![16, 256]),
+        ("label.weight", vec![4, 16]),
+        ("blocks.1.modulation.weight", vec![96, 16]),
+        ("blocks.0.attention.qkv.weight", vec![48, 16]),
+        ("blocks.0.mlp.fc2.weight", vec![16, 64]),
+        ("head.linear.weight", vec![64, 16]),
+    ] {
+        assert_eq!(tensors.tensor(name).expect(name).shape(), shape, "{name}");
+    }
+}
+
+#[test]
+fn info_reads_without_the_tensors() {
+    let read = read_info(&file(Precision::F16)).expect("it reads");
+    assert_eq!((read.training.step, read.data.license.as_str()), (42, "CC0"));
+}
+
+#[test]
+fn truncated_files_are_refused_wherever_they_end() {
+    let bytes = file(Precision::F16);
+    refused(&[], "too few");
+    refused(&bytes[..7], "too few");
+    for length in [9, 100, 3000] {
+        refused(&bytes[..length], "truncated");
+    }
+    refused(&bytes[..bytes.len() - 1], "truncated");
+}
+
+#[test]
+fn foreign_files_are_refused() {
+    refused(b"\x89PNG\r\n\x1a\n and then some bytes of a picture", "safetensors");
+    refused("<!doctype html><title>404</title>".as_bytes(), "safetensors");
+    let foreign = safetensors::serialize(Vec::<(String, safetensors::tensor::TensorView)>::new(), None);
+    refused(&foreign.expect("an empty file"), "not one that meanflow wrote");
+}
+
+/// The same file with its metadata's text changed to another of the same length.
+fn doctored(from: &str, to: &str) -> Vec<u8> {
+    let mut bytes = file(Precision::F16);
+    assert_eq!(from.len(), to.len());
+    let found = bytes.windows(from.len()).position(|window| window == from.as_bytes()).expect("the text is there");
+    bytes[found..found + to.len()].copy_from_slice(to.as_bytes());
+    bytes
+}
+
+#[test]
+fn other_format_versions_are_refused() {
+    refused(&doctored(r#"format_version\":1"#, r#"format_version\":9"#), "format version 9");
+}
+
+#[test]
+fn a_configuration_that_does_not_fit_the_tensors_is_refused() {
+    refused(&doctored(r#"\"depth\":2"#, r#"\"depth\":9"#), "needs");
+    refused(&doctored(r#"\"heads\":2"#, r#"\"heads\":3"#), "heads must divide");
+    refused(&doctored(r#"\"depth\":2"#, r#"\"depth\":0"#), "depth is 0");
+    refused(&doctored("patch.bias", "patch.bios"), "missing");
+}
+
+#[test]
+fn weights_that_are_not_numbers_are_refused() {
+    let mut bytes = file(Precision::F32);
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    refused(&bytes, "NaN");
+}
+
+#[test]
+fn requests_out_of_range_are_refused_with_the_reason() {
+    let config = tiny_config(4, 3);
+    let generator = Generator::new(random_net(&config, &device()), info(config), &device());
+    let good = Request { seed: 0, count: 1, class: None, nfe: 1 };
+    for (request, reason) in [
+        (Request { count: 0, ..good }, "0 pictures"),
+        (Request { count: usize::MAX, ..good }, "pictures"),
+        (Request { nfe: 0, ..good }, "0 network calls"),
+        (Request { class: Some(3), ..good }, "class 3"),
+    ] {
+        let error = generator.images(request).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let error = generator.info().class_index("cat").expect_err("no such class").to_string();
+    assert!(error.contains("cat") && error.contains("class 2"), "{error}");
+}
+
+#[test]
+fn a_seed_is_the_same_picture_alone_and_in_a_batch() {
+    let config = tiny_config(4, 3);
+    let generator = Generator::new(random_net(&config, &device()), info(config), &device());
+    let one = |seed| values(generator.images(Request { seed, count: 1, class: None, nfe: 1 }).expect("fair"));
+    let all = values(generator.images(Request { seed: 10, count: 3, class: None, nfe: 1 }).expect("fair"));
+    let each = [one(10), one(11), one(12)].concat();
+    assert_close("pictures", &all, &each, 1e-5);
+}
