@@ -1,88 +1,17 @@
 //! Sets of images: every format from samples made here, the class and conversion rules, and what bad input says.
 
-use std::fs;
-use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
+mod data_samples;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use std::fs;
+use std::path::Path;
+
+use data_samples::{Member, cifar_record, encoded, file, folder, grey_png, gzip, idx, tar, zip};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use meanflow::train::data::{DataConfig, Images, load};
 use tempfile::TempDir;
 
-type Member = (&'static str, Vec<u8>);
-
 fn config(size: usize, channels: usize) -> DataConfig {
     DataConfig { size, channels, ..DataConfig::default() }
-}
-
-fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.into().write_to(&mut bytes, format).expect("encodes");
-    bytes.into_inner()
-}
-
-/// A 2×2 PNG of one colour.
-fn png(colour: [u8; 4]) -> Vec<u8> {
-    encoded(RgbaImage::from_pixel(2, 2, Rgba(colour)), ImageFormat::Png)
-}
-
-fn grey_png(level: u8) -> Vec<u8> {
-    png([level, level, level, 255])
-}
-
-/// A temporary folder with these files; a name's folders are made.
-fn folder(members: &[Member]) -> TempDir {
-    let place = tempfile::tempdir().expect("a temporary folder");
-    for (name, content) in members {
-        let file = place.path().join(name);
-        fs::create_dir_all(file.parent().expect("lies in the folder")).expect("makes the folders");
-        fs::write(file, content).expect("writes");
-    }
-    place
-}
-
-fn file(name: &'static str, content: Vec<u8>) -> (TempDir, PathBuf) {
-    let place = folder(&[(name, content)]);
-    let path = place.path().join(name);
-    (place, path)
-}
-
-fn tar(members: &[Member]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, content) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        // Not `append_data`, which refuses the names of hostile archives.
-        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_cksum();
-        archive.append(&header, &content[..]).expect("appends");
-    }
-    archive.into_inner().expect("finishes")
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(content).expect("compresses");
-    encoder.finish().expect("finishes")
-}
-
-fn zip(members: &[Member]) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, content) in members {
-        archive.start_file(*name, zip::write::SimpleFileOptions::default()).expect("starts");
-        archive.write_all(content).expect("writes");
-    }
-    archive.finish().expect("finishes").into_inner()
-}
-
-fn idx(magic: u8, sizes: &[u32], content: &[u8]) -> Vec<u8> {
-    let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
-    [0, 0, 8, magic].into_iter().chain(sizes).chain(content.iter().copied()).collect()
-}
-
-fn cifar_record(label: u8, [r, g, b]: [u8; 3]) -> Vec<u8> {
-    [vec![label], vec![r; 1024], vec![g; 1024], vec![b; 1024]].concat()
 }
 
 fn ok(path: &Path, config: &DataConfig) -> Images {
@@ -332,7 +261,7 @@ fn cifar_batches_that_contradict_themselves_are_errors() {
 
 /// `good` readable pictures and one of these.
 fn with_bad(good: usize, bad: Vec<u8>) -> TempDir {
-    let place = folder(&[("bad.png", bad)]);
+    let place = folder(&[("050_bad.png", bad)]);
     for i in 0..good {
         fs::write(place.path().join(format!("{i:03}.png")), grey_png(i as u8)).expect("writes");
     }
@@ -343,9 +272,10 @@ fn with_bad(good: usize, bad: Vec<u8>) -> TempDir {
 fn unreadable_files_are_named_counted_and_skipped() {
     let set = ok(with_bad(99, b"not a picture".to_vec()).path(), &config(2, 1));
     assert_eq!((set.len(), set.pixels.len(), set.skipped.len()), (99, 99 * 4, 1));
-    assert_eq!(set.skipped[0].name, "bad.png");
+    assert_eq!(set.skipped[0].name, "050_bad.png");
     assert_says(&set.skipped[0].reason, &["is not an image"]);
-    assert_eq!(set.pixels[98 * 4], 98, "the gap is closed");
+    let levels: Vec<u8> = set.pixels.chunks(4).map(|image| image[0]).collect();
+    assert_eq!(levels, Vec::from_iter(0..99), "the gap is closed");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn to_rgba(grey: GrayImage) -> RgbaImage {
     image::DynamicImage::from(grey).into_rgba8()
 }
 
-/// The file that was named itself, the only one, or the training one where there are others (`t10k-…` is MNIST's test set).
+/// The file that was named itself, the only one, or the training one among several (`t10k-…` is MNIST's test set).
 fn choose(files: &Files) -> Result<usize, DataError> {
     if let Some(entry) = files.chosen {
         return Ok(entry);

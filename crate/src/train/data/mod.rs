@@ -1,8 +1,9 @@
 //! Sets of images, as files, to training images.
 //!
-//! A set is a folder (searched through all its folders), the same inside a `.tar`, `.tar.gz` or `.zip`, MNIST-style IDX
-//! files, or CIFAR-10 binary files. What it is shows in its content, not in its name. Images come in the order of their
-//! names, so a set loads the same everywhere, packed or not.
+//! A set is a folder (searched through all its folders), the same inside a `.tar`, `.tar.gz` or `.zip`, MNIST-style
+//! IDX files, or CIFAR-10 binary files. What it is shows in its content, not in its name. Picture files
+//! come in the order of their names, so a set loads the same everywhere, packed or not; IDX and CIFAR-10 images come in
+//! the order of their records.
 //!
 //! # Names and classes
 //! - A name is a path inside the set. An archive's one common leading folder is not part of it.
