@@ -1,1 +1,188 @@
+//! The command line as a person meets it: the whole road, and every mistake with its message and exit code.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use image::{Rgba, RgbaImage};
+
+fn meanflow(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_meanflow")).args(arguments).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let output = meanflow(arguments);
+    assert!(output.status.success(), "{arguments:?} failed: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Fails with a non-zero code and a message that has all of `words`, without a panic.
+#[track_caller]
+fn fails(arguments: &[&str], words: &[&str]) {
+    let output = meanflow(arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
+    assert!(!message.contains("panicked"), "{message}");
+    for word in words {
+        assert!(message.contains(word), "{arguments:?}: `{message}` does not say `{word}`");
+    }
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_string_lossy().into_owned()
+    }
+
+    /// Writes a file and gives its path.
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        fs::write(self.dir.path().join(name), bytes).expect("it writes");
+        self.path(name)
+    }
+
+    /// A folder of two classes of small pictures, and settings for a tiny network.
+    fn images(&self) -> (String, String) {
+        for (class, colour) in [("moss", [20, 160, 40, 255]), ("rust", [180, 70, 20, 255])] {
+            let folder = self.dir.path().join("images").join(class);
+            fs::create_dir_all(&folder).expect("a folder");
+            for i in 0..6 {
+                let picture = RgbaImage::from_fn(8, 8, |x, y| if x + y < i { Rgba([0; 4]) } else { Rgba(colour) });
+                picture.save(folder.join(format!("{i}.png"))).expect("it writes");
+            }
+        }
+        (self.path("images"), self.file("tiny.toml", TINY))
+    }
+}
+
+const TINY: &str = r#"
+name = "tiny"
+card = { license = "CC0-1.0", source = "a test", description = "two colours" }
+data = { size = 8 }
+net = { patch = 4, width = 16, depth = 1, heads = 2 }
+train = { steps = 6, batch_size = 4, flow_matching_steps = 2, ramp_steps = 2 }
+log = { every = 2, sample_every = 6, samples = 4, checkpoint_every = 3 }
+"#;
+
+#[test]
+fn from_a_folder_of_images_to_pictures() {
+    let place = Place::new();
+    let (images, config) = place.images();
+    let (run, weights, grid) = (place.path("run"), place.path("tiny.safetensors"), place.path("grid.png"));
+    let told = succeeds(&["train", "--data", &images, "--out", &run, "--config", &config, "--seed", "3"]);
+    assert!(told.contains("12 images") && told.contains("2 classes") && told.contains("done: 6 steps"), "{told}");
+
+    succeeds(&["train", "--data", &images, "--out", &run, "--resume", "--steps", "8"]);
+    succeeds(&["export", &run, "--out", &weights]);
+    let info: serde_json::Value = serde_json::from_str(&succeeds(&["inspect", &weights])).expect("JSON");
+    assert_eq!(info["classes"], serde_json::json!(["moss", "rust"]));
+    assert_eq!((&info["training"]["step"], &info["training"]["seed"]), (&8.into(), &3.into()));
+    assert_eq!((&info["data"]["license"], &info["data"]["images"]), (&"CC0-1.0".into(), &12.into()));
+    assert_eq!((&info["format_version"], &info["net"]["width"]), (&1.into(), &16.into()));
+
+    succeeds(&["sample", &weights, "--out", &grid, "--count", "4", "--seed", "9", "--class", "rust", "--nfe", "2"]);
+    let grid = image::open(grid).expect("a PNG");
+    assert_eq!((grid.width(), grid.height()), (18, 18), "2 × 2 pictures with a gap of 2");
+}
+
+#[test]
+fn a_seed_gives_the_same_file_and_another_seed_another() {
+    let place = Place::new();
+    let (images, config) = place.images();
+    let (run, weights) = (place.path("run"), place.path("tiny.safetensors"));
+    succeeds(&["train", "--data", &images, "--out", &run, "--config", &config]);
+    succeeds(&["export", &run, "--out", &weights, "--dtype", "f32"]);
+    let sample = |name: &str, seed: &str| {
+        let out = place.path(name);
+        succeeds(&["sample", &weights, "--out", &out, "--count", "1", "--seed", seed]);
+        fs::read(out).expect("a file")
+    };
+    let first = sample("a.png", "1");
+    assert!(first == sample("b.png", "1"));
+    assert!(first != sample("c.png", "2"));
+    let picture = image::load_from_memory(&first).expect("a PNG");
+    assert_eq!((picture.width(), picture.height()), (8, 8), "one picture alone has no border");
+}
+
+#[test]
+fn ctrl_c_stops_with_a_checkpoint_that_resumes() {
+    let place = Place::new();
+    let (images, config) = place.images();
+    let run = place.path("run");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_meanflow"))
+        .args(["train", "--data", &images, "--out", &run, "--config", &config, "--steps", "1000000"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let first = Path::new(&run).join("checkpoints/step-00000003");
+    let started = std::time::Instant::now();
+    while !first.exists() && started.elapsed().as_secs() < 120 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(interrupted.success());
+    assert!(child.wait().expect("it ends").success());
+    let step = |path: PathBuf| path.file_name().and_then(|n| n.to_string_lossy()[5..].parse::<u64>().ok());
+    let entries = fs::read_dir(Path::new(&run).join("checkpoints")).expect("a folder");
+    let last = entries.filter_map(|e| step(e.expect("an entry").path())).max().expect("a checkpoint");
+    let steps = (last + 1).to_string();
+    let told = succeeds(&["train", "--data", &images, "--out", &run, "--resume", "--steps", &steps]);
+    assert!(told.contains(&format!("continuing at step {last}")), "{told}");
+}
+
+#[test]
+fn damaged_and_foreign_weights_are_named() {
+    let place = Place::new();
+    let (images, config) = place.images();
+    let (run, weights, out) = (place.path("run"), place.path("tiny.safetensors"), place.path("x.png"));
+    succeeds(&["train", "--data", &images, "--out", &run, "--config", &config]);
+    succeeds(&["export", &run, "--out", &weights]);
+    let bytes = fs::read(&weights).expect("a file");
+    let cut = place.file("cut.safetensors", &bytes[..bytes.len() / 2]);
+    let page = place.file("page.safetensors", "<html>not found</html>");
+    for command in ["sample", "inspect"] {
+        let more: &[&str] = if command == "sample" { &["--out", &out] } else { &[] };
+        let with = |file| [&[command, file], more].concat();
+        fails(&with(&cut), &["cut.safetensors", "truncated"]);
+        fails(&with(&page), &["page.safetensors", "safetensors file"]);
+        fails(&with("no/such/file"), &["no/such/file", "cannot read"]);
+    }
+    fails(&["sample", &weights, "--out", &out, "--class", "moos"], &["moos", "moss, rust"]);
+    fails(&["sample", &weights, "--out", &out, "--count", "0"], &["0 pictures"]);
+    fails(&["sample", &weights, "--out", &out, "--device", "tpu"], &["tpu", "cpu"]);
+    assert!(!Path::new(&out).exists(), "a failed command left a file");
+}
+
+#[test]
+fn unusable_data_and_settings_are_named() {
+    let place = Place::new();
+    let (images, _) = place.images();
+    let run = place.path("run");
+    let train = |data: &str, more: &[&str]| [&["train", "--data", data, "--out", &run], more].concat().join("\0");
+    let fails_to_train = |data: &str, more: &[&str], words: &[&str]| {
+        let joined = train(data, more);
+        fails(&joined.split('\0').collect::<Vec<_>>(), words);
+        assert!(!Path::new(&run).exists(), "a failed start left a run folder");
+    };
+    fails_to_train("no/such/folder", &[], &["no/such/folder"]);
+    let empty = place.file("empty.zip", "");
+    fails_to_train(&empty, &[], &["empty.zip"]);
+    let words = place.file("words.png", "these are words");
+    fails_to_train(&words, &[], &["words.png"]);
+    let settings = place.file("bad.toml", "[train]\nstepz = 3");
+    fails_to_train(&images, &["--config", &settings], &["bad.toml", "stepz"]);
+    fails_to_train(&images, &["--config", "no.toml"], &["no.toml"]);
+    fails_to_train(&images, &["--resume"], &["holds no run"]);
+    fails(&["export", &run, "--out", &place.path("x")], &["holds no run"]);
+}
