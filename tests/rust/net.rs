@@ -18,7 +18,7 @@ fn labels(values: &[i32]) -> Tensor<1, Int> {
 #[test]
 fn a_fresh_network_is_zero() {
     for config in [tiny_config(3, 0), tiny_config(4, 5)] {
-        let net = config.init(&device());
+        let net = config.init(0, &device());
         let y = (config.classes > 0).then(|| labels(&[0, 5]));
         let z = random(1, [2, config.channels, 8, 8]);
         let u = net.u(z.into(), times(&[0.0, 0.2]).into(), times(&[1.0, 0.2]).into(), y);
@@ -86,7 +86,7 @@ fn the_network_depends_on_every_input() {
 fn parameter_counts_are_those_of_the_modules() {
     for (name, channels, classes) in [("browser-s", 4, 0), ("browser-m", 3, 10)] {
         let config = NetConfig::preset(name, 32, channels, classes).expect("a known preset");
-        assert_eq!(config.parameters(), config.init(&device()).num_params(), "{name}");
+        assert_eq!(config.parameters(), config.init(0, &device()).num_params(), "{name}");
         assert!((1_000_000..=3_500_000).contains(&config.parameters()), "{name}: {}", config.parameters());
     }
 }

@@ -28,7 +28,8 @@ impl Fixture {
         let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
         let (_, header) = SafeTensors::read_metadata(bytes).expect("a header");
         let json = &header.metadata().as_ref().expect("metadata")["config"];
-        let floats = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let floats =
+            |bytes: &[u8]| bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let labels = file.tensor("labels").ok().map(|view| {
             view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")) as i32).collect()
         });
@@ -54,7 +55,7 @@ impl Fixture {
 
     fn net(&self) -> Net {
         let mut load = Load { fixture: self, place: Place::default() };
-        self.config.init(&tape()).map(&mut load)
+        self.config.init(0, &tape()).map(&mut load)
     }
 
     fn labels(&self) -> Option<Tensor<1, Int>> {
@@ -153,7 +154,8 @@ fn assert_parity(bytes: &[u8]) {
     assert_close("v", &values(v.clone()), fixture.values("v"), TOLERANCE);
     let t: Tensor<1> = fixture.tensor("t");
     let r: Tensor<1> = fixture.tensor("r");
-    let u = net.u(Dual::new(z.clone(), v.clone()), r.clone().into(), Dual::new(t.clone(), t.ones_like()), fixture.labels());
+    let u =
+        net.u(Dual::new(z.clone(), v.clone()), r.clone().into(), Dual::new(t.clone(), t.ones_like()), fixture.labels());
     assert_close("u", &values(u.primal), fixture.values("u"), TOLERANCE);
     assert_close("du/dt", &values(u.tangent.expect("it moves")), fixture.values("dudt"), TOLERANCE);
 
@@ -174,13 +176,8 @@ fn assert_parity(bytes: &[u8]) {
         assert_close("loss", &values(loss.clone()), fixture.values(&format!("loss_{suffix}")), TOLERANCE);
         let gradients = loss.backward();
         let prefix = format!("grad_{suffix}");
-        let mut compare = Compare {
-            fixture: &fixture,
-            gradients: &gradients,
-            prefix: &prefix,
-            place: Place::default(),
-            compared: 0,
-        };
+        let mut compare =
+            Compare { fixture: &fixture, gradients: &gradients, prefix: &prefix, place: Place::default(), compared: 0 };
         net.visit(&mut compare);
         let in_fixture = fixture.tensors.keys().filter(|name| name.starts_with(&format!("{prefix}."))).count();
         assert_eq!(compare.compared, in_fixture, "every parameter has its gradient compared");

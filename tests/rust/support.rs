@@ -48,7 +48,7 @@ pub fn tiny_config(channels: usize, classes: usize) -> NetConfig {
 
 /// A network all of whose parameters are random: a fresh one is `u = 0`, so its derivative would prove nothing.
 pub fn random_net(config: &NetConfig, device: &Device) -> Net {
-    randomise(config.init(device))
+    randomise(config.init(0, device))
 }
 
 /// The same parameters with random values.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::train::data::{DataConfig, Images};
-use meanflow::train::{Ema, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, train};
+use meanflow::train::{
+    Ema, NetChoice, Observer, OptimizerKind, Outcome, Record, RunFolder, Sampler, TrainConfig, Trainer, train,
+};
 use meanflow::weights::{Precision, encode};
 
 use crate::support::{assert_close, device, randomise, tape, tiny_config, values};
@@ -223,7 +225,7 @@ fn a_folder_with_a_run_is_not_overwritten() {
 
 #[test]
 fn the_average_moves_by_one_minus_its_decay() {
-    let start = tiny_config(3, 0).init(&tape());
+    let start = tiny_config(3, 0).init(0, &tape());
     let end = randomise(start.clone());
     let mut ema = Ema::new(&start, 0.9);
     // Late enough for the decay to have risen to its final value: (1 + n) / (10 + n) > 0.9 from n = 80.
@@ -248,6 +250,50 @@ fn numbers(net: &meanflow::Net) -> Vec<f32> {
     let mut numbers = Collect(Vec::new());
     net.visit(&mut numbers);
     numbers.0
+}
+
+/// Muon's steps are orthogonal and of the length that matches AdamW's: no row of a matrix moves further than one unit.
+/// AdamW moves each number by about the learning rate, so its rows move about five units, in the blocks and outside.
+#[test]
+fn muon_moves_the_matrices_of_the_blocks_orthogonally_and_adamw_the_rest() {
+    let (mlp, patches) = ([16, 64], [48, 16]);
+    assert!((0.05..1.3).contains(&longest_row(OptimizerKind::Muon, mlp)));
+    assert!(longest_row(OptimizerKind::AdamW, mlp) > 2.0);
+    assert!(longest_row(OptimizerKind::Muon, patches) > 2.0);
+}
+
+/// Length of the longest row of one step of the first parameter of a shape, in units of Muon's scale
+/// `0.2 √max(rows, columns)` (arXiv 2502.16982, eq. 4) times the learning rate.
+fn longest_row(optimizer: OptimizerKind, shape: [usize; 2]) -> f32 {
+    let mut config = config(1000);
+    (config.train.optimizer, config.train.warmup_steps, config.train.learning_rate) = (optimizer, 0, 1e-3);
+    let images = images();
+    let mut sampler = Sampler::new(&images, &config.train, false);
+    let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
+    // A fresh network is zero behind its modulation: the first gradients do not reach the blocks.
+    (0..4).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
+    let before = matrix(trainer.net(), shape);
+    trainer.step(sampler.batch(4, &device()));
+    let step: Vec<f32> =
+        matrix(trainer.net(), shape).iter().zip(before).map(|(after, before)| after - before).collect();
+    let unit = 1e-3 * 0.2 * (shape[0].max(shape[1]) as f32).sqrt();
+    let rows = step.chunks_exact(shape[1]).map(|row| row.iter().map(|x| x * x).sum::<f32>().sqrt() / unit);
+    rows.fold(0.0, f32::max)
+}
+
+/// The first parameter of a shape.
+fn matrix(net: &meanflow::Net, shape: [usize; 2]) -> Vec<f32> {
+    struct Find([usize; 2], Option<Vec<f32>>);
+    impl ModuleVisitor for Find {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.lazy_shape().as_slice() == self.0 {
+                self.1.get_or_insert_with(|| values(param.val()));
+            }
+        }
+    }
+    let mut find = Find(shape, None);
+    net.visit(&mut find);
+    find.1.expect("a parameter of that shape")
 }
 
 #[test]

@@ -1,16 +1,14 @@
 //! The transformer block of a DiT: attention and MLP, modulated by the conditioning (adaLN-zero).
 
 use burn::module::Module;
-use burn::nn::{Initializer, Linear};
-use burn::tensor::Device;
+use burn::nn::Linear;
 use burn::tensor::module::attention as fused_attention;
 
-use super::embed::linear_config;
+use super::init::{Init, Start};
 use crate::dual::{Dual, gelu_tanh, layer_norm, linear, softmax};
 
 /// ε of every layer normalisation (DiT).
 pub(super) const NORM_EPSILON: f64 = 1e-6;
-pub(super) const XAVIER: Initializer = Initializer::XavierUniform { gain: 1.0 };
 
 /// `x̂ · (1 + scale) + shift` of the normalised tokens.
 ///
@@ -30,11 +28,11 @@ pub struct Block {
 
 impl Block {
     /// A fresh block; its gates are zero, so it starts as the identity (adaLN-zero).
-    pub fn new(width: usize, heads: usize, mlp_ratio: usize, device: &Device) -> Self {
+    pub(super) fn new(width: usize, heads: usize, mlp_ratio: usize, init: &Init) -> Self {
         Self {
-            modulation: linear_config(width, 6 * width, Initializer::Zeros, device),
-            attention: Attention::new(width, heads, device),
-            mlp: Mlp::new(width, mlp_ratio * width, device),
+            modulation: init.linear(width, 6 * width, Start::Zeros),
+            attention: Attention::new(width, heads, init),
+            mlp: Mlp::new(width, mlp_ratio * width, init),
         }
     }
 
@@ -56,10 +54,10 @@ pub struct Attention {
 }
 
 impl Attention {
-    fn new(width: usize, heads: usize, device: &Device) -> Self {
+    fn new(width: usize, heads: usize, init: &Init) -> Self {
         Self {
-            qkv: linear_config(width, 3 * width, XAVIER, device),
-            proj: linear_config(width, width, XAVIER, device),
+            qkv: init.linear(width, 3 * width, Start::Xavier),
+            proj: init.linear(width, width, Start::Xavier),
             heads,
         }
     }
@@ -93,8 +91,8 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn new(width: usize, hidden: usize, device: &Device) -> Self {
-        Self { fc1: linear_config(width, hidden, XAVIER, device), fc2: linear_config(hidden, width, XAVIER, device) }
+    fn new(width: usize, hidden: usize, init: &Init) -> Self {
+        Self { fc1: init.linear(width, hidden, Start::Xavier), fc2: init.linear(hidden, width, Start::Xavier) }
     }
 
     fn forward(&self, x: Dual<3>) -> Dual<3> {

@@ -1,9 +1,10 @@
 //! What the network is told besides the image: where each patch sits, the times, and the class.
 
 use burn::module::Module;
-use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::init::{Init, Start};
 use crate::dual::{Dual, linear, silu};
 
 /// Sinusoids per time; half cosines, half sines.
@@ -25,15 +26,14 @@ pub struct TimeEmbedding {
 
 impl TimeEmbedding {
     /// Fresh embedding into `width` features, weights N(0, 0.02²).
-    pub fn new(width: usize, device: &Device) -> Self {
+    pub(super) fn new(width: usize, init: &Init) -> Self {
         let half = FREQUENCIES / 2;
         let frequencies: Vec<f32> =
             (0..half).map(|i| libm::exp(-libm::log(MAX_PERIOD) * i as f64 / half as f64) as f32).collect();
-        let layer = |input| linear_config(input, width, Initializer::Normal { mean: 0.0, std: 0.02 }, device);
         Self {
-            fc1: layer(FREQUENCIES),
-            fc2: layer(width),
-            frequencies: Tensor::from_data(TensorData::new(frequencies, [1, half]), &device.clone().inner()),
+            fc1: init.linear(FREQUENCIES, width, Start::Normal),
+            fc2: init.linear(width, width, Start::Normal),
+            frequencies: Tensor::from_data(TensorData::new(frequencies, [1, half]), &init.device.clone().inner()),
         }
     }
 
@@ -45,13 +45,6 @@ impl TimeEmbedding {
         let waves = angles.clone().cos().concat(angles.sin(), 1);
         linear(&self.fc2, silu(linear(&self.fc1, waves)))
     }
-}
-
-/// A linear layer with bias zero and the given weight initialisation.
-pub(super) fn linear_config(input: usize, output: usize, weights: Initializer, device: &Device) -> Linear {
-    let mut layer = LinearConfig::new(input, output).with_initializer(weights).init(device);
-    layer.bias = Some(Initializer::Zeros.init([output], device));
-    layer
 }
 
 /// Fixed 2-D sine-cosine table of patch positions, `[1, side², width]`.

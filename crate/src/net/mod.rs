@@ -4,16 +4,18 @@
 mod block;
 mod config;
 mod embed;
+mod init;
 
 pub use config::NetConfig;
 
 use burn::module::{Module, Param};
-use burn::nn::{Initializer, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::dual::{Dual, linear, silu};
-use block::{Block, XAVIER, modulate};
-use embed::{TimeEmbedding, linear_config, positions};
+use block::{Block, modulate};
+use embed::{TimeEmbedding, positions};
+use init::{Init, Start};
 
 /// Class labels of a batch, `[batch]`; [`NetConfig::null_label`] means "no class".
 pub type Labels = Tensor<1, Int>;
@@ -47,22 +49,20 @@ struct Head {
 }
 
 impl NetConfig {
-    /// A fresh network on `device`.
+    /// A fresh network on `device`, whose parameters follow from `seed`.
     ///
     /// Initialisation is the DiT's: linear layers Xavier-uniform, embeddings N(0, 0.02²), and zero for modulation and
     /// output, so that every block starts as the identity and `u = 0`.
-    pub fn init(&self, device: &Device) -> Net {
+    pub fn init(&self, seed: u64, device: &Device) -> Net {
         let width = self.width;
-        let zeros = |output| linear_config(width, output, Initializer::Zeros, device);
-        let label = (self.classes > 0).then(|| Table {
-            weight: Initializer::Normal { mean: 0.0, std: 0.02 }.init([self.classes + 1, width], device),
-        });
+        let init = Init::new(seed, device);
+        let zeros = |output| init.linear(width, output, Start::Zeros);
         Net {
-            patch: linear_config(self.patch_values(), width, XAVIER, device),
-            time_t: TimeEmbedding::new(width, device),
-            time_h: TimeEmbedding::new(width, device),
-            label,
-            blocks: (0..self.depth).map(|_| Block::new(width, self.heads, self.mlp_ratio, device)).collect(),
+            patch: init.linear(self.patch_values(), width, Start::Xavier),
+            time_t: TimeEmbedding::new(width, &init),
+            time_h: TimeEmbedding::new(width, &init),
+            label: (self.classes > 0).then(|| Table { weight: init.matrix(self.classes + 1, width, Start::Normal) }),
+            blocks: (0..self.depth).map(|_| Block::new(width, self.heads, self.mlp_ratio, &init)).collect(),
             head: Head { modulation: zeros(2 * width), linear: zeros(self.patch_values()) },
             positions: positions(self.side(), width, device),
             config: self.clone(),

@@ -127,7 +127,7 @@ fn read_net(path: &Path, config: &NetConfig, device: &Device) -> Result<Net> {
     config.validate()?;
     let record =
         ModuleRecord::from_bytes(read_bytes(path)?).with_context(|| format!("{} is damaged", path.display()))?;
-    let net = config.init(device).try_load_record(record);
+    let net = config.init(0, device).try_load_record(record);
     net.with_context(|| format!("{} does not fit its network", path.display()))
 }
 

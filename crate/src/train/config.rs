@@ -67,7 +67,19 @@ impl Default for NetChoice {
     }
 }
 
-/// The optimization: AdamW with warm-up, and an exponential moving average (EMA) of the weights.
+/// Which rule turns gradients into steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// AdamW for every parameter, as the MeanFlow paper trains.
+    #[default]
+    AdamW,
+    /// Muon for the matrices inside the blocks, AdamW for the rest, as pixel MeanFlow trains (arXiv 2601.22158): its
+    /// orthogonal steps are scaled to the size of AdamW's, so both share one learning rate (arXiv 2502.16982).
+    Muon,
+}
+
+/// The optimization: an optimizer with warm-up, and an exponential moving average (EMA) of the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Optimization {
@@ -75,6 +87,8 @@ pub struct Optimization {
     pub steps: u64,
     /// Images per step.
     pub batch_size: usize,
+    /// `"adamw"` or `"muon"`.
+    pub optimizer: OptimizerKind,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Steps over which the learning rate rises from 0.
@@ -106,6 +120,7 @@ impl Default for Optimization {
         Self {
             steps: 20_000,
             batch_size: 64,
+            optimizer: OptimizerKind::default(),
             learning_rate: 1e-3,
             warmup_steps: 200,
             cooldown_steps: 2_000,

@@ -14,7 +14,7 @@ mod run;
 mod trainer;
 
 pub use batch::{Batch, Sampler};
-pub use config::{Logging, NetChoice, Optimization, TrainConfig};
+pub use config::{Logging, NetChoice, Optimization, OptimizerKind, TrainConfig};
 pub use ema::Ema;
 pub use log::Record;
 pub use run::{Observer, Outcome, RunFolder};

@@ -1,16 +1,17 @@
 //! One training step, Algorithm 1 of MeanFlow and the optimizer around it.
 
-use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::module::{Module, ParamGroup};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, Muon, MuonConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
-use super::config::TrainConfig;
+use super::config::{OptimizerKind, TrainConfig};
 use super::ema::Ema;
 use crate::error::Error;
 use crate::flow::{Residuals, interpolate, mean_flow_residuals};
 use crate::net::{Net, NetConfig};
-use crate::rng::{Purpose, Stream, fold_in};
+use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
 pub struct Trainer {
@@ -33,8 +34,7 @@ pub struct Measured {
 impl Trainer {
     /// A fresh run on `device` (without autodiff; the trainer adds it).
     pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
-        device.seed(fold_in(config.train.seed, Purpose::Weights as u64));
-        let net = net.init(&device.clone().autodiff()).materialize();
+        let net = net.init(config.train.seed, &device.clone().autodiff()).materialize();
         Self::from_parts(config, net.clone(), Ema::new(&net, config.train.ema_decay), optimizer(config), 0, device)
     }
 
@@ -52,6 +52,11 @@ impl Trainer {
     /// Steps taken so far.
     pub fn steps_done(&self) -> u64 {
         self.step
+    }
+
+    /// The network in training.
+    pub fn net(&self) -> &Net {
+        &self.net
     }
 
     /// The averaged network, which samples and exports use.
@@ -91,15 +96,33 @@ impl Trainer {
     }
 }
 
-/// AdamW as configured, without state.
+/// The optimizer as configured, without state.
 pub(super) fn optimizer(config: &TrainConfig) -> ModuleOptimizer {
     let train = &config.train;
-    AdamWConfig::new()
+    let adamw = AdamWConfig::new()
         .with_beta_1(train.beta1)
         .with_beta_2(train.beta2)
         .with_epsilon(1e-8)
         .with_weight_decay(train.weight_decay)
-        .init()
+        .init();
+    match train.optimizer {
+        OptimizerKind::AdamW => adamw,
+        OptimizerKind::Muon => adamw.with_group(matrices_of_blocks(), muon(train.weight_decay), None),
+    }
+}
+
+/// The weights that Muon is made for: matrices between features. The modulation, which starts at zero and acts on one
+/// vector per image, the embeddings and the head stay with AdamW.
+fn matrices_of_blocks() -> ParamGroup {
+    let layers = ["attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2"];
+    ParamGroup::from_any_predicates(layers.map(|layer| format!("{layer}.weight")).to_vec())
+}
+
+fn muon(weight_decay: f32) -> Muon {
+    MuonConfig::new()
+        .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW)
+        .with_weight_decay((weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)))
+        .build()
 }
 
 /// Reads one number back from the device.

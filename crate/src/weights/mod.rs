@@ -127,7 +127,7 @@ pub fn decode(bytes: &[u8], device: &Device) -> Result<(Net, ModelInfo), Error> 
     let info = read_info(bytes)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
     params::check(&info.net, &tensors)?;
-    let net = params::apply(info.net.init(device), &tensors, device)?;
+    let net = params::apply(info.net.init(0, device), &tensors, device)?;
     Ok((net.no_grad(), info))
 }
 

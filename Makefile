@@ -1,0 +1,42 @@
+# The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
+.PHONY: help setup demo build test test-rust test-browser bench clean
+
+help:
+	@echo "make demo    build the page and serve it on http://localhost:8080"
+	@echo "make test    run every test, Rust and browser"
+	@echo "make build   leave the deployable site in dist/"
+	@echo "make bench   print sizes, time to first image, time per image, training speed"
+	@echo "make clean   remove what was built"
+
+setup:
+	@bash web/tools/setup.sh
+
+build: setup
+	@bash web/tools/build-site.sh
+
+demo: build
+	@node web/tools/serve.mjs dist
+
+test: test-rust test-browser
+
+test-rust:
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	cargo test --release
+
+test-browser:
+	@bash web/tools/setup.sh tests
+	@bash web/tools/build-site.sh
+	cargo build --release
+	node --test --test-reporter=spec "tests/browser/*.test.mjs"
+
+bench:
+	@bash web/tools/setup.sh tests
+	@bash web/tools/build-site.sh
+	cargo build --release
+	@node web/tools/sizes.mjs
+	@node tests/browser/bench.mjs
+	@target/release/meanflow bench-train crate/configs/emoji.toml crate/configs/tiles.toml
+
+clean:
+	rm -rf target dist web/pkg web/node_modules .tools

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what the build and the tests need and the machine lacks. Quick when nothing is missing.
+#   setup.sh          what `make build` and `make demo` need
+#   setup.sh tests    also a browser
+set -euo pipefail
+source "$(dirname "$0")/wasm-env.sh"
+cd "$root"
+
+say() { printf '\033[1m%s\033[0m\n' "$*"; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+apt_install() {
+  command -v apt-get >/dev/null || { echo "please install: $*" >&2; return 1; }
+  as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
+command -v npm >/dev/null || { say "installing Node.js"; apt_install nodejs npm; }
+
+if ! has_rustup_target; then
+  say "adding the wasm32-unknown-unknown target"
+  if ! rustup target add wasm32-unknown-unknown 2>/dev/null && ! has_distribution_target; then
+    say "rustup cannot add it here; using the distribution's Rust for wasm"
+    apt_install rustc-web cargo-web rust-web-src rust-web-llvm
+  fi
+  has_rustup_target || has_distribution_target || { echo "no wasm32-unknown-unknown target could be installed" >&2; exit 1; }
+fi
+
+# wasm-bindgen's tool must be of exactly the library's version.
+bindgen=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $bindgen" ]; then
+  say "installing wasm-bindgen-cli $bindgen"
+  # Not --locked: its own lock file can name a crate that a mirror does not have yet.
+  cargo install --quiet --root .tools wasm-bindgen-cli --version "$bindgen"
+fi
+pack=0.15.1
+if [ "$(wasm-pack --version 2>/dev/null)" != "wasm-pack $pack" ]; then
+  say "installing wasm-pack $pack"
+  cargo install --quiet --root .tools wasm-pack --version "$pack" --locked
+fi
+
+if [ ! -e web/node_modules/.package-lock.json ] || [ web/package-lock.json -nt web/node_modules/.package-lock.json ]; then
+  say "installing npm packages"
+  # Browsers come from the system: the packages must not download their own.
+  (cd web && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json)
+fi
+
+if [ "${1:-}" = tests ] && ! node web/tools/browser.mjs >/dev/null 2>&1; then
+  say "installing Chromium"
+  apt_install chromium
+  node web/tools/browser.mjs
+fi
