@@ -28,7 +28,7 @@ test-browser:
 	@bash web/tools/setup.sh tests
 	@bash web/tools/build-site.sh
 	cargo build --release
-	node --test --test-reporter=spec "tests/browser/*.test.mjs"
+	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
 
 bench:
 	@bash web/tools/setup.sh tests

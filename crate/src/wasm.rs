@@ -57,6 +57,12 @@ impl Generator {
     }
 }
 
+/// Opens the device. Optional: loading a model does it too; alone, it tells a missing GPU from a bad file.
+#[wasm_bindgen(js_name = openDevice)]
+pub async fn open_device() -> Result<(), JsError> {
+    shared_device().await.map(drop)
+}
+
 /// The class that the picture with this seed gets when none is asked for, or nothing when the model has no classes.
 #[wasm_bindgen(js_name = classOf)]
 pub fn class_of(seed: u64, classes: usize) -> Option<usize> {

@@ -1,0 +1,38 @@
+// Times of the page in headless Chromium: from an empty cache to the first picture, and per picture once warm.
+// The WebGPU here is a software adapter: its time shows that the build works, not what a GPU does.
+import { serve } from '../../web/tools/serve.mjs';
+import { DIST, launch } from './support.mjs';
+
+const site = await serve(DIST);
+for (const { backend, count, runs } of [{ backend: 'cpu', count: 16, runs: 5 }, { backend: 'webgpu', count: 1, runs: 3 }]) {
+  const browser = await launch({ webgpu: backend === 'webgpu' });
+  for (const model of ['emoji', 'tiles']) {
+    const { cold, warm } = await measure(browser, { backend, model, count, runs });
+    const where = backend === 'cpu' ? 'CPU' : 'WebGPU (software adapter)';
+    console.log(`page ${model} on ${where}: first picture after ${(cold / 1000).toFixed(2)} s from an empty cache, then ${warm.toFixed(1)} ms per picture at batch ${Math.min(count, 2)}`);
+  }
+  await browser.close();
+}
+site.server.close();
+
+/** Milliseconds to the first picture, and the median per picture of `runs` walls. */
+async function measure(browser, { backend, model, count, runs }) {
+  const page = await (await browser.newContext()).newPage();
+  await page.addInitScript(() => {
+    new MutationObserver((_, observer) => {
+      if (!document.querySelector('[data-shows=picture]')) return;
+      globalThis.firstPicture = performance.now();
+      observer.disconnect();
+    }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ['data-shows'] });
+  });
+  await page.goto(`${site.address}?backend=${backend}&model=${model}&count=${count}`);
+  const times = [];
+  for (let run = 0; run <= runs; run++) {
+    await page.waitForFunction(() => document.body.dataset.state !== 'loading', undefined, { timeout: 180_000 });
+    if (run > 0) times.push(Number((await page.textContent('#speed')).replace(',', '')));
+    if (run < runs) await page.click('#new-seed');
+  }
+  const cold = await page.evaluate(() => globalThis.firstPicture);
+  await page.context().close();
+  return { cold, warm: times.sort((a, b) => a - b)[Math.floor(times.length / 2)] };
+}

@@ -1,0 +1,146 @@
+// The page in Chromium on the CPU build: what a visitor sees and does, down to the pixels.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { serve } from '../../web/tools/serve.mjs';
+import { DIST, ROOT, fromEngine, launch, nativePicture, open, overWhite, psnr, settled, variance, wall } from './support.mjs';
+
+/** Least agreement of browser and native pictures. */
+const LEAST_PSNR = 45;
+const model = (name) => join(ROOT, `static/models/${name}.safetensors`);
+
+let browser, site;
+before(async () => {
+  browser = await launch({ webgpu: false });
+  // Under a sub-path, as project pages are.
+  site = await serve(DIST, { prefix: '/some/where/' });
+});
+after(async () => {
+  await browser?.close();
+  site?.server.close();
+});
+
+test('a visitor sees a wall of pictures without a click', async () => {
+  const page = await open(browser, `${site.address}?seed=3`);
+  const pictures = await wall(page);
+  assert.equal(pictures.length, 56);
+  for (const [i, picture] of pictures.entries()) assert.ok(variance(picture) > 100, `picture ${i} is blank`);
+  assert.equal(new Set(pictures.map(String)).size, pictures.length, 'two seeds gave the same picture');
+  assert.equal(await page.textContent('#backend'), 'CPU');
+  assert.match(await page.textContent('#speed'), /^[\d.,]+$/);
+  assert.deepEqual(page.problems, []);
+});
+
+test('the pictures of the page are those of the native build', async () => {
+  const page = await open(browser, `${site.address}?backend=cpu&seed=41&count=3`);
+  for (const [i, picture] of (await wall(page)).entries()) {
+    const agreement = psnr(picture, overWhite(nativePicture(model('emoji'), { seed: 41 + i })));
+    assert.ok(agreement >= LEAST_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
+  }
+});
+
+test('the class-conditional model agrees with the native build too, in several steps', async () => {
+  const page = await open(browser, `${site.address}?backend=cpu&model=tiles&class=item/potion&steps=4&seed=5&count=2`);
+  for (const [i, picture] of (await wall(page)).entries()) {
+    const native = nativePicture(model('tiles'), { seed: 5 + i, className: 'item/potion', nfe: 4 });
+    assert.ok(psnr(picture, overWhite(native)) >= LEAST_PSNR, `picture ${i}`);
+  }
+});
+
+test('every byte of the engine agrees with the native build, alpha included', async () => {
+  const page = await open(browser, `${site.address}?backend=cpu&count=1`);
+  const request = { seed: 12345678901, count: 1, nfe: 1 };
+  const rgba = await fromEngine(page, { backend: 'cpu', weights: model('emoji'), ...request });
+  const agreement = psnr(rgba, nativePicture(model('emoji'), request));
+  assert.ok(agreement >= LEAST_PSNR, `${agreement.toFixed(1)} dB`);
+});
+
+test('a seed gives the same noise bits as the native build', async () => {
+  const page = await open(browser, `${site.address}?backend=cpu&count=1`);
+  const fixture = JSON.parse(readFileSync(join(ROOT, 'tests/fixtures/noise.json'), 'utf8'));
+  const bits = await page.evaluate(async ({ seed, values }) => {
+    const module = await import(new URL('web/pkg/cpu/meanflow.js', document.baseURI).href);
+    await module.default();
+    return Array.from(new Uint32Array(module.noise(BigInt(seed), values.length).buffer));
+  }, fixture);
+  assert.deepEqual(bits, fixture.values);
+});
+
+test('a seed in the address is a set of pictures; a new seed is another', async () => {
+  const first = await open(browser, `${site.address}?seed=9&count=4`);
+  const second = await open(browser, `${site.address}?seed=9&count=4`);
+  const pictures = await wall(first);
+  assert.deepEqual(await wall(second), pictures);
+  await first.click('#new-seed');
+  await settled(first);
+  assert.notDeepEqual(await wall(first), pictures);
+  assert.doesNotMatch(first.url(), /seed=9\b/);
+  // The address of what is shown now shows it again.
+  const again = await open(browser, first.url());
+  assert.deepEqual(await wall(again), await wall(first));
+});
+
+test('the switches change the pictures: steps, model, class', async () => {
+  const page = await open(browser, `${site.address}?seed=2&count=4`);
+  const oneStep = await wall(page);
+  await page.check('input[name=steps][value="4"]', { force: true });
+  await settled(page);
+  assert.notDeepEqual(await wall(page), oneStep);
+  assert.match(await page.textContent('#facts'), /4 network calls each/);
+
+  assert.ok(await page.isHidden('#class-field'), 'a model without classes offers classes');
+  await page.check('input[name=model][value=tiles]', { force: true });
+  await page.waitForSelector('#class-field:not([hidden])');
+  await settled(page);
+  const any = await wall(page);
+  await page.check('input[name=class][value="item/book"]', { force: true });
+  await settled(page);
+  const books = await wall(page);
+  assert.notDeepEqual(books, any);
+  assert.match(page.url(), /class=item%2Fbook/);
+  assert.match(await page.getAttribute('#gallery button', 'aria-label'), /^Book, seed 2$/);
+});
+
+test('a picture opens beside its noise and is saved as a PNG', async () => {
+  const page = await open(browser, `${site.address}?seed=6&count=2`);
+  await page.click('#gallery button:nth-child(2)');
+  assert.equal(await page.textContent('#detail-title'), 'Seed 7');
+  const shown = await page.evaluate(() =>
+    ['noise', 'picture'].map((part) => document.querySelector(`[data-part=${part}]`).getContext('2d').getImageData(0, 0, 32, 32).data.join()),
+  );
+  assert.notEqual(shown[0], shown[1]);
+  const download = page.waitForEvent('download');
+  await page.click('[data-part=save]');
+  const file = await download;
+  assert.equal(file.suggestedFilename(), 'emoji-7.png');
+  assert.equal(readFileSync(await file.path()).subarray(1, 4).toString(), 'PNG');
+});
+
+test('progress is told in bytes', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    globalThis.told = [];
+    addEventListener('DOMContentLoaded', () => {
+      const status = document.getElementById('status');
+      new MutationObserver(() => globalThis.told.push(status.textContent)).observe(status, { childList: true });
+    });
+  });
+  await page.goto(`${site.address}?count=1`);
+  await settled(page);
+  const told = await page.evaluate(() => globalThis.told);
+  const amounts = told.map((text) => text.match(/^Downloading ([\d.]+ MB) of ([\d.]+ MB)$/)).filter(Boolean);
+  assert.ok(amounts.length > 0, `no progress among ${told.join(' | ')}`);
+  const last = amounts.at(-1);
+  assert.equal(last[1], last[2], 'the last report is not complete');
+});
+
+for (const [name, width] of [['a desktop', 1280], ['a phone', 390]]) {
+  test(`nothing sticks out sideways on ${name}`, async () => {
+    const page = await open(browser, `${site.address}?model=tiles&seed=1&count=12`, { viewport: { width, height: 800 } });
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(overflow <= 0, `${overflow} pixels`);
+  });
+}

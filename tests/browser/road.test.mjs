@@ -1,0 +1,106 @@
+// The whole road, from a folder of PNG files to pictures in the page; and what the page says when something is wrong.
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { serve } from '../../web/tools/serve.mjs';
+import { DIST, launch, nativePicture, open, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
+
+let browser, site, weights;
+before(async () => {
+  weights = trainTinyModel();
+  browser = await launch({ webgpu: false });
+  site = await serve(DIST);
+});
+after(async () => {
+  await browser?.close();
+  site?.server.close();
+});
+
+const mean = (picture, channel) => picture.filter((_, i) => i % 3 === channel).reduce((sum, value) => sum + value, 0) / (picture.length / 3);
+
+test('from a folder of images to pictures in the page: train, export, open the file', async () => {
+  const page = await open(browser, `${site.address}?seed=1&count=8`);
+  await page.setInputFiles('#file', weights);
+  await page.waitForSelector('#class-field:not([hidden])');
+  await settled(page);
+  assert.deepEqual(await page.$$eval('input[name=class]', (inputs) => inputs.map(({ value }) => value)), ['', 'moss', 'rust']);
+  assert.match(await page.textContent('#about'), /two colours.*CC0-1\.0/);
+
+  // Moss is greener than red, rust is redder than green: the pictures are what was asked for, in one step.
+  for (const [name, sign] of [['moss', 1], ['rust', -1]]) {
+    await page.check(`input[name=class][value=${name}]`, { force: true });
+    await settled(page);
+    const pictures = await wall(page);
+    for (const [i, picture] of pictures.entries()) {
+      assert.ok(sign * (mean(picture, 1) - mean(picture, 0)) > 10, `${name} ${i} has the wrong colour`);
+    }
+    const native = overWhite(nativePicture(weights, { seed: 1, className: name }));
+    assert.ok(psnr(pictures[0], native) >= 45, `${name} differs from the native picture`);
+  }
+});
+
+/** A copy of the weights file with its bytes changed. */
+function changed(name, change) {
+  const file = join(temporaryFolder(), name);
+  writeFileSync(file, change(readFileSync(weights)));
+  return file;
+}
+
+const REFUSED = [
+  ['truncated weights', 'cut.safetensors', (bytes) => bytes.subarray(0, bytes.length / 2), /cut\.safetensors: .*truncated/],
+  ['another format version', 'new.safetensors', (bytes) => replace(bytes, '\\"format_version\\":1', '\\"format_version\\":9'), /new\.safetensors: .*format version 9.*reads version 1/],
+  ['a file of another kind', 'cat.safetensors', () => Buffer.from('these are words, not weights'), /cat\.safetensors: not usable as MeanFlow weights/],
+  ['an empty file', 'empty.safetensors', () => Buffer.alloc(0), /empty\.safetensors: .*0 bytes/],
+];
+for (const [what, name, change, message] of REFUSED) {
+  test(`${what}: a clear message, and the model before stays usable`, async () => {
+    const page = await open(browser, `${site.address}?seed=1&count=2`);
+    const before = await wall(page);
+    await page.setInputFiles('#file', changed(name, change));
+    await page.waitForFunction(() => document.body.dataset.state === 'error');
+    assert.match(await page.textContent('#status'), message);
+    await page.click('#new-seed');
+    await settled(page);
+    assert.notDeepEqual(await wall(page), before);
+  });
+}
+
+function replace(bytes, from, to) {
+  const at = bytes.indexOf(from);
+  assert.ok(at > 0 && from.length === to.length, `${from} is not in the file`);
+  return Buffer.concat([bytes.subarray(0, at), Buffer.from(to), bytes.subarray(at + from.length)]);
+}
+
+test('weights that are not there are named', async () => {
+  const copy = temporaryFolder();
+  cpSync(DIST, copy, { recursive: true });
+  rmSync(join(copy, 'static/models/emoji.safetensors'));
+  const broken = await serve(copy);
+  try {
+    const page = await open(browser, broken.address, { state: 'error' });
+    assert.match(await page.textContent('#status'), /cannot download emoji\.safetensors: the server answered 404/);
+    // Another model still loads.
+    const other = await open(browser, `${broken.address}?model=tiles&count=1`);
+    assert.equal((await wall(other)).length, 1);
+  } finally {
+    broken.server.close();
+  }
+});
+
+test('without WebGPU the page says so when it is asked for, and runs on the CPU when it is not', async () => {
+  const page = await open(browser, `${site.address}?backend=webgpu`, { state: 'error' });
+  assert.match(await page.textContent('#status'), /WebGPU cannot be used: this browser/);
+  const other = await open(browser, `${site.address}?count=1`);
+  assert.equal(await other.textContent('#backend'), 'CPU');
+  assert.match(await other.getAttribute('#backend', 'title'), /this browser/);
+});
+
+test('without JavaScript there are pictures all the same', async () => {
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(site.address);
+  const drawn = await page.locator('noscript img').evaluate((image) => image.complete && image.naturalWidth).catch(() => 0);
+  assert.ok(drawn > 100, 'the sample grid is not shown');
+});

@@ -1,0 +1,149 @@
+// What the browser tests share: the built site, a real browser, native samples to compare with, a tiny trained model.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
+
+const require = createRequire(new URL('../../web/package.json', import.meta.url));
+const { chromium } = require('playwright-core');
+const { decode, encode } = await import(require.resolve('fast-png'));
+
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+export const DIST = join(ROOT, 'dist');
+const MEANFLOW = join(ROOT, 'target/release/meanflow');
+/** Long enough for a software adapter that compiles every shader on a busy machine. */
+const PATIENCE = 180_000;
+
+/** A temporary folder that goes with the test run. */
+export function temporaryFolder() {
+  const folder = mkdtempSync(join(tmpdir(), 'meanflow-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. */
+export function launch({ webgpu }) {
+  return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu }) });
+}
+
+/**
+ * Opens the page in a context of its own, so with an empty cache, and waits until it has settled.
+ * @returns the page; `page.problems` collects errors that nobody handled
+ */
+export async function open(browser, address, { state = 'ready', ...options } = {}) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.problems = [];
+  page.on('pageerror', (error) => page.problems.push(error.message));
+  await page.goto(address);
+  await settled(page, state);
+  return page;
+}
+
+/** Waits for `ready` or `error`, and fails with the page's own words when it is the other one. */
+export async function settled(page, state = 'ready') {
+  await page.waitForFunction(() => document.body.dataset.state !== 'loading', undefined, { timeout: PATIENCE });
+  const [reached, message] = await page.evaluate(() => [document.body.dataset.state, document.getElementById('status').textContent]);
+  if (reached !== state) throw new Error(`the page is in state ${reached}, not ${state}: ${message}`);
+  return message;
+}
+
+/** Pixels of the wall's pictures, each as RGB over white: a canvas does not keep the colour of what is transparent. */
+export function wall(page) {
+  return page.evaluate(() =>
+    [...document.querySelectorAll('#gallery canvas')].map((canvas) => {
+      const over = document.createElement('canvas');
+      [over.width, over.height] = [canvas.width, canvas.height];
+      const context = over.getContext('2d');
+      context.fillStyle = '#fff';
+      context.fillRect(0, 0, over.width, over.height);
+      context.drawImage(canvas, 0, 0);
+      return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
+    }),
+  );
+}
+
+/** RGBA bytes straight from the engine, before any canvas. */
+export function fromEngine(page, { backend, weights, ...request }) {
+  return page.evaluate(
+    async ({ backend, weights, request }) => {
+      const { Engine } = await import(new URL('web/engine.js', document.baseURI).href);
+      const engine = new Engine(backend);
+      const pictures = [];
+      const { backend: used } = await engine.load(new File([Uint8Array.from(atob(weights), (c) => c.charCodeAt(0))], 'weights.safetensors'));
+      if (used !== backend) throw new Error(`${used} ran instead of ${backend}`);
+      await engine.generate(request, ({ rgba }) => pictures.push(...rgba));
+      engine.close();
+      return pictures;
+    },
+    // As text: the protocol is slow with arrays of numbers.
+    { backend, weights: readFileSync(weights, 'base64'), request },
+  );
+}
+
+export function meanflow(...args) {
+  return execFileSync(MEANFLOW, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** RGBA bytes of one picture of the native build. */
+export function nativePicture(weights, { seed, className, nfe = 1 }) {
+  const out = join(temporaryFolder(), 'picture.png');
+  const more = className === undefined ? [] : ['--class', className];
+  meanflow('sample', weights, '--out', out, '--count', '1', '--seed', String(seed), '--nfe', String(nfe), '--device', 'cpu', ...more);
+  return Array.from(decode(readFileSync(out)).data);
+}
+
+/** RGBA to RGB over white. */
+export function overWhite(rgba) {
+  const rgb = [];
+  for (let i = 0; i < rgba.length; i += 4) {
+    for (let c = 0; c < 3; c++) rgb.push(255 + ((rgba[i + c] - 255) * rgba[i + 3]) / 255);
+  }
+  return rgb;
+}
+
+/** Peak signal-to-noise ratio in dB of two pictures in bytes. */
+export function psnr(a, b) {
+  if (a.length !== b.length) throw new Error(`pictures of ${a.length} and ${b.length} values`);
+  const squares = a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0);
+  return squares === 0 ? Infinity : 10 * Math.log10(255 ** 2 / (squares / a.length));
+}
+
+/** Variance of a picture's values: a blank one has none. */
+export function variance(values) {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+}
+
+const TINY = `
+name = "tiny"
+card = { license = "CC0-1.0", source = "a test", description = "two colours" }
+data = { size = 8 }
+net = { patch = 4, width = 32, depth = 2, heads = 2 }
+train = { steps = 300, batch_size = 16, learning_rate = 5e-3, flow_matching_steps = 80, ramp_steps = 40, warmup_steps = 10, cooldown_steps = 60, ema_decay = 0.98 }
+log = { every = 100, sample_every = 300, samples = 4, checkpoint_every = 300 }
+`;
+
+/** A model of two classes, moss and rust, trained here on PNG files by the command line; its weights file. */
+export function trainTinyModel() {
+  const folder = temporaryFolder();
+  const colours = { moss: [20, 160, 40], rust: [180, 70, 20] };
+  for (const [name, colour] of Object.entries(colours)) {
+    mkdirSync(join(folder, 'images', name), { recursive: true });
+    for (let i = 0; i < 6; i++) {
+      const data = Uint8Array.from({ length: 8 * 8 * 4 }, (_, k) => (k % 4 === 3 ? (k < 32 * i ? 0 : 255) : colour[k % 4]));
+      writeFileSync(join(folder, 'images', name, `${i}.png`), encode({ width: 8, height: 8, data, channels: 4 }));
+    }
+  }
+  writeFileSync(join(folder, 'tiny.toml'), TINY);
+  const weights = join(folder, 'tiny.safetensors');
+  meanflow('train', '--data', join(folder, 'images'), '--out', join(folder, 'run'), '--config', join(folder, 'tiny.toml'));
+  meanflow('export', join(folder, 'run'), '--out', weights, '--dtype', 'f32');
+  return weights;
+}
+
+if (!existsSync(join(DIST, 'index.html'))) throw new Error('the site is not built: run make test-browser');

@@ -1,0 +1,45 @@
+// What the page shows, as its address: a link is a set of pictures.
+
+/** Most pictures on the wall. */
+const MAX_COUNT = 256;
+const MAX_SEED = 2n ** 64n - 1n;
+
+/**
+ * @typedef {object} Choice
+ * @property {string} [model] id of a shipped model
+ * @property {bigint} seed of the first picture
+ * @property {string} [className] of all pictures; without it each draws its own
+ * @property {number} nfe network calls per picture
+ * @property {number} count pictures
+ * @property {'webgpu' | 'cpu'} [backend] forced
+ */
+
+/** @returns {Choice} what an address asks for, with what is left out or makes no sense replaced by `defaults` */
+export function readAddress(search, defaults) {
+  const query = new URLSearchParams(search);
+  const whole = (name, most) => {
+    const value = query.get(name);
+    return value !== null && /^\d{1,20}$/.test(value) && BigInt(value) <= most ? BigInt(value) : undefined;
+  };
+  const backend = query.get('backend');
+  return {
+    model: query.get('model') ?? defaults.model,
+    seed: whole('seed', MAX_SEED) ?? defaults.seed,
+    className: query.get('class') ?? undefined,
+    nfe: Number(whole('steps', 1024n) || defaults.nfe),
+    count: Number(whole('count', BigInt(MAX_COUNT)) || defaults.count),
+    backend: backend === 'webgpu' || backend === 'cpu' ? backend : undefined,
+  };
+}
+
+/** The query of a choice; what equals `defaults` is left out, but never the seed. */
+export function writeAddress({ model, seed, className, nfe, count, backend }, defaults) {
+  const query = new URLSearchParams();
+  if (model && model !== defaults.model) query.set('model', model);
+  if (className !== undefined) query.set('class', className);
+  if (nfe !== defaults.nfe) query.set('steps', String(nfe));
+  if (count !== defaults.count) query.set('count', String(count));
+  if (backend) query.set('backend', backend);
+  query.set('seed', String(seed));
+  return `?${query}`;
+}

@@ -1,0 +1,34 @@
+// Which of the two wasm builds this browser should run.
+
+/** @typedef {'webgpu' | 'cpu'} Backend */
+
+/** Names under which software renderers present themselves: on them the CPU build is faster. */
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
+
+/**
+ * WebGPU where the adapter is a real GPU, else the CPU. A wanted backend is taken as it is, software adapters too.
+ * @param {Backend | undefined} wanted
+ * @returns {Promise<{backend: Backend, reason: string}>} `reason`: why it is not WebGPU
+ * @throws when WebGPU is wanted and there is none
+ */
+export async function chooseBackend(wanted) {
+  if (wanted === 'cpu') return { backend: 'cpu', reason: 'the CPU was asked for' };
+  const reason = await obstacle(wanted === 'webgpu');
+  if (!reason) return { backend: 'webgpu', reason: '' };
+  if (wanted === 'webgpu') throw new Error(`WebGPU cannot be used: ${reason}. Without backend=webgpu in the address, the page runs on the CPU.`);
+  return { backend: 'cpu', reason };
+}
+
+/** What stands in the way of WebGPU, or nothing. */
+async function obstacle(softwareWillDo) {
+  if (!navigator.gpu) return 'this browser does not offer it';
+  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
+  if (!adapter) return 'this browser found no GPU for it';
+  return !softwareWillDo && isSoftware(adapter) ? 'its only adapter computes in software' : '';
+}
+
+/** @param {GPUAdapter} adapter */
+function isSoftware({ info, isFallbackAdapter }) {
+  if (info?.isFallbackAdapter ?? isFallbackAdapter) return true;
+  return SOFTWARE.test([info?.vendor, info?.architecture, info?.device, info?.description].join(' '));
+}

@@ -1,0 +1,54 @@
+// Downloads that say how far they are, in bytes.
+
+/** Sums the progress of several downloads into one report. */
+export class Progress {
+  #parts = [];
+  #report;
+
+  /** @param {(progress: {loaded: number, total: number}) => void} report `total` is 0 while it is not known */
+  constructor(report) {
+    this.#report = report;
+  }
+
+  /** A part of the whole; call it with the bytes so far and in all (0: not known). */
+  part() {
+    const part = { loaded: 0, total: 0 };
+    this.#parts.push(part);
+    return (loaded, total) => {
+      Object.assign(part, { loaded, total });
+      const sum = (key) => this.#parts.reduce((all, one) => all + one[key], 0);
+      this.#report({ loaded: sum('loaded'), total: this.#parts.every((one) => one.total > 0) ? sum('total') : 0 });
+    };
+  }
+}
+
+/**
+ * A response whose body reports its progress as it is read, so that wasm still compiles while it streams.
+ * @param {string | URL} url
+ * @param {(loaded: number, total: number) => void} progress
+ * @throws with the address and the reason
+ */
+export async function download(url, progress) {
+  const name = new URL(url).pathname.split('/').pop();
+  let response;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    throw new Error(`cannot download ${name}: ${error.message}`, { cause: error });
+  }
+  if (!response.ok) throw new Error(`cannot download ${name}: the server answered ${response.status} ${response.statusText}`.trimEnd());
+  // The length is that of the compressed bytes where a server compresses; the reader counts the plain ones.
+  const total = response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length') ?? 0);
+  let loaded = 0;
+  progress(loaded, total);
+  const counter = new TransformStream({
+    transform(chunk, controller) {
+      loaded += chunk.byteLength;
+      progress(loaded, total);
+      controller.enqueue(chunk);
+    },
+    // What was not announced is known in the end.
+    flush: () => progress(loaded, loaded),
+  });
+  return new Response(response.body.pipeThrough(counter), { headers: response.headers });
+}

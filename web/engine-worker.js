@@ -1,0 +1,118 @@
+// The engine's half that computes: it runs in a Worker, so that the page never waits for a network call.
+//
+// Requests are served one after the other. A newer request to load or to generate makes an older one stop after the
+// pictures it is at.
+
+import { chooseBackend } from './backend.js';
+import { Progress, download } from './download.js';
+
+/** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
+const BATCH = { cpu: 2, webgpu: 64 };
+
+/** The wasm module in use, and which build it is. */
+let wasm;
+let backend;
+/** The loaded model. */
+let model;
+/** The newest request that makes older ones pointless. */
+let latest = 0;
+let queue = Promise.resolve();
+
+const tasks = {
+  /** Reads a model; the first time, also chooses and starts a wasm build. */
+  async load({ source, wanted }, { report }) {
+    const progress = new Progress((bytes) => report({ progress: bytes }));
+    const weights = readWeights(source, progress.part());
+    // Until the runtime has started nobody awaits the weights: their failure must not count as unhandled.
+    weights.catch(() => {});
+    let notice = '';
+    if (!wasm) notice = await start(wanted, progress);
+    const next = await wasm.Generator.load(await weights).catch((error) => {
+      throw new Error(`${nameOf(source)}: ${error.message}`);
+    });
+    model?.free();
+    model = next;
+    return { ...JSON.parse(model.info), backend, notice };
+  },
+
+  /** Pictures with the seeds `seed`, `seed + 1`, …, as they are made; first the noise that each is made from. */
+  async generate({ seed, count, classIndex, nfe, noise }, { report, isStale }) {
+    if (!model) throw new Error('no model is loaded');
+    const { width, height, channels, classes } = JSON.parse(model.info);
+    const seedOf = (i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i));
+    if (noise) {
+      const pictures = Array.from({ length: count }, (_, i) => noiseToRgba(wasm.noise(seedOf(i), channels * width * height), channels));
+      report({ noise: pictures });
+    }
+    const labels = Array.from({ length: count }, (_, i) => classIndex ?? wasm.classOf(seedOf(i), classes.length));
+    let milliseconds = 0;
+    for (let first = 0; first < count; first += BATCH[backend]) {
+      await messages();
+      if (isStale()) return { stale: true };
+      const size = Math.min(BATCH[backend], count - first);
+      const started = performance.now();
+      const rgba = await model.generate(seedOf(first), size, classIndex ?? undefined, nfe);
+      milliseconds += performance.now() - started;
+      report({ first, rgba, labels: labels.slice(first, first + size) });
+    }
+    return { milliseconds };
+  },
+};
+
+self.onmessage = ({ data: { id, task, ...request } }) => {
+  latest = id;
+  const context = { report: (report) => postMessage({ id, report }), isStale: () => latest !== id };
+  queue = queue.then(async () => {
+    try {
+      postMessage({ id, result: await tasks[task](request, context) });
+    } catch (error) {
+      postMessage({ id, error: error.message });
+    }
+  });
+};
+
+/** Starts the build to use; where WebGPU was not asked for and fails to start, the CPU's. Resolves to a notice. */
+async function start(wanted, progress) {
+  const choice = await chooseBackend(wanted);
+  try {
+    await startBuild(choice.backend, progress);
+    return choice.reason;
+  } catch (error) {
+    if (choice.backend === 'cpu' || wanted) throw error;
+    await startBuild('cpu', progress);
+    return `WebGPU did not start (${error.message})`;
+  }
+}
+
+async function startBuild(name, progress) {
+  const part = progress.part();
+  const [module, response] = await Promise.all([
+    import(`./pkg/${name}/meanflow.js`),
+    download(new URL(`./pkg/${name}/meanflow_bg.wasm`, import.meta.url), part),
+  ]);
+  await module.default({ module_or_path: response });
+  await module.openDevice();
+  [wasm, backend] = [module, name];
+}
+
+/** The bytes of a weights file, from an address or from a file of the visitor's. */
+async function readWeights(source, progress) {
+  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+  const response = await download(source, progress);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+const nameOf = (source) => source.name ?? new URL(source).pathname.split('/').pop();
+
+/** Lets messages in: network calls on the CPU leave no gap for them. */
+const messages = () => new Promise((resume) => setTimeout(resume));
+
+/** Noise as an opaque picture; the network sees these numbers, beyond ±1 too. An alpha channel is left out. */
+function noiseToRgba(noise, channels) {
+  const pixels = noise.length / channels;
+  const rgba = new Uint8ClampedArray(pixels * 4).fill(255);
+  for (let i = 0; i < pixels; i++) {
+    for (let c = 0; c < 3; c++) rgba[4 * i + c] = 127.5 + 64 * noise[Math.min(c, channels === 1 ? 0 : 2) * pixels + i];
+  }
+  return rgba;
+}

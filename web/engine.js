@@ -1,0 +1,96 @@
+// The engine as a page sees it: one model, answers with pictures, never blocks.
+
+/**
+ * What a model says about itself.
+ * @typedef {object} ModelInfo
+ * @property {string} name
+ * @property {number} width in pixels
+ * @property {number} height in pixels
+ * @property {number} channels 4 = with transparency
+ * @property {string[]} classes empty for a model without classes
+ * @property {string} description what it was trained on
+ * @property {string} source where that comes from
+ * @property {string} license of that
+ * @property {number} step of the training
+ * @property {number} parameters
+ * @property {'webgpu' | 'cpu'} backend what it runs on
+ * @property {string} notice why it is not WebGPU, the first time
+ */
+
+/**
+ * What to generate; picture `i` has the seed `seed + i`.
+ * @typedef {object} Request
+ * @property {bigint | number} seed
+ * @property {number} count
+ * @property {number} [classIndex] without it each picture draws its own
+ * @property {number} nfe network calls per picture
+ * @property {boolean} [noise] whether to report the noise first
+ */
+
+export class Engine {
+  #worker;
+  #wanted;
+  #calls = new Map();
+  #lastId = 0;
+
+  /** @param {'webgpu' | 'cpu'} [backend] forces one; without it the better one for this browser is taken */
+  constructor(backend) {
+    this.#wanted = backend;
+    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module' });
+    this.#worker.onmessage = ({ data }) => this.#hear(data);
+    // A script that does not load, or a wasm trap outside a call.
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      const error = new Error(`the engine failed: ${event.message ?? 'its script did not load'}`);
+      for (const { reject } of this.#calls.values()) reject(error);
+      this.#calls.clear();
+    };
+  }
+
+  /**
+   * Reads a weights file and makes it the model.
+   * @param {string | File} source an address, or a file
+   * @param {(progress: {loaded: number, total: number}) => void} [onProgress] bytes; `total` is 0 while unknown
+   * @returns {Promise<ModelInfo>}
+   */
+  load(source, onProgress = () => {}) {
+    const address = source instanceof Blob ? source : new URL(source, document.baseURI).href;
+    return this.#call('load', { source: address, wanted: this.#wanted }, ({ progress }) => onProgress(progress));
+  }
+
+  /**
+   * Generates pictures. A newer call, also of {@link load}, ends this one.
+   * @param {Request} request
+   * @param {(report: {first: number, rgba: Uint8Array, labels: number[]} | {noise: Uint8ClampedArray[]}) => void} onPictures
+   *   pictures as they are made, as RGBA bytes one after the other, and their classes
+   * @returns {Promise<{milliseconds: number} | {stale: true}>} time in network calls, or that a newer call came
+   */
+  generate(request, onPictures) {
+    return this.#call('generate', request, onPictures);
+  }
+
+  /** Frees everything. */
+  close() {
+    this.#worker.terminate();
+  }
+
+  #call(task, request, report) {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#calls.set(id, { resolve, reject, report });
+      this.#worker.postMessage({ id, task, ...request });
+    });
+  }
+
+  #hear({ id, report, result, error }) {
+    const call = this.#calls.get(id);
+    if (!call) return;
+    if (report) {
+      call.report(report);
+      return;
+    }
+    this.#calls.delete(id);
+    if (error === undefined) call.resolve(result);
+    else call.reject(new Error(error));
+  }
+}

@@ -1,0 +1,84 @@
+// The wall of pictures: one small canvas per seed, drawn as the pictures come.
+
+export class Gallery {
+  #root;
+  #onPick;
+  /** @type {{button: HTMLButtonElement, canvas: HTMLCanvasElement, picture?: ImageData, noise?: ImageData, label?: number}[]} */
+  #tiles = [];
+
+  /**
+   * @param {HTMLElement} root
+   * @param {(index: number) => void} onPick the visitor chose a picture
+   */
+  constructor(root, onPick) {
+    this.#root = root;
+    this.#onPick = onPick;
+  }
+
+  /** As many tiles as asked for, each of the model's size; what they show stays until they are drawn over. */
+  resize(count, width, height) {
+    while (this.#tiles.length > count) this.#tiles.pop().button.remove();
+    while (this.#tiles.length < count) this.#tiles.push(this.#newTile(this.#tiles.length));
+    for (const tile of this.#tiles) {
+      if (tile.canvas.width !== width || tile.canvas.height !== height) [tile.canvas.width, tile.canvas.height] = [width, height];
+      tile.picture = tile.noise = undefined;
+      tile.button.disabled = true;
+    }
+  }
+
+  /** Draws the noise that the pictures will be made from. */
+  showNoise(pictures) {
+    this.#tiles.forEach((tile, i) => {
+      tile.noise = imageData(pictures[i], tile.canvas);
+      tile.button.dataset.shows = 'noise';
+      draw(tile.canvas, tile.noise);
+    });
+  }
+
+  /**
+   * Draws pictures.
+   * @param {number} first index of the first
+   * @param {Uint8Array} rgba their pixels, one picture after the other
+   * @param {(number | undefined)[]} labels their classes
+   * @param {(index: number, label?: number) => string} describe what a picture is, in words
+   */
+  show(first, rgba, labels, describe) {
+    labels.forEach((label, i) => {
+      const tile = this.#tiles[first + i];
+      const bytes = tile.canvas.width * tile.canvas.height * 4;
+      tile.picture = imageData(rgba.slice(i * bytes, (i + 1) * bytes), tile.canvas);
+      tile.label = label;
+      tile.button.dataset.shows = 'picture';
+      tile.button.disabled = false;
+      tile.button.setAttribute('aria-label', describe(first + i, label));
+      draw(tile.canvas, tile.picture);
+    });
+  }
+
+  /** What a tile holds. */
+  at(index) {
+    return this.#tiles[index];
+  }
+
+  #newTile(index) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'tile';
+    button.setAttribute('aria-label', `Picture ${index + 1}, not made yet`);
+    const canvas = document.createElement('canvas');
+    button.append(canvas);
+    button.addEventListener('click', () => this.#onPick(index));
+    this.#root.append(button);
+    return { button, canvas };
+  }
+}
+
+/** Puts a picture on a canvas of its size. */
+export function draw(canvas, picture) {
+  [canvas.width, canvas.height] = [picture.width, picture.height];
+  canvas.getContext('2d').putImageData(picture, 0, 0);
+}
+
+function imageData(bytes, { width, height }) {
+  return new ImageData(new Uint8ClampedArray(bytes.buffer, bytes.byteOffset, bytes.byteLength), width, height);
+}

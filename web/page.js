@@ -1,0 +1,208 @@
+// The page: reads the address, drives the engine, shows what comes.
+
+import { readAddress, writeAddress } from './address.js';
+import { choices, classTitle, list, megabytes } from './controls.js';
+import { Detail } from './detail.js';
+import { Engine } from './engine.js';
+import { Gallery } from './gallery.js';
+
+const MODELS = 'static/models/';
+/** Up to this many classes fit as buttons. */
+const MAX_CLASS_BUTTONS = 16;
+const ANY = '';
+const BACKEND_NAMES = { webgpu: 'WebGPU', cpu: 'CPU' };
+
+const element = (id) => document.getElementById(id);
+const randomSeed = () => BigInt(crypto.getRandomValues(new Uint32Array(1))[0]);
+
+const defaults = { model: undefined, seed: randomSeed(), nfe: 1, count: 56 };
+const choice = readAddress(location.search, defaults);
+const gallery = new Gallery(element('gallery'), openDetail);
+const detail = new Detail(element('detail'));
+const engine = new Engine(choice.backend);
+
+/** Shipped models, from models.json. */
+let models = [];
+/** A file of the visitor's, once one has been opened. */
+let upload;
+/** The loaded model: an entry of `models`, or the file. */
+let current;
+/** What it says about itself. */
+let info;
+/** Counts what the visitor asked for; only the newest may change the page. */
+let turn = 0;
+
+await begin();
+
+async function begin() {
+  for (const [id, event, listener] of [
+    ['new-seed', 'click', () => show({ seed: randomSeed() })],
+    ['seed', 'change', () => show({ seed: readAddress(`?seed=${element('seed').value.trim()}`, choice).seed })],
+    ['file', 'change', () => openFile(element('file').files[0])],
+    ['controls', 'submit', (event) => event.preventDefault()],
+  ]) element(id).addEventListener(event, listener);
+  acceptDrops();
+  gallery.resize(choice.count, 32, 32);
+  const steps = [{ value: '1', text: '1 step' }, { value: '4', text: '4 steps' }];
+  choices(element('steps'), 'steps', steps, String(choice.nfe), (value) => show({ nfe: Number(value) }));
+  try {
+    models = await readModels();
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  defaults.model = models[0].id;
+  await loadModel(models.find(({ id }) => id === choice.model) ?? models[0]);
+}
+
+/** The list of shipped models. */
+async function readModels() {
+  const response = await fetch(`${MODELS}models.json`);
+  if (!response.ok) throw new Error(`cannot download models.json: the server answered ${response.status}`);
+  return response.json();
+}
+
+/** Loads a shipped model, or a file of the visitor's. When that fails, the model before stays. */
+async function loadModel(wanted) {
+  const mine = ++turn;
+  setState('loading', 'Downloading…');
+  try {
+    const source = wanted instanceof File ? wanted : MODELS + wanted.file;
+    const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress));
+    if (mine !== turn) return;
+    [info, current] = [loaded, wanted];
+  } catch (error) {
+    if (mine === turn) fail(error);
+    return;
+  }
+  element('progress').hidden = true;
+  choice.model = current.id;
+  if (current instanceof File) upload = current;
+  if (!info.classes.includes(choice.className)) choice.className = undefined;
+  gallery.resize(choice.count, info.width, info.height);
+  offerModels();
+  offerClasses();
+  describeModel();
+  await show({});
+}
+
+/** Makes and shows the pictures of the current choice, after a change to it. */
+async function show(change) {
+  Object.assign(choice, change);
+  history.replaceState(null, '', writeAddress(choice, defaults));
+  element('seed').value = String(choice.seed);
+  if (!info) return;
+  const mine = ++turn;
+  setState('loading', 'Generating…');
+  const { seed, count, nfe } = choice;
+  const classIndex = choice.className === undefined ? undefined : info.classes.indexOf(choice.className);
+  try {
+    const result = await engine.generate({ seed, count, nfe, classIndex, noise: true }, (report) => {
+      if (mine !== turn) return;
+      if (report.noise) gallery.showNoise(report.noise);
+      else gallery.show(report.first, report.rgba, report.labels, titleOf);
+    });
+    if (mine !== turn || result.stale) return;
+    showSpeed(result.milliseconds);
+    setState('ready', '');
+  } catch (error) {
+    if (mine === turn) fail(error);
+  }
+}
+
+function openFile(file) {
+  if (file) loadModel(file);
+}
+
+/** Weights dropped anywhere on the page become the model. */
+function acceptDrops() {
+  addEventListener('dragover', (event) => {
+    event.preventDefault();
+    document.body.classList.add('dropping');
+  });
+  addEventListener('dragleave', (event) => event.relatedTarget ?? document.body.classList.remove('dropping'));
+  addEventListener('drop', (event) => {
+    event.preventDefault();
+    document.body.classList.remove('dropping');
+    openFile(event.dataTransfer?.files[0]);
+  });
+}
+
+function offerModels() {
+  const options = models.map(({ id, title }) => ({ value: id, text: title }));
+  if (upload) options.push({ value: ANY, text: upload.name.replace(/\.safetensors$/, '') });
+  const choose = (value) => loadModel(value === ANY ? upload : models.find(({ id }) => id === value));
+  choices(element('models'), 'model', options, current?.id ?? ANY, choose);
+}
+
+function offerClasses() {
+  element('class-field').hidden = info.classes.length === 0;
+  const classes = [{ value: ANY, text: 'Any' }, ...info.classes.map((name) => ({ value: name, text: titleOfClass(name) }))];
+  const chosen = choice.className ?? ANY;
+  const choose = (name) => show({ className: name === ANY ? undefined : name });
+  if (classes.length <= MAX_CLASS_BUTTONS) choices(element('classes'), 'class', classes, chosen, choose);
+  else list(element('classes'), classes, chosen, choose);
+}
+
+function describeModel() {
+  element('backend').textContent = BACKEND_NAMES[info.backend];
+  if (info.notice) element('backend').title = `Not on WebGPU: ${info.notice}`;
+  const about = [
+    info.description || current.title || `Weights from ${current.name}`,
+    info.source && `Source: ${info.source}`,
+    info.license && `Licence: ${info.license}`,
+    `${(info.parameters / 1e6).toFixed(1)} M parameters, trained for ${info.step.toLocaleString('en')} steps`,
+  ];
+  element('about').textContent = `${about.filter(Boolean).join('. ')}.`;
+}
+
+function showProgress({ loaded, total }) {
+  const bar = element('progress');
+  bar.hidden = false;
+  if (total) [bar.max, bar.value] = [total, loaded];
+  else bar.removeAttribute('value');
+  element('status').textContent = total ? `Downloading ${megabytes(loaded)} of ${megabytes(total)}` : `Downloading ${megabytes(loaded)}`;
+}
+
+function showSpeed(milliseconds) {
+  const { count, nfe } = choice;
+  const each = milliseconds / count;
+  element('speed').textContent = each < 10 ? each.toFixed(1) : Math.round(each).toLocaleString('en');
+  const calls = nfe === 1 ? 'one network call each' : `${nfe} network calls each`;
+  element('facts').textContent = `${count} images, ${calls}, in ${(milliseconds / 1000).toFixed(2)} s`;
+}
+
+function titleOf(index, label) {
+  const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
+  return label === undefined ? `Seed ${seed}` : `${titleOfClass(info.classes[label])}, seed ${seed}`;
+}
+
+/** The list of shipped models may name classes better than the folders they come from. */
+function titleOfClass(name) {
+  return current.classTitles?.[name] ?? classTitle(name);
+}
+
+function openDetail(index) {
+  const tile = gallery.at(index);
+  const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
+  const query = writeAddress({ ...choice, seed, className: tile.label === undefined ? undefined : info.classes[tile.label] }, defaults);
+  detail.open(tile, {
+    title: titleOf(index, tile.label),
+    calls: choice.nfe === 1 ? 'one call' : `${choice.nfe} calls`,
+    name: `${info.name}-${seed}.png`,
+    link: new URL(query, location.href).href,
+  });
+}
+
+/** @param {'loading' | 'ready' | 'error'} state */
+function setState(state, message) {
+  document.body.dataset.state = state;
+  element('gallery').setAttribute('aria-busy', String(state === 'loading'));
+  element('status').textContent = message;
+}
+
+function fail(error) {
+  element('progress').hidden = true;
+  if (current) offerModels();
+  setState('error', error.message);
+}
