@@ -341,6 +341,15 @@ fn settings_that_cannot_work_are_refused_by_name() {
 }
 
 #[test]
+fn a_shorter_run_keeps_the_proportions_of_its_phases() {
+    let mut train = TrainConfig::default().train;
+    train.scale_to(train.steps / 10);
+    assert_eq!((train.steps, train.flow_matching_steps, train.ramp_steps), (2_000, 400, 200));
+    assert_eq!((train.warmup_steps, train.cooldown_steps), (20, 200));
+    assert!(train.interval_share_at(1_999, 0.5) == 0.5, "the run ends before its MeanFlow phase");
+}
+
+#[test]
 fn the_learning_rate_and_the_share_of_intervals_follow_their_schedules() {
     let mut train = config(1000).train;
     (train.warmup_steps, train.cooldown_steps, train.learning_rate) = (10, 100, 1.0);

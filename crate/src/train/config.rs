@@ -222,6 +222,17 @@ impl TrainConfig {
 }
 
 impl Optimization {
+    /// The same schedule over another number of steps: a shorter run must not end before its MeanFlow phase begins.
+    pub fn scale_to(&mut self, steps: u64) {
+        let ratio = steps as f64 / self.steps.max(1) as f64;
+        let phases =
+            [&mut self.warmup_steps, &mut self.cooldown_steps, &mut self.flow_matching_steps, &mut self.ramp_steps];
+        for phase in phases {
+            *phase = (*phase as f64 * ratio).round() as u64;
+        }
+        self.steps = steps;
+    }
+
     /// Learning rate of a step: warm-up, constant, linear cool-down.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let part = |done: u64, of: u64| if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) };

@@ -25,7 +25,7 @@ pub struct Args {
     /// Settings, a TOML file; the complete settings of a run are in its config.toml
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Optimizer steps in all, instead of the configured number
+    /// Optimizer steps in all, instead of the configured number; the phases of a new run are scaled with it
     #[arg(long)]
     steps: Option<u64>,
     /// Seed of everything random, instead of the configured one
@@ -49,7 +49,12 @@ pub fn run(args: Args) -> Result<()> {
         }
         false => (None, read_config(args.config.as_deref())?),
     };
-    config.train.steps = args.steps.unwrap_or(config.train.steps);
+    match args.steps {
+        // A run that goes on keeps the phases it has been through.
+        Some(steps) if args.resume => config.train.steps = steps,
+        Some(steps) => config.train.scale_to(steps),
+        None => {}
+    }
     config.train.seed = args.seed.unwrap_or(config.train.seed);
 
     let images = data::load(&args.data, &config.data)?;
