@@ -34,7 +34,6 @@ bench:
 	@bash web/tools/setup.sh tests
 	@bash web/tools/build-site.sh
 	cargo build --release
-	@node web/tools/sizes.mjs
 	@node tests/browser/bench.mjs
 	@target/release/meanflow bench-train crate/configs/emoji.toml crate/configs/tiles.toml
 

@@ -8,15 +8,16 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
 /**
  * WebGPU where the adapter is a real GPU, else the CPU. A wanted backend is taken as it is, software adapters too.
  * @param {Backend | undefined} wanted
+ * @param {{softwareWillDo?: boolean}} [options] whether a software adapter counts as a GPU
  * @returns {Promise<{backend: Backend, reason: string}>} `reason`: why it is not WebGPU
  * @throws when WebGPU is wanted and there is none
  */
-export async function chooseBackend(wanted) {
-  if (wanted === 'cpu') return { backend: 'cpu', reason: 'the CPU was asked for' };
-  const reason = await obstacle(wanted === 'webgpu');
+export async function chooseBackend(wanted, { softwareWillDo = false } = {}) {
+  if (wanted === 'cpu') return { backend: 'cpu', reason: 'The CPU was asked for.' };
+  const reason = await obstacle(wanted === 'webgpu' || softwareWillDo);
   if (!reason) return { backend: 'webgpu', reason: '' };
   if (wanted === 'webgpu') throw new Error(`WebGPU cannot be used: ${reason}. Without backend=webgpu in the address, the page runs on the CPU.`);
-  return { backend: 'cpu', reason };
+  return { backend: 'cpu', reason: `Not on WebGPU: ${reason}.` };
 }
 
 /** What stands in the way of WebGPU, or nothing. */

@@ -3,14 +3,14 @@
 // Requests are served one after the other. A newer request to load or to generate makes an older one stop after the
 // pictures it is at.
 
-import { chooseBackend } from './backend.js';
 import { Progress, download } from './download.js';
 
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
 
-/** The wasm module in use, and which build it is. */
+/** The wasm module in use. */
 let wasm;
+/** Which build it is. */
 let backend;
 /** The loaded model. */
 let model;
@@ -19,20 +19,19 @@ let latest = 0;
 let queue = Promise.resolve();
 
 const tasks = {
-  /** Reads a model; the first time, also chooses and starts a wasm build. */
-  async load({ source, wanted }, { report }) {
+  /** Reads a model; the first time, also starts the wasm build. */
+  async load({ source, build }, { report }) {
     const progress = new Progress((bytes) => report({ progress: bytes }));
     const weights = readWeights(source, progress.part());
     // Until the runtime has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
-    let notice = '';
-    if (!wasm) notice = await start(wanted, progress);
+    if (!wasm) await start(build, progress.part());
     const next = await wasm.Generator.load(await weights).catch((error) => {
       throw new Error(`${nameOf(source)}: ${error.message}`);
     });
     model?.free();
     model = next;
-    return { ...JSON.parse(model.info), backend, notice };
+    return { ...JSON.parse(model.info), backend };
   },
 
   /** Pictures with the seeds `seed`, `seed + 1`, …, as they are made; first the noise that each is made from. */
@@ -71,28 +70,14 @@ self.onmessage = ({ data: { id, task, ...request } }) => {
   });
 };
 
-/** Starts the build to use; where WebGPU was not asked for and fails to start, the CPU's. Resolves to a notice. */
-async function start(wanted, progress) {
-  const choice = await chooseBackend(wanted);
-  try {
-    await startBuild(choice.backend, progress);
-    return choice.reason;
-  } catch (error) {
-    if (choice.backend === 'cpu' || wanted) throw error;
-    await startBuild('cpu', progress);
-    return `WebGPU did not start (${error.message})`;
-  }
-}
-
-async function startBuild(name, progress) {
-  const part = progress.part();
+async function start(build, progress) {
   const [module, response] = await Promise.all([
-    import(`./pkg/${name}/meanflow.js`),
-    download(new URL(`./pkg/${name}/meanflow_bg.wasm`, import.meta.url), part),
+    import(`./pkg/${build}/meanflow.js`),
+    download(new URL(`./pkg/${build}/meanflow_bg.wasm`, import.meta.url), progress),
   ]);
   await module.default({ module_or_path: response });
   await module.openDevice();
-  [wasm, backend] = [module, name];
+  [wasm, backend] = [module, build];
 }
 
 /** The bytes of a weights file, from an address or from a file of the visitor's. */

@@ -1,4 +1,4 @@
-// The engine as a page sees it: one model, answers with pictures, never blocks.
+// One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
 /**
  * What a model says about itself.
@@ -14,7 +14,6 @@
  * @property {number} step of the training
  * @property {number} parameters
  * @property {'webgpu' | 'cpu'} backend what it runs on
- * @property {string} notice why it is not WebGPU, the first time
  */
 
 /**
@@ -29,13 +28,13 @@
 
 export class Engine {
   #worker;
-  #wanted;
+  #build;
   #calls = new Map();
   #lastId = 0;
 
-  /** @param {'webgpu' | 'cpu'} [backend] forces one; without it the better one for this browser is taken */
-  constructor(backend) {
-    this.#wanted = backend;
+  /** @param {'webgpu' | 'cpu'} build which wasm build to run; it starts with the first {@link load} */
+  constructor(build) {
+    this.#build = build;
     this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module' });
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     // A script that does not load, or a wasm trap outside a call.
@@ -55,7 +54,7 @@ export class Engine {
    */
   load(source, onProgress = () => {}) {
     const address = source instanceof Blob ? source : new URL(source, document.baseURI).href;
-    return this.#call('load', { source: address, wanted: this.#wanted }, ({ progress }) => onProgress(progress));
+    return this.#call('load', { source: address, build: this.#build }, ({ progress }) => onProgress(progress));
   }
 
   /**

@@ -3,8 +3,8 @@
 import { readAddress, writeAddress } from './address.js';
 import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
-import { Engine } from './engine.js';
 import { Gallery } from './gallery.js';
+import { Ladder } from './ladder.js';
 
 const MODELS = 'static/models/';
 /** Up to this many classes fit as buttons. */
@@ -19,7 +19,7 @@ const defaults = { model: undefined, seed: randomSeed(), nfe: 1, count: 56 };
 const choice = readAddress(location.search, defaults);
 const gallery = new Gallery(element('gallery'), openDetail);
 const detail = new Detail(element('detail'));
-const engine = new Engine(choice.backend);
+const engine = new Ladder(choice.backend);
 
 /** Shipped models, from models.json. */
 let models = [];
@@ -41,6 +41,11 @@ async function begin() {
     ['file', 'change', () => openFile(element('file').files[0])],
     ['controls', 'submit', (event) => event.preventDefault()],
   ]) element(id).addEventListener(event, listener);
+  // Another backend draws the same pictures: the wall stays, and its time is taken anew.
+  engine.addEventListener('change', ({ detail }) => {
+    describeBackend(detail);
+    if (document.body.dataset.state === 'ready') show({});
+  });
   acceptDrops();
   gallery.resize(choice.count, 32, 32);
   const steps = [{ value: '1', text: '1 step' }, { value: '4', text: '4 steps' }];
@@ -83,6 +88,7 @@ async function loadModel(wanted) {
   offerModels();
   offerClasses();
   describeModel();
+  describeBackend(info);
   await show({});
 }
 
@@ -144,9 +150,12 @@ function offerClasses() {
   else list(element('classes'), classes, chosen, choose);
 }
 
+function describeBackend({ backend, notice }) {
+  element('backend').textContent = BACKEND_NAMES[backend];
+  element('backend').title = notice;
+}
+
 function describeModel() {
-  element('backend').textContent = BACKEND_NAMES[info.backend];
-  if (info.notice) element('backend').title = `Not on WebGPU: ${info.notice}`;
   const about = [
     info.description || current.title || `Weights from ${current.name}`,
     info.source && `Source: ${info.source}`,

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+export { psnr } from '../../web/psnr.js';
+
 import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
@@ -104,13 +106,6 @@ export function overWhite(rgba) {
     for (let c = 0; c < 3; c++) rgb.push(255 + ((rgba[i + c] - 255) * rgba[i + 3]) / 255);
   }
   return rgb;
-}
-
-/** Peak signal-to-noise ratio in dB of two pictures in bytes. */
-export function psnr(a, b) {
-  if (a.length !== b.length) throw new Error(`pictures of ${a.length} and ${b.length} values`);
-  const squares = a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0);
-  return squares === 0 ? Infinity : 10 * Math.log10(255 ** 2 / (squares / a.length));
 }
 
 /** Variance of a picture's values: a blank one has none. */
