@@ -35,7 +35,7 @@ export class Engine {
   /** @param {'webgpu' | 'cpu'} build which wasm build to run; it starts with the first {@link load} */
   constructor(build) {
     this.#build = build;
-    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module' });
+    this.#worker = startWorker(new URL('./engine-worker.js', import.meta.url));
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     // A script that does not load, or a wasm trap outside a call.
     this.#worker.onerror = (event) => {
@@ -92,4 +92,11 @@ export class Engine {
     if (error === undefined) call.resolve(result);
     else call.reject(new Error(error));
   }
+}
+
+/** A worker may only start from the page's own origin; a script of another is imported by one that does nothing else. */
+function startWorker(script) {
+  if (script.origin === location.origin) return new Worker(script, { type: 'module' });
+  const address = URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: 'text/javascript' }));
+  return new Worker(address, { type: 'module' });
 }

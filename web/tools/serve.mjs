@@ -10,6 +10,9 @@ const TYPES = {
   '.safetensors': 'application/octet-stream',
 };
 
+/** Pages of other sites may embed what is served, as static hosts allow. */
+const OPEN = { 'Access-Control-Allow-Origin': '*' };
+
 /**
  * Serves a folder; resolves to the server and its address.
  * @param {string} folder
@@ -20,10 +23,10 @@ export function serve(folder, { port = 0, prefix = '/' } = {}) {
   const server = createServer((request, response) => {
     const file = locate(root, prefix, request.url ?? '/');
     if (!file) {
-      response.writeHead(404, { 'Content-Type': 'text/plain' }).end('not found');
+      response.writeHead(404, { 'Content-Type': 'text/plain', ...OPEN }).end('not found');
       return;
     }
-    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': statSync(file).size, 'Cache-Control': 'no-cache' };
+    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': statSync(file).size, 'Cache-Control': 'no-cache', ...OPEN };
     response.writeHead(200, headers);
     if (request.method === 'HEAD') response.end();
     else createReadStream(file).pipe(response);

@@ -1,0 +1,274 @@
+// <mean-flow>: pictures of a model, in any page, with two lines of HTML.
+//
+//   <script type="module" src="…/web/mean-flow.js"></script>
+//   <mean-flow src="emoji.safetensors" seed="7" count="6" controls></mean-flow>
+//
+// Elements with the same `src` and `backend` share one download and one engine. Nothing is fetched before the element
+// comes near the viewport. The module may be imported where there is no document.
+
+import { draw } from './gallery.js';
+import { Ladder } from './ladder.js';
+
+const STYLE = `
+:host { display: block; }
+:host([hidden]) { display: none; }
+[part=gallery] { display: grid; grid-template-columns: repeat(var(--columns, 1), 1fr); gap: var(--mean-flow-gap, 6px); }
+canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; background: var(--mean-flow-background, none); border-radius: var(--mean-flow-radius, 0); }
+[part=bar] { display: flex; align-items: center; gap: 10px; min-height: 2em; margin-top: 6px; font-size: 0.85em; }
+[part=button] { font: inherit; color: inherit; padding: 0.3em 0.9em; border: 1px solid currentColor; border-radius: 99px; background: none; cursor: pointer; }
+[part=button]:focus-visible { outline: 2px solid var(--mean-flow-accent, currentColor); outline-offset: 2px; }
+[hidden] { display: none; }
+`;
+
+/** Engines by what they run; each serves one request at a time, so that elements do not cut each other off. */
+const engines = new Map();
+
+/** The shared engine of a model: its ladder, what the model says about itself, and the end of its queue. */
+function sharedEngine(source, backend) {
+  const key = `${backend} ${source}`;
+  if (!engines.has(key)) {
+    const ladder = new Ladder(backend || undefined);
+    const listeners = new Set();
+    const info = ladder.load(source, (progress) => listeners.forEach((listen) => listen(progress)));
+    const engine = { ladder, listeners, info, queue: info.then(() => {}) };
+    engines.set(key, engine);
+    // A download that failed may be tried again.
+    info.catch(() => {
+      ladder.close();
+      engines.delete(key);
+    });
+  }
+  return engines.get(key);
+}
+
+/**
+ * @fires progress `detail`: `{loaded, total}` in bytes; `total` is 0 while unknown
+ * @fires ready `detail`: what the model says about itself
+ * @fires generate `detail`: `{seed, count, nfe, label, milliseconds}`
+ * @fires error `detail`: `{message}`
+ */
+export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
+  static observedAttributes = ['src', 'seed', 'count', 'columns', 'steps', 'label', 'backend', 'controls'];
+
+  #parts;
+  #visible = false;
+  #observer;
+  #scheduled = false;
+  /** Counts requests: only the newest may draw. */
+  #turn = 0;
+  /** @type {ImageData[]} */
+  #pictures = [];
+
+  constructor() {
+    super();
+    this.attachShadow({ mode: 'open' }).append(...this.#build());
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    this.shadowRoot.adoptedStyleSheets = [sheet];
+  }
+
+  /** Address of the weights file. */
+  get src() {
+    return this.getAttribute('src') ?? '';
+  }
+
+  set src(value) {
+    this.setAttribute('src', value);
+  }
+
+  /** Seed of the first picture, 0 to 2⁶⁴ − 1. */
+  get seed() {
+    return wholeNumber(this.getAttribute('seed'), 0n);
+  }
+
+  set seed(value) {
+    this.setAttribute('seed', String(value));
+  }
+
+  /** How many pictures, 1 to 256. */
+  get count() {
+    return Math.min(256, Number(wholeNumber(this.getAttribute('count'), 1n)) || 1);
+  }
+
+  set count(value) {
+    this.setAttribute('count', String(value));
+  }
+
+  /** Network calls per picture, 1 to 1024. */
+  get steps() {
+    return Math.min(1024, Number(wholeNumber(this.getAttribute('steps'), 1n)) || 1);
+  }
+
+  set steps(value) {
+    this.setAttribute('steps', String(value));
+  }
+
+  /** Class of the pictures by name; empty: each draws its own. */
+  get label() {
+    return this.getAttribute('label') ?? '';
+  }
+
+  set label(value) {
+    this.setAttribute('label', value);
+  }
+
+  connectedCallback() {
+    this.#observer = new IntersectionObserver(([entry]) => {
+      if (!entry.isIntersecting) return;
+      this.#visible = true;
+      this.#observer.disconnect();
+      this.#schedule();
+    }, { rootMargin: '200px' });
+    this.#observer.observe(this);
+  }
+
+  disconnectedCallback() {
+    this.#observer.disconnect();
+    this.#turn++;
+  }
+
+  attributeChangedCallback(name, before, after) {
+    if (before === after) return;
+    this.#parts.button.hidden = !this.hasAttribute('controls');
+    this.#schedule();
+  }
+
+  /**
+   * Generates the pictures of the attributes, after the given changes to them.
+   * @param {{seed?: bigint | number, steps?: number, label?: string}} [changes]
+   * @returns {Promise<{seed: bigint, milliseconds: number} | undefined>} nothing when a newer request came
+   * @throws what the `error` event says
+   */
+  async generate(changes = {}) {
+    Object.assign(this, changes);
+    this.#visible = true;
+    this.#scheduled = false;
+    const mine = ++this.#turn;
+    try {
+      const result = await this.#generate(() => mine === this.#turn);
+      if (result) this.#tell('generate', result);
+      return result;
+    } catch (error) {
+      if (mine !== this.#turn) return undefined;
+      this.#parts.status.textContent = error.message;
+      this.#tell('error', { message: error.message });
+      throw error;
+    }
+  }
+
+  /**
+   * A picture as a PNG file, pixel for pixel.
+   * @param {number} [index]
+   * @returns {Promise<Blob>}
+   */
+  toBlob(index = 0) {
+    if (!this.#pictures[index]) return Promise.reject(new Error(`there is no picture ${index} yet`));
+    const canvas = document.createElement('canvas');
+    draw(canvas, this.#pictures[index]);
+    return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  }
+
+  async #generate(isCurrent) {
+    if (!this.src) throw new Error('<mean-flow> needs the address of a weights file in its src');
+    const { seed, count, steps: nfe, label } = this;
+    const engine = sharedEngine(new URL(this.src, document.baseURI).href, this.getAttribute('backend') ?? '');
+    const info = await this.#load(engine, isCurrent);
+    if (!isCurrent()) return undefined;
+    const classIndex = label === '' ? undefined : info.classes.indexOf(label);
+    if (classIndex === -1) throw new Error(`the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`);
+
+    const canvases = this.#prepare(count, info);
+    const run = async () => {
+      if (!isCurrent()) return undefined;
+      return engine.ladder.generate({ seed, count, nfe, classIndex }, ({ first, rgba, labels }) => {
+        if (isCurrent()) this.#show(canvases, first, rgba, labels.length, info);
+      });
+    };
+    const result = engine.queue.then(run);
+    engine.queue = result.catch(() => {});
+    const done = await result;
+    if (!done || !isCurrent()) return undefined;
+    this.#parts.status.textContent = '';
+    this.#parts.gallery.setAttribute('aria-label', `${count === 1 ? 'A picture' : `${count} pictures`} generated by the model ${info.name}, seed ${seed}`);
+    return { seed, count, nfe, label, milliseconds: done.milliseconds };
+  }
+
+  /** Waits for the model, telling the progress of its download. */
+  async #load(engine, isCurrent) {
+    const listen = (progress) => {
+      if (!isCurrent()) return;
+      this.#parts.status.textContent = progress.total ? `${Math.round((100 * progress.loaded) / progress.total)} % of ${(progress.total / 1e6).toFixed(1)} MB` : '';
+      this.#tell('progress', progress);
+    };
+    engine.listeners.add(listen);
+    try {
+      const info = await engine.info;
+      if (isCurrent()) this.#tell('ready', info);
+      return info;
+    } finally {
+      engine.listeners.delete(listen);
+    }
+  }
+
+  #prepare(count, { width, height }) {
+    const { gallery } = this.#parts;
+    while (gallery.childElementCount > count) gallery.lastElementChild.remove();
+    while (gallery.childElementCount < count) {
+      const canvas = document.createElement('canvas');
+      canvas.part = 'picture';
+      [canvas.width, canvas.height] = [width, height];
+      gallery.append(canvas);
+    }
+    const columns = wholeNumber(this.getAttribute('columns'), BigInt(Math.ceil(Math.sqrt(count))));
+    gallery.style.setProperty('--columns', String(columns));
+    this.#pictures.length = 0;
+    return [...gallery.children];
+  }
+
+  #show(canvases, first, rgba, count, { width, height }) {
+    this.#parts.poster.hidden = true;
+    this.#parts.gallery.hidden = false;
+    const bytes = width * height * 4;
+    for (let i = 0; i < count; i++) {
+      const picture = new ImageData(new Uint8ClampedArray(rgba.slice(i * bytes, (i + 1) * bytes)), width, height);
+      this.#pictures[first + i] = picture;
+      draw(canvases[first + i], picture);
+    }
+  }
+
+  /** Several changed attributes make one request. */
+  #schedule() {
+    if (this.#scheduled || !this.#visible || !this.isConnected) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      // The event has told what went wrong.
+      if (this.#scheduled) this.generate().catch(() => {});
+    });
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #build() {
+    const make = (tag, part, properties = {}) => Object.assign(document.createElement(tag), { part, ...properties });
+    const poster = make('slot', 'poster', { name: 'poster' });
+    const gallery = make('div', 'gallery', { role: 'img', hidden: true });
+    const button = make('button', 'button', { type: 'button', textContent: 'New images', hidden: true });
+    const status = make('span', 'status', { role: 'status' });
+    const bar = make('div', 'bar');
+    bar.append(button, status);
+    button.addEventListener('click', () => {
+      this.seed = BigInt(crypto.getRandomValues(new Uint32Array(1))[0]);
+    });
+    this.#parts = { poster, gallery, button, status };
+    return [poster, gallery, bar];
+  }
+}
+
+/** A whole number from an attribute, or the default where it is missing or none. */
+function wholeNumber(text, standard) {
+  return text !== null && /^\d{1,20}$/.test(text.trim()) ? BigInt(text.trim()) : standard;
+}
+
+if (globalThis.customElements && !customElements.get('mean-flow')) customElements.define('mean-flow', MeanFlowElement);
