@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
 import { Ladder } from '../../web/ladder.js';
-import { serve } from '../../web/tools/serve.mjs';
-import { DIST, launch, open, trainTinyModel } from './support.mjs';
+import { openStage, trainTinyModel } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */
 class PaperEngine {
@@ -100,19 +99,11 @@ test('a model chosen while the GPU gets ready is the one it takes over with', as
   assert.equal(await colour(ladder, 7), 'horse'.length + 7);
 });
 
-let browser, site;
-before(async () => {
-  browser = await launch({ webgpu: true });
-  site = await serve(DIST);
-});
-after(async () => {
-  await browser?.close();
-  site?.server.close();
-});
+const stage = openStage({ webgpu: true });
 
 test('in a browser WebGPU takes over from the CPU with the same picture', async () => {
   const weights = readFileSync(trainTinyModel(), 'base64');
-  const page = await open(browser, `${site.address}?backend=cpu&count=1`);
+  const page = await stage.open(`?backend=cpu&count=1`);
   const [before, after] = await page.evaluate(async (weights) => {
     const { Ladder } = await import(new URL('web/ladder.js', document.baseURI).href);
     // The software adapter of the tests is slower than the CPU, which real GPUs are not.

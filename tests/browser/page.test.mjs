@@ -2,28 +2,19 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, fromEngine, launch, nativePicture, open, overWhite, psnr, settled, variance, wall } from './support.mjs';
+import { ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, settled, variance, wall } from './support.mjs';
 
 /** Least agreement of browser and native pictures. */
 const LEAST_PSNR = 45;
 const model = (name) => join(ROOT, `static/models/${name}.safetensors`);
 
-let browser, site;
-before(async () => {
-  browser = await launch({ webgpu: false });
-  // Under a sub-path, as project pages are.
-  site = await serve(DIST, { prefix: '/some/where/' });
-});
-after(async () => {
-  await browser?.close();
-  site?.server.close();
-});
+// Under a sub-path, as project pages are.
+const stage = openStage({ webgpu: false, prefix: '/some/where/' });
 
 test('a visitor sees a wall of pictures without a click', async () => {
-  const page = await open(browser, `${site.address}?seed=3`);
+  const page = await stage.open(`?seed=3`);
   const pictures = await wall(page);
   assert.equal(pictures.length, 56);
   for (const [i, picture] of pictures.entries()) assert.ok(variance(picture) > 100, `picture ${i} is blank`);
@@ -34,7 +25,7 @@ test('a visitor sees a wall of pictures without a click', async () => {
 });
 
 test('the pictures of the page are those of the native build', async () => {
-  const page = await open(browser, `${site.address}?backend=cpu&seed=41&count=3`);
+  const page = await stage.open(`?backend=cpu&seed=41&count=3`);
   for (const [i, picture] of (await wall(page)).entries()) {
     const agreement = psnr(picture, overWhite(nativePicture(model('emoji'), { seed: 41 + i })));
     assert.ok(agreement >= LEAST_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
@@ -42,7 +33,7 @@ test('the pictures of the page are those of the native build', async () => {
 });
 
 test('the class-conditional model agrees with the native build too, in several steps', async () => {
-  const page = await open(browser, `${site.address}?backend=cpu&model=tiles&class=item/potion&steps=4&seed=5&count=2`);
+  const page = await stage.open(`?backend=cpu&model=tiles&class=item/potion&steps=4&seed=5&count=2`);
   for (const [i, picture] of (await wall(page)).entries()) {
     const native = nativePicture(model('tiles'), { seed: 5 + i, className: 'item/potion', nfe: 4 });
     assert.ok(psnr(picture, overWhite(native)) >= LEAST_PSNR, `picture ${i}`);
@@ -50,7 +41,7 @@ test('the class-conditional model agrees with the native build too, in several s
 });
 
 test('every byte of the engine agrees with the native build, alpha included', async () => {
-  const page = await open(browser, `${site.address}?backend=cpu&count=1`);
+  const page = await stage.open(`?backend=cpu&count=1`);
   const request = { seed: 12345678901, count: 1, nfe: 1 };
   const rgba = await fromEngine(page, { backend: 'cpu', weights: model('emoji'), ...request });
   const agreement = psnr(rgba, nativePicture(model('emoji'), request));
@@ -58,7 +49,7 @@ test('every byte of the engine agrees with the native build, alpha included', as
 });
 
 test('a seed gives the same noise bits as the native build', async () => {
-  const page = await open(browser, `${site.address}?backend=cpu&count=1`);
+  const page = await stage.open(`?backend=cpu&count=1`);
   const fixture = JSON.parse(readFileSync(join(ROOT, 'tests/fixtures/noise.json'), 'utf8'));
   const bits = await page.evaluate(async ({ seed, values }) => {
     const module = await import(new URL('web/pkg/cpu/meanflow.js', document.baseURI).href);
@@ -69,8 +60,8 @@ test('a seed gives the same noise bits as the native build', async () => {
 });
 
 test('a seed in the address is a set of pictures; a new seed is another', async () => {
-  const first = await open(browser, `${site.address}?seed=9&count=4`);
-  const second = await open(browser, `${site.address}?seed=9&count=4`);
+  const first = await stage.open(`?seed=9&count=4`);
+  const second = await stage.open(`?seed=9&count=4`);
   const pictures = await wall(first);
   assert.deepEqual(await wall(second), pictures);
   await first.click('#new-seed');
@@ -78,12 +69,12 @@ test('a seed in the address is a set of pictures; a new seed is another', async 
   assert.notDeepEqual(await wall(first), pictures);
   assert.doesNotMatch(first.url(), /seed=9\b/);
   // The address of what is shown now shows it again.
-  const again = await open(browser, first.url());
+  const again = await open(stage.browser, first.url());
   assert.deepEqual(await wall(again), await wall(first));
 });
 
 test('the switches change the pictures: steps, model, class', async () => {
-  const page = await open(browser, `${site.address}?seed=2&count=4`);
+  const page = await stage.open(`?seed=2&count=4`);
   const oneStep = await wall(page);
   await page.check('input[name=steps][value="4"]', { force: true });
   await settled(page);
@@ -104,7 +95,7 @@ test('the switches change the pictures: steps, model, class', async () => {
 });
 
 test('a picture opens beside its noise and is saved as a PNG', async () => {
-  const page = await open(browser, `${site.address}?seed=6&count=2`);
+  const page = await stage.open(`?seed=6&count=2`);
   await page.click('#gallery button:nth-child(2)');
   assert.equal(await page.textContent('#detail-title'), 'Seed 7');
   const shown = await page.evaluate(() =>
@@ -119,7 +110,7 @@ test('a picture opens beside its noise and is saved as a PNG', async () => {
 });
 
 test('progress is told in bytes', async () => {
-  const context = await browser.newContext();
+  const context = await stage.browser.newContext();
   const page = await context.newPage();
   await page.addInitScript(() => {
     globalThis.told = [];
@@ -128,7 +119,7 @@ test('progress is told in bytes', async () => {
       new MutationObserver(() => globalThis.told.push(status.textContent)).observe(status, { childList: true });
     });
   });
-  await page.goto(`${site.address}?count=1`);
+  await page.goto(`${stage.site.address}?count=1`);
   await settled(page);
   const told = await page.evaluate(() => globalThis.told);
   const amounts = told.map((text) => text.match(/^Downloading ([\d.]+ MB) of ([\d.]+ MB)$/)).filter(Boolean);
@@ -139,7 +130,7 @@ test('progress is told in bytes', async () => {
 
 for (const [name, width] of [['a desktop', 1280], ['a phone', 390]]) {
   test(`nothing sticks out sideways on ${name}`, async () => {
-    const page = await open(browser, `${site.address}?model=tiles&seed=1&count=12`, { viewport: { width, height: 800 } });
+    const page = await stage.open(`?model=tiles&seed=1&count=12`, { viewport: { width, height: 800 } });
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(overflow <= 0, `${overflow} pixels`);
   });

@@ -2,26 +2,22 @@
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, launch, nativePicture, open, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
+import { DIST, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
-let browser, site, weights;
-before(async () => {
+const stage = openStage({ webgpu: false });
+
+let weights;
+before(() => {
   weights = trainTinyModel();
-  browser = await launch({ webgpu: false });
-  site = await serve(DIST);
-});
-after(async () => {
-  await browser?.close();
-  site?.server.close();
 });
 
 const mean = (picture, channel) => picture.filter((_, i) => i % 3 === channel).reduce((sum, value) => sum + value, 0) / (picture.length / 3);
 
 test('from a folder of images to pictures in the page: train, export, open the file', async () => {
-  const page = await open(browser, `${site.address}?seed=1&count=8`);
+  const page = await stage.open(`?seed=1&count=8`);
   await page.setInputFiles('#file', weights);
   await page.waitForSelector('#class-field:not([hidden])');
   await settled(page);
@@ -56,7 +52,7 @@ const REFUSED = [
 ];
 for (const [what, name, change, message] of REFUSED) {
   test(`${what}: a clear message, and the model before stays usable`, async () => {
-    const page = await open(browser, `${site.address}?seed=1&count=2`);
+    const page = await stage.open(`?seed=1&count=2`);
     const before = await wall(page);
     await page.setInputFiles('#file', changed(name, change));
     await page.waitForFunction(() => document.body.dataset.state === 'error');
@@ -79,10 +75,10 @@ test('weights that are not there are named', async () => {
   rmSync(join(copy, 'static/models/emoji.safetensors'));
   const broken = await serve(copy);
   try {
-    const page = await open(browser, broken.address, { state: 'error' });
+    const page = await open(stage.browser, broken.address, { state: 'error' });
     assert.match(await page.textContent('#status'), /cannot download emoji\.safetensors: the server answered 404/);
     // Another model still loads.
-    const other = await open(browser, `${broken.address}?model=tiles&count=1`);
+    const other = await open(stage.browser, `${broken.address}?model=tiles&count=1`);
     assert.equal((await wall(other)).length, 1);
   } finally {
     broken.server.close();
@@ -90,17 +86,17 @@ test('weights that are not there are named', async () => {
 });
 
 test('without WebGPU the page says so when it is asked for, and runs on the CPU when it is not', async () => {
-  const page = await open(browser, `${site.address}?backend=webgpu`, { state: 'error' });
+  const page = await stage.open(`?backend=webgpu`, { state: 'error' });
   assert.match(await page.textContent('#status'), /WebGPU cannot be used: this browser/);
-  const other = await open(browser, `${site.address}?count=1`);
+  const other = await stage.open(`?count=1`);
   assert.equal(await other.textContent('#backend'), 'CPU');
   assert.match(await other.getAttribute('#backend', 'title'), /this browser/);
 });
 
 test('without JavaScript there are pictures all the same', async () => {
-  const context = await browser.newContext({ javaScriptEnabled: false });
+  const context = await stage.browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
-  await page.goto(site.address);
+  await page.goto(stage.site.address);
   const drawn = await page.locator('noscript img').evaluate((image) => image.complete && image.naturalWidth).catch(() => 0);
   assert.ok(drawn > 100, 'the sample grid is not shown');
 });

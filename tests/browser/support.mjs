@@ -4,11 +4,13 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 export { psnr } from '../../web/psnr.js';
 
 import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
+import { serve } from '../../web/tools/serve.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { chromium } = require('playwright-core');
@@ -25,6 +27,26 @@ export function temporaryFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'meanflow-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/**
+ * A browser and the built site for the tests of one file.
+ * @param {{webgpu: boolean, prefix?: string}} options `prefix`: the sub-path to serve the site under
+ */
+export function openStage({ webgpu, prefix }) {
+  const stage = {
+    /** Opens the page at a query, as {@link open}. */
+    open: (query = '', options) => open(stage.browser, stage.site.address + query, options),
+  };
+  before(async () => {
+    stage.browser = await launch({ webgpu });
+    stage.site = await serve(DIST, { prefix });
+  });
+  after(async () => {
+    await stage.browser?.close();
+    stage.site?.server.close();
+  });
+  return stage;
 }
 
 /** Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. */

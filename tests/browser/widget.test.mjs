@@ -2,20 +2,12 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, launch, nativePicture, overWhite, psnr, temporaryFolder } from './support.mjs';
+import { ROOT, nativePicture, openStage, overWhite, psnr, temporaryFolder } from './support.mjs';
 
-let browser, site;
-before(async () => {
-  browser = await launch({ webgpu: false });
-  site = await serve(DIST);
-});
-after(async () => {
-  await browser?.close();
-  site?.server.close();
-});
+const stage = openStage({ webgpu: false });
 
 /** Opens a blog post with this HTML, on an origin of its own; its `events` hear what the elements tell. */
 async function blog(html) {
@@ -24,9 +16,9 @@ async function blog(html) {
     globalThis.events = [];
     for (const type of ['progress', 'ready', 'generate', 'error'])
       document.addEventListener(type, ({ target, detail }) => target.localName === 'mean-flow' && events.push({ id: target.id, type, ...detail }), true);`;
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${site.address}web/mean-flow.js"></script>${html}`);
+  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${html}`);
   const { server, address } = await serve(folder);
-  const page = await browser.newPage();
+  const page = await stage.browser.newPage();
   page.on('close', () => server.close());
   page.downloads = [];
   page.on('request', (request) => page.downloads.push(request.url()));
@@ -34,7 +26,7 @@ async function blog(html) {
   return page;
 }
 
-const element = (id, attributes) => `<mean-flow id="${id}" src="${site.address}static/models/emoji.safetensors" backend="cpu" ${attributes}></mean-flow>`;
+const element = (id, attributes) => `<mean-flow id="${id}" src="${stage.site.address}static/models/emoji.safetensors" backend="cpu" ${attributes}></mean-flow>`;
 
 /** Waits for the n-th event of a type from an element. */
 async function event(page, id, type, n = 1) {
