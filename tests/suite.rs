@@ -10,10 +10,14 @@ mod dual;
 mod flow;
 #[path = "rust/net.rs"]
 mod net;
+#[path = "rust/oracle.rs"]
+mod oracle;
 #[path = "rust/parity.rs"]
 mod parity;
 #[path = "rust/rng.rs"]
 mod rng;
+#[path = "rust/solver.rs"]
+mod solver;
 #[path = "rust/support.rs"]
 mod support;
 #[path = "rust/train.rs"]

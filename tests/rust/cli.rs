@@ -92,8 +92,14 @@ fn from_a_folder_of_images_to_pictures() {
     assert_eq!((&info["format_version"], &info["net"]["width"]), (&1.into(), &16.into()));
 
     succeeds(&["sample", &weights, "--out", &grid, "--count", "4", "--seed", "9", "--class", "rust", "--nfe", "2"]);
-    let grid = image::open(grid).expect("a PNG");
-    assert_eq!((grid.width(), grid.height()), (18, 18), "2 × 2 pictures with a gap of 2");
+    let picture = image::open(&grid).expect("a PNG");
+    assert_eq!((picture.width(), picture.height()), (18, 18), "2 × 2 pictures with a gap of 2");
+
+    let heun = ["sample", &weights, "--out", &grid, "--count", "1", "--solver", "heun", "--nfe", "8"];
+    assert!(succeeds(&heun).contains("8 network calls"));
+    assert!(succeeds(&[&heun[..], &["--guidance", "2"]].concat()).contains("8 network calls"));
+    let adaptive = ["sample", &weights, "--out", &grid, "--solver", "dormand-prince", "--tolerance", "1e-3"];
+    assert!(succeeds(&adaptive).contains("network calls"));
 }
 
 #[test]
@@ -160,6 +166,8 @@ fn damaged_and_foreign_weights_are_named() {
     }
     fails(&["sample", &weights, "--out", &out, "--class", "moos"], &["moos", "moss, rust"]);
     fails(&["sample", &weights, "--out", &out, "--count", "0"], &["0 pictures"]);
+    fails(&["sample", &weights, "--out", &out, "--solver", "heun", "--nfe", "3"], &["heun", "2 or 4"]);
+    fails(&["sample", &weights, "--out", &out, "--guidance", "2"], &["mean-flow has no guidance", "euler"]);
     fails(&["sample", &weights, "--out", &out, "--device", "tpu"], &["tpu", "cpu"]);
     assert!(!Path::new(&out).exists(), "a failed command left a file");
 }

@@ -10,7 +10,10 @@ mod times;
 
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
 pub use path::{PathSample, interpolate};
-pub use solver::{generate, one_step, step};
+pub use solver::{
+    Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity, generate, integrate, invert,
+    one_step, restart, sample, step,
+};
 pub use times::{Times, TimesConfig};
 
 use burn::tensor::Tensor;

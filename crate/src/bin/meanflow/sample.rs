@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use meanflow::generator::{Generator, Request};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use meanflow::flow::Solver;
+use meanflow::generator::{Generator, Request, SampleOptions};
+use meanflow::image::to_rgba;
 use meanflow::{device, train::grid};
 
 /// Generate pictures from a weights file into one PNG.
@@ -24,9 +27,18 @@ pub struct Args {
     /// Class by name; without it each picture draws its own
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// Network calls per picture
+    /// How noise becomes a picture: by average velocity (mean-flow, restart) or by instantaneous velocity
+    #[arg(long, default_value_t = Solver::MeanFlow, value_name = "NAME", value_parser = solvers())]
+    solver: Solver,
+    /// Network calls per picture: 1 a step, 2 for midpoint and heun, and twice as many with --guidance
     #[arg(long, default_value_t = 1, value_name = "K")]
     nfe: usize,
+    /// Error that dormand-prince may make in a step; it needs no --nfe
+    #[arg(long, default_value_t = SampleOptions::default().tolerance, conflicts_with = "nfe")]
+    tolerance: f64,
+    /// Classifier-free guidance towards the class, for the solvers of the instantaneous velocity; 1 is none
+    #[arg(long, default_value_t = 1.0, value_name = "W")]
+    guidance: f64,
     /// Enlarge each pixel this many times
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
     scale: u32,
@@ -42,6 +54,15 @@ pub fn run(args: Args) -> Result<()> {
     let generator = Generator::from_bytes(&bytes, &device).with_context(|| args.weights.display().to_string())?;
     let class = args.class.map(|name| generator.info().class_index(&name)).transpose()?;
     let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe };
-    let rgba = pollster::block_on(generator.rgba(request))?;
-    grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale)
+    let options = SampleOptions { solver: args.solver, guidance: args.guidance, tolerance: args.tolerance };
+    let sampled = generator.sample(request, options)?;
+    let rgba = pollster::block_on(to_rgba(sampled.images))?;
+    grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale)?;
+    println!("{}: {} pictures, {} network calls each", args.out.display(), args.count, sampled.nfe);
+    Ok(())
+}
+
+/// Solvers by name, which `--help` lists.
+fn solvers() -> impl TypedValueParser<Value = Solver> {
+    PossibleValuesParser::new(Solver::ALL.map(|(name, _)| name)).try_map(|name| name.parse())
 }
