@@ -4,6 +4,8 @@
 mod cli;
 #[path = "rust/data.rs"]
 mod data;
+#[path = "rust/density.rs"]
+mod density;
 #[path = "rust/dual.rs"]
 mod dual;
 #[path = "rust/flow.rs"]

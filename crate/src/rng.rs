@@ -27,6 +27,10 @@ pub enum Purpose {
     Class = 7,
     /// The fresh noise of restarts.
     Restart = 8,
+    /// Random signs that estimate a trace.
+    Probe = 9,
+    /// Where inside its interval a byte's value lies.
+    Dequantisation = 10,
 }
 
 /// A reproducible stream of random numbers.

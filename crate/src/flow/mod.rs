@@ -3,11 +3,13 @@
 //! It knows the average velocity `u` only through [`AverageVelocity`]; the network is one of them, and so is the
 //! closed-form flow that the tests use as an oracle.
 
+mod density;
 mod loss;
 mod path;
 mod solver;
 mod times;
 
+pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
 pub use path::{PathSample, interpolate};
 pub use solver::{
