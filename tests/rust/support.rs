@@ -43,7 +43,8 @@ pub fn assert_close(name: &str, ours: &[f32], reference: &[f32], tolerance: f64)
 }
 
 pub fn tiny_config(channels: usize, classes: usize) -> NetConfig {
-    NetConfig { image_size: 8, channels, patch: 4, width: 16, depth: 2, heads: 2, mlp_ratio: 4, classes }
+    let (times, output) = Default::default();
+    NetConfig { image_size: 8, channels, patch: 4, width: 16, depth: 2, heads: 2, mlp_ratio: 4, classes, times, output }
 }
 
 /// A network all of whose parameters are random: a fresh one is `u = 0`, so its derivative would prove nothing.

@@ -65,7 +65,14 @@ fn images() -> Images {
 
 fn config(steps: u64) -> TrainConfig {
     let mut config = TrainConfig {
-        net: NetChoice { preset: "browser-s".into(), patch: Some(4), width: Some(16), depth: Some(2), heads: Some(2) },
+        net: NetChoice {
+            preset: "browser-s".into(),
+            patch: Some(4),
+            width: Some(16),
+            depth: Some(2),
+            heads: Some(2),
+            ..NetChoice::default()
+        },
         data: DataConfig { size: 8, channels: 3, ..DataConfig::default() },
         ..TrainConfig::default()
     };

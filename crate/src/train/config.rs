@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::data::DataConfig;
 use crate::error::Error;
 use crate::flow::{AdaptiveWeight, TimesConfig};
-use crate::net::NetConfig;
+use crate::net::{NetConfig, Output, TimeInputs};
 use crate::weights::DataInfo;
 
 /// Settings of a run. Every field has a default, so a file names only what it changes.
@@ -59,11 +59,16 @@ pub struct NetChoice {
     pub depth: Option<usize>,
     /// Attention heads.
     pub heads: Option<usize>,
+    /// Which times the network is told: `"t,h"`, `"t,r"`, `"t,r,h"` or `"h"`.
+    pub times: TimeInputs,
+    /// What the network gives: `"velocity"` or `"image"`.
+    pub output: Output,
 }
 
 impl Default for NetChoice {
     fn default() -> Self {
-        Self { preset: "browser-s".into(), patch: None, width: None, depth: None, heads: None }
+        let (times, output) = Default::default();
+        Self { preset: "browser-s".into(), patch: None, width: None, depth: None, heads: None, times, output }
     }
 }
 
@@ -188,6 +193,7 @@ impl TrainConfig {
         replace(&mut net.width, self.net.width);
         replace(&mut net.depth, self.net.depth);
         replace(&mut net.heads, self.net.heads);
+        (net.times, net.output) = (self.net.times, self.net.output);
         net.validate().map(|()| net)
     }
 
