@@ -12,6 +12,8 @@ mod dual;
 mod flow;
 #[path = "rust/net.rs"]
 mod net;
+#[path = "rust/objective.rs"]
+mod objective;
 #[path = "rust/oracle.rs"]
 mod oracle;
 #[path = "rust/parity.rs"]

@@ -8,26 +8,8 @@ use meanflow::flow::{
 };
 use meanflow::rng::{Purpose, Stream};
 
-use crate::oracle::{Gaussian, M, S, SHAPE};
+use crate::oracle::{Gaussian, M, S, SHAPE, constant, situation};
 use crate::support::{assert_close, device, random, values};
-
-fn constant(value: f64) -> Tensor<1> {
-    Tensor::full([SHAPE[0]], value, &device())
-}
-
-/// `z_t` of the flow, `r < t` and the marginal velocity `v(z, t)`.
-fn situation() -> (Tensor<4>, Tensor<1>, Tensor<1>, Tensor<4>) {
-    let mut stream = Stream::new(5, Purpose::Times, 0);
-    let times: Vec<[f32; 2]> = (0..SHAPE[0]).map(|_| [stream.uniform() as f32, stream.uniform() as f32]).collect();
-    let tensor = |f: fn(f32, f32) -> f32| {
-        let values: Vec<f32> = times.iter().map(|[a, b]| f(*a, *b)).collect();
-        Tensor::from_data(TensorData::new(values, [SHAPE[0]]), &device())
-    };
-    let (r, t): (Tensor<1>, Tensor<1>) = (tensor(f32::min), tensor(f32::max));
-    let z = random(7, SHAPE);
-    let v = Gaussian.u(z.clone().into(), t.clone().into(), t.clone().into(), None).primal;
-    (z, r, t, v)
-}
 
 /// Residual `u + (t − r) du/dt − v` of the MeanFlow identity along `(dz, dr, dt) = (v, dr, dt)`.
 fn identity_residual(dr: f64, dt: f64) -> f64 {

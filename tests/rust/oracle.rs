@@ -1,11 +1,12 @@
 //! A closed-form flow: data N(m, s²) per coordinate, where `v`, `u`, the flow map and the density are known.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use meanflow::Dual;
 use meanflow::flow::AverageVelocity;
 use meanflow::net::Labels;
+use meanflow::rng::{Purpose, Stream};
 
-use crate::support::device;
+use crate::support::{device, random};
 
 /// Mean of the data.
 pub const M: f64 = 0.3;
@@ -44,4 +45,23 @@ impl AverageVelocity for Gaussian {
         let centred = z + t.shift(-1.0).scale(M);
         rate * centred - Dual::constant(Tensor::full([1, 1, 1, 1], M, &device()))
     }
+}
+
+/// The same number for each image.
+pub fn constant(value: f64) -> Tensor<1> {
+    Tensor::full([SHAPE[0]], value, &device())
+}
+
+/// `z_t` of the flow, `r < t` and the marginal velocity `v(z, t)`.
+pub fn situation() -> (Tensor<4>, Tensor<1>, Tensor<1>, Tensor<4>) {
+    let mut stream = Stream::new(5, Purpose::Times, 0);
+    let times: Vec<[f32; 2]> = (0..SHAPE[0]).map(|_| [stream.uniform() as f32, stream.uniform() as f32]).collect();
+    let tensor = |f: fn(f32, f32) -> f32| {
+        let values: Vec<f32> = times.iter().map(|[a, b]| f(*a, *b)).collect();
+        Tensor::from_data(TensorData::new(values, [SHAPE[0]]), &device())
+    };
+    let (r, t): (Tensor<1>, Tensor<1>) = (tensor(f32::min), tensor(f32::max));
+    let z = random(7, SHAPE);
+    let v = Gaussian.u(z.clone().into(), t.clone().into(), t.clone().into(), None).primal;
+    (z, r, t, v)
 }

@@ -330,6 +330,40 @@ fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
     assert_eq!(labels, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
 }
 
+/// Each objective from its table, with a setting of its own, through three steps and back to the same table.
+#[test]
+fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
+    for (table, more) in [
+        (r#"kind = "flow-matching""#, ""),
+        (r#"kind = "mean-flow""#, ""),
+        ("kind = \"mean-flow\"\ndirection = \"(v, 1, 1)\"", ""),
+        (r#"kind = "improved-mean-flow""#, "times = \"h\""),
+        (r#"kind = "pixel-mean-flow""#, "output = \"image\""),
+        ("kind = \"alpha-flow\"\nstart = 0\nend = 4", ""),
+        ("kind = \"shortcut\"\nlevels = 5", ""),
+        ("kind = \"consistency\"\nsteps_per_stage = 2", ""),
+        ("kind = \"moment-matching\"\ngroup = 2", ""),
+    ] {
+        let text = format!(
+            "[objective]\n{table}\n[net]\npatch = 4\nwidth = 16\ndepth = 1\nheads = 2\n{more}\n[data]\nsize = 8\n\
+             channels = 3\n[train]\nbatch_size = 8\nflow_matching_steps = 0\nramp_steps = 0\nwarmup_steps = 0"
+        );
+        let config = TrainConfig::from_toml(&text).expect(table);
+        assert_eq!(TrainConfig::from_toml(&config.to_toml().expect(table)).expect(table), config);
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false);
+        let mut trainer = Trainer::new(&config, &config.net_config(2).expect(table), &device());
+        let before = numbers(trainer.net());
+        for step in 0..3 {
+            let measured = trainer.step(sampler.batch(step, &device()));
+            let loss = values(measured.loss)[0];
+            assert!(loss.is_finite(), "{table}: the loss is {loss}");
+        }
+        assert_ne!(numbers(trainer.net()), before, "{table}: nothing moved");
+    }
+    assert_eq!(TrainConfig::from_toml("").expect("defaults").objective, meanflow::flow::Objective::default());
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused_by_name() {
     for (text, reason) in [
@@ -340,6 +374,13 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("[net]\npreset = \"dit-x\"", "dit-x"),
         ("[net]\npatch = 5", "patch must divide"),
         ("[weight]\nc = 0.0", "[weight]"),
+        ("[objective]\nkind = \"mean\"", "mean-flow"),
+        ("[objective]\nkind = \"flow-matching\"\nlevels = 3", "levels"),
+        ("[objective]\nkind = \"shortcut\"\nlevel = 3", "level"),
+        ("[objective]\nkind = \"shortcut\"\nlevels = 0", "levels"),
+        ("[objective]\nkind = \"alpha-flow\"\nstart = 9\nend = 9", "start"),
+        ("[objective]\nkind = \"pixel-mean-flow\"", "output"),
+        ("[net]\ntimes = \"r\"", "t,r,h"),
         ("this is no TOML", "TOML"),
     ] {
         let error = TrainConfig::from_toml(text).expect_err(reason).to_string();

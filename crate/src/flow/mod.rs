@@ -5,12 +5,14 @@
 
 mod density;
 mod loss;
+mod objective;
 mod path;
 mod solver;
 mod times;
 
 pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
+pub use objective::{AlphaFlow, Consistency, Differential, Direction, MomentMatching, Nets, Objective, Shortcut};
 pub use path::{PathSample, interpolate};
 pub use solver::{
     Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity, generate, integrate, invert,

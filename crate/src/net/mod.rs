@@ -50,7 +50,7 @@ struct Head {
 }
 
 /// Below this time the velocity from an image is divided by this instead of `t` (pixel MeanFlow).
-pub const SMALLEST_DIVISOR: f64 = 0.05;
+pub(crate) const SMALLEST_DIVISOR: f64 = 0.05;
 
 /// Average velocity towards an image: `u = (z − x) / max(t, 0.05)`, so at `t = 1` one step lands on `x`.
 ///

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::DataConfig;
 use crate::error::Error;
-use crate::flow::{AdaptiveWeight, TimesConfig};
+use crate::flow::{AdaptiveWeight, Objective, TimesConfig};
 use crate::net::{NetConfig, Output, TimeInputs};
 use crate::weights::DataInfo;
 
@@ -20,6 +20,8 @@ pub struct TrainConfig {
     pub card: DataInfo,
     /// The size of the network.
     pub net: NetChoice,
+    /// What is trained.
+    pub objective: Objective,
     /// Which times are trained.
     pub times: TimesConfig,
     /// The adaptive weight of the loss.
@@ -37,6 +39,7 @@ impl Default for TrainConfig {
             data: DataConfig::default(),
             card: DataInfo::default(),
             net: NetChoice::default(),
+            objective: Objective::default(),
             times: TimesConfig::default(),
             weight: AdaptiveWeight::default(),
             train: Optimization::default(),
@@ -204,8 +207,13 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let (train, log) = (&self.train, &self.log);
         self.times.validate()?;
+        self.objective.validate()?;
         self.net_config(0)?;
         let rules = [
+            (
+                matches!(self.objective, Objective::PixelMeanFlow(_)) == (self.net.output == Output::Image),
+                "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
+            ),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),
             (train.learning_rate > 0.0 && train.learning_rate.is_finite(), "[train] learning_rate must be above 0"),
             ((0.0..1.0).contains(&train.ema_decay), "[train] ema_decay must be 0 to below 1"),
