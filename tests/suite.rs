@@ -10,6 +10,8 @@ mod density;
 mod dual;
 #[path = "rust/flow.rs"]
 mod flow;
+#[path = "rust/guidance.rs"]
+mod guidance;
 #[path = "rust/net.rs"]
 mod net;
 #[path = "rust/objective.rs"]

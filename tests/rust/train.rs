@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use meanflow::flow::Guidance;
 use meanflow::train::data::{DataConfig, Images};
 use meanflow::train::{
     Ema, NetChoice, Observer, OptimizerKind, Outcome, Record, RunFolder, Sampler, TrainConfig, Trainer, train,
@@ -330,6 +331,56 @@ fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
     assert_eq!(labels, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
 }
 
+#[test]
+fn guidance_takes_part_in_the_steps_and_needs_classes() {
+    let mut plain = config(20);
+    (plain.train.flow_matching_steps, plain.train.ramp_steps) = (0, 0);
+    let after = |config: &TrainConfig| {
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(config.guidance.is_on());
+        let mut trainer = Trainer::new(config, &config.net_config(2).expect("sizes fit"), &device());
+        (0..5).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
+        numbers(trainer.net())
+    };
+    let mut guided = plain.clone();
+    guided.guidance = Guidance { omega: 1.0, kappa: 0.5, ..Guidance::default() };
+    assert_ne!(after(&plain), after(&guided));
+    assert!(after(&guided).iter().all(|x| x.is_finite()));
+
+    let mut nameless = images();
+    nameless.classes.clear();
+    let dir = folder();
+    let run = RunFolder::create(dir.path(), &guided).expect("a new run");
+    let error = Listener::default().train(&guided, &nameless, &run).expect_err("no classes").to_string();
+    assert!(error.contains("[guidance]") && error.contains("no classes"), "{error}");
+}
+
+/// With guidance the rows without a class come last, where they have `r = t`; they are the same rows as without it.
+#[test]
+fn dropped_labels_come_last_where_guidance_wants_them() {
+    let mut settings = config(1).train;
+    (settings.class_dropout, settings.batch_size) = (0.3, 40);
+    let (images, mut seen) = (images(), 0);
+    for step in 0..5 {
+        let batch = |last| Sampler::new(&images, &settings, false).with_dropped_last(last).batch(step, &device());
+        let labels = |batch: &meanflow::train::Batch| {
+            batch.labels.clone().expect("two classes").try_into_vec_as::<i32>().expect("labels")
+        };
+        let (anywhere, last) = (batch(false), batch(true));
+        let kept = 40 - last.instants;
+        assert!(labels(&last)[..kept].iter().all(|&y| y < 2) && labels(&last)[kept..].iter().all(|&y| y == 2));
+        assert_eq!((anywhere.instants, labels(&anywhere).iter().filter(|&&y| y == 2).count()), (0, last.instants));
+        let sorted = |images: Tensor<4>| {
+            let mut means = values(images.mean_dims(&[1, 2, 3]));
+            means.sort_by(f32::total_cmp);
+            means
+        };
+        assert_eq!(sorted(anywhere.images), sorted(last.images));
+        seen += last.instants;
+    }
+    assert!((30..90).contains(&seen), "{seen} of 200 labels were dropped");
+}
+
 /// Each objective from its table, with a setting of its own, through three steps and back to the same table.
 #[test]
 fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
@@ -381,6 +432,10 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("[objective]\nkind = \"alpha-flow\"\nstart = 9\nend = 9", "start"),
         ("[objective]\nkind = \"pixel-mean-flow\"", "output"),
         ("[net]\ntimes = \"r\"", "t,r,h"),
+        ("[guidance]\nomega = -1.0", "omega"),
+        ("[guidance]\nkappa = 1.0", "kappa"),
+        ("[guidance]\nstart = 0.8\nend = 0.2", "start"),
+        ("[guidance]\nomega = 2.0\n[train]\nclass_dropout = 0.0", "class_dropout"),
         ("this is no TOML", "TOML"),
     ] {
         let error = TrainConfig::from_toml(text).expect_err(reason).to_string();

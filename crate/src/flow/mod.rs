@@ -4,6 +4,7 @@
 //! closed-form flow that the tests use as an oracle.
 
 mod density;
+mod guidance;
 mod loss;
 mod objective;
 mod path;
@@ -11,6 +12,7 @@ mod solver;
 mod times;
 
 pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
+pub use guidance::Guidance;
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
 pub use objective::{AlphaFlow, Consistency, Differential, Direction, MomentMatching, Nets, Objective, Shortcut};
 pub use path::{PathSample, interpolate};

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::data::DataConfig;
+use super::data::{DataConfig, Images};
 use crate::error::Error;
-use crate::flow::{AdaptiveWeight, Objective, TimesConfig};
+use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
 use crate::net::{NetConfig, Output, TimeInputs};
 use crate::weights::DataInfo;
 
@@ -22,6 +22,8 @@ pub struct TrainConfig {
     pub net: NetChoice,
     /// What is trained.
     pub objective: Objective,
+    /// Guidance towards the class inside the target; none by default.
+    pub guidance: Guidance,
     /// Which times are trained.
     pub times: TimesConfig,
     /// The adaptive weight of the loss.
@@ -40,6 +42,7 @@ impl Default for TrainConfig {
             card: DataInfo::default(),
             net: NetChoice::default(),
             objective: Objective::default(),
+            guidance: Guidance::default(),
             times: TimesConfig::default(),
             weight: AdaptiveWeight::default(),
             train: Optimization::default(),
@@ -117,7 +120,8 @@ pub struct Optimization {
     pub ramp_steps: u64,
     /// Whether the classes take turns, so that small ones are seen as often as large ones.
     pub balance_classes: bool,
-    /// Share of labels replaced by the null label, so that the model also learns images of no named class.
+    /// Share of labels replaced by the null label, so that the model also learns images of no named class; with
+    /// guidance, these rows have `r = t`.
     pub class_dropout: f64,
     /// Seed of everything random.
     pub seed: u64,
@@ -200,6 +204,17 @@ impl TrainConfig {
         net.validate().map(|()| net)
     }
 
+    /// Checks what depends on the images.
+    ///
+    /// # Errors
+    /// Guidance without classes.
+    pub fn suits(&self, images: &Images) -> Result<(), Error> {
+        match self.guidance.is_on() && images.classes.is_empty() {
+            true => Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into())),
+            false => Ok(()),
+        }
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -208,8 +223,13 @@ impl TrainConfig {
         let (train, log) = (&self.train, &self.log);
         self.times.validate()?;
         self.objective.validate()?;
+        self.guidance.validate()?;
         self.net_config(0)?;
         let rules = [
+            (
+                !self.guidance.is_on() || train.class_dropout > 0.0,
+                "[guidance] needs [train] class_dropout above 0, or the null label is never trained",
+            ),
             (
                 matches!(self.objective, Objective::PixelMeanFlow(_)) == (self.net.output == Output::Image),
                 "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",

@@ -66,15 +66,21 @@ impl Trainer {
 
     /// Takes one step on a batch.
     pub fn step(&mut self, batch: Batch) -> Measured {
-        let TrainConfig { objective, times, weight, train, .. } = &self.config;
+        let TrainConfig { objective, guidance, times, weight, train, .. } = &self.config;
         let (step, [rows, ..]) = (self.step, batch.images.dims());
 
         let share = train.interval_share_at(step, times.interval_probability);
         let mut stream = Stream::new(train.seed, Purpose::Times, step);
-        let times = objective.times(times, [rows, 0], share, &mut stream, &self.device);
+        let times = objective.times(times, [rows, batch.instants], share, &mut stream, &self.device);
         let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
 
         let frozen = self.net.valid();
+        let path = match &batch.labels {
+            Some(labels) if guidance.is_on() => {
+                guidance.apply(&frozen, path, &times.t, labels, frozen.config().null_label())
+            }
+            _ => path,
+        };
         let nets = Nets { live: &self.net, frozen: &frozen, average: self.ema.net() };
         let residuals = objective.residuals(nets, path, times, batch.labels, step);
         let loss = weight.apply(&residuals);
