@@ -3,9 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::error::Error;
-use crate::flow::{self, Sampled, Sampling, SamplingGuidance, Solver};
+use crate::flow::{self, Density, Divergence, Integrator, Sampled, Sampling, SamplingGuidance, Solver};
 use crate::image::to_rgba;
-use crate::net::{Labels, Net};
+use crate::net::{Labels, Net, NetConfig};
 use crate::rng;
 use crate::weights::{self, ModelInfo};
 
@@ -103,6 +103,39 @@ impl Generator {
         flow::sample(&self.net, |restart| self.noise(request, restart), labels, &sampling)
     }
 
+    /// The log-density of images under the model's flow, of a class each or of no class.
+    ///
+    /// # Shapes
+    /// `images`: `[batch, channels, size, size]` in `[−1, 1]`.
+    ///
+    /// # Errors
+    /// Images of another shape than the model's, classes that it does not have, or as [`flow::log_density`].
+    pub fn density(
+        &self,
+        images: Tensor<4>,
+        classes: Option<&[usize]>,
+        divergence: Divergence,
+        integrator: Integrator,
+    ) -> Result<Density, Error> {
+        let NetConfig { channels, image_size, classes: known, .. } = *self.net.config();
+        let [batch, shape @ ..] = images.dims();
+        if shape != [channels, image_size, image_size] {
+            return Err(Error::Request(format!(
+                "images of {shape:?} for a model of {:?}",
+                [channels, image_size, image_size]
+            )));
+        }
+        let nameless = vec![self.net.config().null_label(); batch];
+        let classes = classes.unwrap_or(&nameless);
+        if classes.len() != batch || classes.iter().any(|&class| class > known) {
+            return Err(Error::Request(format!(
+                "{batch} images need as many classes, of the model's {known}; given are {classes:?}"
+            )));
+        }
+        let labels = (known > 0).then(|| self.label_tensor(classes.iter().map(|&class| class as i32).collect()));
+        flow::log_density(&self.net, images, labels, divergence, integrator)
+    }
+
     /// Pictures as RGBA bytes, see [`to_rgba`].
     ///
     /// # Errors
@@ -140,11 +173,12 @@ impl Generator {
             (n, Some(class)) if class >= n => {
                 Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
             }
-            _ => {
-                let labels: Vec<i32> = (0..request.count as u64).map(|i| label(i) as i32).collect();
-                let data = TensorData::new(labels, [request.count]);
-                Ok(Some(Tensor::<1, Int>::from_data(data, &self.device)))
-            }
+            _ => Ok(Some(self.label_tensor((0..request.count as u64).map(|i| label(i) as i32).collect()))),
         }
+    }
+
+    fn label_tensor(&self, labels: Vec<i32>) -> Labels {
+        let count = labels.len();
+        Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), &self.device)
     }
 }

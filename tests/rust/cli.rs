@@ -100,6 +100,16 @@ fn from_a_folder_of_images_to_pictures() {
     assert!(succeeds(&[&heun[..], &["--guidance", "2"]].concat()).contains("8 network calls"));
     let adaptive = ["sample", &weights, "--out", &grid, "--solver", "dormand-prince", "--tolerance", "1e-3"];
     assert!(succeeds(&adaptive).contains("network calls"));
+
+    let likelihood = ["likelihood", &weights, "--data", &images, "--tolerance", "1e-3"];
+    let bits = |more: &[&str]| -> f64 {
+        let told = succeeds(&[&likelihood[..], more].concat());
+        assert!(told.contains("over 12 images"), "{told}");
+        told.split(' ').next().and_then(|bits| bits.parse().ok()).expect("a number")
+    };
+    // The flow of a network that knows next to nothing is the standard normal's: log₂(127.5 √(2π)) + E x²/2 / ln 2 bits.
+    let (exact, estimated) = (bits(&["--probes", "0"]), bits(&["--probes", "4"]));
+    assert!((8.0..10.0).contains(&exact) && (exact - estimated).abs() < 0.1, "{exact}, estimated {estimated}");
 }
 
 #[test]
@@ -168,6 +178,9 @@ fn damaged_and_foreign_weights_are_named() {
     fails(&["sample", &weights, "--out", &out, "--count", "0"], &["0 pictures"]);
     fails(&["sample", &weights, "--out", &out, "--solver", "heun", "--nfe", "3"], &["heun", "2 or 4"]);
     fails(&["sample", &weights, "--out", &out, "--guidance", "2"], &["mean-flow has no guidance", "euler"]);
+    fails(&["likelihood", &weights, "--data", &images, "--count", "0"], &["0 images"]);
+    fs::rename(Path::new(&images).join("moss"), Path::new(&images).join("lichen")).expect("it renames");
+    fails(&["likelihood", &weights, "--data", &images], &["lichen", "moss, rust"]);
     fails(&["sample", &weights, "--out", &out, "--device", "tpu"], &["tpu", "cpu"]);
     assert!(!Path::new(&out).exists(), "a failed command left a file");
 }
