@@ -332,6 +332,21 @@ fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
 }
 
 #[test]
+fn every_setting_of_table_1_is_a_setting() {
+    let text = r#"
+        objective = { kind = "mean-flow", direction = "(v, 0, 1)" }
+        net = { times = "t,r,h" }
+        times = { interval_probability = 0.25, mean = -0.2, std = 1.2, uniform = 0.0 }
+        weight = { p = 0.5 }
+        guidance = { omega = 0.2, kappa = 0.92, start = 0.0, end = 0.8 }
+    "#;
+    let config = TrainConfig::from_toml(text).expect("table 1");
+    assert_eq!((config.times.interval_probability, config.times.mean, config.weight.p), (0.25, -0.2, 0.5));
+    assert_eq!(config.net_config(10).expect("sizes fit").times, meanflow::net::TimeInputs::All);
+    assert!((config.guidance.scale() - 2.5).abs() < 1e-9);
+}
+
+#[test]
 fn guidance_takes_part_in_the_steps_and_needs_classes() {
     let mut plain = config(20);
     (plain.train.flow_matching_steps, plain.train.ramp_steps) = (0, 0);

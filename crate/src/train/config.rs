@@ -9,6 +9,11 @@ use crate::net::{NetConfig, Output, TimeInputs};
 use crate::weights::DataInfo;
 
 /// Settings of a run. Every field has a default, so a file names only what it changes.
+///
+/// What table 1 of the MeanFlow paper varies is here: (a) the share of `r < t`, `[times] interval_probability`; (b) the
+/// tangent, `[objective] direction`; (c) the times the network is told, `[net] times`; (d) their distribution, `[times]`
+/// `mean`, `std` and `uniform`; (e) the power of the weight, `[weight] p`; (f) guidance, `[guidance] omega`, with
+/// `kappa` and the interval of times beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
