@@ -177,6 +177,10 @@ fn damaged_and_foreign_weights_are_named() {
     fails(&["sample", &weights, "--out", &out, "--class", "moos"], &["moos", "moss, rust"]);
     fails(&["sample", &weights, "--out", &out, "--count", "0"], &["0 pictures"]);
     fails(&["sample", &weights, "--out", &out, "--solver", "heun", "--nfe", "3"], &["heun", "2 or 4"]);
+    let adaptive = ["sample", &weights, "--out", &out, "--solver", "dormand-prince"];
+    fails(&[&adaptive[..], &["--nfe", "8"]].concat(), &["--nfe", "--tolerance"]);
+    fails(&[&adaptive[..], &["--tolerance", "1"]].concat(), &["1e-6 to 0.1"]);
+    fails(&["sample", &weights, "--out", &out, "--tolerance", "1e-3"], &["mean-flow has no --tolerance"]);
     fails(&["sample", &weights, "--out", &out, "--guidance", "2"], &["mean-flow has no guidance", "euler"]);
     fails(&["likelihood", &weights, "--data", &images, "--count", "0"], &["0 images"]);
     fs::rename(Path::new(&images).join("moss"), Path::new(&images).join("lichen")).expect("it renames");

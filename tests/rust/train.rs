@@ -362,6 +362,18 @@ fn guidance_takes_part_in_the_steps_and_needs_classes() {
     assert_ne!(after(&plain), after(&guided));
     assert!(after(&guided).iter().all(|x| x.is_finite()));
 
+    // Dropped rows have r = t, however many they are and whatever the share of intervals.
+    let kinds = |guidance: &Guidance| {
+        let mut config = TrainConfig { guidance: guidance.clone(), ..plain.clone() };
+        (config.train.class_dropout, config.times.interval_probability) = (1.0, 1.0);
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(guidance.is_on());
+        let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
+        let residuals = trainer.step(sampler.batch(0, &device())).residuals;
+        (residuals.interval.is_some(), residuals.instant.is_some())
+    };
+    assert_eq!((kinds(&guided.guidance), kinds(&Guidance::default())), ((false, true), (true, false)));
+
     let mut nameless = images();
     nameless.classes.clear();
     let dir = folder();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meanflow::flow::Solver;
 use meanflow::generator::{Generator, Request, SampleOptions};
@@ -30,12 +30,12 @@ pub struct Args {
     /// How noise becomes a picture: by average velocity (mean-flow, restart) or by instantaneous velocity
     #[arg(long, default_value_t = Solver::MeanFlow, value_name = "NAME", value_parser = solvers())]
     solver: Solver,
-    /// Network calls per picture: 1 a step, 2 for midpoint and heun, and twice as many with --guidance
-    #[arg(long, default_value_t = 1, value_name = "K")]
-    nfe: usize,
-    /// Error that dormand-prince may make in a step; it needs no --nfe
-    #[arg(long, default_value_t = SampleOptions::default().tolerance, conflicts_with = "nfe")]
-    tolerance: f64,
+    /// Network calls per picture, 1 if not given: 1 a step, 2 for midpoint and heun, and twice as many with --guidance
+    #[arg(long, value_name = "K")]
+    nfe: Option<usize>,
+    /// Error that dormand-prince may make in a step, 1e-4 if not given: it decides the calls, and has no --nfe
+    #[arg(long)]
+    tolerance: Option<f64>,
     /// Classifier-free guidance towards the class, for the solvers of the instantaneous velocity; 1 is none
     #[arg(long, default_value_t = 1.0, value_name = "W")]
     guidance: f64,
@@ -53,8 +53,18 @@ pub fn run(args: Args) -> Result<()> {
     let bytes = std::fs::read(&args.weights).with_context(|| format!("cannot read {}", args.weights.display()))?;
     let generator = Generator::from_bytes(&bytes, &device).with_context(|| args.weights.display().to_string())?;
     let class = args.class.map(|name| generator.info().class_index(&name)).transpose()?;
-    let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe };
-    let options = SampleOptions { solver: args.solver, guidance: args.guidance, tolerance: args.tolerance };
+    match (args.solver, args.nfe, args.tolerance) {
+        (Solver::DormandPrince, Some(_), _) => {
+            bail!("dormand-prince decides its calls by --tolerance; it has no --nfe")
+        }
+        (solver, _, Some(_)) if solver != Solver::DormandPrince => {
+            bail!("{solver} has no --tolerance; its error is decided by --nfe")
+        }
+        _ => {}
+    }
+    let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe.unwrap_or(1) };
+    let tolerance = args.tolerance.unwrap_or(SampleOptions::default().tolerance);
+    let options = SampleOptions { solver: args.solver, guidance: args.guidance, tolerance };
     let sampled = generator.sample(request, options)?;
     let rgba = pollster::block_on(to_rgba(sampled.images))?;
     grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale)?;
