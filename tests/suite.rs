@@ -28,5 +28,7 @@ mod solver;
 mod support;
 #[path = "rust/train.rs"]
 mod train;
+#[path = "rust/train_objectives.rs"]
+mod train_objectives;
 #[path = "rust/weights.rs"]
 mod weights;
