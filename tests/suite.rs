@@ -4,19 +4,31 @@
 mod cli;
 #[path = "rust/data.rs"]
 mod data;
+#[path = "rust/density.rs"]
+mod density;
 #[path = "rust/dual.rs"]
 mod dual;
 #[path = "rust/flow.rs"]
 mod flow;
+#[path = "rust/guidance.rs"]
+mod guidance;
 #[path = "rust/net.rs"]
 mod net;
+#[path = "rust/objective.rs"]
+mod objective;
+#[path = "rust/oracle.rs"]
+mod oracle;
 #[path = "rust/parity.rs"]
 mod parity;
 #[path = "rust/rng.rs"]
 mod rng;
+#[path = "rust/solver.rs"]
+mod solver;
 #[path = "rust/support.rs"]
 mod support;
 #[path = "rust/train.rs"]
 mod train;
+#[path = "rust/train_objectives.rs"]
+mod train_objectives;
 #[path = "rust/weights.rs"]
 mod weights;

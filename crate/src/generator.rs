@@ -3,9 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::error::Error;
-use crate::flow;
+use crate::flow::{self, Density, Divergence, Integrator, Sampled, Sampling, SamplingGuidance, Solver};
 use crate::image::to_rgba;
-use crate::net::{Labels, Net};
+use crate::net::{Labels, Net, NetConfig};
 use crate::rng;
 use crate::weights::{self, ModelInfo};
 
@@ -25,6 +25,23 @@ pub struct Request {
     pub class: Option<usize>,
     /// Number of network calls (function evaluations) per picture; 1 is what MeanFlow is for.
     pub nfe: usize,
+}
+
+/// How to generate, where it is not MeanFlow's own way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleOptions {
+    /// The solver; [`flow::Solver`] says how its steps follow from [`Request::nfe`].
+    pub solver: Solver,
+    /// Classifier-free guidance while sampling; 1 is none.
+    pub guidance: f64,
+    /// Local error that Dormand–Prince allows; it makes as many calls as that takes, whatever [`Request::nfe`] is.
+    pub tolerance: f64,
+}
+
+impl Default for SampleOptions {
+    fn default() -> Self {
+        Self { solver: Solver::default(), guidance: 1.0, tolerance: 1e-4 }
+    }
 }
 
 /// A network ready to sample from.
@@ -60,18 +77,63 @@ impl Generator {
     /// # Errors
     /// A count, class or NFE that is out of range.
     pub fn images(&self, request: Request) -> Result<Tensor<4>, Error> {
-        let config = self.net.config();
-        let Request { seed, count, nfe, .. } = request;
-        if !(1..=MAX_COUNT).contains(&count) {
-            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
-        }
-        if !(1..=MAX_NFE).contains(&nfe) {
-            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
-        }
         let labels = self.labels(request)?;
-        let shape = [config.channels, config.image_size, config.image_size];
-        let noise = rng::noise_images(seed, count, shape, &self.device);
-        Ok(flow::generate(&self.net, noise, labels, nfe))
+        Ok(flow::generate(&self.net, self.noise(request, 0), labels, request.nfe))
+    }
+
+    /// The same by another solver or with guidance, and the number of network calls that it took.
+    ///
+    /// # Errors
+    /// As [`Self::images`] and [`flow::sample`], and guidance for a model without classes.
+    pub fn sample(&self, request: Request, options: SampleOptions) -> Result<Sampled, Error> {
+        let labels = self.labels(request)?;
+        let SampleOptions { solver, guidance, tolerance } = options;
+        if !(0.0..=100.0).contains(&guidance) {
+            return Err(Error::Request(format!("guidance is {guidance}; it must be 0 to 100")));
+        }
+        if guidance != 1.0 && labels.is_none() {
+            return Err(Error::Request(format!(
+                "guidance leads towards a class, but the model `{}` has no classes",
+                self.info.name
+            )));
+        }
+        let null_label = self.net.config().null_label();
+        let guidance = (guidance != 1.0).then_some(SamplingGuidance { scale: guidance, null_label });
+        let sampling = Sampling { solver, nfe: request.nfe, tolerance, guidance };
+        flow::sample(&self.net, |restart| self.noise(request, restart), labels, &sampling)
+    }
+
+    /// The log-density of images under the model's flow, of a class each or of no class.
+    ///
+    /// # Shapes
+    /// `images`: `[batch, channels, size, size]` in `[−1, 1]`.
+    ///
+    /// # Errors
+    /// Images of another shape than the model's, classes that it does not have, or as [`flow::log_density`].
+    pub fn density(
+        &self,
+        images: Tensor<4>,
+        classes: Option<&[usize]>,
+        divergence: Divergence,
+        integrator: Integrator,
+    ) -> Result<Density, Error> {
+        let NetConfig { channels, image_size, classes: known, .. } = *self.net.config();
+        let [batch, shape @ ..] = images.dims();
+        if shape != [channels, image_size, image_size] {
+            return Err(Error::Request(format!(
+                "images of {shape:?} for a model of {:?}",
+                [channels, image_size, image_size]
+            )));
+        }
+        let nameless = vec![self.net.config().null_label(); batch];
+        let classes = classes.unwrap_or(&nameless);
+        if classes.len() != batch || classes.iter().any(|&class| class > known) {
+            return Err(Error::Request(format!(
+                "{batch} images need as many classes, of the model's {known}; given are {classes:?}"
+            )));
+        }
+        let labels = (known > 0).then(|| self.label_tensor(classes.iter().map(|&class| class as i32).collect()));
+        flow::log_density(&self.net, images, labels, divergence, integrator)
     }
 
     /// Pictures as RGBA bytes, see [`to_rgba`].
@@ -82,7 +144,25 @@ impl Generator {
         to_rgba(self.images(request)?).await
     }
 
+    /// The noise to start from, or that of a later restart.
+    fn noise(&self, request: Request, restart: usize) -> Tensor<4> {
+        let config = self.net.config();
+        let shape = [config.channels, config.image_size, config.image_size];
+        match restart {
+            0 => rng::noise_images(request.seed, request.count, shape, &self.device),
+            _ => rng::restart_noise(request.seed, request.count, restart as u64, shape, &self.device),
+        }
+    }
+
+    /// The labels of a request that can be served.
     fn labels(&self, request: Request) -> Result<Option<Labels>, Error> {
+        let Request { count, nfe, .. } = request;
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
+        }
+        if !(1..=MAX_NFE).contains(&nfe) {
+            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
+        }
         let classes = self.net.config().classes;
         let label = |i: u64| match request.class {
             Some(class) => class,
@@ -93,11 +173,12 @@ impl Generator {
             (n, Some(class)) if class >= n => {
                 Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
             }
-            _ => {
-                let labels: Vec<i32> = (0..request.count as u64).map(|i| label(i) as i32).collect();
-                let data = TensorData::new(labels, [request.count]);
-                Ok(Some(Tensor::<1, Int>::from_data(data, &self.device)))
-            }
+            _ => Ok(Some(self.label_tensor((0..request.count as u64).map(|i| label(i) as i32).collect()))),
         }
+    }
+
+    fn label_tensor(&self, labels: Vec<i32>) -> Labels {
+        let count = labels.len();
+        Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), &self.device)
     }
 }

@@ -25,6 +25,12 @@ pub enum Purpose {
     Weights = 6,
     /// The class of an image that was not asked for by name.
     Class = 7,
+    /// The fresh noise of restarts.
+    Restart = 8,
+    /// Random signs that estimate a trace.
+    Probe = 9,
+    /// Where inside its interval a byte's value lies.
+    Dequantisation = 10,
 }
 
 /// A reproducible stream of random numbers.
@@ -88,7 +94,20 @@ pub fn class_of(seed: u64, classes: usize) -> usize {
 /// # Shapes
 /// `[count, channels, size, size]` for `shape = [channels, size, size]`.
 pub fn noise_images(first: u64, count: usize, shape: [usize; 3], device: &Device) -> Tensor<4> {
-    let values = (0..count as u64).flat_map(|i| noise(first.wrapping_add(i), shape.iter().product())).collect();
+    images_from(|i| noise(first.wrapping_add(i), shape.iter().product()), count, shape, device)
+}
+
+/// Fresh noise of the same pictures for restart `restart` of their sampling, counted from 1.
+///
+/// # Shapes
+/// As [`noise_images`].
+pub fn restart_noise(first: u64, count: usize, restart: u64, shape: [usize; 3], device: &Device) -> Tensor<4> {
+    let values = shape.iter().product();
+    images_from(|i| Stream::new(first.wrapping_add(i), Purpose::Restart, restart).normals(values), count, shape, device)
+}
+
+fn images_from(values: impl Fn(u64) -> Vec<f32>, count: usize, shape: [usize; 3], device: &Device) -> Tensor<4> {
+    let values = (0..count as u64).flat_map(values).collect();
     let [channels, height, width] = shape;
     Tensor::from_data(TensorData::new::<f32, _>(values, [count, channels, height, width]), device)
 }

@@ -92,8 +92,24 @@ fn from_a_folder_of_images_to_pictures() {
     assert_eq!((&info["format_version"], &info["net"]["width"]), (&1.into(), &16.into()));
 
     succeeds(&["sample", &weights, "--out", &grid, "--count", "4", "--seed", "9", "--class", "rust", "--nfe", "2"]);
-    let grid = image::open(grid).expect("a PNG");
-    assert_eq!((grid.width(), grid.height()), (18, 18), "2 × 2 pictures with a gap of 2");
+    let picture = image::open(&grid).expect("a PNG");
+    assert_eq!((picture.width(), picture.height()), (18, 18), "2 × 2 pictures with a gap of 2");
+
+    let heun = ["sample", &weights, "--out", &grid, "--count", "1", "--solver", "heun", "--nfe", "8"];
+    assert!(succeeds(&heun).contains("8 network calls"));
+    assert!(succeeds(&[&heun[..], &["--guidance", "2"]].concat()).contains("8 network calls"));
+    let adaptive = ["sample", &weights, "--out", &grid, "--solver", "dormand-prince", "--tolerance", "1e-3"];
+    assert!(succeeds(&adaptive).contains("network calls"));
+
+    let likelihood = ["likelihood", &weights, "--data", &images, "--tolerance", "1e-3"];
+    let bits = |more: &[&str]| -> f64 {
+        let told = succeeds(&[&likelihood[..], more].concat());
+        assert!(told.contains("over 12 images"), "{told}");
+        told.split(' ').next().and_then(|bits| bits.parse().ok()).expect("a number")
+    };
+    // The flow of a network that knows next to nothing is the standard normal's: log₂(127.5 √(2π)) + E x²/2 / ln 2 bits.
+    let (exact, estimated) = (bits(&["--probes", "0"]), bits(&["--probes", "4"]));
+    assert!((8.0..10.0).contains(&exact) && (exact - estimated).abs() < 0.1, "{exact}, estimated {estimated}");
 }
 
 #[test]
@@ -160,6 +176,15 @@ fn damaged_and_foreign_weights_are_named() {
     }
     fails(&["sample", &weights, "--out", &out, "--class", "moos"], &["moos", "moss, rust"]);
     fails(&["sample", &weights, "--out", &out, "--count", "0"], &["0 pictures"]);
+    fails(&["sample", &weights, "--out", &out, "--solver", "heun", "--nfe", "3"], &["heun", "2 or 4"]);
+    let adaptive = ["sample", &weights, "--out", &out, "--solver", "dormand-prince"];
+    fails(&[&adaptive[..], &["--nfe", "8"]].concat(), &["--nfe", "--tolerance"]);
+    fails(&[&adaptive[..], &["--tolerance", "1"]].concat(), &["1e-6 to 0.1"]);
+    fails(&["sample", &weights, "--out", &out, "--tolerance", "1e-3"], &["mean-flow has no --tolerance"]);
+    fails(&["sample", &weights, "--out", &out, "--guidance", "2"], &["mean-flow has no guidance", "euler"]);
+    fails(&["likelihood", &weights, "--data", &images, "--count", "0"], &["0 images"]);
+    fs::rename(Path::new(&images).join("moss"), Path::new(&images).join("lichen")).expect("it renames");
+    fails(&["likelihood", &weights, "--data", &images], &["lichen", "moss, rust"]);
     fails(&["sample", &weights, "--out", &out, "--device", "tpu"], &["tpu", "cpu"]);
     assert!(!Path::new(&out).exists(), "a failed command left a file");
 }

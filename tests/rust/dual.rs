@@ -37,6 +37,8 @@ fn elementwise_functions_are_adjoint() {
     assert_adjoint(SHAPE, gelu_tanh);
     assert_adjoint(SHAPE, |x| x.scale(-1.7).shift(0.3));
     assert_adjoint(SHAPE, |x| -x);
+    assert_adjoint(SHAPE, |x| x.clamp_min(0.2));
+    assert_adjoint(SHAPE, |x| x.cos().shift(2.0).recip());
 }
 
 #[test]

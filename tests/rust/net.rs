@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::flow::AverageVelocity;
+use meanflow::net::{Output, TimeInputs, velocity_from_image};
 use meanflow::{Dual, NetConfig};
 
 use crate::support::{assert_close, device, inner_product, random, random_net, tape, tiny_config, values};
@@ -29,8 +30,17 @@ fn a_fresh_network_is_zero() {
 
 #[test]
 fn the_whole_network_is_adjoint_and_its_tangent_never_on_the_tape() {
-    let config = tiny_config(4, 3);
-    let net = random_net(&config, &tape());
+    for times in TIMES {
+        for output in [Output::Velocity, Output::Image] {
+            adjoint(&NetConfig { times, output, ..tiny_config(4, 3) });
+        }
+    }
+}
+
+const TIMES: [TimeInputs; 4] = [TimeInputs::StandAndSpan, TimeInputs::StandAndLand, TimeInputs::All, TimeInputs::Span];
+
+fn adjoint(config: &NetConfig) {
+    let net = random_net(config, &tape());
     let shape = [2, 4, 8, 8];
     let (z, t) = (random(1, shape).autodiff().require_grad(), times(&[0.9, 0.6]).autodiff().require_grad());
     let (dz, dt) = (random(2, shape), times(&[1.0, 1.0]));
@@ -49,7 +59,7 @@ fn the_whole_network_is_adjoint_and_its_tangent_never_on_the_tape() {
     let reverse = inner_product(z.grad(&gradients).expect("z is a leaf"), dz)
         + inner_product(t.grad(&gradients).expect("t is a leaf"), dt);
     let error = (forward - reverse).abs() / forward.abs().max(1e-3);
-    assert!(error <= 1e-5, "⟨w, Jv⟩ = {forward}, ⟨Jᵀw, v⟩ = {reverse}: relative error {error:.2e}");
+    assert!(error <= 1e-5, "{config:?}: ⟨w, Jv⟩ = {forward}, ⟨Jᵀw, v⟩ = {reverse}: relative error {error:.2e}");
 }
 
 #[test]
@@ -89,6 +99,52 @@ fn parameter_counts_are_those_of_the_modules() {
         assert_eq!(config.parameters(), config.init(0, &device()).num_params(), "{name}");
         assert!((1_000_000..=3_500_000).contains(&config.parameters()), "{name}: {}", config.parameters());
     }
+}
+
+/// What each choice of times sees, by what changes when `t` and `r` move apart and together.
+#[test]
+fn a_network_is_told_the_times_of_its_configuration() {
+    for times in TIMES {
+        let net = random_net(&NetConfig { times, ..tiny_config(3, 0) }, &device());
+        let u = |r: f32, t: f32| {
+            let z = random(1, [1, 3, 8, 8]);
+            values(net.u(z.into(), self::times(&[r]).into(), self::times(&[t]).into(), None).primal)
+        };
+        let shifted = u(0.25, 0.5) != u(0.5, 0.75);
+        assert_eq!(shifted, times != TimeInputs::Span, "{times:?}: the same span elsewhere");
+        assert_ne!(u(0.2, 0.5), u(0.3, 0.5), "{times:?}: r moves");
+        assert_ne!(u(0.2, 0.5), u(0.2, 0.6), "{times:?}: t moves");
+    }
+    let parameters = |times| {
+        let config = NetConfig { times, ..tiny_config(3, 0) };
+        assert_eq!(config.parameters(), config.init(0, &device()).num_params(), "{times:?}");
+        config.parameters()
+    };
+    let counts = TIMES.map(parameters);
+    assert!(counts[0] == counts[1] && counts[1] < counts[2] && counts[3] < counts[0], "{counts:?}");
+}
+
+/// `x = z − t u`: one step from noise is what the last layer gives, and the clip holds near data.
+#[test]
+fn an_image_output_is_where_one_step_lands() {
+    let (z, x) = (random(1, [3, 1, 2, 2]), random(2, [3, 1, 2, 2]));
+    let t = times(&[1.0, 0.3, 0.01]);
+    let u = velocity_from_image(z.clone().into(), x.clone().into(), t.into()).primal;
+    let divisors = times(&[1.0, 0.3, 0.05]).reshape([3, 1, 1, 1]);
+    assert_close("x", &values(z - u * divisors), &values(x), 1e-6);
+}
+
+/// Files from before these choices say nothing of them, and files that do not use them still do not.
+#[test]
+fn configurations_without_times_and_output_are_the_default() {
+    let config = tiny_config(3, 0);
+    let json = serde_json::to_string(&config).expect("JSON");
+    assert!(!json.contains("times") && !json.contains("output"), "{json}");
+    assert_eq!(serde_json::from_str::<NetConfig>(&json).expect("it reads"), config);
+    let other = NetConfig { times: TimeInputs::Span, output: Output::Image, ..config };
+    let json = serde_json::to_string(&other).expect("JSON");
+    assert!(json.contains(r#""times":"h""#) && json.contains(r#""output":"image""#), "{json}");
+    assert_eq!(serde_json::from_str::<NetConfig>(&json).expect("it reads"), other);
 }
 
 /// Table of the MeanFlow paper (2505.13447, table 2) and of DiT: millions of parameters on 32 × 32 × 4 latents.

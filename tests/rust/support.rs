@@ -1,7 +1,7 @@
 //! What several tests share: devices, random tensors, comparisons, a tiny network.
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::{Net, NetConfig};
 
@@ -43,7 +43,8 @@ pub fn assert_close(name: &str, ours: &[f32], reference: &[f32], tolerance: f64)
 }
 
 pub fn tiny_config(channels: usize, classes: usize) -> NetConfig {
-    NetConfig { image_size: 8, channels, patch: 4, width: 16, depth: 2, heads: 2, mlp_ratio: 4, classes }
+    let (times, output) = Default::default();
+    NetConfig { image_size: 8, channels, patch: 4, width: 16, depth: 2, heads: 2, mlp_ratio: 4, classes, times, output }
 }
 
 /// A network all of whose parameters are random: a fresh one is `u = 0`, so its derivative would prove nothing.
@@ -65,4 +66,18 @@ pub fn randomise(net: Net) -> Net {
         }
     }
     net.map(&mut Randomise(1000))
+}
+
+/// The gradients of all parameters, in one row.
+pub fn gradients(net: &Net, loss: Tensor<1>) -> Vec<f32> {
+    struct Collect<'a>(&'a Gradients, Vec<f32>);
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.extend(param.val().grad(self.0).map(values).expect("every parameter has a gradient"));
+        }
+    }
+    let gradients = loss.backward();
+    let mut collect = Collect(&gradients, Vec::new());
+    net.visit(&mut collect);
+    collect.1
 }

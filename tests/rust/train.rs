@@ -16,7 +16,7 @@ use crate::support::{assert_close, device, randomise, tape, tiny_config, values}
 
 /// Hears everything; asks to stop after a step of its choice.
 #[derive(Default)]
-struct Listener {
+pub struct Listener {
     records: Vec<Record>,
     notices: Vec<String>,
     stop: AtomicBool,
@@ -42,14 +42,14 @@ impl Observer for Shared<'_> {
 }
 
 impl Listener {
-    fn train(&mut self, config: &TrainConfig, images: &Images, run: &RunFolder) -> anyhow::Result<Outcome> {
+    pub fn train(&mut self, config: &TrainConfig, images: &Images, run: &RunFolder) -> anyhow::Result<Outcome> {
         let mut shared = Shared(&self.stop, &mut self.records, &mut self.notices, self.stop_after);
         train(config, images, run, &device(), &self.stop, &mut shared)
     }
 }
 
 /// Two classes of flat 8 × 8 pictures: dark and light.
-fn images() -> Images {
+pub fn images() -> Images {
     let (size, count) = (8, 10);
     let pixel = |i: usize| (if i < count / 2 { 30 } else { 220 }) + i as u8;
     Images {
@@ -63,9 +63,16 @@ fn images() -> Images {
     }
 }
 
-fn config(steps: u64) -> TrainConfig {
+pub fn config(steps: u64) -> TrainConfig {
     let mut config = TrainConfig {
-        net: NetChoice { preset: "browser-s".into(), patch: Some(4), width: Some(16), depth: Some(2), heads: Some(2) },
+        net: NetChoice {
+            preset: "browser-s".into(),
+            patch: Some(4),
+            width: Some(16),
+            depth: Some(2),
+            heads: Some(2),
+            ..NetChoice::default()
+        },
         data: DataConfig { size: 8, channels: 3, ..DataConfig::default() },
         ..TrainConfig::default()
     };
@@ -90,7 +97,7 @@ fn weights(run: &RunFolder) -> Vec<u8> {
     encode(&net, &info, Precision::F32).expect("it encodes")
 }
 
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
@@ -240,7 +247,7 @@ fn the_average_moves_by_one_minus_its_decay() {
 }
 
 /// All parameters in one row.
-fn numbers(net: &meanflow::Net) -> Vec<f32> {
+pub fn numbers(net: &meanflow::Net) -> Vec<f32> {
     struct Collect(Vec<f32>);
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -333,6 +340,17 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("[net]\npreset = \"dit-x\"", "dit-x"),
         ("[net]\npatch = 5", "patch must divide"),
         ("[weight]\nc = 0.0", "[weight]"),
+        ("[objective]\nkind = \"mean\"", "mean-flow"),
+        ("[objective]\nkind = \"flow-matching\"\nlevels = 3", "levels"),
+        ("[objective]\nkind = \"shortcut\"\nlevel = 3", "level"),
+        ("[objective]\nkind = \"shortcut\"\nlevels = 0", "levels"),
+        ("[objective]\nkind = \"alpha-flow\"\nstart = 9\nend = 9", "start"),
+        ("[objective]\nkind = \"pixel-mean-flow\"", "output"),
+        ("[net]\ntimes = \"r\"", "t,r,h"),
+        ("[guidance]\nomega = -1.0", "omega"),
+        ("[guidance]\nkappa = 1.0", "kappa"),
+        ("[guidance]\nstart = 0.8\nend = 0.2", "start"),
+        ("[guidance]\nomega = 2.0\n[train]\nclass_dropout = 0.0", "class_dropout"),
         ("this is no TOML", "TOML"),
     ] {
         let error = TrainConfig::from_toml(text).expect_err(reason).to_string();

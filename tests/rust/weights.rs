@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 
 use crate::support::{assert_close, device, random_net, tiny_config, values};
 
-fn info(net: NetConfig) -> ModelInfo {
+pub fn info(net: NetConfig) -> ModelInfo {
     ModelInfo {
         format_version: FORMAT_VERSION,
         name: "tiny".into(),

@@ -44,6 +44,16 @@ impl<const D: usize> Dual<D> {
         Self { primal: self.primal.add_scalar(offset), tangent: self.tangent }
     }
 
+    /// `1/x`.
+    pub fn recip(self) -> Self {
+        self.elementwise(Tensor::recip, |x| (x.clone() * x).recip().neg())
+    }
+
+    /// The larger of `x` and `min`, with derivative 1 from `min` on and 0 below.
+    pub fn clamp_min(self, min: f64) -> Self {
+        self.elementwise(|x| x.clamp_min(min), |x| x.greater_equal_elem(min).float())
+    }
+
     /// `sin x`.
     pub fn sin(self) -> Self {
         self.elementwise(Tensor::sin, Tensor::cos)

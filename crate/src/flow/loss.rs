@@ -1,13 +1,12 @@
-//! Algorithm 1 of MeanFlow (arXiv 2505.13447), and Flow Matching as the same loss at `r = t`.
+//! The loss: squared residuals `u − u_tgt` of a batch, adaptively weighted (Algorithm 1 of MeanFlow, arXiv 2505.13447).
 //!
 //! The identity `u = v − (t − r) du/dt` gives the target `u_tgt = sg(v − (t − r) du/dt)`, where `du/dt` is the
-//! Jacobian-vector product of `u` at `(z, r, t)` along `(v, 0, 1)`. The residual is `u − u_tgt`.
+//! Jacobian-vector product of `u` at `(z, r, t)` along `(v, 0, 1)`; at `r = t` the same loss is Flow Matching.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{AverageVelocity, PathSample, Times, per_image};
-use crate::dual::Dual;
+use super::{AverageVelocity, Nets, Objective, PathSample, Times};
 use crate::net::Labels;
 
 /// Squared residuals of a batch, summed over the pixels of each image, on the tape.
@@ -19,7 +18,7 @@ pub struct Residuals {
     pub instant: Option<Tensor<1>>,
 }
 
-/// Squared MeanFlow residuals of a batch.
+/// Squared MeanFlow residuals of a batch: the default [`Objective`] of one network.
 ///
 /// Rows with `r < t` carry the tangent `(v, 0, 1)` through the network; rows with `r = t`, whose `du/dt` has weight
 /// zero, run plainly, which is exact and cheaper.
@@ -29,32 +28,11 @@ pub fn mean_flow_residuals(
     times: Times,
     labels: Option<Labels>,
 ) -> Residuals {
-    let batch = path.z.dims()[0];
-    let rows = |start: usize, length: usize| {
-        let PathSample { z, v } = path.clone();
-        let Times { t, r, .. } = times.clone();
-        let labels = labels.clone().map(|y| y.narrow(0, start, length));
-        let narrow = |x: Tensor<1>| x.narrow(0, start, length);
-        (z.narrow(0, start, length), v.narrow(0, start, length), narrow(t), narrow(r), labels)
-    };
-    let interval = (times.intervals > 0).then(|| {
-        let (z, v, t, r, y) = rows(0, times.intervals);
-        let moving_z = Dual::new(z, v.clone());
-        let moving_t = Dual::new(t.clone(), t.ones_like());
-        let u = net.u(moving_z, r.clone().into(), moving_t, y);
-        // The tangent is off the tape: this is the stop-gradient of the target.
-        let du_dt = u.tangent.expect("u depends on z and t, which move");
-        squared(u.primal - (v - per_image(t - r) * du_dt))
-    });
-    let instant = (times.intervals < batch).then(|| {
-        let (z, v, t, r, y) = rows(times.intervals, batch - times.intervals);
-        squared(net.u(z.into(), r.into(), t.into(), y).primal - v)
-    });
-    Residuals { interval, instant }
+    Objective::default().residuals(Nets::all(net), path, times, labels, 0)
 }
 
 /// Sum of squares over the pixels of each image: `[batch, c, h, w]` → `[batch]`. A sum, not a mean, as in the paper's code.
-fn squared(x: Tensor<4>) -> Tensor<1> {
+pub(super) fn squared(x: Tensor<4>) -> Tensor<1> {
     (x.clone() * x).flatten::<2>(1, 3).sum_dim(1).squeeze_dim(1)
 }
 

@@ -1,16 +1,28 @@
 //! The method: MeanFlow (Geng, Deng, Bai, Kolter, He 2025, arXiv 2505.13447).
 //!
+//! [`Objective`] says what is trained and [`Guidance`] towards which velocity; [`Solver`] makes images, by average or
+//! instantaneous velocity; [`log_density`] reads the flow as a density.
+//!
 //! It knows the average velocity `u` only through [`AverageVelocity`]; the network is one of them, and so is the
 //! closed-form flow that the tests use as an oracle.
 
+mod density;
+mod guidance;
 mod loss;
+mod objective;
 mod path;
 mod solver;
 mod times;
 
+pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
+pub use guidance::Guidance;
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
+pub use objective::{AlphaFlow, Consistency, Differential, Direction, MomentMatching, Nets, Objective, Shortcut};
 pub use path::{PathSample, interpolate};
-pub use solver::{generate, one_step, step};
+pub use solver::{
+    Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity, generate, integrate, invert,
+    one_step, restart, sample, step,
+};
 pub use times::{Times, TimesConfig};
 
 use burn::tensor::Tensor;

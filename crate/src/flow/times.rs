@@ -23,7 +23,7 @@ pub struct TimesConfig {
     /// Standard deviation for the second draw, where it differs.
     pub r_std: Option<f64>,
     /// Share of rows whose two times are uniform in `[0, 1]` instead: one-step sampling asks at `t = 1, r = 0`, where
-    /// a logit-normal has little mass.
+    /// a logit-normal has little mass. At 1 the sampler is uniform (table 1 (d)).
     pub uniform: f64,
     /// Share of rows with `r < t`, once the ramp is over. The paper's best: 0.25 on ImageNet, 0.75 on CIFAR-10.
     pub interval_probability: f64,
@@ -46,6 +46,34 @@ pub struct Times {
     pub intervals: usize,
 }
 
+/// The times of a batch before they are on a device, so that an objective can move them: `[r, t]` of each row.
+pub(super) struct Pairs {
+    rows: Vec<[f64; 2]>,
+    intervals: usize,
+}
+
+impl Pairs {
+    /// The rows with `r < t`.
+    pub fn intervals(&mut self) -> &mut [[f64; 2]] {
+        &mut self.rows[..self.intervals]
+    }
+
+    /// Makes all but the first `most` rows instantaneous.
+    pub fn keep_intervals(&mut self, most: usize) {
+        let kept = most.min(self.intervals);
+        self.rows[kept..self.intervals].iter_mut().for_each(|[r, t]| *r = *t);
+        self.intervals = kept;
+    }
+
+    pub fn to_tensors(&self, device: &Device) -> Times {
+        let tensor = |which: usize| {
+            let values: Vec<f32> = self.rows.iter().map(|pair| pair[which] as f32).collect();
+            Tensor::from_data(TensorData::new(values, [self.rows.len()]), device)
+        };
+        Times { r: tensor(0), t: tensor(1), intervals: self.intervals }
+    }
+}
+
 impl TimesConfig {
     /// # Errors
     /// Names the field that is out of range.
@@ -65,18 +93,18 @@ impl TimesConfig {
     /// Draws the times of a batch with the given share of `r < t` rows, rounded to whole rows at random so that the
     /// share is right on average even in small batches.
     pub fn sample(&self, batch: usize, interval_share: f64, stream: &mut Stream, device: &Device) -> Times {
+        self.draw(batch, interval_share, stream).to_tensors(device)
+    }
+
+    pub(super) fn draw(&self, batch: usize, interval_share: f64, stream: &mut Stream) -> Pairs {
         let wanted = interval_share * batch as f64;
         let intervals = (wanted.floor() as usize + usize::from(stream.uniform() < wanted.fract())).min(batch);
-        let (mut t, mut r) = (Vec::with_capacity(batch), Vec::with_capacity(batch));
-        for row in 0..batch {
+        let row = |row: usize| {
             let [a, b] = self.pair(stream);
             // Instantaneous rows keep the first draw: unbiased, where taking the larger would favour noise.
-            let (late, early) = if row < intervals { (a.max(b), a.min(b)) } else { (a, a) };
-            t.push(late as f32);
-            r.push(early as f32);
-        }
-        let tensor = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [batch]), device);
-        Times { t: tensor(t), r: tensor(r), intervals }
+            if row < intervals { [a.min(b), a.max(b)] } else { [a, a] }
+        };
+        Pairs { rows: (0..batch).map(row).collect(), intervals }
     }
 
     fn pair(&self, stream: &mut Stream) -> [f64; 2] {

@@ -26,6 +26,58 @@ pub struct NetConfig {
     /// Number of classes; 0 makes the network unconditional.
     #[serde(default)]
     pub classes: usize,
+    /// Which times the network is told; files that do not say were told `t, h`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub times: TimeInputs,
+    /// What the last layer gives; files that do not say give the velocity.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub output: Output,
+}
+
+/// Which of the times `t`, `r` and `h = t − r` the network is told (MeanFlow, arXiv 2505.13447, table 1 (c)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimeInputs {
+    /// Where we stand and how far we go: the paper's best.
+    #[default]
+    #[serde(rename = "t,h")]
+    StandAndSpan,
+    /// Where we stand and where we land.
+    #[serde(rename = "t,r")]
+    StandAndLand,
+    /// All three.
+    #[serde(rename = "t,r,h")]
+    All,
+    /// How far we go alone, as improved and pixel MeanFlow do: the image shows where we stand.
+    #[serde(rename = "h")]
+    Span,
+}
+
+impl TimeInputs {
+    /// Whether `t`, `r` and `h` are among them.
+    pub fn told(self) -> [bool; 3] {
+        match self {
+            Self::StandAndSpan => [true, false, true],
+            Self::StandAndLand => [true, true, false],
+            Self::All => [true; 3],
+            Self::Span => [false, false, true],
+        }
+    }
+}
+
+/// What the last layer of a network gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    /// The average velocity `u`.
+    #[default]
+    Velocity,
+    /// The image `x = z − t u`, as pixel MeanFlow (arXiv 2601.22158).
+    Image,
+}
+
+/// What a file need not say: then programs that do not know the field read the file too.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_mlp_ratio() -> usize {
@@ -57,7 +109,8 @@ impl NetConfig {
             .into_iter()
             .find(|p| p.0 == name)
             .ok_or_else(|| Error::Config(format!("unknown network preset `{name}`; there are {}", known())))?;
-        let config = Self { image_size, channels, patch, width, depth, heads, mlp_ratio: 4, classes };
+        let (times, output) = Default::default();
+        let config = Self { image_size, channels, patch, width, depth, heads, mlp_ratio: 4, classes, times, output };
         config.validate().map(|()| config)
     }
 
@@ -113,11 +166,12 @@ impl NetConfig {
         let linear = |input: usize, output: usize| (input + 1) * output;
         let width = self.width;
         let hidden = self.mlp_ratio * width;
+        let times = self.times.told().into_iter().filter(|told| *told).count();
         let time = linear(super::embed::FREQUENCIES, width) + linear(width, width);
         let label = if self.classes > 0 { (self.classes + 1) * width } else { 0 };
         let attention = linear(width, 3 * width) + linear(width, width);
         let block = linear(width, 6 * width) + attention + linear(width, hidden) + linear(hidden, width);
         let head = linear(width, 2 * width) + linear(width, self.patch_values());
-        linear(self.patch_values(), width) + 2 * time + label + self.depth * block + head
+        linear(self.patch_values(), width) + times * time + label + self.depth * block + head
     }
 }

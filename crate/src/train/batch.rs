@@ -15,6 +15,7 @@ pub struct Sampler<'a> {
     images: &'a Images,
     config: Optimization,
     flip: bool,
+    dropped_last: bool,
     /// The images that take turns: one group per class, or one of all.
     groups: Vec<Group>,
 }
@@ -31,6 +32,8 @@ pub struct Batch {
     pub images: Tensor<4>,
     /// Labels, some replaced by the null label.
     pub labels: Option<Labels>,
+    /// How many rows at the end have the null label and must be trained at `r = t`: with guidance, all that have it.
+    pub instants: usize,
 }
 
 impl<'a> Sampler<'a> {
@@ -42,7 +45,12 @@ impl<'a> Sampler<'a> {
         }
         groups.retain(|members| !members.is_empty());
         let groups = groups.into_iter().map(|members| Group { members, epoch: None }).collect();
-        Self { images, config: config.clone(), flip, groups }
+        Self { images, config: config.clone(), flip, dropped_last: false, groups }
+    }
+
+    /// Whether the rows whose label is dropped come last, as guidance needs them.
+    pub fn with_dropped_last(self, dropped_last: bool) -> Self {
+        Self { dropped_last, ..self }
     }
 
     /// The batch of a step.
@@ -54,22 +62,27 @@ impl<'a> Sampler<'a> {
         let mut drops = Stream::new(seed, Purpose::Dropout, step);
         let mut pixels: Vec<f32> = Vec::with_capacity(rows * values);
         let mut labels = Vec::with_capacity(rows);
-        for row in 0..rows as u64 {
-            let index = self.index(step * rows as u64 + row);
+        let dropped: Vec<bool> = (0..rows).map(|_| drops.uniform() < self.config.class_dropout).collect();
+        let mut order: Vec<usize> = (0..rows).collect();
+        if self.dropped_last {
+            order.sort_by_key(|&row| dropped[row]);
+        }
+        for row in order {
+            let index = self.index(step * rows as u64 + row as u64);
             let image = &images.pixels[index * values..(index + 1) * values];
             if self.flip && flips.uniform() < 0.5 {
                 pixels.extend(image.chunks_exact(size).flat_map(|line| line.iter().rev()).map(|&b| from_byte(b)));
             } else {
                 pixels.extend(image.iter().map(|&b| from_byte(b)));
             }
-            let dropped = drops.uniform() < self.config.class_dropout;
-            labels.push(if dropped { images.classes.len() as i32 } else { images.labels[index] as i32 });
+            labels.push(if dropped[row] { images.classes.len() as i32 } else { images.labels[index] as i32 });
         }
         let shape = [rows, images.channels, size, size];
         Batch {
             images: Tensor::from_data(TensorData::new(pixels, shape), device),
             labels: (!images.classes.is_empty())
                 .then(|| Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device)),
+            instants: if self.dropped_last { dropped.into_iter().filter(|&dropped| dropped).count() } else { 0 },
         }
     }
 

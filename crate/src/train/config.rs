@@ -2,13 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::data::DataConfig;
+use super::data::{DataConfig, Images};
 use crate::error::Error;
-use crate::flow::{AdaptiveWeight, TimesConfig};
-use crate::net::NetConfig;
+use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
+use crate::net::{NetConfig, Output, TimeInputs};
 use crate::weights::DataInfo;
 
 /// Settings of a run. Every field has a default, so a file names only what it changes.
+///
+/// What table 1 of the MeanFlow paper varies is here: (a) the share of `r < t`, `[times] interval_probability`; (b) the
+/// tangent, `[objective] direction`; (c) the times the network is told, `[net] times`; (d) their distribution, `[times]`
+/// `mean`, `std` and `uniform`; (e) the power of the weight, `[weight] p`; (f) guidance, `[guidance] omega`, with
+/// `kappa` and the interval of times beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
@@ -20,6 +25,10 @@ pub struct TrainConfig {
     pub card: DataInfo,
     /// The size of the network.
     pub net: NetChoice,
+    /// What is trained.
+    pub objective: Objective,
+    /// Guidance towards the class inside the target; none by default.
+    pub guidance: Guidance,
     /// Which times are trained.
     pub times: TimesConfig,
     /// The adaptive weight of the loss.
@@ -37,6 +46,8 @@ impl Default for TrainConfig {
             data: DataConfig::default(),
             card: DataInfo::default(),
             net: NetChoice::default(),
+            objective: Objective::default(),
+            guidance: Guidance::default(),
             times: TimesConfig::default(),
             weight: AdaptiveWeight::default(),
             train: Optimization::default(),
@@ -59,11 +70,16 @@ pub struct NetChoice {
     pub depth: Option<usize>,
     /// Attention heads.
     pub heads: Option<usize>,
+    /// Which times the network is told: `"t,h"`, `"t,r"`, `"t,r,h"` or `"h"`.
+    pub times: TimeInputs,
+    /// What the network gives: `"velocity"` or `"image"`.
+    pub output: Output,
 }
 
 impl Default for NetChoice {
     fn default() -> Self {
-        Self { preset: "browser-s".into(), patch: None, width: None, depth: None, heads: None }
+        let (times, output) = Default::default();
+        Self { preset: "browser-s".into(), patch: None, width: None, depth: None, heads: None, times, output }
     }
 }
 
@@ -109,7 +125,8 @@ pub struct Optimization {
     pub ramp_steps: u64,
     /// Whether the classes take turns, so that small ones are seen as often as large ones.
     pub balance_classes: bool,
-    /// Share of labels replaced by the null label, so that the model also learns images of no named class.
+    /// Share of labels replaced by the null label, so that the model also learns images of no named class; with
+    /// guidance, these rows have `r = t`.
     pub class_dropout: f64,
     /// Seed of everything random.
     pub seed: u64,
@@ -188,7 +205,19 @@ impl TrainConfig {
         replace(&mut net.width, self.net.width);
         replace(&mut net.depth, self.net.depth);
         replace(&mut net.heads, self.net.heads);
+        (net.times, net.output) = (self.net.times, self.net.output);
         net.validate().map(|()| net)
+    }
+
+    /// Checks what depends on the images.
+    ///
+    /// # Errors
+    /// Guidance without classes.
+    pub fn suits(&self, images: &Images) -> Result<(), Error> {
+        match self.guidance.is_on() && images.classes.is_empty() {
+            true => Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into())),
+            false => Ok(()),
+        }
     }
 
     /// Checks every value.
@@ -198,8 +227,18 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let (train, log) = (&self.train, &self.log);
         self.times.validate()?;
+        self.objective.validate()?;
+        self.guidance.validate()?;
         self.net_config(0)?;
         let rules = [
+            (
+                !self.guidance.is_on() || train.class_dropout > 0.0,
+                "[guidance] needs [train] class_dropout above 0, or the null label is never trained",
+            ),
+            (
+                matches!(self.objective, Objective::PixelMeanFlow(_)) == (self.net.output == Output::Image),
+                "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
+            ),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),
             (train.learning_rate > 0.0 && train.learning_rate.is_finite(), "[train] learning_rate must be above 0"),
             ((0.0..1.0).contains(&train.ema_decay), "[train] ema_decay must be 0 to below 1"),

@@ -31,7 +31,7 @@ use log::Meter;
 /// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite.
 ///
 /// # Errors
-/// A non-finite loss (the last good checkpoint stays), a damaged checkpoint, or a disk that refuses.
+/// Settings that do not suit the images, a non-finite loss (the last good checkpoint stays), a damaged checkpoint, or a disk that refuses.
 pub fn train(
     config: &TrainConfig,
     images: &Images,
@@ -41,7 +41,8 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let (settings, every) = (&config.train, &config.log);
-    let mut sampler = Sampler::new(images, settings, config.data.flip);
+    config.suits(images)?;
+    let mut sampler = Sampler::new(images, settings, config.data.flip).with_dropped_last(config.guidance.is_on());
     let mut trainer = run.open_trainer(config, images, device, observer)?;
     let mut meter = Meter::default();
     let mut saved = trainer.steps_done();

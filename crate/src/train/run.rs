@@ -13,7 +13,9 @@ use super::data::Images;
 use super::grid;
 use super::log::Record;
 use super::trainer::Trainer;
-use crate::generator::{Generator, Request};
+use crate::flow::{Objective, Solver};
+use crate::generator::{Generator, Request, SampleOptions};
+use crate::image::to_rgba;
 use crate::net::Net;
 use crate::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
 
@@ -128,13 +130,19 @@ impl RunFolder {
         checkpoint::save(&self.checkpoints(), trainer, keep)
     }
 
-    /// A grid of one-step samples of the averaged network, from the same noise every time.
+    /// A grid of samples of the averaged network, from the same noise every time: in one step, or as many as Flow
+    /// Matching needs, whose one step is a blur.
     pub(super) fn write_samples(&self, config: &TrainConfig, trainer: &Trainer, device: &Device) -> Result<()> {
         let info = self.read_info()?;
         let size = info.net.image_size;
         let generator = Generator::new(trainer.averaged().clone(), info, device);
-        let request = Request { seed: 0, count: config.log.samples, class: None, nfe: 1 };
-        let rgba = pollster::block_on(generator.rgba(request))?;
+        let (solver, nfe) = match config.objective {
+            Objective::FlowMatching {} => (Solver::Heun, 32),
+            _ => (Solver::MeanFlow, 1),
+        };
+        let request = Request { seed: 0, count: config.log.samples, class: None, nfe };
+        let sampled = generator.sample(request, SampleOptions { solver, ..SampleOptions::default() })?;
+        let rgba = pollster::block_on(to_rgba(sampled.images))?;
         grid::write(&self.samples().join(format!("step-{:08}.png", trainer.steps_done())), &rgba, size, 2)
     }
 

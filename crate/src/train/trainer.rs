@@ -1,4 +1,4 @@
-//! One training step, Algorithm 1 of MeanFlow and the optimizer around it.
+//! One training step: the objective, by default Algorithm 1 of MeanFlow, and the optimizer around it.
 
 use burn::module::{Module, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::config::{OptimizerKind, TrainConfig};
 use super::ema::Ema;
 use crate::error::Error;
-use crate::flow::{Residuals, interpolate, mean_flow_residuals};
+use crate::flow::{Nets, Residuals};
 use crate::net::{Net, NetConfig};
 use crate::rng::{Purpose, Stream};
 
@@ -66,14 +66,23 @@ impl Trainer {
 
     /// Takes one step on a batch.
     pub fn step(&mut self, batch: Batch) -> Measured {
-        let TrainConfig { times, weight, train, .. } = &self.config;
+        let TrainConfig { objective, guidance, times, weight, train, .. } = &self.config;
         let (step, [rows, ..]) = (self.step, batch.images.dims());
 
         let share = train.interval_share_at(step, times.interval_probability);
-        let times = times.sample(rows, share, &mut Stream::new(train.seed, Purpose::Times, step), &self.device);
-        let path = interpolate(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
+        let mut stream = Stream::new(train.seed, Purpose::Times, step);
+        let times = objective.times(times, [rows, batch.instants], share, &mut stream, &self.device);
+        let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
 
-        let residuals = mean_flow_residuals(&self.net, path, times, batch.labels);
+        let frozen = self.net.valid();
+        let path = match &batch.labels {
+            Some(labels) if guidance.is_on() => {
+                guidance.apply(&frozen, path, &times.t, labels, frozen.config().null_label())
+            }
+            _ => path,
+        };
+        let nets = Nets { live: &self.net, frozen: &frozen, average: self.ema.net() };
+        let residuals = objective.residuals(nets, path, times, batch.labels, step);
         let loss = weight.apply(&residuals);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.net);
         self.net = self.optimizer.step(train.learning_rate_at(step), self.net.clone(), gradients);

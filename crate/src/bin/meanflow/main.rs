@@ -3,6 +3,7 @@
 mod bench;
 mod export;
 mod inspect;
+mod likelihood;
 mod sample;
 mod train;
 
@@ -25,6 +26,7 @@ enum Command {
     Sample(sample::Args),
     Export(export::Args),
     Inspect(inspect::Args),
+    Likelihood(likelihood::Args),
     #[command(hide = true)]
     BenchTrain(bench::Args),
 }
@@ -35,6 +37,7 @@ fn main() -> std::process::ExitCode {
         Command::Sample(args) => sample::run(args),
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Likelihood(args) => likelihood::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
     };
     match result {

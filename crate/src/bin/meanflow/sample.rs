@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use meanflow::generator::{Generator, Request};
+use anyhow::{Context, Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use meanflow::flow::Solver;
+use meanflow::generator::{Generator, Request, SampleOptions};
+use meanflow::image::to_rgba;
 use meanflow::{device, train::grid};
 
 /// Generate pictures from a weights file into one PNG.
@@ -24,9 +27,18 @@ pub struct Args {
     /// Class by name; without it each picture draws its own
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// Network calls per picture
-    #[arg(long, default_value_t = 1, value_name = "K")]
-    nfe: usize,
+    /// How noise becomes a picture: by average velocity (mean-flow, restart) or by instantaneous velocity
+    #[arg(long, default_value_t = Solver::MeanFlow, value_name = "NAME", value_parser = solvers())]
+    solver: Solver,
+    /// Network calls per picture, 1 if not given: 1 a step, 2 for midpoint and heun, and twice as many with --guidance
+    #[arg(long, value_name = "K")]
+    nfe: Option<usize>,
+    /// Error that dormand-prince may make in a step, 1e-4 if not given: it decides the calls, and has no --nfe
+    #[arg(long)]
+    tolerance: Option<f64>,
+    /// Classifier-free guidance towards the class, for the solvers of the instantaneous velocity; 1 is none
+    #[arg(long, default_value_t = 1.0, value_name = "W")]
+    guidance: f64,
     /// Enlarge each pixel this many times
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
     scale: u32,
@@ -41,7 +53,26 @@ pub fn run(args: Args) -> Result<()> {
     let bytes = std::fs::read(&args.weights).with_context(|| format!("cannot read {}", args.weights.display()))?;
     let generator = Generator::from_bytes(&bytes, &device).with_context(|| args.weights.display().to_string())?;
     let class = args.class.map(|name| generator.info().class_index(&name)).transpose()?;
-    let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe };
-    let rgba = pollster::block_on(generator.rgba(request))?;
-    grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale)
+    match (args.solver, args.nfe, args.tolerance) {
+        (Solver::DormandPrince, Some(_), _) => {
+            bail!("dormand-prince decides its calls by --tolerance; it has no --nfe")
+        }
+        (solver, _, Some(_)) if solver != Solver::DormandPrince => {
+            bail!("{solver} has no --tolerance; its error is decided by --nfe")
+        }
+        _ => {}
+    }
+    let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe.unwrap_or(1) };
+    let tolerance = args.tolerance.unwrap_or(SampleOptions::default().tolerance);
+    let options = SampleOptions { solver: args.solver, guidance: args.guidance, tolerance };
+    let sampled = generator.sample(request, options)?;
+    let rgba = pollster::block_on(to_rgba(sampled.images))?;
+    grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale)?;
+    println!("{}: {} pictures, {} network calls each", args.out.display(), args.count, sampled.nfe);
+    Ok(())
+}
+
+/// Solvers by name, which `--help` lists.
+fn solvers() -> impl TypedValueParser<Value = Solver> {
+    PossibleValuesParser::new(Solver::ALL.map(|(name, _)| name)).try_map(|name| name.parse())
 }

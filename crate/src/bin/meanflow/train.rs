@@ -58,6 +58,7 @@ pub fn run(args: Args) -> Result<()> {
     config.train.seed = args.seed.unwrap_or(config.train.seed);
 
     let images = data::load(&args.data, &config.data)?;
+    config.suits(&images)?;
     let run = match resumed {
         Some(run) => run,
         None => RunFolder::create(&args.out, &config)?,

@@ -1,0 +1,74 @@
+//! α-Flow: from the conditional velocity itself (α = 1) to MeanFlow (α → 0), without a derivative in between.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::mean_flow::{self, Tangent};
+use super::{Direction, Nets, Rows, ask};
+use crate::error::Error;
+use crate::flow::{AverageVelocity, per_image};
+
+/// α over the steps of training: 1 at first, 0 at last, a sigmoid between (snap-research/alphaflow).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlphaFlow {
+    /// Step at which α starts to fall.
+    pub start: u64,
+    /// Step from which it is 0.
+    pub end: u64,
+    /// Steepness of the fall between.
+    pub gamma: f64,
+    /// An α this close to 0 or 1 is taken for it; 0 is MeanFlow, with its derivative.
+    pub snap: f64,
+}
+
+impl Default for AlphaFlow {
+    fn default() -> Self {
+        Self { start: 4_000, end: 14_000, gamma: 25.0, snap: 0.005 }
+    }
+}
+
+impl AlphaFlow {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let rules = [
+            (self.start < self.end, "start must be before end"),
+            (self.gamma > 0.0 && self.gamma.is_finite(), "gamma must be above 0"),
+            ((1e-4..0.5).contains(&self.snap), "snap must be 0.0001 to below 0.5"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(Error::Config(format!("[objective] {rule}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// `1 − σ(γ (step − middle)/(end − start))`, snapped to its ends.
+    pub fn alpha_at(&self, step: u64) -> f64 {
+        let (start, end) = (self.start as f64, self.end as f64);
+        let place = (step as f64 - 0.5 * (start + end)) / (end - start);
+        let alpha = 1.0 / (1.0 + libm::exp(self.gamma * place));
+        match alpha {
+            _ if step >= self.end || alpha < self.snap => 0.0,
+            _ if step < self.start || alpha > 1.0 - self.snap => 1.0,
+            _ => alpha,
+        }
+    }
+}
+
+/// Residual to the target `α v + (1 − α) u(z', r, t')`, where `(z', t')` is `α (t − r)` back along `v`.
+///
+/// That residual is of order α; it is divided by α in value, but not in gradient. So it is
+/// `u − sg(v − (1 − α) (u(z, r, t) − u(z', r, t'))/α)`: MeanFlow with a difference quotient for `(t − r) du/dt`. At
+/// `p = 1` this is the weight `α / (‖Δ‖² + c)` of the authors' code, with `c` on the scale of MeanFlow's residual for
+/// every α. Their clamp of targets to ±4 is left out.
+pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, alpha: f64) -> Tensor<4> {
+    if alpha == 0.0 {
+        return mean_flow::residual(nets, rows, Tangent::Conditional, Direction::V01);
+    }
+    let back = (rows.t.clone() - rows.r.clone()) * alpha;
+    let z_back = rows.z.clone() - per_image(back.clone()) * rows.v.clone();
+    let u_back = ask(nets.frozen, &rows, z_back, rows.r.clone(), rows.t.clone() - back);
+    let Rows { z, v, t, r, labels } = rows;
+    let u = nets.live.u(z.into(), r.into(), t.into(), labels).primal;
+    let quotient = (u.clone().inner() - u_back) / alpha;
+    u - (v - quotient * (1.0 - alpha))
+}

@@ -1,0 +1,220 @@
+//! What a network is trained towards: MeanFlow, its descendants, and the methods that it is compared with.
+//!
+//! All of them train the one network `u(z, r, t)`. Rows of a batch with `r = t` learn the velocity of the path, whatever
+//! the objective (Flow Matching); rows with `r < t` learn what the objective says:
+//!
+//! | kind | `u(z, r, t)` goes towards |
+//! |---|---|
+//! | `flow-matching` | nothing: there are no such rows |
+//! | `mean-flow` | `v − (t − r) du/dt`, the derivative along `v` (arXiv 2505.13447) |
+//! | `improved-mean-flow` | the same, along the network's own `u(z, t, t)` (arXiv 2512.02012) |
+//! | `pixel-mean-flow` | the same, for a network whose output is an image (arXiv 2601.22158) |
+//! | `alpha-flow` | `α v + (1 − α) u(z', r, t')`, from a point before `t` (snap-research/alphaflow) |
+//! | `shortcut` | the mean of two half steps (arXiv 2410.12557) |
+//! | `consistency` | where the jump to data from an earlier time of the path lands (arXiv 2406.14548) |
+//! | `moment-matching` | the distribution of the jump from an earlier time (arXiv 2503.07565) |
+//!
+//! No target is on the tape. Which rows are drawn is the business of [`TimesConfig`], but some objectives move the
+//! times of the rows with `r < t`: shortcuts to a dyadic grid, consistency to `r = 0`, moment matching into groups.
+
+mod alpha_flow;
+mod consistency;
+mod mean_flow;
+mod moment_matching;
+mod shortcut;
+
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+pub use alpha_flow::AlphaFlow;
+pub use consistency::Consistency;
+pub use mean_flow::{Differential, Direction};
+pub use moment_matching::MomentMatching;
+pub use shortcut::Shortcut;
+
+use super::loss::{Residuals, squared};
+use super::path::{PathSample, interpolate};
+use super::times::{Times, TimesConfig};
+use super::{AverageVelocity, per_image};
+use crate::error::Error;
+use crate::net::{Labels, SMALLEST_DIVISOR};
+use crate::rng::Stream;
+use mean_flow::Tangent;
+
+/// What is trained: the `[objective]` table of the configuration, chosen by its `kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Objective {
+    /// The instantaneous velocity alone.
+    FlowMatching {},
+    /// The average velocity by the derivative along the path's velocity.
+    MeanFlow(Differential),
+    /// The average velocity by the derivative along the network's own velocity. The paper's second head, which gives
+    /// that velocity by itself, is left out: its boundary variant needs no parameters.
+    ImprovedMeanFlow(Differential),
+    /// Improved MeanFlow for `[net] output = "image"`: the path's velocity is divided like the network's near data. Its
+    /// perceptual losses, which need networks trained on ImageNet, are left out.
+    PixelMeanFlow(Differential),
+    /// From the path's velocity to MeanFlow.
+    AlphaFlow(AlphaFlow),
+    /// A step is two half steps.
+    Shortcut(Shortcut),
+    /// All jumps along a path land on one image.
+    Consistency(Consistency),
+    /// Jumps from neighbouring times have one distribution.
+    MomentMatching(MomentMatching),
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self::MeanFlow(Differential::default())
+    }
+}
+
+/// The networks that a target may ask. Only the live one is on the tape.
+#[derive(Debug)]
+pub struct Nets<'a, U> {
+    /// The network in training.
+    pub live: &'a U,
+    /// The same weights off the tape.
+    pub frozen: &'a U,
+    /// The moving average of the weights.
+    pub average: &'a U,
+}
+
+impl<'a, U> Nets<'a, U> {
+    /// One network in all roles.
+    pub fn all(net: &'a U) -> Self {
+        Self { live: net, frozen: net, average: net }
+    }
+}
+
+// Derived, these would ask the same of `U`.
+impl<U> Clone for Nets<'_, U> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<U> Copy for Nets<'_, U> {}
+
+/// Neighbouring rows of a batch.
+struct Rows {
+    z: Tensor<4>,
+    v: Tensor<4>,
+    t: Tensor<1>,
+    r: Tensor<1>,
+    labels: Option<Labels>,
+}
+
+impl Rows {
+    fn of(path: &PathSample, times: &Times, labels: &Option<Labels>, start: usize, length: usize) -> Self {
+        let narrow = |x: &Tensor<1>| x.clone().narrow(0, start, length);
+        Self {
+            z: path.z.clone().narrow(0, start, length),
+            v: path.v.clone().narrow(0, start, length),
+            t: narrow(&times.t),
+            r: narrow(&times.r),
+            labels: labels.clone().map(|y| y.narrow(0, start, length)),
+        }
+    }
+}
+
+/// `u(z, r, t)` for the labels of some rows, off the tape.
+fn ask(net: &impl AverageVelocity, rows: &Rows, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>) -> Tensor<4> {
+    net.u(z.into(), r.into(), t.into(), rows.labels.clone()).primal.inner()
+}
+
+impl Objective {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the field that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        match self {
+            Self::AlphaFlow(config) => config.validate(),
+            Self::Shortcut(config) => config.validate(),
+            Self::Consistency(config) => config.validate(),
+            Self::MomentMatching(config) => config.validate(),
+            Self::FlowMatching {} | Self::MeanFlow(_) | Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => Ok(()),
+        }
+    }
+
+    /// Draws the times of a batch with the given share of `r < t` rows, of which the last `instants` rows have none.
+    pub fn times(
+        &self,
+        config: &TimesConfig,
+        [batch, instants]: [usize; 2],
+        interval_share: f64,
+        stream: &mut Stream,
+        device: &Device,
+    ) -> Times {
+        let share = if matches!(self, Self::FlowMatching {}) { 0.0 } else { interval_share };
+        let mut pairs = config.draw(batch, share, stream);
+        pairs.keep_intervals(batch - instants);
+        match self {
+            Self::Shortcut(config) => config.place(&mut pairs, stream),
+            Self::Consistency(_) => Consistency::place(&mut pairs),
+            Self::MomentMatching(config) => config.place(&mut pairs),
+            _ => {}
+        }
+        pairs.to_tensors(device)
+    }
+
+    /// The path from the images `x` to the noise `e` at the times `t`, with the velocity that is regressed on.
+    ///
+    /// # Shapes
+    /// As [`interpolate`].
+    pub fn path(&self, x: Tensor<4>, e: Tensor<4>, t: Tensor<1>) -> PathSample {
+        let PathSample { z, v } = interpolate(x, e, t.clone());
+        let v = match self {
+            // (z − x)/max(t, 0.05), which is e − x from 0.05 on: what the network's conversion can reach.
+            Self::PixelMeanFlow(_) => v * per_image(t.clone() / t.clamp_min(SMALLEST_DIVISOR)),
+            _ => v,
+        };
+        PathSample { z, v }
+    }
+
+    /// Squared residuals of a batch at a step of training.
+    ///
+    /// Rows with `r = t` run plainly, which is exact for every objective and cheaper.
+    pub fn residuals<U: AverageVelocity>(
+        &self,
+        nets: Nets<'_, U>,
+        path: PathSample,
+        times: Times,
+        labels: Option<Labels>,
+        step: u64,
+    ) -> Residuals {
+        let (batch, intervals) = (path.z.dims()[0], times.intervals);
+        let interval =
+            (intervals > 0).then(|| self.interval_errors(nets, Rows::of(&path, &times, &labels, 0, intervals), step));
+        let instant = (intervals < batch).then(|| {
+            let Rows { z, v, t, r, labels } = Rows::of(&path, &times, &labels, intervals, batch - intervals);
+            squared(nets.live.u(z.into(), r.into(), t.into(), labels).primal - v)
+        });
+        Residuals { interval, instant }
+    }
+
+    /// Squared residuals of rows with `r < t`.
+    fn interval_errors<U: AverageVelocity>(&self, nets: Nets<'_, U>, rows: Rows, step: u64) -> Tensor<1> {
+        squared(match self {
+            Self::FlowMatching {} | Self::MeanFlow(_) => {
+                mean_flow::residual(nets, rows, Tangent::Conditional, self.direction())
+            }
+            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => {
+                mean_flow::residual(nets, rows, Tangent::Boundary, self.direction())
+            }
+            Self::AlphaFlow(config) => alpha_flow::residual(nets, rows, config.alpha_at(step)),
+            Self::Shortcut(_) => shortcut::residual(nets, rows),
+            Self::Consistency(config) => consistency::residual(nets, rows, config.gap_at(step)),
+            Self::MomentMatching(config) => return config.errors(nets, rows),
+        })
+    }
+
+    fn direction(&self) -> Direction {
+        match self {
+            Self::MeanFlow(config) | Self::ImprovedMeanFlow(config) | Self::PixelMeanFlow(config) => config.direction,
+            _ => Direction::default(),
+        }
+    }
+}

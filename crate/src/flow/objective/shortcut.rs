@@ -1,0 +1,56 @@
+//! Shortcut models (arXiv 2410.12557): one step is two half steps of the averaged network.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Nets, Rows, ask};
+use crate::error::Error;
+use crate::flow::times::Pairs;
+use crate::flow::{AverageVelocity, per_image};
+use crate::rng::Stream;
+
+/// The steps `1, 1/2, 1/4, …` that are learnt from their halves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shortcut {
+    /// How many sizes; 7 is the paper's 1 to 1/64. The halves of the smallest are learnt as instantaneous velocities,
+    /// from which the network hardly tells them.
+    pub levels: u32,
+}
+
+impl Default for Shortcut {
+    fn default() -> Self {
+        Self { levels: 7 }
+    }
+}
+
+impl Shortcut {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        match self.levels {
+            1..=16 => Ok(()),
+            levels => Err(Error::Config(format!("[objective] levels is {levels}; it must be 1 to 16"))),
+        }
+    }
+
+    /// Steps of random size at random multiples of it, for the rows with `r < t`.
+    pub(super) fn place(&self, pairs: &mut Pairs, stream: &mut Stream) {
+        for pair in pairs.intervals() {
+            let count = 1usize << stream.below(self.levels as usize);
+            let step = stream.below(count);
+            *pair = [step as f64 / count as f64, (step + 1) as f64 / count as f64];
+        }
+    }
+}
+
+/// `u(z, r, t) − sg((u(z, m, t) + u(z', r, m))/2)` with `m` halfway and `z'` where the first half step lands.
+///
+/// The halves are asked of the averaged network, as in the paper; its clamp of `z'` and of the target to ±4 is left out.
+pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows) -> Tensor<4> {
+    let half = (rows.t.clone() - rows.r.clone()) * 0.5;
+    let middle = rows.r.clone() + half.clone();
+    let first = ask(nets.average, &rows, rows.z.clone(), middle.clone(), rows.t.clone());
+    let z_middle = rows.z.clone() - per_image(half) * first.clone();
+    let second = ask(nets.average, &rows, z_middle, rows.r.clone(), middle);
+    let Rows { z, t, r, labels, .. } = rows;
+    nets.live.u(z.into(), r.into(), t.into(), labels).primal - (first + second) * 0.5
+}

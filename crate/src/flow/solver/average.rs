@@ -1,0 +1,78 @@
+//! Algorithm 2 of MeanFlow: sampling with the average velocity; its restarts, and its inverse.
+
+use burn::tensor::Tensor;
+
+use crate::flow::AverageVelocity;
+use crate::net::Labels;
+
+/// Moves `z` from time `t` to `r ≤ t` in one network call: `z_r = z_t − (t − r) u(z_t, r, t)`.
+pub fn step(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, labels: Option<Labels>) -> Tensor<4> {
+    let u = average(net, z.clone(), r, t, labels);
+    z - u * (t - r)
+}
+
+/// `u(z, r, t)` at one pair of times for the whole batch.
+fn average(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, labels: Option<Labels>) -> Tensor<4> {
+    let [batch, ..] = z.dims();
+    let at = |time: f64| Tensor::full([batch], time, &z.device()).into();
+    net.u(z.clone().into(), at(r), at(t), labels).primal
+}
+
+/// One network call from noise to image: `x = e − u(e, 0, 1)`.
+pub fn one_step(net: &impl AverageVelocity, e: Tensor<4>, labels: Option<Labels>) -> Tensor<4> {
+    step(net, e, 0.0, 1.0, labels)
+}
+
+/// `nfe` network calls over a uniform grid of times from 1 to 0.
+///
+/// # Panics
+/// When `nfe` is 0.
+pub fn generate(net: &impl AverageVelocity, e: Tensor<4>, labels: Option<Labels>, nfe: usize) -> Tensor<4> {
+    assert!(nfe > 0, "sampling takes at least one network call");
+    let time = |i: usize| i as f64 / nfe as f64;
+    (1..=nfe).rev().fold(e, |z, i| step(net, z, time(i - 1), time(i), labels.clone()))
+}
+
+/// `nfe` jumps to data with fresh noise between them, as consistency models sample (arXiv 2303.01469, algorithm 1):
+/// from `t_i` to 0, back to `z = (1 − t) x + t e'` at the next time of a uniform grid, and again to 0.
+///
+/// `noise(i)` is the noise before jump `i`, of the shape of the images.
+///
+/// # Panics
+/// When `nfe` is 0.
+pub fn restart(
+    net: &impl AverageVelocity,
+    noise: impl Fn(usize) -> Tensor<4>,
+    labels: Option<Labels>,
+    nfe: usize,
+) -> Tensor<4> {
+    assert!(nfe > 0, "sampling takes at least one network call");
+    let x = one_step(net, noise(0), labels.clone());
+    (1..nfe).fold(x, |x, jump| {
+        let t = 1.0 - jump as f64 / nfe as f64;
+        step(net, x * (1.0 - t) + noise(jump) * t, 0.0, t, labels.clone())
+    })
+}
+
+/// The noise that [`generate`] with `steps` calls turns into the images `x`.
+///
+/// Each step of the sampler is undone by solving `z_t = z_r + (t − r) u(z_t, r, t)` for `z_t` by fixed-point
+/// iteration, `steps · iterations` calls in all. It converges where one step moves less than it starts from, that is
+/// where `(t − r) ‖∂u/∂z‖ < 1`; more steps make that so. The round trip tells whether it did.
+///
+/// # Panics
+/// When `steps` or `iterations` is 0.
+pub fn invert(
+    net: &impl AverageVelocity,
+    x: Tensor<4>,
+    labels: Option<Labels>,
+    steps: usize,
+    iterations: usize,
+) -> Tensor<4> {
+    assert!(steps > 0 && iterations > 0, "inversion takes at least one step and one iteration");
+    let time = |i: usize| i as f64 / steps as f64;
+    (0..steps).fold(x, |z_r, i| {
+        let (r, t) = (time(i), time(i + 1));
+        (0..iterations).fold(z_r.clone(), |z_t, _| z_r.clone() + average(net, z_t, r, t, labels.clone()) * (t - r))
+    })
+}

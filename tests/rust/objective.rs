@@ -1,0 +1,371 @@
+//! Every objective on the closed-form flow: the law that its target obeys there, and its definition where that is no law.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use meanflow::flow::{
+    AlphaFlow, AverageVelocity, Consistency, Differential, Direction, MomentMatching, Nets, Objective, PathSample,
+    Shortcut, Times, TimesConfig, interpolate, step,
+};
+use meanflow::net::{Labels, velocity_from_image};
+use meanflow::rng::{Purpose, Stream};
+use meanflow::{Dual, Net};
+
+use crate::oracle::{Gaussian, M, S, SHAPE, constant, situation};
+use crate::support::{assert_close, device, gradients, random, random_net, relative_error, tape, tiny_config, values};
+
+const BATCH: usize = SHAPE[0];
+
+fn mean_flow(direction: Direction) -> Objective {
+    Objective::MeanFlow(Differential { direction })
+}
+
+fn improved(direction: Direction) -> Objective {
+    Objective::ImprovedMeanFlow(Differential { direction })
+}
+
+fn pixel() -> Objective {
+    Objective::PixelMeanFlow(Differential::default())
+}
+
+/// α of a half at step 500, a tenth at 588, none from 1000 on.
+fn alpha_flow() -> AlphaFlow {
+    AlphaFlow { start: 0, end: 1000, ..AlphaFlow::default() }
+}
+
+/// Errors of rows that all have `r < t`.
+fn errors<U: AverageVelocity>(
+    objective: &Objective,
+    nets: Nets<'_, U>,
+    [z, v]: [Tensor<4>; 2],
+    [r, t]: [Tensor<1>; 2],
+    at: u64,
+) -> Vec<f32> {
+    let intervals = z.dims()[0];
+    let residuals = objective.residuals(nets, PathSample { z, v }, Times { t, r, intervals }, None, at);
+    values(residuals.interval.expect("rows with r < t"))
+}
+
+/// The same at the true field with its marginal velocity.
+fn at_the_true_field(objective: &Objective, at: u64) -> Vec<f32> {
+    let (z, r, t, v) = situation();
+    errors(objective, Nets::all(&Gaussian), [z, v], [r, t], at)
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m: f32, x| if x.is_nan() { f32::INFINITY } else { m.max(*x) })
+}
+
+fn root_mean(values: &[f32]) -> f64 {
+    (values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+#[test]
+fn targets_that_are_exact_are_met_by_the_true_field() {
+    let right = Direction::default();
+    for objective in [mean_flow(right), improved(right), Objective::Shortcut(Shortcut::default())] {
+        let worst = largest(&at_the_true_field(&objective, 0));
+        assert!(worst < 1e-8, "{objective:?}: {worst}");
+    }
+    let worst = largest(&at_the_true_field(&Objective::AlphaFlow(alpha_flow()), 1000));
+    assert!(worst < 1e-8, "α = 0: {worst}");
+}
+
+#[test]
+fn the_wrong_directions_are_not_met_by_it() {
+    for direction in [Direction::V00, Direction::V10, Direction::V11] {
+        for objective in [mean_flow(direction), improved(direction)] {
+            let worst = largest(&at_the_true_field(&objective, 0));
+            assert!(worst > 0.1, "{objective:?}: {worst}");
+        }
+    }
+}
+
+/// A conditional velocity is the marginal one and a deviation `n`, zero on average. At the true field MeanFlow's residual
+/// is then `−σ_r/σ_t n`, since `n` enters the derivative too, and improved MeanFlow's is `−n`: both are zero on average.
+#[test]
+fn the_residual_is_linear_in_the_conditional_velocity_and_the_tangent_decides_how() {
+    let (z, r, t, v) = situation();
+    let n = random(11, SHAPE);
+    let squares = values((n.clone() * n.clone()).flatten::<2>(1, 3).sum_dim(1));
+    let sigma = |t: &f32| ((1.0 - t) * (1.0 - t) * (S * S) as f32 + t * t).sqrt();
+    let ratios: Vec<f32> = values(r.clone()).iter().zip(&values(t.clone())).map(|(r, t)| sigma(r) / sigma(t)).collect();
+    let narrowed: Vec<f32> = squares.iter().zip(ratios).map(|(n, ratio)| n * ratio * ratio).collect();
+    for sign in [1.0, -1.0] {
+        let path = [z.clone(), v.clone() + n.clone() * sign];
+        let of = |objective| errors(&objective, Nets::all(&Gaussian), path.clone(), [r.clone(), t.clone()], 0);
+        assert_close("mean-flow", &of(mean_flow(Direction::V01)), &narrowed, 1e-4);
+        assert_close("improved-mean-flow", &of(improved(Direction::V01)), &squares, 1e-4);
+        assert_close("pixel-mean-flow", &of(pixel()), &squares, 1e-4);
+    }
+}
+
+/// The closed-form flow as a network whose output is an image.
+struct Image;
+
+impl AverageVelocity for Image {
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        let [batch] = t.dims();
+        let u = Gaussian.u(z.clone(), r, t.clone(), labels);
+        let x = z.clone() - t.clone().reshape([batch, 1, 1, 1]) * u;
+        velocity_from_image(z, x, t)
+    }
+}
+
+#[test]
+fn pixel_mean_flow_is_exact_through_the_conversion_where_it_is_not_clipped() {
+    let (z, r, t, _) = situation();
+    let t = t.clamp_min(0.06);
+    let v = Gaussian.u(z.clone().into(), t.clone().into(), t.clone().into(), None).primal;
+    let worst = largest(&errors(&pixel(), Nets::all(&Image), [z, v], [r, t], 0));
+    assert!(worst < 1e-6, "{worst}");
+}
+
+#[test]
+fn pixel_mean_flow_divides_the_velocity_of_the_path_as_its_network_does() {
+    let (x, e) = (random(1, [2, 1, 2, 2]), random(2, [2, 1, 2, 2]));
+    let t = Tensor::<1>::from_data(TensorData::new(vec![0.01_f32, 0.4], [2]), &device());
+    let PathSample { z, v } = pixel().path(x.clone(), e.clone(), t.clone());
+    let expected = velocity_from_image(z.into(), x.clone().into(), t.clone().into()).primal;
+    assert_close("v", &values(v.clone()), &values(expected), 1e-5);
+    let plain = Objective::default().path(x, e, t);
+    assert_close("v at 0.4", &values(v.clone().narrow(0, 1, 1)), &values(plain.v.clone().narrow(0, 1, 1)), 1e-5);
+    assert!(relative_error(&values(v), &values(plain.v)) > 0.1);
+}
+
+/// The target by its definition, `α v + (1 − α) u(z − α (t − r) v, r, t − α (t − r))`, and the residual over α.
+#[test]
+fn alpha_flow_regresses_on_a_point_before_and_becomes_mean_flow() {
+    let (z, r, t, v) = situation();
+    let objective = Objective::AlphaFlow(alpha_flow());
+    let u = |z: Tensor<4>, t: Tensor<1>| Gaussian.u(z.into(), r.clone().into(), t.into(), None).primal;
+    for at in [0, 500, 588] {
+        let alpha = alpha_flow().alpha_at(at);
+        let back = (t.clone() - r.clone()) * alpha;
+        let z_back = z.clone() - back.clone().reshape([BATCH, 1, 1, 1]) * v.clone();
+        let target = v.clone() * alpha + u(z_back, t.clone() - back) * (1.0 - alpha);
+        let residual = (u(z.clone(), t.clone()) - target) / alpha;
+        let expected = values((residual.clone() * residual).flatten::<2>(1, 3).sum_dim(1));
+        assert_close(&format!("α = {alpha}"), &at_the_true_field(&objective, at), &expected, 1e-3);
+    }
+    // Its bias at the true field falls as α does: from a tenth to a fifth of that.
+    let (coarse, fine) = (alpha_flow().alpha_at(588), alpha_flow().alpha_at(655));
+    let fall = root_mean(&at_the_true_field(&objective, 588)) / root_mean(&at_the_true_field(&objective, 655));
+    assert!((fall / (coarse / fine) - 1.0).abs() < 0.2, "α falls {:.2} times, the bias {fall:.2}", coarse / fine);
+}
+
+#[test]
+fn alpha_goes_from_one_to_zero_and_snaps() {
+    let config = AlphaFlow { start: 100, end: 1100, gamma: 25.0, snap: 0.005 };
+    assert_eq!([0, 99, 300].map(|at| config.alpha_at(at)), [1.0; 3]);
+    assert_eq!([900, 1100, 5000].map(|at| config.alpha_at(at)), [0.0; 3]);
+    assert!((config.alpha_at(600) - 0.5).abs() < 1e-12);
+    assert!((config.alpha_at(640) - 1.0 / (1.0 + 1.0_f64.exp())).abs() < 1e-12);
+}
+
+fn path_of_a_net() -> ([Tensor<4>; 2], [Tensor<1>; 2]) {
+    let PathSample { z, v } =
+        interpolate(random(1, [4, 3, 8, 8]), random(2, [4, 3, 8, 8]), times([0.9, 0.7, 0.6, 0.3]));
+    ([z, v], [times([0.1, 0.2, 0.5, 0.0]), times([0.9, 0.7, 0.6, 0.3])])
+}
+
+fn times(values: [f32; 4]) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [4]), &device())
+}
+
+/// Gradients of an objective's summed errors.
+fn gradients_of(objective: &Objective, net: &Net, nets: Nets<'_, Net>, at: u64) -> Vec<f32> {
+    let ([z, v], [r, t]) = path_of_a_net();
+    let residuals = objective.residuals(nets, PathSample { z, v }, Times { t, r, intervals: 4 }, None, at);
+    gradients(net, residuals.interval.expect("rows with r < t").sum())
+}
+
+/// The residual is divided by α, but its gradient is not: at a small α it is MeanFlow's.
+#[test]
+fn the_gradient_of_alpha_flow_becomes_that_of_mean_flow() {
+    let net = random_net(&tiny_config(3, 0), &tape());
+    let small = Objective::AlphaFlow(alpha_flow());
+    let limit = gradients_of(&Objective::default(), &net, Nets::all(&net), 0);
+    assert_close("α = 0", &gradients_of(&small, &net, Nets::all(&net), 1000), &limit, 1e-6);
+    assert_close("α = 0.008", &gradients_of(&small, &net, Nets::all(&net), 693), &limit, 0.05);
+    assert!(relative_error(&gradients_of(&small, &net, Nets::all(&net), 0), &limit) > 0.1);
+}
+
+fn all_objectives() -> Vec<(Objective, u64)> {
+    let right = Direction::default();
+    vec![
+        (mean_flow(right), 0),
+        (improved(right), 0),
+        (pixel(), 0),
+        (Objective::AlphaFlow(alpha_flow()), 500),
+        (Objective::Shortcut(Shortcut::default()), 0),
+        (Objective::Consistency(Consistency::default()), 0),
+        (Objective::MomentMatching(MomentMatching { group: 2, ..MomentMatching::default() }), 0),
+    ]
+}
+
+/// Targets asked of networks on the tape give the gradients of targets asked of networks off it.
+#[test]
+fn no_gradient_flows_through_a_target() {
+    let net = random_net(&tiny_config(3, 0), &tape());
+    let frozen = net.valid();
+    for (objective, at) in all_objectives() {
+        let proper = gradients_of(&objective, &net, Nets { live: &net, frozen: &frozen, average: &frozen }, at);
+        let taped = gradients_of(&objective, &net, Nets::all(&net), at);
+        assert!(proper.iter().any(|g| g.abs() > 1e-3), "{objective:?} has no gradient");
+        assert_close(&format!("{objective:?}"), &taped, &proper, 1e-3);
+    }
+}
+
+/// `u` of the closed-form flow and one more.
+#[derive(Clone)]
+struct Shifted;
+
+impl AverageVelocity for Shifted {
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        Gaussian.u(z, r, t, labels).shift(1.0)
+    }
+}
+
+/// A field as a member of one type, for roles that differ.
+enum Either {
+    True(Gaussian),
+    Shifted(Shifted),
+}
+
+impl AverageVelocity for Either {
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        match self {
+            Self::True(field) => field.u(z, r, t, labels),
+            Self::Shifted(field) => field.u(z, r, t, labels),
+        }
+    }
+}
+
+#[test]
+fn shortcuts_learn_from_the_averaged_network_and_improved_mean_flow_from_the_live_one() {
+    let (right, wrong) = (Either::True(Gaussian), Either::Shifted(Shifted));
+    let (z, r, t, v) = situation();
+    let error = |objective: &Objective, frozen: &Either, average: &Either| {
+        let nets = Nets { live: &right, frozen, average };
+        root_mean(&errors(objective, nets, [z.clone(), v.clone()], [r.clone(), t.clone()], 0))
+    };
+    let (shortcut, improved) = (Objective::Shortcut(Shortcut::default()), improved(Direction::default()));
+    assert!(error(&shortcut, &right, &wrong) > 1.0 && error(&shortcut, &wrong, &right) < 1e-4);
+    assert!(error(&improved, &wrong, &right) > 0.1 && error(&improved, &right, &wrong) < 1e-4);
+}
+
+/// `(f(z_t, t) − f(z_s, s))/(t − s)` with the jump `f` to time 0.
+#[test]
+fn consistency_compares_the_jumps_from_two_times_of_a_path() {
+    let config = Consistency { steps_per_stage: 10, stages: 8 };
+    let objective = Objective::Consistency(config.clone());
+    let z = random(1, [4, 1, 4, 4]);
+    let v = random(2, [4, 1, 4, 4]);
+    let (t, s) = (0.8, 0.8 * (1.0 - config.gap_at(25)));
+    let at = |time: f64| Tensor::<1>::full([4], time, &device());
+    let jump = |z: Tensor<4>, t: f64| step(&Gaussian, z, 0.0, t, None);
+    let quotient = (jump(z.clone(), t) - jump(z.clone() - v.clone() * (t - s), s)) / (t - s);
+    let expected = values((quotient.clone() * quotient).flatten::<2>(1, 3).sum_dim(1));
+    let ours = errors(&objective, Nets::all(&Gaussian), [z, v], [at(0.0), at(t)], 25);
+    assert_close("error", &ours, &expected, 1e-4);
+}
+
+/// Along the marginal velocity the quotient is zero only as `s → t`; it falls as the gap does.
+#[test]
+fn consistency_is_exact_as_its_times_meet() {
+    let config = Consistency { steps_per_stage: 1, stages: 8 };
+    let objective = Objective::Consistency(config.clone());
+    assert_eq!([0, 1, 8, 100].map(|at| config.gap_at(at)), [0.5, 0.25, 1.0 / 512.0, 1.0 / 512.0]);
+    let (z, _, t, v) = situation();
+    let bias = |at| {
+        root_mean(&errors(&objective, Nets::all(&Gaussian), [z.clone(), v.clone()], [constant(0.0), t.clone()], at))
+    };
+    let fall = bias(3) / bias(6);
+    assert!((fall / 8.0 - 1.0).abs() < 0.2, "the gap falls 8 times, the bias {fall:.2}");
+}
+
+fn drawn(objective: &Objective, shape: [usize; 2], share: f64, seed: u64) -> (Vec<f32>, Vec<f32>, usize) {
+    let mut stream = Stream::new(seed, Purpose::Times, 0);
+    let Times { t, r, intervals } = objective.times(&TimesConfig::default(), shape, share, &mut stream, &device());
+    (values(r), values(t), intervals)
+}
+
+#[test]
+fn objectives_move_the_times_of_their_rows_and_no_others() {
+    let plain = drawn(&Objective::default(), [64, 0], 0.5, 1);
+    assert_eq!(plain.2, 32);
+    for (objective, _) in all_objectives() {
+        let (r, t, intervals) = drawn(&objective, [64, 0], 0.5, 1);
+        assert_eq!(intervals, 32, "{objective:?}");
+        assert_eq!((&r[32..], &t[32..]), (&plain.0[32..], &plain.1[32..]), "{objective:?}: rows with r = t");
+        assert!(r.iter().zip(&t).all(|(r, t)| r <= t), "{objective:?}");
+    }
+    let (r, t, _) = drawn(&Objective::Shortcut(Shortcut { levels: 3 }), [64, 0], 1.0, 1);
+    let steps: std::collections::BTreeSet<String> = r.iter().zip(&t).map(|(r, t)| (t - r).to_string()).collect();
+    assert_eq!(steps.into_iter().collect::<Vec<_>>(), ["0.25", "0.5", "1"]);
+    assert!(r.iter().zip(&t).all(|(r, t)| (r / (t - r)).fract() == 0.0), "a shortcut is off its grid");
+    let (r, t, _) = drawn(&Objective::Consistency(Consistency::default()), [64, 0], 0.5, 1);
+    assert!(r[..32].iter().all(|&r| r == 0.0) && t[..32] == plain.1[..32]);
+}
+
+#[test]
+fn flow_matching_has_no_intervals_and_moment_matching_whole_groups() {
+    let (r, t, intervals) = drawn(&Objective::FlowMatching {}, [64, 0], 0.75, 1);
+    assert_eq!((r, intervals), (t, 0));
+    let groups = Objective::MomentMatching(MomentMatching { group: 5, ..MomentMatching::default() });
+    let (r, t, intervals) = drawn(&groups, [64, 0], 0.5, 1);
+    assert_eq!(intervals, 30);
+    assert!(r[..30].chunks(5).zip(t[..30].chunks(5)).all(|(r, t)| r == [r[0]; 5] && t == [t[0]; 5]));
+    assert_eq!(r[30..], t[30..]);
+    // Rows at the end may be claimed as instantaneous whatever the share.
+    let (r, t, intervals) = drawn(&Objective::default(), [64, 10], 1.0, 1);
+    assert_eq!((intervals, &r[54..]), (54, &t[54..]));
+}
+
+/// The discrepancy of one group of two, by hand in f64.
+#[test]
+fn moment_matching_is_its_definition() {
+    let config = MomentMatching { group: 2, k: 8, b: 5.0 };
+    let (z, v) = (random(1, [2, 1, 2, 2]), random(2, [2, 1, 2, 2]));
+    let (s, t) = (0.2_f64, 0.7_f64);
+    let eta = t / (1.0 - t) - (0.994 / 0.006 - 0.006 / 0.994) / 256.0;
+    let q = eta / (1.0 + eta);
+    assert!(s < q && q < t, "the teacher's time is between");
+    let points = |x: Tensor<4>| -> Vec<Vec<f64>> {
+        values(x).chunks(4).map(|x| x.iter().map(|&x| f64::from(x)).collect()).collect()
+    };
+    let y = points(step(&Gaussian, z.clone(), s, t, None));
+    let y_q = points(step(&Gaussian, z.clone() - v.clone() * (t - q), s, q, None));
+    let kernel = |a: &[Vec<f64>], b: &[Vec<f64>]| {
+        let pair = |a: &[f64], b: &[f64]| {
+            let distance = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+            (-distance / (4.0 * (t - s))).exp()
+        };
+        a.iter().flat_map(|a| b.iter().map(|b| pair(a, b))).sum::<f64>() / 4.0
+    };
+    let discrepancy = kernel(&y, &y) + kernel(&y_q, &y_q) - 2.0 * kernel(&y, &y_q);
+    let lambda = 2.0 * ((1.0 - t) / t).ln();
+    let slope = 2.0 / (t * (1.0 - t));
+    let weight = 0.5 / (1.0 + (lambda - 5.0).exp()) * slope * (1.0 - t) / ((1.0 - t).powi(2) + t * t);
+    let at = |time: f64| Tensor::<1>::full([2], time, &device());
+    let ours = errors(&Objective::MomentMatching(config), Nets::all(&Gaussian), [z, v], [at(s), at(t)], 0);
+    assert_close("error", &ours, &[(weight * discrepancy) as f32; 2], 1e-3);
+}
+
+/// The true flow carries the marginal at `t` to that at `s`, so the two sets are of one distribution; those of a field
+/// that is off by a constant are not.
+#[test]
+fn moment_matching_tells_the_true_flow_from_another() {
+    let shape = [512, 1, 2, 2];
+    let x = random(21, shape) * S + M;
+    let at = |time: f64| Tensor::<1>::full([512], time, &device());
+    let PathSample { z, v } = interpolate(x, random(22, shape), at(0.9));
+    // With k = 1 the teacher is the path itself at `s`.
+    let objective = Objective::MomentMatching(MomentMatching { group: 64, k: 1, b: 5.0 });
+    let mean = |net: &Either| {
+        let all = errors(&objective, Nets::all(net), [z.clone(), v.clone()], [at(0.1), at(0.9)], 0);
+        all.iter().sum::<f32>() / 512.0
+    };
+    let (right, wrong) = (mean(&Either::True(Gaussian)), mean(&Either::Shifted(Shifted)));
+    assert!(right >= 0.0 && wrong > 5.0 * right, "true {right}, shifted {wrong}");
+}

@@ -1,0 +1,119 @@
+//! What a run's settings choose: the objective, its guidance, and everything that table 1 of the paper varies.
+
+use burn::tensor::Tensor;
+use meanflow::flow::Guidance;
+use meanflow::train::{RunFolder, Sampler, TrainConfig, Trainer};
+
+use crate::support::{device, values};
+use crate::train::{Listener, config, folder, images, numbers};
+
+#[test]
+fn every_setting_of_table_1_is_a_setting() {
+    let text = r#"
+        objective = { kind = "mean-flow", direction = "(v, 0, 1)" }
+        net = { times = "t,r,h" }
+        times = { interval_probability = 0.25, mean = -0.2, std = 1.2, uniform = 0.0 }
+        weight = { p = 0.5 }
+        guidance = { omega = 0.2, kappa = 0.92, start = 0.0, end = 0.8 }
+    "#;
+    let config = TrainConfig::from_toml(text).expect("table 1");
+    assert_eq!((config.times.interval_probability, config.times.mean, config.weight.p), (0.25, -0.2, 0.5));
+    assert_eq!(config.net_config(10).expect("sizes fit").times, meanflow::net::TimeInputs::All);
+    assert!((config.guidance.scale() - 2.5).abs() < 1e-9);
+}
+
+#[test]
+fn guidance_takes_part_in_the_steps_and_needs_classes() {
+    let mut plain = config(20);
+    (plain.train.flow_matching_steps, plain.train.ramp_steps) = (0, 0);
+    let after = |config: &TrainConfig| {
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(config.guidance.is_on());
+        let mut trainer = Trainer::new(config, &config.net_config(2).expect("sizes fit"), &device());
+        (0..5).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
+        numbers(trainer.net())
+    };
+    let mut guided = plain.clone();
+    guided.guidance = Guidance { omega: 1.0, kappa: 0.5, ..Guidance::default() };
+    assert_ne!(after(&plain), after(&guided));
+    assert!(after(&guided).iter().all(|x| x.is_finite()));
+
+    // Dropped rows have r = t, however many they are and whatever the share of intervals.
+    let kinds = |guidance: &Guidance| {
+        let mut config = TrainConfig { guidance: guidance.clone(), ..plain.clone() };
+        (config.train.class_dropout, config.times.interval_probability) = (1.0, 1.0);
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(guidance.is_on());
+        let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
+        let residuals = trainer.step(sampler.batch(0, &device())).residuals;
+        (residuals.interval.is_some(), residuals.instant.is_some())
+    };
+    assert_eq!((kinds(&guided.guidance), kinds(&Guidance::default())), ((false, true), (true, false)));
+
+    let mut nameless = images();
+    nameless.classes.clear();
+    let dir = folder();
+    let run = RunFolder::create(dir.path(), &guided).expect("a new run");
+    let error = Listener::default().train(&guided, &nameless, &run).expect_err("no classes").to_string();
+    assert!(error.contains("[guidance]") && error.contains("no classes"), "{error}");
+}
+
+/// With guidance the rows without a class come last, where they have `r = t`; they are the same rows as without it.
+#[test]
+fn dropped_labels_come_last_where_guidance_wants_them() {
+    let mut settings = config(1).train;
+    (settings.class_dropout, settings.batch_size) = (0.3, 40);
+    let (images, mut seen) = (images(), 0);
+    for step in 0..5 {
+        let batch = |last| Sampler::new(&images, &settings, false).with_dropped_last(last).batch(step, &device());
+        let labels = |batch: &meanflow::train::Batch| {
+            batch.labels.clone().expect("two classes").try_into_vec_as::<i32>().expect("labels")
+        };
+        let (anywhere, last) = (batch(false), batch(true));
+        let kept = 40 - last.instants;
+        assert!(labels(&last)[..kept].iter().all(|&y| y < 2) && labels(&last)[kept..].iter().all(|&y| y == 2));
+        assert_eq!((anywhere.instants, labels(&anywhere).iter().filter(|&&y| y == 2).count()), (0, last.instants));
+        let sorted = |images: Tensor<4>| {
+            let mut means = values(images.mean_dims(&[1, 2, 3]));
+            means.sort_by(f32::total_cmp);
+            means
+        };
+        assert_eq!(sorted(anywhere.images), sorted(last.images));
+        seen += last.instants;
+    }
+    assert!((30..90).contains(&seen), "{seen} of 200 labels were dropped");
+}
+
+/// Each objective from its table, with a setting of its own, through three steps and back to the same table.
+#[test]
+fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
+    for (table, more) in [
+        (r#"kind = "flow-matching""#, ""),
+        (r#"kind = "mean-flow""#, ""),
+        ("kind = \"mean-flow\"\ndirection = \"(v, 1, 1)\"", ""),
+        (r#"kind = "improved-mean-flow""#, "times = \"h\""),
+        (r#"kind = "pixel-mean-flow""#, "output = \"image\""),
+        ("kind = \"alpha-flow\"\nstart = 0\nend = 4", ""),
+        ("kind = \"shortcut\"\nlevels = 5", ""),
+        ("kind = \"consistency\"\nsteps_per_stage = 2", ""),
+        ("kind = \"moment-matching\"\ngroup = 2", ""),
+    ] {
+        let text = format!(
+            "[objective]\n{table}\n[net]\npatch = 4\nwidth = 16\ndepth = 1\nheads = 2\n{more}\n[data]\nsize = 8\n\
+             channels = 3\n[train]\nbatch_size = 8\nflow_matching_steps = 0\nramp_steps = 0\nwarmup_steps = 0"
+        );
+        let config = TrainConfig::from_toml(&text).expect(table);
+        assert_eq!(TrainConfig::from_toml(&config.to_toml().expect(table)).expect(table), config);
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false);
+        let mut trainer = Trainer::new(&config, &config.net_config(2).expect(table), &device());
+        let before = numbers(trainer.net());
+        for step in 0..3 {
+            let measured = trainer.step(sampler.batch(step, &device()));
+            let loss = values(measured.loss)[0];
+            assert!(loss.is_finite(), "{table}: the loss is {loss}");
+        }
+        assert_ne!(numbers(trainer.net()), before, "{table}: nothing moved");
+    }
+    assert_eq!(TrainConfig::from_toml("").expect("defaults").objective, meanflow::flow::Objective::default());
+}
