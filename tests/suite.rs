@@ -16,6 +16,8 @@ mod guidance;
 mod net;
 #[path = "rust/objective.rs"]
 mod objective;
+#[path = "rust/optimization.rs"]
+mod optimization;
 #[path = "rust/oracle.rs"]
 mod oracle;
 #[path = "rust/parity.rs"]

@@ -94,6 +94,9 @@ fn from_a_folder_of_images_to_pictures() {
     succeeds(&["sample", &weights, "--out", &grid, "--count", "4", "--seed", "9", "--class", "rust", "--nfe", "2"]);
     let picture = image::open(&grid).expect("a PNG");
     assert_eq!((picture.width(), picture.height()), (18, 18), "2 × 2 pictures with a gap of 2");
+    succeeds(&["sample", &weights, "--out", &grid, "--count", "4", "--columns", "4"]);
+    let row = image::open(&grid).expect("a PNG");
+    assert_eq!((row.width(), row.height()), (38, 8), "4 pictures in a row");
 
     let heun = ["sample", &weights, "--out", &grid, "--count", "1", "--solver", "heun", "--nfe", "8"];
     assert!(succeeds(&heun).contains("8 network calls"));

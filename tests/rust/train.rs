@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::train::data::{DataConfig, Images};
-use meanflow::train::{
-    Ema, NetChoice, Observer, OptimizerKind, Outcome, Record, RunFolder, Sampler, TrainConfig, Trainer, train,
-};
+use meanflow::train::{Ema, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, train};
 use meanflow::weights::{Precision, encode};
 
 use crate::support::{assert_close, device, randomise, tape, tiny_config, values};
@@ -259,50 +257,6 @@ pub fn numbers(net: &meanflow::Net) -> Vec<f32> {
     numbers.0
 }
 
-/// Muon's steps are orthogonal and of the length that matches AdamW's: no row of a matrix moves further than one unit.
-/// AdamW moves each number by about the learning rate, so its rows move about five units, in the blocks and outside.
-#[test]
-fn muon_moves_the_matrices_of_the_blocks_orthogonally_and_adamw_the_rest() {
-    let (mlp, patches) = ([16, 64], [48, 16]);
-    assert!((0.05..1.3).contains(&longest_row(OptimizerKind::Muon, mlp)));
-    assert!(longest_row(OptimizerKind::AdamW, mlp) > 2.0);
-    assert!(longest_row(OptimizerKind::Muon, patches) > 2.0);
-}
-
-/// Length of the longest row of one step of the first parameter of a shape, in units of Muon's scale
-/// `0.2 √max(rows, columns)` (arXiv 2502.16982, eq. 4) times the learning rate.
-fn longest_row(optimizer: OptimizerKind, shape: [usize; 2]) -> f32 {
-    let mut config = config(1000);
-    (config.train.optimizer, config.train.warmup_steps, config.train.learning_rate) = (optimizer, 0, 1e-3);
-    let images = images();
-    let mut sampler = Sampler::new(&images, &config.train, false);
-    let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
-    // A fresh network is zero behind its modulation: the first gradients do not reach the blocks.
-    (0..4).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
-    let before = matrix(trainer.net(), shape);
-    trainer.step(sampler.batch(4, &device()));
-    let step: Vec<f32> =
-        matrix(trainer.net(), shape).iter().zip(before).map(|(after, before)| after - before).collect();
-    let unit = 1e-3 * 0.2 * (shape[0].max(shape[1]) as f32).sqrt();
-    let rows = step.chunks_exact(shape[1]).map(|row| row.iter().map(|x| x * x).sum::<f32>().sqrt() / unit);
-    rows.fold(0.0, f32::max)
-}
-
-/// The first parameter of a shape.
-fn matrix(net: &meanflow::Net, shape: [usize; 2]) -> Vec<f32> {
-    struct Find([usize; 2], Option<Vec<f32>>);
-    impl ModuleVisitor for Find {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.lazy_shape().as_slice() == self.0 {
-                self.1.get_or_insert_with(|| values(param.val()));
-            }
-        }
-    }
-    let mut find = Find(shape, None);
-    net.visit(&mut find);
-    find.1.expect("a parameter of that shape")
-}
-
 #[test]
 fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
     let mut images = images();
@@ -328,55 +282,4 @@ fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
     assert_eq!(labels.iter().sum::<i32>(), 2);
     let (_, labels) = brightness(true, 3);
     assert_eq!(labels, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
-}
-
-#[test]
-fn settings_that_cannot_work_are_refused_by_name() {
-    for (text, reason) in [
-        ("[train]\nbatch_size = 0", "batch_size"),
-        ("[train]\nlearning_rate = -1.0", "learning_rate"),
-        ("[train]\nstepz = 1", "stepz"),
-        ("[times]\ninterval_probability = 1.5", "interval_probability"),
-        ("[net]\npreset = \"dit-x\"", "dit-x"),
-        ("[net]\npatch = 5", "patch must divide"),
-        ("[weight]\nc = 0.0", "[weight]"),
-        ("[objective]\nkind = \"mean\"", "mean-flow"),
-        ("[objective]\nkind = \"flow-matching\"\nlevels = 3", "levels"),
-        ("[objective]\nkind = \"shortcut\"\nlevel = 3", "level"),
-        ("[objective]\nkind = \"shortcut\"\nlevels = 0", "levels"),
-        ("[objective]\nkind = \"alpha-flow\"\nstart = 9\nend = 9", "start"),
-        ("[objective]\nkind = \"pixel-mean-flow\"", "output"),
-        ("[net]\ntimes = \"r\"", "t,r,h"),
-        ("[guidance]\nomega = -1.0", "omega"),
-        ("[guidance]\nkappa = 1.0", "kappa"),
-        ("[guidance]\nstart = 0.8\nend = 0.2", "start"),
-        ("[guidance]\nomega = 2.0\n[train]\nclass_dropout = 0.0", "class_dropout"),
-        ("this is no TOML", "TOML"),
-    ] {
-        let error = TrainConfig::from_toml(text).expect_err(reason).to_string();
-        assert!(error.contains(reason), "`{error}` does not name {reason}");
-    }
-}
-
-#[test]
-fn a_shorter_run_keeps_the_proportions_of_its_phases() {
-    let mut train = TrainConfig::default().train;
-    train.scale_to(train.steps / 10);
-    assert_eq!((train.steps, train.flow_matching_steps, train.ramp_steps), (2_000, 400, 200));
-    assert_eq!((train.warmup_steps, train.cooldown_steps), (20, 200));
-    assert!(train.interval_share_at(1_999, 0.5) == 0.5, "the run ends before its MeanFlow phase");
-}
-
-#[test]
-fn the_learning_rate_and_the_share_of_intervals_follow_their_schedules() {
-    let mut train = config(1000).train;
-    (train.warmup_steps, train.cooldown_steps, train.learning_rate) = (10, 100, 1.0);
-    (train.flow_matching_steps, train.ramp_steps) = (200, 100);
-    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
-    close(train.learning_rate_at(0), 0.1);
-    close(train.learning_rate_at(500), 1.0);
-    close(train.learning_rate_at(950), 0.5);
-    close(train.interval_share_at(199, 0.6), 0.0);
-    close(train.interval_share_at(249, 0.6), 0.3);
-    close(train.interval_share_at(999, 0.6), 0.6);
 }

@@ -143,7 +143,7 @@ impl RunFolder {
         let request = Request { seed: 0, count: config.log.samples, class: None, nfe };
         let sampled = generator.sample(request, SampleOptions { solver, ..SampleOptions::default() })?;
         let rgba = pollster::block_on(to_rgba(sampled.images))?;
-        grid::write(&self.samples().join(format!("step-{:08}.png", trainer.steps_done())), &rgba, size, 2)
+        grid::write(&self.samples().join(format!("step-{:08}.png", trainer.steps_done())), &rgba, size, 2, None)
     }
 
     fn read_info(&self) -> Result<ModelInfo> {

@@ -39,6 +39,9 @@ pub struct Args {
     /// Classifier-free guidance towards the class, for the solvers of the instantaneous velocity; 1 is none
     #[arg(long, default_value_t = 1.0, value_name = "W")]
     guidance: f64,
+    /// Pictures in a row of the grid; near-square if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    columns: Option<u32>,
     /// Enlarge each pixel this many times
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
     scale: u32,
@@ -67,7 +70,7 @@ pub fn run(args: Args) -> Result<()> {
     let options = SampleOptions { solver: args.solver, guidance: args.guidance, tolerance };
     let sampled = generator.sample(request, options)?;
     let rgba = pollster::block_on(to_rgba(sampled.images))?;
-    grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale)?;
+    grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale, args.columns)?;
     println!("{}: {} pictures, {} network calls each", args.out.display(), args.count, sampled.nfe);
     Ok(())
 }
