@@ -22,6 +22,8 @@ mod optimization;
 mod oracle;
 #[path = "rust/parity.rs"]
 mod parity;
+#[path = "rust/playground.rs"]
+mod playground;
 #[path = "rust/rng.rs"]
 mod rng;
 #[path = "rust/solver.rs"]

@@ -10,6 +10,7 @@ pub mod data;
 mod ema;
 pub mod grid;
 mod log;
+pub mod playground;
 mod run;
 mod trainer;
 

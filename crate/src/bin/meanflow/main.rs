@@ -4,6 +4,7 @@ mod bench;
 mod export;
 mod inspect;
 mod likelihood;
+mod playground;
 mod sample;
 mod train;
 
@@ -27,6 +28,7 @@ enum Command {
     Export(export::Args),
     Inspect(inspect::Args),
     Likelihood(likelihood::Args),
+    Playground(playground::Args),
     #[command(hide = true)]
     BenchTrain(bench::Args),
 }
@@ -38,6 +40,7 @@ fn main() -> std::process::ExitCode {
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Likelihood(args) => likelihood::run(&args),
+        Command::Playground(args) => playground::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
     };
     match result {

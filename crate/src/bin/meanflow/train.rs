@@ -122,17 +122,17 @@ fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
 }
 
 /// A progress bar with images per second and time left; plain lines where there is no terminal.
-struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
 }
 
 impl Bar {
-    fn new(steps: u64) -> Self {
+    pub(crate) fn new(steps: u64) -> Self {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} · {msg} · {eta} left");
         Self { bar: ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
     }
 
-    fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish();
     }
 }

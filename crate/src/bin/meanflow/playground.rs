@@ -1,0 +1,44 @@
+//! `meanflow playground`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use meanflow::device;
+use meanflow::train::playground::{Points, learn, portray};
+
+use crate::train::Bar;
+
+/// Learn points in the plane in seconds, and draw what was learnt as an SVG file.
+///
+/// Three panels: the data beside what one network call makes of noise; the curved ways along the velocity v beside the
+/// straight jumps of the average velocity u; and both velocities where the ways begin.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The distribution
+    #[arg(long, value_enum, default_value_t = Points::TwoMoons)]
+    data: Points,
+    /// SVG file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Optimizer steps
+    #[arg(long, default_value_t = 2500, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let device = device::open(args.device.as_deref())?;
+    let mut bar = Bar::new(args.steps);
+    let net = learn(args.data, args.steps, args.seed, &device, &mut bar)?;
+    bar.finish();
+    let svg = portray(&net, args.data, args.seed, &device).to_svg();
+    std::fs::write(&args.out, svg).with_context(|| format!("cannot write {}", args.out.display()))?;
+    println!("{}: what {} steps learnt", args.out.display(), args.steps);
+    Ok(())
+}
