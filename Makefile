@@ -1,5 +1,7 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build test test-rust test-browser bench clean
+.PHONY: help setup demo build test test-setup test-rust test-browser bench clean
+# The tests and the site look for the program in target/.
+unexport CARGO_TARGET_DIR
 
 help:
 	@echo "make demo    build the page and serve it on http://localhost:8080"
@@ -19,19 +21,20 @@ demo: build
 
 test: test-rust test-browser
 
-test-rust:
+test-setup:
+	@bash web/tools/setup.sh tests
+
+test-rust: test-setup
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
 	cargo test --release
 
-test-browser:
-	@bash web/tools/setup.sh tests
+test-browser: test-setup
 	@bash web/tools/build-site.sh
 	cargo build --release
 	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
 
-bench:
-	@bash web/tools/setup.sh tests
+bench: test-setup
 	@bash web/tools/build-site.sh
 	cargo build --release
 	@node tests/browser/bench.mjs

@@ -26,6 +26,7 @@ export function choices(root, name, options, chosen, onChoose) {
 /** The same as a drop-down list, for more options than fit as buttons. */
 export function list(root, options, chosen, onChoose) {
   const select = document.createElement('select');
+  select.setAttribute('aria-label', root.closest('fieldset')?.querySelector('legend')?.textContent ?? '');
   select.append(...options.map(({ value, text }) => new Option(text, value, false, value === chosen)));
   select.addEventListener('change', () => onChoose(select.value));
   root.replaceChildren(select);

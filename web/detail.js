@@ -23,7 +23,7 @@ export class Detail {
 
   /**
    * @param {{picture: ImageData, noise: ImageData}} tile
-   * @param {{title: string, calls: string, name: string, link: string}} words `name`: of the file when saved
+   * @param {{title: string, calls: string, name: string, link?: string}} words `name`: of the file when saved
    */
   open({ picture, noise }, { title, calls, name, link }) {
     [this.#picture, this.#name] = [picture, name];
@@ -33,7 +33,8 @@ export class Detail {
     this.#parts.title.textContent = title;
     this.#parts.calls.textContent = calls;
     this.#parts.link.textContent = 'Copy link';
-    this.#parts.link.dataset.link = link;
+    this.#parts.link.dataset.link = link ?? '';
+    this.#parts.link.hidden = link === undefined;
     this.#dialog.showModal();
   }
 

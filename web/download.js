@@ -26,14 +26,16 @@ export class Progress {
  * A response whose body reports its progress as it is read, so that wasm still compiles while it streams.
  * @param {string | URL} url
  * @param {(loaded: number, total: number) => void} progress
+ * @param {AbortSignal} [signal] ends it
  * @throws with the address and the reason
  */
-export async function download(url, progress) {
+export async function download(url, progress, signal) {
   const name = new URL(url).pathname.split('/').pop();
   let response;
   try {
-    response = await fetch(url);
+    response = await fetch(url, { signal });
   } catch (error) {
+    if (signal?.aborted) throw error;
     throw new Error(`cannot download ${name}: ${error.message}`, { cause: error });
   }
   if (!response.ok) throw new Error(`cannot download ${name}: the server answered ${response.status} ${response.statusText}`.trimEnd());

@@ -20,9 +20,9 @@ let queue = Promise.resolve();
 
 const tasks = {
   /** Reads a model; the first time, also starts the wasm build. */
-  async load({ source, build }, { report }) {
+  async load({ source, build }, { report, signal }) {
     const progress = new Progress((bytes) => report({ progress: bytes }));
-    const weights = readWeights(source, progress.part());
+    const weights = readWeights(source, progress.part(), signal);
     // Until the runtime has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
     if (!wasm) await start(build, progress.part());
@@ -58,14 +58,19 @@ const tasks = {
   },
 };
 
+let current = new AbortController();
+
 self.onmessage = ({ data: { id, task, ...request } }) => {
   latest = id;
-  const context = { report: (report) => postMessage({ id, report }), isStale: () => latest !== id };
+  current.abort();
+  current = new AbortController();
+  const context = { report: (report) => postMessage({ id, report }), isStale: () => latest !== id, signal: current.signal };
   queue = queue.then(async () => {
     try {
       postMessage({ id, result: await tasks[task](request, context) });
     } catch (error) {
-      postMessage({ id, error: error.message });
+      if (context.signal.aborted && error.name === 'AbortError') postMessage({ id, result: { stale: true } });
+      else postMessage({ id, error: error.message });
     }
   });
 };
@@ -81,9 +86,9 @@ async function start(build, progress) {
 }
 
 /** The bytes of a weights file, from an address or from a file of the visitor's. */
-async function readWeights(source, progress) {
+async function readWeights(source, progress, signal) {
   if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
-  const response = await download(source, progress);
+  const response = await download(source, progress, signal);
   return new Uint8Array(await response.arrayBuffer());
 }
 

@@ -29,32 +29,27 @@
 export class Engine {
   #worker;
   #build;
+  /** The address or file of the loaded model. */
+  #source;
   #calls = new Map();
   #lastId = 0;
 
   /** @param {'webgpu' | 'cpu'} build which wasm build to run; it starts with the first {@link load} */
   constructor(build) {
     this.#build = build;
-    this.#worker = startWorker(new URL('./engine-worker.js', import.meta.url));
-    this.#worker.onmessage = ({ data }) => this.#hear(data);
-    // A script that does not load, or a wasm trap outside a call.
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      const error = new Error(`the engine failed: ${event.message ?? 'its script did not load'}`);
-      for (const { reject } of this.#calls.values()) reject(error);
-      this.#calls.clear();
-    };
   }
 
   /**
    * Reads a weights file and makes it the model.
    * @param {string | File} source an address, or a file
    * @param {(progress: {loaded: number, total: number}) => void} [onProgress] bytes; `total` is 0 while unknown
-   * @returns {Promise<ModelInfo>}
+   * @returns {Promise<ModelInfo | {stale: true}>} or that a newer call came
    */
-  load(source, onProgress = () => {}) {
+  async load(source, onProgress = () => {}) {
     const address = source instanceof Blob ? source : new URL(source, document.baseURI).href;
-    return this.#call('load', { source: address, build: this.#build }, ({ progress }) => onProgress(progress));
+    const info = await this.#call('load', { source: address, build: this.#build }, ({ progress }) => onProgress(progress));
+    if (!info.stale) this.#source = address;
+    return info;
   }
 
   /**
@@ -64,16 +59,36 @@ export class Engine {
    *   pictures as they are made, as RGBA bytes one after the other, and their classes
    * @returns {Promise<{milliseconds: number} | {stale: true}>} time in network calls, or that a newer call came
    */
-  generate(request, onPictures) {
+  async generate(request, onPictures) {
+    // After a trap the worker is a new one, without a model.
+    if (!this.#worker && this.#source) await this.load(this.#source);
     return this.#call('generate', request, onPictures);
   }
 
   /** Frees everything. */
   close() {
-    this.#worker.terminate();
+    this.#stop(new Error('the engine was closed'));
+  }
+
+  #start() {
+    this.#worker = startWorker(new URL('./engine-worker.js', import.meta.url));
+    this.#worker.onmessage = ({ data }) => this.#hear(data);
+    // A script that does not load, or a wasm trap, after which that instance answers no more.
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#stop(new Error(`the engine failed: ${event.message ?? 'its script did not load'}`));
+    };
+  }
+
+  #stop(error) {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    for (const { reject } of this.#calls.values()) reject(error);
+    this.#calls.clear();
   }
 
   #call(task, request, report) {
+    if (!this.#worker) this.#start();
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, report });

@@ -30,6 +30,9 @@ export class Gallery {
   showNoise(pictures) {
     this.#tiles.forEach((tile, i) => {
       tile.noise = imageData(pictures[i], tile.canvas);
+      // The picture before belongs to another seed.
+      tile.picture = undefined;
+      tile.button.setAttribute('aria-label', `Picture ${i + 1}, being made`);
       tile.button.dataset.shows = 'noise';
       draw(tile.canvas, tile.noise);
     });

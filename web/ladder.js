@@ -22,6 +22,8 @@ export class Ladder extends EventTarget {
   #engine;
   /** The CPU's, once the GPU has taken over. */
   #reserve;
+  /** Pending while the CPU takes over again. */
+  #falling;
   #backend;
   /** Why it is not WebGPU. */
   #notice = '';
@@ -51,34 +53,52 @@ export class Ladder extends EventTarget {
       this.#notice = this.#mayClimb ? 'The GPU is getting ready.' : reason;
       this.#engine = this.#options.open(this.#backend);
     }
-    const info = await this.#engine.load(source, onProgress);
+    const info = await this.#load(source, onProgress);
+    if (info.stale) return info;
     this.#source = source;
     if (this.#mayClimb) this.#climb();
     return { ...info, backend: this.#backend, notice: this.#notice };
   }
 
-  /** As {@link Engine.generate}. */
+  /** As {@link Engine.generate}; the answer also says which `backend` gave it. */
   async generate(request, onPictures) {
-    const source = this.#source;
+    const [engine, backend, source] = [this.#engine, this.#backend, this.#source];
     let picture;
     const listen = (report) => {
       if (report.first === 0) picture = report.rgba.slice(0, report.rgba.length / report.labels.length);
       onPictures(report);
     };
     try {
-      const result = await this.#engine.generate(request, listen);
+      const result = await engine.generate(request, listen);
       if (!result.stale) this.#see({ source, picture, request: { ...request, noise: false }, milliseconds: result.milliseconds });
-      return result;
+      return { ...result, backend };
     } catch (error) {
-      if (!this.#reserve) throw error;
-      await this.#fallBack(error);
-      return this.#engine.generate(request, listen);
+      if (engine === this.#engine) await this.#fallBack(error);
+      return { ...(await this.#engine.generate(request, listen)), backend: this.#backend };
     }
   }
 
   close() {
     this.#engine?.close();
     this.#reserve?.close();
+  }
+
+  async #load(source, onProgress) {
+    for (;;) {
+      const engine = this.#engine;
+      let info;
+      try {
+        info = await engine.load(source, onProgress);
+      } catch (error) {
+        if (!this.#reserve) throw error;
+        // A file that the CPU refuses too is no fault of the GPU.
+        info = await this.#reserve.load(source, onProgress);
+        if (engine === this.#engine) this.#descend(error);
+        return info;
+      }
+      // The GPU may have taken over while the CPU loaded.
+      if (engine === this.#engine || info.stale) return info;
+    }
   }
 
   #see(seen) {
@@ -119,11 +139,20 @@ export class Ladder extends EventTarget {
     if (warm.milliseconds > milliseconds && !this.#options.slowerWillDo) throw new Error('it is slower than the CPU here');
   }
 
-  async #fallBack(error) {
+  /** Goes on with the CPU, once for all requests that the GPU failed at. */
+  #fallBack(error) {
+    if (!this.#reserve) throw error;
+    this.#falling ??= this.#reserve
+      .load(this.#source)
+      .then(() => this.#descend(error))
+      .finally(() => (this.#falling = undefined));
+    return this.#falling;
+  }
+
+  #descend(error) {
     this.#engine.close();
     const cpu = this.#reserve;
     this.#reserve = undefined;
-    await cpu.load(this.#source);
     this.#change(cpu, 'cpu', `WebGPU failed: ${error.message}.`);
   }
 

@@ -20,6 +20,9 @@ canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelate
 [hidden] { display: none; }
 `;
 
+/** An engine that no element has used for so long is closed, in milliseconds. */
+const UNUSED = 10_000;
+
 /** Engines by what they run; each serves one request at a time, so that elements do not cut each other off. */
 const engines = new Map();
 
@@ -30,7 +33,7 @@ function sharedEngine(source, backend) {
     const ladder = new Ladder(backend || undefined);
     const listeners = new Set();
     const info = ladder.load(source, (progress) => listeners.forEach((listen) => listen(progress)));
-    const engine = { ladder, listeners, info, queue: info.then(() => {}) };
+    const engine = { ladder, listeners, info, queue: info.catch(() => {}), users: new Set() };
     engines.set(key, engine);
     // A download that failed may be tried again.
     info.catch(() => {
@@ -39,6 +42,18 @@ function sharedEngine(source, backend) {
     });
   }
   return engines.get(key);
+}
+
+/** Notes that an element no longer uses an engine. Elements that move in the page come back at once. */
+function release(element) {
+  setTimeout(() => {
+    if (element.isConnected) return;
+    for (const [key, { ladder, users }] of engines) {
+      if (!users.delete(element) || users.size > 0) continue;
+      ladder.close();
+      engines.delete(key);
+    }
+  }, UNUSED);
 }
 
 /**
@@ -125,6 +140,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   disconnectedCallback() {
     this.#observer.disconnect();
     this.#turn++;
+    release(this);
   }
 
   attributeChangedCallback(name, before, after) {
@@ -172,6 +188,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     if (!this.src) throw new Error('<mean-flow> needs the address of a weights file in its src');
     const { seed, count, steps: nfe, label } = this;
     const engine = sharedEngine(new URL(this.src, document.baseURI).href, this.getAttribute('backend') ?? '');
+    engine.users.add(this);
     const info = await this.#load(engine, isCurrent);
     if (!isCurrent()) return undefined;
     const classIndex = label === '' ? undefined : info.classes.indexOf(label);
@@ -197,12 +214,13 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   async #load(engine, isCurrent) {
     const listen = (progress) => {
       if (!isCurrent()) return;
-      this.#parts.status.textContent = progress.total ? `${Math.round((100 * progress.loaded) / progress.total)} % of ${(progress.total / 1e6).toFixed(1)} MB` : '';
+      this.#parts.progress.textContent = progress.total ? `${Math.round((100 * progress.loaded) / progress.total)} % of ${(progress.total / 1e6).toFixed(1)} MB` : '';
       this.#tell('progress', progress);
     };
     engine.listeners.add(listen);
     try {
       const info = await engine.info;
+      this.#parts.progress.textContent = '';
       if (isCurrent()) this.#tell('ready', info);
       return info;
     } finally {
@@ -256,12 +274,14 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const gallery = make('div', 'gallery', { role: 'img', hidden: true });
     const button = make('button', 'button', { type: 'button', textContent: 'New images', hidden: true });
     const status = make('span', 'status', { role: 'status' });
+    // Not announced: it changes with every piece of a download.
+    const progress = make('span', 'progress');
     const bar = make('div', 'bar');
-    bar.append(button, status);
+    bar.append(button, progress, status);
     button.addEventListener('click', () => {
       this.seed = BigInt(crypto.getRandomValues(new Uint32Array(1))[0]);
     });
-    this.#parts = { poster, gallery, button, status };
+    this.#parts = { poster, gallery, button, progress, status };
     return [poster, gallery, bar];
   }
 }

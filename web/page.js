@@ -29,6 +29,10 @@ let upload;
 let current;
 /** What it says about itself. */
 let info;
+/** The backend at work. */
+let atWork;
+/** Whether a model is on its way: the pictures of a choice made meanwhile come with it. */
+let loading = false;
 /** Counts what the visitor asked for; only the newest may change the page. */
 let turn = 0;
 
@@ -43,8 +47,9 @@ async function begin() {
   ]) element(id).addEventListener(event, listener);
   // Another backend draws the same pictures: the wall stays, and its time is taken anew.
   engine.addEventListener('change', ({ detail }) => {
+    const changed = detail.backend !== atWork;
     describeBackend(detail);
-    if (document.body.dataset.state === 'ready') show({});
+    if (changed && document.body.dataset.state === 'ready') show({}, { anew: false });
   });
   acceptDrops();
   gallery.resize(choice.count, 32, 32);
@@ -57,6 +62,7 @@ async function begin() {
     return;
   }
   defaults.model = models[0].id;
+  offerModels();
   await loadModel(models.find(({ id }) => id === choice.model) ?? models[0]);
 }
 
@@ -70,17 +76,21 @@ async function readModels() {
 /** Loads a shipped model, or a file of the visitor's. When that fails, the model before stays. */
 async function loadModel(wanted) {
   const mine = ++turn;
+  loading = true;
   setState('loading', 'Downloading…');
   try {
     const source = wanted instanceof File ? wanted : MODELS + wanted.file;
     const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress));
     if (mine !== turn) return;
+    loading = false;
     [info, current] = [loaded, wanted];
   } catch (error) {
-    if (mine === turn) fail(error);
+    if (mine !== turn) return;
+    loading = false;
+    fail(error);
     return;
   }
-  element('progress').hidden = true;
+  hideProgress();
   choice.model = current.id;
   if (current instanceof File) upload = current;
   if (!info.classes.includes(choice.className)) choice.className = undefined;
@@ -92,18 +102,21 @@ async function loadModel(wanted) {
   await show({});
 }
 
-/** Makes and shows the pictures of the current choice, after a change to it. */
-async function show(change) {
+/**
+ * Makes and shows the pictures of the current choice, after a change to it. Not `anew`, they are the same pictures by
+ * another backend, and the wall stays as it is until they come.
+ */
+async function show(change, { anew = true } = {}) {
   Object.assign(choice, change);
   history.replaceState(null, '', writeAddress(choice, defaults));
   element('seed').value = String(choice.seed);
-  if (!info) return;
+  if (!info || loading) return;
   const mine = ++turn;
-  setState('loading', 'Generating…');
+  if (anew) setState('loading', 'Generating…');
   const { seed, count, nfe } = choice;
   const classIndex = choice.className === undefined ? undefined : info.classes.indexOf(choice.className);
   try {
-    const result = await engine.generate({ seed, count, nfe, classIndex, noise: true }, (report) => {
+    const result = await engine.generate({ seed, count, nfe, classIndex, noise: anew }, (report) => {
       if (mine !== turn) return;
       if (report.noise) gallery.showNoise(report.noise);
       else gallery.show(report.first, report.rgba, report.labels, titleOf);
@@ -111,6 +124,8 @@ async function show(change) {
     if (mine !== turn || result.stale) return;
     showSpeed(result.milliseconds);
     setState('ready', '');
+    // Another backend took over meanwhile: its time is the one to show.
+    if (result.backend !== atWork) show({}, { anew: false });
   } catch (error) {
     if (mine === turn) fail(error);
   }
@@ -118,6 +133,8 @@ async function show(change) {
 
 function openFile(file) {
   if (file) loadModel(file);
+  // The same file, mended, may be chosen again.
+  element('file').value = '';
 }
 
 /** Weights dropped anywhere on the page become the model. */
@@ -151,8 +168,9 @@ function offerClasses() {
 }
 
 function describeBackend({ backend, notice }) {
+  atWork = backend;
   element('backend').textContent = BACKEND_NAMES[backend];
-  element('backend').title = notice;
+  element('notice').textContent = notice;
 }
 
 function describeModel() {
@@ -170,7 +188,12 @@ function showProgress({ loaded, total }) {
   bar.hidden = false;
   if (total) [bar.max, bar.value] = [total, loaded];
   else bar.removeAttribute('value');
-  element('status').textContent = total ? `Downloading ${megabytes(loaded)} of ${megabytes(total)}` : `Downloading ${megabytes(loaded)}`;
+  element('bytes').textContent = total ? `${megabytes(loaded)} of ${megabytes(total)}` : megabytes(loaded);
+}
+
+function hideProgress() {
+  element('progress').hidden = true;
+  element('bytes').textContent = '';
 }
 
 function showSpeed(milliseconds) {
@@ -193,13 +216,15 @@ function titleOfClass(name) {
 
 function openDetail(index) {
   const tile = gallery.at(index);
+  if (!tile.picture) return;
   const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
   const query = writeAddress({ ...choice, seed, className: tile.label === undefined ? undefined : info.classes[tile.label] }, defaults);
   detail.open(tile, {
     title: titleOf(index, tile.label),
     calls: choice.nfe === 1 ? 'one call' : `${choice.nfe} calls`,
     name: `${info.name}-${seed}.png`,
-    link: new URL(query, location.href).href,
+    // A file of the visitor's is not at any address.
+    link: current instanceof File ? undefined : new URL(query, location.href).href,
   });
 }
 
@@ -211,7 +236,7 @@ function setState(state, message) {
 }
 
 function fail(error) {
-  element('progress').hidden = true;
-  if (current) offerModels();
+  hideProgress();
+  if (models.length > 0) offerModels();
   setState('error', error.message);
 }

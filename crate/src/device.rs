@@ -57,6 +57,8 @@ fn by_name(kind: &str, index: usize) -> Option<Device> {
         #[cfg(feature = "cuda")]
         "cuda" => Some(Device::cuda(index)),
         #[cfg(feature = "vulkan")]
+        "vulkan" if index == 0 => Some(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "vulkan")]
         "vulkan" => Some(Device::vulkan(burn::tensor::DeviceKind::DiscreteGpu(index))),
         #[cfg(feature = "wgpu")]
         "wgpu" if index == 0 => Some(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),

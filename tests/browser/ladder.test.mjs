@@ -9,12 +9,12 @@ import { openStage, trainTinyModel } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */
 class PaperEngine {
-  constructor({ milliseconds, shift = 0, fails = () => false }) {
-    Object.assign(this, { milliseconds, shift, fails, loaded: [], closed: false });
+  constructor({ milliseconds, shift = 0, fails = () => false, loads = async () => {} }) {
+    Object.assign(this, { milliseconds, shift, fails, loads, loaded: [], closed: false });
   }
 
   async load(source) {
-    await undefined;
+    await this.loads(source);
     this.loaded.push(source);
     return { name: source };
   }
@@ -97,6 +97,55 @@ test('a model chosen while the GPU gets ready is the one it takes over with', as
   await change;
   assert.equal(engines.webgpu.loaded.at(-1), 'horse');
   assert.equal(await colour(ladder, 7), 'horse'.length + 7);
+});
+
+test('a model whose download is under way while the GPU takes over is the one that the GPU draws', async () => {
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  const { ladder } = paperLadder({ cpu: { milliseconds: 50, loads: (source) => (source === 'horse' ? held : undefined) } });
+  const change = once(ladder, 'change');
+  await ladder.load('cat');
+  await colour(ladder, 7);
+  const horse = ladder.load('horse');
+  await change;
+  release();
+  assert.equal((await horse).backend, 'webgpu');
+  assert.equal(await colour(ladder, 7), 'horse'.length + 7);
+});
+
+/** A ladder whose GPU is at work. */
+async function climbed(options) {
+  const parts = paperLadder(options);
+  const change = once(parts.ladder, 'change');
+  await parts.ladder.load('cat');
+  await colour(parts.ladder, 7);
+  await change;
+  return parts;
+}
+
+test('a GPU that fails at two requests hands both to the CPU, once', async () => {
+  let lost = false;
+  const { ladder } = await climbed({ gpu: { milliseconds: 5, fails: () => lost } });
+  lost = true;
+  let changes = 0;
+  ladder.addEventListener('change', () => changes++);
+  assert.deepEqual(await Promise.all([colour(ladder, 8), colour(ladder, 9)]), ['cat'.length + 8, 'cat'.length + 9]);
+  assert.equal(changes, 1);
+});
+
+test('a GPU that cannot load a model leaves it to the CPU, but a bad file is no fault of the GPU', async () => {
+  const refuse = (bad) => async (source) => {
+    if (source === bad) throw new Error(`${source} is refused`);
+  };
+  const bad = await climbed({ cpu: { milliseconds: 50, loads: refuse('toad') }, gpu: { milliseconds: 5, loads: refuse('toad') } });
+  await assert.rejects(bad.ladder.load('toad'), /toad is refused/);
+  assert.equal(await colour(bad.ladder, 7), 'cat'.length + 7);
+  assert.ok(!bad.engines.webgpu.closed, 'a bad file cost the GPU');
+
+  const full = await climbed({ gpu: { milliseconds: 5, loads: refuse('whale') } });
+  assert.equal((await full.ladder.load('whale')).backend, 'cpu');
+  assert.equal(await colour(full.ladder, 7), 'whale'.length + 7);
+  assert.ok(full.engines.webgpu.closed);
 });
 
 const stage = openStage({ webgpu: true });

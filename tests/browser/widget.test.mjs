@@ -21,6 +21,8 @@ async function blog(html) {
   const page = await stage.browser.newPage();
   page.on('close', () => server.close());
   page.downloads = [];
+  page.problems = [];
+  page.on('pageerror', (error) => page.problems.push(error.message));
   page.on('request', (request) => page.downloads.push(request.url()));
   await page.goto(address);
   return page;
@@ -104,6 +106,7 @@ test('what goes wrong is an event with words: no file, no class, no src', async 
   assert.match((await event(page, 'a', 'error')).message, /none\.safetensors.*404/);
   assert.match((await event(page, 'b', 'error')).message, /no class "dog"/);
   assert.match((await event(page, 'c', 'error')).message, /src/);
+  assert.deepEqual(page.problems, []);
 });
 
 test('its module may be imported where there is no document', async () => {

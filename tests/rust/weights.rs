@@ -116,6 +116,7 @@ fn a_configuration_that_does_not_fit_the_tensors_is_refused() {
     refused(&doctored(r#"\"depth\":2"#, r#"\"depth\":9"#), "needs");
     refused(&doctored(r#"\"heads\":2"#, r#"\"heads\":3"#), "heads must divide");
     refused(&doctored(r#"\"depth\":2"#, r#"\"depth\":0"#), "depth is 0");
+    refused(&doctored(r#"\"channels\":4"#, r#"\"channels\":2"#), "2 channels");
     refused(&doctored("patch.bias", "patch.bios"), "missing");
 }
 

@@ -1,5 +1,6 @@
 // Where the system's Chromium is, and how it starts headless with WebGPU on the software adapter SwiftShader.
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -8,9 +9,18 @@ const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-s
 /** Path of a Chromium: $CHROMIUM, or the first found on the PATH. */
 export function findChromium() {
   const found = (process.env.PATH ?? '').split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name)));
-  const path = [process.env.CHROMIUM, ...found].find((candidate) => candidate && existsSync(candidate));
+  const path = [process.env.CHROMIUM, ...found, ownOfPlaywright()].find((candidate) => candidate && existsSync(candidate));
   if (!path) throw new Error('no Chromium found; install one or set CHROMIUM to its path');
   return path;
+}
+
+/** The browser that `playwright-core install chromium` leaves. */
+function ownOfPlaywright() {
+  try {
+    return createRequire(new URL('../package.json', import.meta.url))('playwright-core').chromium.executablePath();
+  } catch {
+    return undefined; // not installed yet
+  }
 }
 
 /** Arguments: quiet, and with `webgpu` a real WebGPU that computes in software. */

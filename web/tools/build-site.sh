@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 bash web/tools/build-wasm.sh
 rm -rf dist.partial && mkdir -p dist.partial/web
-cp index.html dist.partial/
+cp index.html LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md dist.partial/
 cp web/*.js dist.partial/web/
 cp -r web/pkg dist.partial/web/pkg
 cp -r static dist.partial/static

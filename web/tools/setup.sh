@@ -15,6 +15,7 @@ apt_install() {
 
 command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 command -v npm >/dev/null || { say "installing Node.js"; apt_install nodejs npm; }
+[ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20')" = true ] || { echo "Node.js $(node --version) is too old: 20 or newer is needed" >&2; exit 1; }
 
 if ! has_rustup_target; then
   say "adding the wasm32-unknown-unknown target"
@@ -44,8 +45,14 @@ if [ ! -e web/node_modules/.package-lock.json ] || [ web/package-lock.json -nt w
   (cd web && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json)
 fi
 
+if [ "${1:-}" = tests ]; then
+  for tool in clippy rustfmt; do
+    cargo "${tool/rustfmt/fmt}" --version >/dev/null 2>&1 || { say "adding $tool"; rustup component add "$tool"; }
+  done
+fi
 if [ "${1:-}" = tests ] && ! node web/tools/browser.mjs >/dev/null 2>&1; then
   say "installing Chromium"
-  apt_install chromium
+  # Where the distribution has none (Ubuntu, macOS), the build that Playwright offers.
+  apt_install chromium 2>/dev/null || web/node_modules/.bin/playwright-core install chromium
   node web/tools/browser.mjs
 fi

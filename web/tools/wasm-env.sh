@@ -33,7 +33,7 @@ use_wasm_toolchain() {
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(find_linker) || { echo "no linker for wasm: install lld" >&2; return 1; }
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER
     # build-std compiles the standard library for wasm; cargo guards it behind this switch on stable compilers.
-    export RUSTC_BOOTSTRAP=1 PATH="$root/.tools/bin:/usr/bin:/bin"
+    export RUSTC_BOOTSTRAP=1 PATH="$root/.tools/bin:/usr/bin:/bin:$PATH"
     WASM_FLAGS=(-Zbuild-std=std,panic_abort)
   else
     echo "no wasm32-unknown-unknown target: run make setup" >&2

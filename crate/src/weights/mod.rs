@@ -85,6 +85,12 @@ impl ModelInfo {
 
     fn validate(&self) -> Result<(), Error> {
         self.net.validate().map_err(|e| Error::Weights(e.to_string()))?;
+        if !matches!(self.net.channels, 1 | 3 | 4) {
+            return Err(Error::Weights(format!(
+                "it makes images of {} channels; 1, 3 and 4 can be shown",
+                self.net.channels
+            )));
+        }
         if self.classes.len() != self.net.classes {
             return Err(Error::Weights(format!(
                 "{} class names for a network of {} classes",

@@ -38,7 +38,9 @@ pub fn run(args: Args) -> Result<()> {
         Dtype::F32 => Precision::F32,
     };
     let (run, _) = RunFolder::open(&args.run)?;
-    let (net, info) = run.averaged(&device::open(None)?, |text| eprintln!("warning: {text}"))?;
+    // Only copies numbers: no need to wake a GPU.
+    let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
+    let (net, info) = run.averaged(&device, |text| eprintln!("warning: {text}"))?;
     let bytes = weights::encode(&net, &info, precision)?;
     replace(&args.out, &bytes)?;
     println!("{}: step {}, {:.2} MB", args.out.display(), info.training.step, bytes.len() as f64 / 1e6);
