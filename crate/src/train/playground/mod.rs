@@ -62,8 +62,8 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
 
 /// Of images' default schedule, scaled; what points in the plane need otherwise.
 fn settings(steps: u64, seed: u64) -> TrainConfig {
-    let mut config = TrainConfig::default();
-    config.objective = Objective::ImprovedMeanFlow(Differential::default());
+    let objective = Objective::ImprovedMeanFlow(Differential::default());
+    let mut config = TrainConfig { objective, ..TrainConfig::default() };
     config.times.uniform = 0.5;
     // Plain squares: in two dimensions the errors of a place differ too much for the adaptive weight, which then pulls
     // towards medians; in thousands they hardly do.
