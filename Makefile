@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build test test-setup test-rust test-browser bench clean
+.PHONY: help setup demo build test test-setup test-build test-rust test-browser bench clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -29,14 +29,15 @@ test-rust: test-setup
 	cargo clippy --release --all-targets -- -D warnings
 	cargo test --release
 
-test-browser: test-setup
+# The site and the program, as the browser tests and the bench need them.
+test-build: test-setup
 	@bash web/tools/build-site.sh
 	cargo build --release
+
+test-browser: test-build
 	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
 
-bench: test-setup
-	@bash web/tools/build-site.sh
-	cargo build --release
+bench: test-build
 	@node tests/browser/bench.mjs
 	@target/release/meanflow bench-train crate/configs/emoji.toml crate/configs/tiles.toml
 

@@ -1,8 +1,6 @@
 // What the page shows, as its address: a link is a set of pictures.
 
-/** Most pictures on the wall. */
-const MAX_COUNT = 256;
-const MAX_SEED = 2n ** 64n - 1n;
+import { MAX_COUNT, MAX_SEED, MAX_STEPS, wholeNumber } from './numbers.js';
 
 /**
  * @typedef {object} Choice
@@ -17,17 +15,13 @@ const MAX_SEED = 2n ** 64n - 1n;
 /** @returns {Choice} what an address asks for, with what is left out or makes no sense replaced by `defaults` */
 export function readAddress(search, defaults) {
   const query = new URLSearchParams(search);
-  const whole = (name, most) => {
-    const value = query.get(name);
-    return value !== null && /^\d{1,20}$/.test(value) && BigInt(value) <= most ? BigInt(value) : undefined;
-  };
   const backend = query.get('backend');
   return {
     model: query.get('model') ?? defaults.model,
-    seed: whole('seed', MAX_SEED) ?? defaults.seed,
+    seed: wholeNumber(query.get('seed'), MAX_SEED) ?? defaults.seed,
     className: query.get('class') ?? undefined,
-    nfe: Number(whole('steps', 1024n) || defaults.nfe),
-    count: Number(whole('count', BigInt(MAX_COUNT)) || defaults.count),
+    nfe: Number(wholeNumber(query.get('steps'), MAX_STEPS) || defaults.nfe),
+    count: Number(wholeNumber(query.get('count'), MAX_COUNT) || defaults.count),
     backend: backend === 'webgpu' || backend === 'cpu' ? backend : undefined,
   };
 }

@@ -14,8 +14,10 @@ let wasm;
 let backend;
 /** The loaded model. */
 let model;
-/** The newest request that makes older ones pointless. */
-let latest = 0;
+/** What it says about itself. */
+let info;
+/** Ends the newest request once it is no longer wanted. */
+let newest = new AbortController();
 let queue = Promise.resolve();
 
 const tasks = {
@@ -30,14 +32,14 @@ const tasks = {
       throw new Error(`${nameOf(source)}: ${error.message}`);
     });
     model?.free();
-    model = next;
-    return { ...JSON.parse(model.info), backend };
+    [model, info] = [next, JSON.parse(next.info)];
+    return { ...info, backend };
   },
 
   /** Pictures with the seeds `seed`, `seed + 1`, …, as they are made; first the noise that each is made from. */
-  async generate({ seed, count, classIndex, nfe, noise }, { report, isStale }) {
+  async generate({ seed, count, classIndex, nfe, noise }, { report, signal }) {
     if (!model) throw new Error('no model is loaded');
-    const { width, height, channels, classes } = JSON.parse(model.info);
+    const { width, height, channels, classes } = info;
     const seedOf = (i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i));
     if (noise) {
       const pictures = Array.from({ length: count }, (_, i) => noiseToRgba(wasm.noise(seedOf(i), channels * width * height), channels));
@@ -47,7 +49,7 @@ const tasks = {
     let milliseconds = 0;
     for (let first = 0; first < count; first += BATCH[backend]) {
       await messages();
-      if (isStale()) return { stale: true };
+      if (signal.aborted) return { stale: true };
       const size = Math.min(BATCH[backend], count - first);
       const started = performance.now();
       const rgba = await model.generate(seedOf(first), size, classIndex ?? undefined, nfe);
@@ -58,18 +60,16 @@ const tasks = {
   },
 };
 
-let current = new AbortController();
-
 self.onmessage = ({ data: { id, task, ...request } }) => {
-  latest = id;
-  current.abort();
-  current = new AbortController();
-  const context = { report: (report) => postMessage({ id, report }), isStale: () => latest !== id, signal: current.signal };
+  newest.abort();
+  newest = new AbortController();
+  const { signal } = newest;
+  const context = { report: (report) => postMessage({ id, report }), signal };
   queue = queue.then(async () => {
     try {
       postMessage({ id, result: await tasks[task](request, context) });
     } catch (error) {
-      if (context.signal.aborted && error.name === 'AbortError') postMessage({ id, result: { stale: true } });
+      if (signal.aborted && error.name === 'AbortError') postMessage({ id, result: { stale: true } });
       else postMessage({ id, error: error.message });
     }
   });

@@ -29,7 +29,7 @@ export class Gallery {
   /** Draws the noise that the pictures will be made from. */
   showNoise(pictures) {
     this.#tiles.forEach((tile, i) => {
-      tile.noise = imageData(pictures[i], tile.canvas);
+      tile.noise = pictureAt(0, pictures[i], tile.canvas);
       // The picture before belongs to another seed.
       tile.picture = undefined;
       tile.button.setAttribute('aria-label', `Picture ${i + 1}, being made`);
@@ -48,8 +48,7 @@ export class Gallery {
   show(first, rgba, labels, describe) {
     labels.forEach((label, i) => {
       const tile = this.#tiles[first + i];
-      const bytes = tile.canvas.width * tile.canvas.height * 4;
-      tile.picture = imageData(rgba.slice(i * bytes, (i + 1) * bytes), tile.canvas);
+      tile.picture = pictureAt(i, rgba, tile.canvas);
       tile.label = label;
       tile.button.dataset.shows = 'picture';
       tile.button.disabled = false;
@@ -82,6 +81,8 @@ export function draw(canvas, picture) {
   canvas.getContext('2d').putImageData(picture, 0, 0);
 }
 
-function imageData(bytes, { width, height }) {
-  return new ImageData(new Uint8ClampedArray(bytes.buffer, bytes.byteOffset, bytes.byteLength), width, height);
+/** One of the pictures of a size that lie one after the other in RGBA bytes. */
+export function pictureAt(index, rgba, { width, height }) {
+  const bytes = width * height * 4;
+  return new ImageData(new Uint8ClampedArray(rgba.slice(index * bytes, (index + 1) * bytes)), width, height);
 }

@@ -6,8 +6,9 @@
 // Elements with the same `src` and `backend` share one download and one engine. Nothing is fetched before the element
 // comes near the viewport. The module may be imported where there is no document.
 
-import { draw } from './gallery.js';
+import { draw, pictureAt } from './gallery.js';
 import { Ladder } from './ladder.js';
+import { MAX_COUNT, MAX_STEPS, randomSeed, wholeNumber } from './numbers.js';
 
 const STYLE = `
 :host { display: block; }
@@ -93,7 +94,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** Seed of the first picture, 0 to 2⁶⁴ − 1. */
   get seed() {
-    return wholeNumber(this.getAttribute('seed'), 0n);
+    return this.#number('seed') ?? 0n;
   }
 
   set seed(value) {
@@ -102,7 +103,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** How many pictures, 1 to 256. */
   get count() {
-    return Math.min(256, Number(wholeNumber(this.getAttribute('count'), 1n)) || 1);
+    return Math.min(MAX_COUNT, Number(this.#number('count') ?? 1)) || 1;
   }
 
   set count(value) {
@@ -111,7 +112,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** Network calls per picture, 1 to 1024. */
   get steps() {
-    return Math.min(1024, Number(wholeNumber(this.getAttribute('steps'), 1n)) || 1);
+    return Math.min(MAX_STEPS, Number(this.#number('steps') ?? 1)) || 1;
   }
 
   set steps(value) {
@@ -237,21 +238,24 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
       [canvas.width, canvas.height] = [width, height];
       gallery.append(canvas);
     }
-    const columns = wholeNumber(this.getAttribute('columns'), BigInt(Math.ceil(Math.sqrt(count))));
+    const columns = this.#number('columns') ?? Math.ceil(Math.sqrt(count));
     gallery.style.setProperty('--columns', String(columns));
     this.#pictures.length = 0;
     return [...gallery.children];
   }
 
-  #show(canvases, first, rgba, count, { width, height }) {
+  #show(canvases, first, rgba, count, size) {
     this.#parts.poster.hidden = true;
     this.#parts.gallery.hidden = false;
-    const bytes = width * height * 4;
     for (let i = 0; i < count; i++) {
-      const picture = new ImageData(new Uint8ClampedArray(rgba.slice(i * bytes, (i + 1) * bytes)), width, height);
+      const picture = pictureAt(i, rgba, size);
       this.#pictures[first + i] = picture;
       draw(canvases[first + i], picture);
     }
+  }
+
+  #number(attribute) {
+    return wholeNumber((this.getAttribute(attribute) ?? '').trim(), Infinity);
   }
 
   /** Several changed attributes make one request. */
@@ -279,16 +283,11 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const bar = make('div', 'bar');
     bar.append(button, progress, status);
     button.addEventListener('click', () => {
-      this.seed = BigInt(crypto.getRandomValues(new Uint32Array(1))[0]);
+      this.seed = randomSeed();
     });
     this.#parts = { poster, gallery, button, progress, status };
     return [poster, gallery, bar];
   }
-}
-
-/** A whole number from an attribute, or the default where it is missing or none. */
-function wholeNumber(text, standard) {
-  return text !== null && /^\d{1,20}$/.test(text.trim()) ? BigInt(text.trim()) : standard;
 }
 
 if (globalThis.customElements && !customElements.get('mean-flow')) customElements.define('mean-flow', MeanFlowElement);

@@ -5,6 +5,7 @@ import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
 import { Gallery } from './gallery.js';
 import { Ladder } from './ladder.js';
+import { randomSeed, wholeNumber } from './numbers.js';
 
 const MODELS = 'static/models/';
 /** Up to this many classes fit as buttons. */
@@ -13,7 +14,6 @@ const ANY = '';
 const BACKEND_NAMES = { webgpu: 'WebGPU', cpu: 'CPU' };
 
 const element = (id) => document.getElementById(id);
-const randomSeed = () => BigInt(crypto.getRandomValues(new Uint32Array(1))[0]);
 
 const defaults = { model: undefined, seed: randomSeed(), nfe: 1, count: 56 };
 const choice = readAddress(location.search, defaults);
@@ -41,7 +41,7 @@ await begin();
 async function begin() {
   for (const [id, event, listener] of [
     ['new-seed', 'click', () => show({ seed: randomSeed() })],
-    ['seed', 'change', () => show({ seed: readAddress(`?seed=${element('seed').value.trim()}`, choice).seed })],
+    ['seed', 'change', () => show({ seed: wholeNumber(element('seed').value.trim()) ?? choice.seed })],
     ['file', 'change', () => openFile(element('file').files[0])],
     ['controls', 'submit', (event) => event.preventDefault()],
   ]) element(id).addEventListener(event, listener);

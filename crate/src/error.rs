@@ -1,5 +1,16 @@
 //! What can go wrong, in words for the person who reads the message.
 
+/// The first rule that does not hold, as an error in the words of `wrong`.
+pub(crate) fn check<'a>(
+    rules: impl IntoIterator<Item = (bool, &'a str)>,
+    wrong: impl FnOnce(&str) -> String,
+) -> Result<(), Error> {
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        Some((_, rule)) => Err(Error::Config(wrong(rule))),
+        None => Ok(()),
+    }
+}
+
 /// Errors of the library. Wrong shapes are programmer errors and panic instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

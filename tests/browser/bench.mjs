@@ -1,7 +1,7 @@
 // Times of the page in headless Chromium: from an empty cache to the first picture, and per picture once warm.
 // The WebGPU here is a software adapter: its time shows that the build works, not what a GPU does.
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, launch } from './support.mjs';
+import { DIST, launch, settled } from './support.mjs';
 
 const site = await serve(DIST);
 for (const { backend, count, runs } of [{ backend: 'cpu', count: 16, runs: 5 }, { backend: 'webgpu', count: 1, runs: 3 }]) {
@@ -28,7 +28,7 @@ async function measure(browser, { backend, model, count, runs }) {
   await page.goto(`${site.address}?backend=${backend}&model=${model}&count=${count}`);
   const times = [];
   for (let run = 0; run <= runs; run++) {
-    await page.waitForFunction(() => document.body.dataset.state !== 'loading', undefined, { timeout: 180_000 });
+    await settled(page);
     if (run > 0) times.push(Number((await page.textContent('#speed')).replace(',', '')));
     if (run < runs) await page.click('#new-seed');
   }

@@ -23,7 +23,7 @@ fn distance(points: &[[f32; 2]], others: &[[f32; 2]]) -> f32 {
 #[test]
 fn one_call_lands_on_the_moons() {
     let net = learn(Points::TwoMoons, 400, 1, &device(), &mut Silent).expect("it learns");
-    let portrait = portray(&net, Points::TwoMoons, 1, &device());
+    let portrait = portray(&net, Points::TwoMoons, 1, &device()).expect("the device reads back");
     let (noise, jumps) = (distance(&portrait.noise, &portrait.data), distance(&portrait.jumps, &portrait.data));
     assert!(jumps < 0.35 * noise, "one call is {jumps} from the data, noise {noise}");
     // Both moons, not one: every part of the data has a sample near it.

@@ -49,10 +49,10 @@ if [ "${1:-}" = tests ]; then
   for tool in clippy rustfmt; do
     cargo "${tool/rustfmt/fmt}" --version >/dev/null 2>&1 || { say "adding $tool"; rustup component add "$tool"; }
   done
-fi
-if [ "${1:-}" = tests ] && ! node web/tools/browser.mjs >/dev/null 2>&1; then
-  say "installing Chromium"
-  # Where the distribution has none (Ubuntu, macOS), the build that Playwright offers.
-  apt_install chromium 2>/dev/null || web/node_modules/.bin/playwright-core install chromium
-  node web/tools/browser.mjs
+  if ! node web/tools/browser.mjs >/dev/null 2>&1; then
+    say "installing Chromium"
+    # Where the distribution has none (Ubuntu, macOS), the build that Playwright offers.
+    apt_install chromium 2>/dev/null || web/node_modules/.bin/playwright-core install chromium
+    node web/tools/browser.mjs
+  fi
 fi

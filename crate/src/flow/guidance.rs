@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{AverageVelocity, PathSample, per_image};
-use crate::error::Error;
+use crate::error::{Error, check};
 use crate::net::Labels;
 
 /// Guidance of the velocity that is regressed on: `v_g = ω v + κ u(z, t, t | y) + (1 − ω − κ) u(z, t, t | null)` for times
@@ -53,10 +53,7 @@ impl Guidance {
             ((0.0..1.0).contains(&kappa), "kappa must be 0 to below 1"),
             (0.0 <= start && start <= end && end <= 1.0, "start and end must be times, start not after end"),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(Error::Config(format!("[guidance] {rule}"))),
-            None => Ok(()),
-        }
+        check(rules, |rule| format!("[guidance] {rule}"))
     }
 
     /// The same path with its velocity guided by `net`, the live weights; no gradient flows into it.

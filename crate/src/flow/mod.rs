@@ -20,8 +20,8 @@ pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
 pub use objective::{AlphaFlow, Consistency, Differential, Direction, MomentMatching, Nets, Objective, Shortcut};
 pub use path::{PathSample, interpolate};
 pub use solver::{
-    Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity, generate, integrate, invert,
-    one_step, restart, sample, step,
+    Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, TOLERANCES, Velocity, generate,
+    integrate, invert, one_step, restart, sample, step,
 };
 pub use times::{Times, TimesConfig};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, check};
 
 /// The shape of a [`Net`](super::Net); stored with the weights, so a weights file needs nothing beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,10 +140,7 @@ impl NetConfig {
             (self.side() <= 128, "there may be at most 128 × 128 patches"),
             (self.classes <= 100_000, "there may be at most 100000 classes"),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(Error::Config(format!("network sizes do not fit: {rule} ({self:?})"))),
-            None => Ok(()),
-        }
+        check(rules, |rule| format!("network sizes do not fit: {rule} ({self:?})"))
     }
 
     /// The label that means "no class": the row after the last class.

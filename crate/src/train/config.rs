@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataConfig, Images};
-use crate::error::Error;
+use crate::error::{Error, check};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
 use crate::net::{NetConfig, Output, TimeInputs};
 use crate::weights::DataInfo;
@@ -253,10 +253,7 @@ impl TrainConfig {
             (log.keep > 0, "[log] keep must be at least 1"),
             ((1..=1024).contains(&log.samples), "[log] samples must be 1 to 1024"),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(Error::Config(rule.into())),
-            None => Ok(()),
-        }
+        check(rules, str::to_owned)
     }
 }
 

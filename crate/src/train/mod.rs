@@ -32,7 +32,8 @@ use log::Meter;
 /// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite.
 ///
 /// # Errors
-/// Settings that do not suit the images, a non-finite loss (the last good checkpoint stays), a damaged checkpoint, or a disk that refuses.
+/// Settings that do not suit the images, a non-finite loss (the last good checkpoint stays), a damaged checkpoint, or
+/// a disk that refuses.
 pub fn train(
     config: &TrainConfig,
     images: &Images,

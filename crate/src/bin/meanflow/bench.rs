@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use meanflow::device;
 use meanflow::train::data::Images;
 use meanflow::train::{Sampler, TrainConfig, Trainer};
+
+use crate::train::read_config;
 
 /// Time training steps of the given settings on random pixels.
 #[derive(clap::Args)]
@@ -25,8 +27,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     for path in &args.configs {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config = TrainConfig::from_toml(&text).with_context(|| format!("in {}", path.display()))?;
+        let config = read_config(Some(path))?;
         let plain = images_per_second(&config, 0.0, args)?;
         let mixed = images_per_second(&config, config.times.interval_probability, args)?;
         println!(

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use meanflow::flow::{Divergence, Integrator, bits_per_dimension, dequantise};
+use meanflow::flow::{Divergence, Integrator, TOLERANCES, bits_per_dimension, dequantise};
 use meanflow::generator::Generator;
 use meanflow::image::from_byte;
-use meanflow::train::TrainConfig;
 use meanflow::train::data::{self, Images};
 use meanflow::{Error, device};
+
+use crate::sample::read_generator;
+use crate::train::read_config;
 
 /// Print how many bits per dimension a model needs for images, by the flow of its instantaneous velocity.
 ///
@@ -48,8 +50,7 @@ const BATCH: usize = 32;
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
-    let bytes = std::fs::read(&args.weights).with_context(|| format!("cannot read {}", args.weights.display()))?;
-    let generator = Generator::from_bytes(&bytes, &device).with_context(|| args.weights.display().to_string())?;
+    let generator = read_generator(&args.weights, &device)?;
     let images = read_images(args, &generator)?;
     let classes = classes_of(&images, &generator)?;
     let count = args.count.min(images.len());
@@ -78,20 +79,13 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn read_images(args: &Args, generator: &Generator) -> Result<Images> {
-    let mut config = match &args.config {
-        None => TrainConfig::default(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            TrainConfig::from_toml(&text).with_context(|| format!("in {}", path.display()))?
-        }
-    };
-    let net = &generator.info().net;
-    (config.data.size, config.data.channels) = (net.image_size, net.channels);
-    let images = data::load(&args.data, &config.data)?;
     if args.count == 0 {
         bail!("0 images were asked for");
     }
-    Ok(images)
+    let mut config = read_config(args.config.as_deref())?;
+    let net = &generator.info().net;
+    (config.data.size, config.data.channels) = (net.image_size, net.channels);
+    Ok(data::load(&args.data, &config.data)?)
 }
 
 /// The model's index of each image's class; nothing for a model without classes.
@@ -117,7 +111,7 @@ fn tensor(images: &Images, rows: std::ops::Range<usize>, device: &Device) -> Ten
 
 fn tolerance(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(tolerance) if (1e-6..=0.1).contains(&tolerance) => Ok(tolerance),
+        Ok(tolerance) if TOLERANCES.contains(&tolerance) => Ok(tolerance),
         _ => Err("it must be 1e-6 to 0.1".into()),
     }
 }

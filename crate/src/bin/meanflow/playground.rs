@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut bar = Bar::new(args.steps);
     let net = learn(args.data, args.steps, args.seed, &device, &mut bar)?;
     bar.finish();
-    let svg = portray(&net, args.data, args.seed, &device).to_svg();
+    let svg = portray(&net, args.data, args.seed, &device)?.to_svg();
     std::fs::write(&args.out, svg).with_context(|| format!("cannot write {}", args.out.display()))?;
     println!("{}: what {} steps learnt", args.out.display(), args.steps);
     Ok(())

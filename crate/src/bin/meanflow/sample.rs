@@ -1,8 +1,9 @@
 //! `meanflow sample`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meanflow::flow::Solver;
 use meanflow::generator::{Generator, Request, SampleOptions};
@@ -53,8 +54,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
-    let bytes = std::fs::read(&args.weights).with_context(|| format!("cannot read {}", args.weights.display()))?;
-    let generator = Generator::from_bytes(&bytes, &device).with_context(|| args.weights.display().to_string())?;
+    let generator = read_generator(&args.weights, &device)?;
     let class = args.class.map(|name| generator.info().class_index(&name)).transpose()?;
     match (args.solver, args.nfe, args.tolerance) {
         (Solver::DormandPrince, Some(_), _) => {
@@ -73,6 +73,12 @@ pub fn run(args: Args) -> Result<()> {
     grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale, args.columns)?;
     println!("{}: {} pictures, {} network calls each", args.out.display(), args.count, sampled.nfe);
     Ok(())
+}
+
+/// The model in a weights file.
+pub(crate) fn read_generator(path: &Path, device: &Device) -> Result<Generator> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Generator::from_bytes(&bytes, device).with_context(|| path.display().to_string())
 }
 
 /// Solvers by name, which `--help` lists.

@@ -77,7 +77,8 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn read_config(path: Option<&Path>) -> Result<TrainConfig> {
+/// The settings in a file, or the defaults.
+pub(crate) fn read_config(path: Option<&Path>) -> Result<TrainConfig> {
     let Some(path) = path else { return Ok(TrainConfig::default()) };
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     TrainConfig::from_toml(&text).with_context(|| format!("in {}", path.display()))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mean_flow::{self, Tangent};
 use super::{Direction, Nets, Rows, ask};
-use crate::error::Error;
+use crate::error::{Error, check};
 use crate::flow::{AverageVelocity, per_image};
 
 /// α over the steps of training: 1 at first, 0 at last, a sigmoid between (snap-research/alphaflow).
@@ -35,10 +35,7 @@ impl AlphaFlow {
             (self.gamma > 0.0 && self.gamma.is_finite(), "gamma must be above 0"),
             ((1e-4..0.5).contains(&self.snap), "snap must be 0.0001 to below 0.5"),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(Error::Config(format!("[objective] {rule}"))),
-            None => Ok(()),
-        }
+        check(rules, |rule| format!("[objective] {rule}"))
     }
 
     /// `1 − σ(γ (step − middle)/(end − start))`, snapped to its ends.

@@ -12,7 +12,7 @@ pub fn step(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, labels: Op
 }
 
 /// `u(z, r, t)` at one pair of times for the whole batch.
-fn average(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, labels: Option<Labels>) -> Tensor<4> {
+pub(super) fn average(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, labels: Option<Labels>) -> Tensor<4> {
     let [batch, ..] = z.dims();
     let at = |time: f64| Tensor::full([batch], time, &z.device()).into();
     net.u(z.clone().into(), at(r), at(t), labels).primal

@@ -21,7 +21,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub use average::{generate, invert, one_step, restart, step};
-pub use runge_kutta::{Integral, Integrator, Method, integrate};
+pub use runge_kutta::{Integral, Integrator, Method, TOLERANCES, integrate};
 pub use velocity::{SamplingGuidance, Velocity};
 
 use super::AverageVelocity;
@@ -139,7 +139,7 @@ impl Sampling {
         let method = match self.solver {
             Solver::Midpoint => Method::Midpoint,
             Solver::Heun => Method::Heun,
-            Solver::DormandPrince if !(1e-6..=0.1).contains(&self.tolerance) => {
+            Solver::DormandPrince if !TOLERANCES.contains(&self.tolerance) => {
                 return Err(Error::Request(format!("the tolerance is {}; it must be 1e-6 to 0.1", self.tolerance)));
             }
             Solver::DormandPrince => return Ok(Integrator::Adaptive { tolerance: self.tolerance }),

@@ -15,6 +15,9 @@ pub enum Method {
     Heun,
 }
 
+/// Tolerances that an adaptive integration can be asked for: f32 carries no less, and more says nothing.
+pub const TOLERANCES: std::ops::RangeInclusive<f64> = 1e-6..=0.1;
+
 /// How an equation is integrated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Integrator {
@@ -30,7 +33,7 @@ pub enum Integrator {
     ///
     /// The batch shares its steps, so an image's result depends on its company, within the tolerance.
     Adaptive {
-        /// The tolerance; f32 carries no less than about 1e-6.
+        /// The tolerance, one of [`TOLERANCES`].
         tolerance: f64,
     },
 }

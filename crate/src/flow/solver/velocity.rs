@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use super::average::average;
 use super::runge_kutta::{Integral, Integrator, integrate};
 use crate::error::Error;
 use crate::flow::AverageVelocity;
@@ -43,10 +44,10 @@ impl<'a, U: AverageVelocity> Velocity<'a, U> {
 
     /// `v(z, t)`, of the shape of `z`.
     pub fn at(&self, z: Tensor<4>, t: f64) -> Tensor<4> {
-        let v = self.ask(z.clone(), t, self.labels.clone());
+        let v = average(self.net, z.clone(), t, t, self.labels.clone());
         let Some(SamplingGuidance { scale, null_label }) = self.guidance else { return v };
         let null = self.labels.as_ref().map(|labels| labels.full_like(null_label as i32));
-        let free = self.ask(z, t, null);
+        let free = average(self.net, z, t, t, null);
         free.clone() + (v - free) * scale
     }
 
@@ -56,10 +57,5 @@ impl<'a, U: AverageVelocity> Velocity<'a, U> {
     /// As [`integrate`].
     pub fn carry(&self, z: Tensor<4>, from: f64, to: f64, integrator: Integrator) -> Result<Integral<4>, Error> {
         integrate(|z, t| self.at(z, t), z, from, to, integrator)
-    }
-
-    fn ask(&self, z: Tensor<4>, t: f64, labels: Option<Labels>) -> Tensor<4> {
-        let time = Tensor::full([z.dims()[0]], t, &z.device());
-        self.net.u(z.into(), time.clone().into(), time.into(), labels).primal
     }
 }

@@ -17,6 +17,7 @@ use super::config::{OptimizerKind, TrainConfig};
 use super::log::Meter;
 use super::trainer::Trainer;
 use super::{Observer, Record};
+use crate::error::Error;
 use crate::flow::{AverageVelocity, Differential, Objective, Velocity, one_step};
 use crate::net::{Net, NetConfig};
 use crate::rng::{Purpose, Stream};
@@ -81,12 +82,15 @@ fn settings(steps: u64, seed: u64) -> TrainConfig {
 ///
 /// # Shapes
 /// `count` points each; a path holds `steps + 1` points, from noise to data.
-pub fn portray(net: &Net, points: Points, seed: u64, device: &Device) -> Portrait {
+///
+/// # Errors
+/// When the device cannot be read.
+pub fn portray(net: &Net, points: Points, seed: u64, device: &Device) -> Result<Portrait, Error> {
     let (samples, paths, steps) = (600, 48, 64);
     let mut stream = Stream::new(seed, Purpose::Noise, 0);
     let noise: Vec<[f32; 2]> = (0..samples).map(|_| stream.normal_pair().map(|z| z as f32)).collect();
     let e = plane(&noise, device);
-    let jumps = series(one_step(net, e.clone(), None));
+    let jumps = series(one_step(net, e, None))?;
     let data = points.draw(samples, &mut Stream::new(seed, Purpose::Batch, u64::MAX));
 
     let velocity = Velocity::new(net, None, None);
@@ -95,16 +99,16 @@ pub fn portray(net: &Net, points: Points, seed: u64, device: &Device) -> Portrai
     for i in 0..steps {
         let t = 1.0 - f64::from(i) / f64::from(steps);
         z = z.clone() - velocity.at(z, t) / f64::from(steps);
-        walks.push(series(z.clone()));
+        walks.push(series(z.clone())?);
     }
 
     let at = 1.0;
     let places: Vec<[f32; 2]> = (0..81).map(|i| [(i % 9) as f32 * 0.5 - 2.0, (i / 9) as f32 * 0.5 - 2.0]).collect();
     let z = plane(&places, device);
     let time = |t: f64| Tensor::full([places.len()], t, device).into();
-    let v = series(velocity.at(z.clone(), at));
-    let u = series(net.u(z.into(), time(0.0), time(at), None).primal);
-    Portrait { data, noise, jumps, walks, places, v, u }
+    let v = series(velocity.at(z.clone(), at))?;
+    let u = series(net.u(z.into(), time(0.0), time(at), None).primal)?;
+    Ok(Portrait { data, noise, jumps, walks, places, v, u })
 }
 
 /// Points as images of one pixel: `[count, 2, 1, 1]`.
@@ -112,7 +116,7 @@ fn plane(points: &[[f32; 2]], device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(points.concat(), [points.len(), 2, 1, 1]), device)
 }
 
-fn series(z: Tensor<4>) -> Series {
-    let values = z.try_into_vec_as::<f32>().unwrap_or_default();
-    values.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
+fn series(z: Tensor<4>) -> Result<Series, Error> {
+    let values = z.try_into_vec_as::<f32>().map_err(|e| Error::Device(e.to_string()))?;
+    Ok(values.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
 }
