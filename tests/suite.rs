@@ -8,6 +8,8 @@ mod data;
 mod density;
 #[path = "rust/dual.rs"]
 mod dual;
+#[path = "rust/evaluation.rs"]
+mod evaluation;
 #[path = "rust/flow.rs"]
 mod flow;
 #[path = "rust/guidance.rs"]

@@ -31,6 +31,8 @@ pub enum Purpose {
     Probe = 9,
     /// Where inside its interval a byte's value lies.
     Dequantisation = 10,
+    /// Which features are compared.
+    Subsets = 11,
 }
 
 /// A reproducible stream of random numbers.

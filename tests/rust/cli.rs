@@ -15,7 +15,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn succeeds(arguments: &[&str]) -> String {
+pub fn succeeds(arguments: &[&str]) -> String {
     let output = meanflow(arguments);
     assert!(output.status.success(), "{arguments:?} failed: {}", text(&output.stderr));
     text(&output.stdout)
@@ -23,7 +23,7 @@ fn succeeds(arguments: &[&str]) -> String {
 
 /// Fails with a non-zero code and a message that has all of `words`, without a panic.
 #[track_caller]
-fn fails(arguments: &[&str], words: &[&str]) {
+pub fn fails(arguments: &[&str], words: &[&str]) {
     let output = meanflow(arguments);
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
@@ -33,27 +33,27 @@ fn fails(arguments: &[&str], words: &[&str]) {
     }
 }
 
-struct Place {
-    dir: tempfile::TempDir,
+pub struct Place {
+    pub dir: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_string_lossy().into_owned()
     }
 
     /// Writes a file and gives its path.
-    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         fs::write(self.dir.path().join(name), bytes).expect("it writes");
         self.path(name)
     }
 
     /// A folder of two classes of small pictures, and settings for a tiny network.
-    fn images(&self) -> (String, String) {
+    pub fn images(&self) -> (String, String) {
         for (class, colour) in [("moss", [20, 160, 40, 255]), ("rust", [180, 70, 20, 255])] {
             let folder = self.dir.path().join("images").join(class);
             fs::create_dir_all(&folder).expect("a folder");

@@ -10,7 +10,7 @@ use crate::rng::{Purpose, Stream};
 
 /// How a matrix starts.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// All zero.
     Zeros,
     /// `N(0, 0.02²)`.
@@ -21,7 +21,7 @@ pub(super) enum Start {
 
 /// Makes the parameters of one network, each from its own stream, so that none depends on when another is drawn. burn's
 /// own initialisation draws from one generator per process, which other threads may be drawing from too.
-pub(super) struct Init<'a> {
+pub(crate) struct Init<'a> {
     seed: u64,
     made: Cell<u64>,
     pub device: &'a Device,
@@ -40,15 +40,29 @@ impl<'a> Init<'a> {
         }
     }
 
+    /// A 3 × 3 convolution, `U(−a, a)` with `a = √(6 / fan-in)` (Kaiming, for ReLU).
+    #[cfg(feature = "train")]
+    pub fn kernel(&self, input: usize, output: usize) -> Param<Tensor<4>> {
+        let mut stream = self.next_stream();
+        let limit = (6.0 / (9 * input) as f64).sqrt();
+        self.parameter([output, input, 3, 3], move |count| {
+            (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect()
+        })
+    }
+
     /// A parameter of `rows × columns`.
     pub fn matrix(&self, rows: usize, columns: usize, start: Start) -> Param<Tensor<2>> {
-        let mut stream = Stream::new(self.seed, Purpose::Weights, self.made.replace(self.made.get() + 1));
+        let mut stream = self.next_stream();
         let limit = (6.0 / (rows + columns) as f64).sqrt();
         self.parameter([rows, columns], move |count| match start {
             Start::Zeros => vec![0.0; count],
             Start::Normal => stream.normals(count).into_iter().map(|z| 0.02 * z).collect(),
             Start::Xavier => (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect(),
         })
+    }
+
+    fn next_stream(&self) -> Stream {
+        Stream::new(self.seed, Purpose::Weights, self.made.replace(self.made.get() + 1))
     }
 
     /// A parameter whose values are made when first needed: a network that is about to be loaded never needs them.

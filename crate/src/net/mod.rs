@@ -15,7 +15,7 @@ use burn::tensor::{Device, Int, Tensor};
 use crate::dual::{Dual, linear, silu};
 use block::{Block, modulate};
 use embed::{TimeEmbedding, positions};
-use init::{Init, Start};
+pub(crate) use init::{Init, Start};
 
 /// Class labels of a batch, `[batch]`; [`NetConfig::null_label`] means "no class".
 pub type Labels = Tensor<1, Int>;

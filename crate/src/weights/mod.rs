@@ -4,7 +4,7 @@
 //! header's metadata has one entry, `meanflow`: a JSON [`ModelInfo`] with the network's configuration, the data, its
 //! licence, the training step and the format version.
 
-mod params;
+pub(crate) mod params;
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub use params::Precision;
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;
 /// The metadata entry that holds the [`ModelInfo`].
-const METADATA_KEY: &str = "meanflow";
+pub(crate) const METADATA_KEY: &str = "meanflow";
 
 /// What a weights file says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +159,7 @@ struct Version {
 }
 
 /// Says in words what safetensors found wrong.
-fn describe(bytes: &[u8], error: &safetensors::SafeTensorError) -> Error {
+pub(crate) fn describe(bytes: &[u8], error: &safetensors::SafeTensorError) -> Error {
     use safetensors::SafeTensorError as E;
     let size = bytes.len();
     Error::Weights(match error {

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View};
 
 use crate::error::Error;
-use crate::net::{Net, NetConfig};
+use crate::net::NetConfig;
 
 /// How weights are stored. In memory they are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Precision {
 }
 
 /// One tensor of the file.
-pub(super) struct Stored {
+pub(crate) struct Stored {
     shape: Vec<usize>,
     precision: Precision,
     bytes: Vec<u8>,
@@ -76,8 +76,8 @@ impl Place {
     }
 }
 
-/// Every parameter of the network, by name, as the file stores it.
-pub(super) fn collect(net: &Net, precision: Precision) -> Result<BTreeMap<String, Stored>, Error> {
+/// Every parameter of a module, by name, as the file stores it.
+pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMap<String, Stored>, Error> {
     struct Collect {
         place: Place,
         precision: Precision,
@@ -135,14 +135,14 @@ pub(super) fn check(config: &NetConfig, file: &SafeTensors) -> Result<(), Error>
     Ok(())
 }
 
-/// The network with the file's weights.
-pub(super) fn apply(net: Net, file: &SafeTensors, device: &Device) -> Result<Net, Error> {
+/// The module with the file's weights; the error lists every tensor that is missing, extra, or of another shape.
+pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -> Result<M, Error> {
     struct Apply<'a, 'data> {
         place: Place,
         file: &'a SafeTensors<'data>,
         device: &'a Device,
         used: BTreeSet<String>,
-        failed: Option<String>,
+        failed: Vec<String>,
     }
 
     impl ModuleMapper for Apply<'_, '_> {
@@ -165,19 +165,22 @@ pub(super) fn apply(net: Net, file: &SafeTensors, device: &Device) -> Result<Net
                     Param::initialized(param.id, value)
                 }
                 Err(reason) => {
-                    self.failed.get_or_insert(reason);
+                    // A tensor of the wrong shape is named once, not as an extra one too.
+                    self.used.insert(name);
+                    self.failed.push(reason);
                     param
                 }
             }
         }
     }
 
-    let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: None };
-    let net = net.map(&mut map);
-    let unused = file.names().into_iter().find(|name| !map.used.contains(*name)).map(str::to_owned);
-    match map.failed.or(unused.map(|name| format!("tensor `{name}` belongs to no parameter"))) {
-        Some(reason) => Err(Error::Weights(reason)),
-        None => Ok(net),
+    let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
+    let module = module.map(&mut map);
+    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name));
+    map.failed.extend(unused.map(|name| format!("tensor `{name}` belongs to no parameter")));
+    match map.failed.is_empty() {
+        true => Ok(module),
+        false => Err(Error::Weights(map.failed.join("; "))),
     }
 }
 
@@ -199,7 +202,7 @@ fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: bool) -> Re
     Ok((0..rows * columns).map(|i| values[(i % columns) * rows + i / columns]).collect())
 }
 
-fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
+pub(crate) fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
     let bytes = view.data();
     match view.dtype() {
         Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),

@@ -1,9 +1,13 @@
 //! The `meanflow` command: train a one-step image generator, sample from it, export it for the web.
 
 mod bench;
+mod classifier;
+mod compare;
+mod eval;
 mod export;
 mod inspect;
 mod likelihood;
+mod neighbours;
 mod playground;
 mod sample;
 mod train;
@@ -28,6 +32,10 @@ enum Command {
     Export(export::Args),
     Inspect(inspect::Args),
     Likelihood(likelihood::Args),
+    Classifier(classifier::Args),
+    Eval(eval::Args),
+    Compare(compare::Args),
+    Neighbours(neighbours::Args),
     Playground(playground::Args),
     #[command(hide = true)]
     BenchTrain(bench::Args),
@@ -40,6 +48,10 @@ fn main() -> std::process::ExitCode {
         Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Likelihood(args) => likelihood::run(&args),
+        Command::Classifier(args) => classifier::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Neighbours(args) => neighbours::run(&args),
         Command::Playground(args) => playground::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
     };

@@ -82,6 +82,6 @@ pub(crate) fn read_generator(path: &Path, device: &Device) -> Result<Generator> 
 }
 
 /// Solvers by name, which `--help` lists.
-fn solvers() -> impl TypedValueParser<Value = Solver> {
+pub(crate) fn solvers() -> impl TypedValueParser<Value = Solver> {
     PossibleValuesParser::new(Solver::ALL.map(|(name, _)| name)).try_map(|name| name.parse())
 }

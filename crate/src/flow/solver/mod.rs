@@ -58,6 +58,15 @@ impl Solver {
         ("dormand-prince", Self::DormandPrince),
     ];
 
+    /// Network calls that a step takes without guidance; none for Dormand–Prince, which decides by itself.
+    pub fn calls_per_step(self) -> Option<usize> {
+        match self {
+            Self::MeanFlow | Self::Restart | Self::Euler => Some(1),
+            Self::Midpoint | Self::Heun => Some(2),
+            Self::DormandPrince => None,
+        }
+    }
+
     /// Whether it follows the instantaneous velocity, which guidance while sampling is made of.
     pub fn follows_velocity(self) -> bool {
         !matches!(self, Self::MeanFlow | Self::Restart)

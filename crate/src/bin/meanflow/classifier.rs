@@ -1,0 +1,58 @@
+//! `meanflow classifier`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use meanflow::eval::train_classifier;
+use meanflow::{device, train::data};
+
+use crate::train::read_config;
+
+/// Train a small classifier on images with classes: its features are what `meanflow eval` measures models of them by.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The images, as for training
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Settings, a TOML file, of which [data] says how files become images
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Images that it is not trained on, to count how many it names rightly
+    #[arg(long, value_name = "PATH")]
+    test: Option<PathBuf>,
+    /// What the images are, for the file; the name of --data if not given
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Features file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Passes over the images
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    epochs: u64,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let device = device::open(args.device.as_deref())?;
+    let config = read_config(args.config.as_deref())?.data;
+    let images = data::load(&args.data, &config)?;
+    let held_out = args.test.as_ref().map(|path| data::load(path, &config)).transpose()?;
+    let folder = || args.data.file_name().unwrap_or(args.data.as_os_str()).to_string_lossy().into_owned();
+    let name = args.name.clone().unwrap_or_else(folder);
+    let mut report = |step, steps, loss| println!("step {step} of {steps} · cross-entropy {loss:.3}");
+    let mut classifier = train_classifier(&images, &name, args.epochs, args.seed, &device, &mut report)?;
+    if let Some(images) = &held_out {
+        let accuracy = classifier.validate(images, &device)?;
+        println!("{:.1} % of {} held-out images are named rightly", 100.0 * accuracy, images.len());
+    }
+    let bytes = classifier.to_bytes()?;
+    std::fs::write(&args.out, bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
+    println!("{}: {}", args.out.display(), classifier.info().describe());
+    Ok(())
+}

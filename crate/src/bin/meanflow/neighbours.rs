@@ -1,0 +1,109 @@
+//! `meanflow neighbours`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use burn::tensor::Tensor;
+use meanflow::eval::{Features, nearest};
+use meanflow::generator::Request;
+use meanflow::image::{from_byte, to_rgba};
+use meanflow::train::{data, grid};
+use meanflow::{Error, device};
+
+use crate::sample::read_generator;
+use crate::train::read_config;
+
+/// Show generated images, each with the training images nearest to it: what was invented, and what was remembered.
+///
+/// Nearest is meant in pixels. Says how many of the images are nearer to a training image than half of the training
+/// images are to each other: a model that only generalises has few of them, one that copies has all.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Weights file
+    #[arg(value_name = "WEIGHTS")]
+    weights: PathBuf,
+    /// The images that it was trained on
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Settings, a TOML file, of which [data] says how files become images; their size is the model's
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// PNG file to write: a row for each image, its neighbours after it
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// How many images to show
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=256))]
+    count: u16,
+    /// How many neighbours of each
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=32))]
+    nearest: u16,
+    /// How many images to count, the shown ones among them
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    over: u16,
+    /// Seed of the first image
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Enlarge each pixel this many times
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    scale: u32,
+    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+}
+
+/// Training images that are compared with each other.
+const COMPARED: usize = 2000;
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let device = device::open(args.device.as_deref())?;
+    let model = read_generator(&args.weights, &device)?;
+    let mut config = read_config(args.config.as_deref())?.data;
+    let net = model.info().net.clone();
+    (config.size, config.channels) = (net.image_size, net.channels);
+    let images = data::load(&args.data, &config)?;
+    if images.len() < 2 {
+        bail!("neighbours need two or more training images");
+    }
+    let dims = net.channels * net.image_size * net.image_size;
+    let training = Features::new(dims, images.pixels.iter().map(|&b| from_byte(b)).collect());
+    let over = usize::from(args.over.max(args.count));
+    let generated = model.images(Request { seed: args.seed, count: over, class: None, nfe: 1 })?;
+    let values = generated.try_into_vec_as::<f32>().map_err(|e| Error::Device(e.to_string()))?;
+    let generated = Features::new(dims, values);
+
+    let found = nearest(&generated, &training, args.nearest.into(), false, &device)?;
+    let part = training.head(COMPARED);
+    let among = median(nearest(&part, &part, 1, true, &device)?.distances);
+    let nearer = found.distances.iter().filter(|&&distance| distance < among).count();
+
+    let mut shown = Vec::new();
+    for (row, neighbours) in found.rows.iter().take(args.count.into()).enumerate() {
+        shown.extend_from_slice(generated.row(row));
+        neighbours.iter().for_each(|&neighbour| shown.extend_from_slice(training.row(neighbour)));
+    }
+    let columns = 1 + u32::from(args.nearest).min(images.len() as u32);
+    let shape = [shown.len() / dims, net.channels, net.image_size, net.image_size];
+    let pictures = Tensor::from_data(burn::tensor::TensorData::new(shown, shape), &device);
+    let rgba = pollster::block_on(to_rgba(pictures))?;
+    grid::write(&args.out, &rgba, net.image_size, args.scale, Some(columns))?;
+    println!(
+        "{}: {} images, each before its {} nearest of {} training images, by pixels",
+        args.out.display(),
+        args.count,
+        columns - 1,
+        images.len()
+    );
+    println!(
+        "median distance to the nearest training image {:.2}, between training images {among:.2}; {:.0} % of {over} \
+         images are nearer than that",
+        median(found.distances.clone()),
+        100.0 * nearer as f64 / over as f64
+    );
+    Ok(())
+}
+
+fn median(mut values: Vec<f32>) -> f32 {
+    values.sort_unstable_by(f32::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+}

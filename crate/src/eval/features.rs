@@ -1,0 +1,155 @@
+//! Features of images, and the networks that give them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::SafeTensors;
+
+use super::classifier::Classifier;
+use super::inception::Inception;
+use crate::error::Error;
+use crate::image::from_byte;
+use crate::train::data::Images;
+
+/// Images at a time: a bound on memory that keeps a device busy.
+const BATCH: usize = 200;
+
+/// Features of a set of images, `[rows, dims]` row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    /// Features per image.
+    pub dims: usize,
+    /// The values.
+    pub values: Vec<f32>,
+}
+
+impl Features {
+    /// Wraps values.
+    ///
+    /// # Panics
+    /// When they are no whole number of rows.
+    pub fn new(dims: usize, values: Vec<f32>) -> Self {
+        assert!(dims > 0 && values.len().is_multiple_of(dims), "features come in whole rows");
+        Self { dims, values }
+    }
+
+    /// How many images.
+    pub fn rows(&self) -> usize {
+        self.values.len() / self.dims
+    }
+
+    /// The features of one image.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.dims..(row + 1) * self.dims]
+    }
+
+    /// The first rows, at most `count`.
+    pub fn head(&self, count: usize) -> Self {
+        Self::new(self.dims, self.values[..count.min(self.rows()) * self.dims].to_vec())
+    }
+
+    /// Some of the rows, as `[rows, dims]` on a device.
+    pub(super) fn tensor(&self, rows: &[usize], device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
+        Tensor::from_data(TensorData::new(values, [rows.len(), self.dims]), device)
+    }
+}
+
+/// A network that gives features.
+#[derive(Debug)]
+pub enum Extractor {
+    /// One of the data set's own.
+    Classifier(Classifier),
+    /// The network of FID.
+    Inception(Box<Inception>),
+}
+
+impl Extractor {
+    /// Reads a features file: a classifier that this program trained, or Inception-v3 as safetensors with the tensor
+    /// names of pytorch-fid.
+    ///
+    /// # Errors
+    /// Names the file and says why it is neither.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        let read = || -> Result<Self> {
+            let bytes = std::fs::read(path)?;
+            let file = SafeTensors::deserialize(&bytes)
+                .map_err(|e| anyhow::anyhow!("no features file: it must be a safetensors file ({e})"))?;
+            if Inception::is_in(&file) {
+                return Ok(Self::Inception(Box::new(Inception::read(&file, device)?)));
+            }
+            Ok(Self::Classifier(Classifier::from_bytes(&bytes, device)?))
+        };
+        read().with_context(|| path.display().to_string())
+    }
+
+    /// What the distance on these features is called.
+    pub fn metric(&self) -> &'static str {
+        match self {
+            Self::Classifier(_) => "FD",
+            Self::Inception(_) => "FID",
+        }
+    }
+
+    /// What the features are, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Classifier(classifier) => classifier.info().describe(),
+            Self::Inception(_) => "pool features of Inception-v3 (pytorch-fid weights)".into(),
+        }
+    }
+
+    /// Refuses images that the network was not made for.
+    ///
+    /// # Errors
+    /// Says what the features are of, and what the images are.
+    pub fn suits(&self, size: usize, channels: usize) -> Result<()> {
+        let Self::Classifier(classifier) = self else {
+            return Ok(());
+        };
+        let info = classifier.info();
+        if (info.size, info.channels) != (size, channels) {
+            bail!(
+                "the features are of {0}×{0}×{1} images ({2}), but the images are {size}×{size}×{channels}",
+                info.size,
+                info.channels,
+                info.data
+            );
+        }
+        Ok(())
+    }
+
+    /// Features of images in `[−1, 1]`, `[batch, channels, size, size]` → `[batch, dims]`.
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::Classifier(classifier) => classifier.features(images),
+            Self::Inception(inception) => inception.features(images),
+        }
+    }
+
+    /// Features of all images of a set.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn of_images(&self, images: &Images, device: &Device) -> Result<Features> {
+        let values = images.channels * images.size * images.size;
+        let batches = images.pixels.chunks(BATCH * values).map(|pixels| {
+            let rows = pixels.len() / values;
+            let pixels: Vec<f32> = pixels.iter().map(|&b| from_byte(b)).collect();
+            let shape = [rows, images.channels, images.size, images.size];
+            self.features(Tensor::from_data(TensorData::new(pixels, shape), device))
+        });
+        gather(batches)
+    }
+}
+
+/// Batches of features, read back.
+pub(super) fn gather(batches: impl Iterator<Item = Tensor<2>>) -> Result<Features> {
+    let (mut dims, mut values) = (1, Vec::new());
+    for batch in batches {
+        dims = batch.dims()[1];
+        values.extend(batch.try_into_vec_as::<f32>().map_err(|e| Error::Device(e.to_string()))?);
+    }
+    Ok(Features::new(dims, values))
+}

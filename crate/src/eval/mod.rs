@@ -1,0 +1,28 @@
+//! How good the images of a model are, by the features that a network sees in them: distance to real images, precision
+//! and recall, and how all of it depends on the number of network calls. Native only.
+//!
+//! A distance is worth what its features are. With the weights of Inception-v3 it is the FID and KID of the literature
+//! ([`Inception`]); with a small classifier trained on the data set itself ([`Classifier`]) it is called FD, ranks models
+//! of that set, and compares with nothing else. What is printed always says which.
+
+mod classifier;
+mod features;
+mod frechet;
+mod inception;
+mod kernel;
+mod manifold;
+mod neighbours;
+mod plot;
+mod record;
+mod table;
+
+pub use classifier::{Classifier, ClassifierInfo, train_classifier};
+pub use features::{Extractor, Features};
+pub use frechet::{Moments, frechet_distance};
+pub use inception::Inception;
+pub use kernel::{KernelDistance, kernel_distance};
+pub use manifold::{PrecisionRecall, precision_recall};
+pub use neighbours::{Neighbours, nearest};
+pub use plot::plot;
+pub use record::{Evaluation, read_records};
+pub use table::tables;
