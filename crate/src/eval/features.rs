@@ -60,9 +60,9 @@ impl Features {
 #[derive(Debug)]
 pub enum Extractor {
     /// One of the data set's own.
-    Classifier(Classifier),
+    Classifier(Box<Classifier>),
     /// The network of FID.
-    Inception(Box<Inception>),
+    Inception(Inception),
 }
 
 impl Extractor {
@@ -77,9 +77,9 @@ impl Extractor {
             let file = SafeTensors::deserialize(&bytes)
                 .map_err(|e| anyhow::anyhow!("no features file: it must be a safetensors file ({e})"))?;
             if Inception::is_in(&file) {
-                return Ok(Self::Inception(Box::new(Inception::read(&file, device)?)));
+                return Ok(Self::Inception(Inception::read(&file, device)?));
             }
-            Ok(Self::Classifier(Classifier::from_bytes(&bytes, device)?))
+            Ok(Self::Classifier(Box::new(Classifier::from_bytes(&bytes, device)?)))
         };
         read().with_context(|| path.display().to_string())
     }
