@@ -20,6 +20,9 @@ pub enum Error {
     /// A weights file that is damaged, foreign, or of another version.
     #[error("not usable as MeanFlow weights: {0}")]
     Weights(String),
+    /// A checkpoint of another program that cannot be read or does not fit.
+    #[error("not usable as a checkpoint: {0}")]
+    Checkpoint(String),
     /// A request that the model cannot serve, such as a class it does not have.
     #[error("{0}")]
     Request(String),

@@ -21,7 +21,8 @@
 //! Images are `[batch, channels, height, width]` in `[−1, 1]`; times and labels are `[batch]`.
 //!
 //! [`dual`] is forward mode, [`net`] the network written over it, [`flow`] the method, [`weights`] the file format,
-//! [`generator`] a loaded model; `train` and `eval` (native only) are the training half and its measure.
+//! [`generator`] a loaded model; `train`, `eval` and `checkpoint` (native only) are the
+//! training half, its measure, and checkpoints of other programs.
 
 pub mod device;
 pub mod dual;
@@ -33,6 +34,8 @@ pub mod net;
 pub mod rng;
 pub mod weights;
 
+#[cfg(feature = "train")]
+pub mod checkpoint;
 #[cfg(feature = "train")]
 pub mod eval;
 #[cfg(feature = "train")]

@@ -92,19 +92,20 @@ pub struct Classifier {
 }
 
 impl Classifier {
+    /// Whether a file holds a classifier.
+    pub fn is_in(bytes: &[u8]) -> bool {
+        let header = SafeTensors::read_metadata(bytes);
+        header.is_ok_and(|(_, header)| header.metadata().as_ref().is_some_and(|m| m.contains_key(METADATA_KEY)))
+    }
+
     /// Reads a features file.
     ///
     /// # Errors
     /// When it is none, is damaged, or its tensors are not those of the classifier it describes.
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| describe(bytes, &e))?;
-        let metadata = header.metadata().as_ref();
-        let json = metadata.and_then(|m| m.get(METADATA_KEY)).ok_or_else(|| {
-            Error::Weights(match metadata.is_some_and(|m| m.contains_key(crate::weights::METADATA_KEY)) {
-                true => "this is a model that makes images; features come from `meanflow classifier`".into(),
-                false => format!("neither a classifier (no `{METADATA_KEY}` metadata) nor Inception-v3"),
-            })
-        })?;
+        let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
+        let json = json.ok_or_else(|| Error::Weights(format!("no `{METADATA_KEY}` metadata")))?;
         let info: ClassifierInfo = serde_json::from_str(json).map_err(|e| Error::Weights(format!("metadata: {e}")))?;
         if !matches!((info.channels, info.classes.len()), (1..=4, 2..=100_000)) {
             return Err(Error::Weights(format!("{} channels, {} classes", info.channels, info.classes.len())));

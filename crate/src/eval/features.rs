@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::SafeTensors;
 
 use super::classifier::Classifier;
 use super::inception::Inception;
+use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::image::from_byte;
 use crate::train::data::Images;
@@ -66,20 +66,23 @@ pub enum Extractor {
 }
 
 impl Extractor {
-    /// Reads a features file: a classifier that this program trained, or Inception-v3 as safetensors with the tensor
-    /// names of pytorch-fid.
+    /// Reads a features file: a classifier that this program trained, or Inception-v3 as pytorch-fid has it, in its
+    /// `.pth` file or as safetensors.
     ///
     /// # Errors
     /// Names the file and says why it is neither.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
         let read = || -> Result<Self> {
             let bytes = std::fs::read(path)?;
-            let file = SafeTensors::deserialize(&bytes)
-                .map_err(|e| anyhow::anyhow!("no features file: it must be a safetensors file ({e})"))?;
-            if Inception::is_in(&file) {
-                return Ok(Self::Inception(Inception::read(&file, device)?));
+            if Classifier::is_in(&bytes) {
+                return Ok(Self::Classifier(Box::new(Classifier::from_bytes(&bytes, device)?)));
             }
-            Ok(Self::Classifier(Box::new(Classifier::from_bytes(&bytes, device)?)))
+            drop(bytes);
+            let checkpoint = Checkpoint::open(path)?;
+            if !Inception::is_in(&checkpoint) {
+                bail!("no features: neither a classifier of `meanflow classifier` nor Inception-v3");
+            }
+            Ok(Self::Inception(Inception::read(&checkpoint, device)?))
         };
         read().with_context(|| path.display().to_string())
     }

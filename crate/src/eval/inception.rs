@@ -1,7 +1,7 @@
 //! Inception-v3 as FID uses it (Szegedy et al. 2015, arXiv 1512.00567), with the weights and the quirks of pytorch-fid: the
 //! averages of blocks A, C and the first E leave the padding out, and the second E takes the maximum instead.
 //!
-//! Its weights are not ours to ship: `pt_inception-2015-12-05`, saved as safetensors, has the names read here.
+//! Its weights are not ours to ship: `pt_inception-2015-12-05-….pth` of pytorch-fid has the names read here.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,9 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, conv2d, interpolate, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::SafeTensors;
 
+use crate::checkpoint::{Array, Checkpoint};
 use crate::error::Error;
-use crate::weights::params::to_f32;
 
 /// ε of the batch normalisations.
 const EPSILON: f32 = 1e-3;
@@ -35,31 +34,24 @@ pub struct Inception {
 }
 
 impl Inception {
-    /// Whether a file holds this network.
-    pub fn is_in(file: &SafeTensors) -> bool {
-        file.tensor(SIGN).is_ok()
+    /// Whether a checkpoint holds this network.
+    pub fn is_in(checkpoint: &Checkpoint) -> bool {
+        checkpoint.get(SIGN).is_some()
     }
 
     /// Reads the network. Its widths may be a 16th, an eighth, … of the published ones, for tests.
     ///
     /// # Errors
     /// Lists every tensor that is missing or of another shape.
-    pub fn read(file: &SafeTensors, device: &Device) -> Result<Self, Error> {
-        let first = file.tensor("Conv2d_1a_3x3.conv.weight").map_or(32, |view| view.shape()[0]);
-        let mut wrong = Vec::new();
-        let mut convolutions = BTreeMap::new();
-        for (name, shape) in layers(32 / first.clamp(1, 32)) {
-            match fold(file, &name, shape, device) {
-                Ok(convolution) => {
-                    convolutions.insert(name, convolution);
-                }
-                Err(reasons) => wrong.extend(reasons),
-            }
-        }
-        match wrong.is_empty() {
-            true => Ok(Self { convolutions }),
-            false => Err(Error::Weights(wrong.join("; "))),
-        }
+    pub fn read(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
+        let first = checkpoint.get("Conv2d_1a_3x3.conv.weight").map_or(32, |array| array.shape[0]);
+        let layers = layers(32 / first.clamp(1, 32));
+        let wanted: Vec<_> = layers.iter().flat_map(|(name, shape)| parts(name, *shape)).collect();
+        // The classifier, the auxiliary head and the counters of batches are not used.
+        let found = checkpoint.take(&wanted, |_| true)?;
+        let fold =
+            |((name, shape), arrays): (&(String, [usize; 4]), &[&Array])| (name.clone(), fold(*shape, arrays, device));
+        Ok(Self { convolutions: layers.iter().zip(found.chunks(PARTS.len())).map(fold).collect() })
     }
 
     /// `[batch, 1 | 3 | 4, size, size]` in `[−1, 1]` → `[batch, 2048]`. Grey is repeated, transparency laid over white.
@@ -229,38 +221,27 @@ fn layers(narrow: usize) -> Vec<(String, [usize; 4])> {
     list
 }
 
+/// What makes up a layer.
+const PARTS: [&str; 5] = ["conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"];
+
+fn parts(layer: &str, shape: [usize; 4]) -> impl Iterator<Item = (String, Vec<usize>)> {
+    PARTS.into_iter().map(move |part| {
+        let shape = if part == "conv.weight" { shape.to_vec() } else { shape[..1].to_vec() };
+        (format!("{layer}.{part}"), shape)
+    })
+}
+
 /// A convolution and its batch normalisation as one: `γ/√(var + ε) · (W ∗ x − mean) + β`.
-fn fold(file: &SafeTensors, name: &str, shape: [usize; 4], device: &Device) -> Result<Convolution, Vec<String>> {
-    let mut wrong = Vec::new();
-    let mut read = |part: &str, shape: &[usize]| -> Vec<f32> {
-        let name = format!("{name}.{part}");
-        let values = match file.tensor(&name) {
-            Err(_) => Err(format!("tensor `{name}` is missing")),
-            Ok(view) if view.shape() != shape => {
-                Err(format!("tensor `{name}` has shape {:?}; Inception-v3 needs {shape:?}", view.shape()))
-            }
-            Ok(view) => to_f32(&name, &view),
-        };
-        values.unwrap_or_else(|reason| {
-            wrong.push(reason);
-            Vec::new()
-        })
-    };
-    let mut weight = read("conv.weight", &shape);
-    let out = &shape[..1];
-    let [scale, shift] = ["bn.weight", "bn.bias"].map(|part| read(part, out));
-    let [mean, variance] = ["bn.running_mean", "bn.running_var"].map(|part| read(part, out));
-    if !wrong.is_empty() {
-        return Err(wrong);
-    }
+fn fold(shape: [usize; 4], arrays: &[&Array], device: &Device) -> Convolution {
+    let [mut weight, scale, shift, mean, variance] = [0, 1, 2, 3, 4].map(|part| arrays[part].values.clone());
     let scale: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + EPSILON).sqrt()).collect();
     let bias: Vec<f32> = (0..shape[0]).map(|i| shift[i] - mean[i] * scale[i]).collect();
     weight
         .chunks_mut(shape[1..].iter().product())
         .zip(&scale)
         .for_each(|(row, s)| row.iter_mut().for_each(|w| *w *= s));
-    Ok(Convolution {
+    Convolution {
         weight: Tensor::from_data(TensorData::new(weight, shape), device),
         bias: Tensor::from_data(TensorData::new(bias, [shape[0]]), device),
-    })
+    }
 }

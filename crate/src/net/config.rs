@@ -114,6 +114,11 @@ impl NetConfig {
         config.validate().map(|()| config)
     }
 
+    /// Attention heads of the published network with this depth and width, which a checkpoint's shapes do not show.
+    pub fn published_heads(depth: usize, width: usize) -> Option<usize> {
+        PRESETS.into_iter().find(|preset| (preset.1, preset.2) == (depth, width)).map(|preset| preset.3)
+    }
+
     /// Checks that the sizes fit together and are not absurd (a hostile file must not make us allocate gigabytes).
     ///
     /// # Errors

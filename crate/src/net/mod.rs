@@ -14,7 +14,8 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::dual::{Dual, linear, silu};
 use block::{Block, modulate};
-use embed::{TimeEmbedding, positions};
+use embed::TimeEmbedding;
+pub(crate) use embed::{FREQUENCIES, positions};
 pub(crate) use init::{Init, Start};
 
 /// Class labels of a batch, `[batch]`; [`NetConfig::null_label`] means "no class".

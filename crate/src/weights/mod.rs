@@ -22,7 +22,7 @@ pub use params::Precision;
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;
 /// The metadata entry that holds the [`ModelInfo`].
-pub(crate) const METADATA_KEY: &str = "meanflow";
+const METADATA_KEY: &str = "meanflow";
 
 /// What a weights file says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

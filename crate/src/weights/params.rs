@@ -202,7 +202,7 @@ fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: bool) -> Re
     Ok((0..rows * columns).map(|i| values[(i % columns) * rows + i / columns]).collect())
 }
 
-pub(crate) fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
+fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
     let bytes = view.data();
     match view.dtype() {
         Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),

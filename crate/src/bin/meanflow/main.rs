@@ -5,6 +5,7 @@ mod classifier;
 mod compare;
 mod eval;
 mod export;
+mod import;
 mod inspect;
 mod likelihood;
 mod neighbours;
@@ -30,6 +31,7 @@ enum Command {
     Train(train::Args),
     Sample(sample::Args),
     Export(export::Args),
+    Import(import::Args),
     Inspect(inspect::Args),
     Likelihood(likelihood::Args),
     Classifier(classifier::Args),
@@ -46,6 +48,7 @@ fn main() -> std::process::ExitCode {
         Command::Train(args) => train::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Likelihood(args) => likelihood::run(&args),
         Command::Classifier(args) => classifier::run(&args),

@@ -1,0 +1,97 @@
+//! `meanflow import`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use clap::ValueEnum;
+use meanflow::checkpoint::{Checkpoint, DitChoice, import_dit};
+use meanflow::net::TimeInputs;
+use meanflow::weights::{self, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
+
+/// Read a checkpoint of another program into a weights file.
+///
+/// CHECKPOINT is a .pth or .pt file of PyTorch (its tensors are read, nothing in it is run) or a safetensors file, that
+/// holds a Diffusion Transformer under its published names. Checkpoints of the authors' JAX code become safetensors by
+/// crate/tools/jax_to_safetensors.py.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The checkpoint
+    #[arg(value_name = "CHECKPOINT")]
+    checkpoint: PathBuf,
+    /// Weights file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Which of several networks in it, by what stands before their names, such as ema.
+    #[arg(long, value_name = "PREFIX")]
+    place: Option<String>,
+    /// Attention heads; known for the published sizes
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Edge of the images, in pixels or latent cells; from its positions if not given, else 32
+    #[arg(long)]
+    size: Option<usize>,
+    /// What the network's second time is: how far it goes (h = t - r) or where it lands (r)
+    #[arg(long, value_enum, default_value_t = Second::H)]
+    second_time: Second,
+    /// Name of the model; the name of the checkpoint if not given
+    #[arg(long)]
+    name: Option<String>,
+    /// Licence of the weights and where they come from, for the file
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    license: String,
+    /// Numbers of 16 or 32 bits
+    #[arg(long, value_enum, default_value_t = Bits::F16)]
+    precision: Bits,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Second {
+    H,
+    R,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bits {
+    F16,
+    F32,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    let device = Device::flex();
+    let file = args.checkpoint.display().to_string();
+    let checkpoint = Checkpoint::open(&args.checkpoint).with_context(|| file.clone())?;
+    let times = match args.second_time {
+        Second::H => TimeInputs::StandAndSpan,
+        Second::R => TimeInputs::StandAndLand,
+    };
+    let choice = DitChoice { place: args.place, heads: args.heads, size: args.size, times };
+    let net = import_dit(&checkpoint, &choice, &device).with_context(|| file.clone())?;
+    if args.out == args.checkpoint {
+        bail!("{file} is the checkpoint itself; choose another --out");
+    }
+    let config = net.config().clone();
+    let source = args.checkpoint.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = || args.checkpoint.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let info = ModelInfo {
+        format_version: FORMAT_VERSION,
+        name: args.name.unwrap_or_else(stem),
+        classes: (0..config.classes).map(|class| class.to_string()).collect(),
+        net: config,
+        data: DataInfo { source, license: args.license, ..DataInfo::default() },
+        training: TrainingInfo {
+            program: concat!("meanflow ", env!("CARGO_PKG_VERSION"), " import").into(),
+            ..TrainingInfo::default()
+        },
+    };
+    let precision = match args.precision {
+        Bits::F16 => Precision::F16,
+        Bits::F32 => Precision::F32,
+    };
+    let bytes = weights::encode(&net, &info, precision)?;
+    std::fs::write(&args.out, &bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
+    let parameters = info.net.parameters() as f64 / 1e6;
+    println!("{}: {parameters:.2} M parameters, {} classes", args.out.display(), info.net.classes);
+    Ok(())
+}

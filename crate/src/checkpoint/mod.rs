@@ -1,0 +1,147 @@
+//! Checkpoints of other programs: PyTorch's `.pth` and `.pt` (read, never executed) and safetensors. Native only.
+
+mod dit;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use half::{bf16, f16};
+use pytorch_reader::{DType, PytorchReader};
+use safetensors::{Dtype, SafeTensors};
+
+use crate::error::Error;
+
+pub use dit::{DitChoice, import_dit};
+
+/// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    tensors: BTreeMap<String, Array>,
+}
+
+/// A tensor in memory, as f32.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, row by row.
+    pub values: Vec<f32>,
+}
+
+impl Checkpoint {
+    /// Reads a file. What it is shows in its content, not in its name.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is neither a checkpoint of PyTorch nor safetensors.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|e| Error::Checkpoint(format!("cannot be read: {e}")))?;
+        // A safetensors file begins with the length of its header, and a brace.
+        if bytes.get(8) == Some(&b'{') { Self::from_safetensors(&bytes) } else { Self::from_pytorch(path) }
+    }
+
+    fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|e| Error::Checkpoint(format!("truncated, or no safetensors file ({e})")))?;
+        let floats = file.iter().filter_map(|(name, view)| {
+            let values = to_f32(float_type(view.dtype())?, view.data());
+            Some((name.to_owned(), Array { shape: view.shape().to_vec(), values }))
+        });
+        Ok(Self { tensors: floats.collect() })
+    }
+
+    fn from_pytorch(path: &Path) -> Result<Self, Error> {
+        let reader = PytorchReader::new(path).map_err(|e| {
+            Error::Checkpoint(format!(
+                "neither a safetensors file nor a checkpoint of PyTorch that holds tensors ({e})"
+            ))
+        })?;
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in reader.tensors() {
+            if matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+                let bytes = tensor.read().map_err(|e| Error::Checkpoint(format!("tensor `{name}`: {e}")))?;
+                let array = Array { shape: tensor.shape().to_vec(), values: to_f32(tensor.dtype(), &bytes) };
+                tensors.insert(name.clone(), array);
+            }
+        }
+        Ok(Self { tensors })
+    }
+
+    /// A tensor by name.
+    pub fn get(&self, name: &str) -> Option<&Array> {
+        self.tensors.get(name)
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// What stands before `end` in the names that end so: the places where a network lies in the checkpoint.
+    pub fn places_of(&self, end: &str) -> Vec<String> {
+        self.names().filter_map(|name| name.strip_suffix(end)).map(str::to_owned).collect()
+    }
+
+    /// The tensors at a place, under the names that they have there.
+    pub fn at(&self, place: &str) -> Self {
+        let inside = |(name, array): (&String, &Array)| Some((name.strip_prefix(place)?.to_owned(), array.clone()));
+        Self { tensors: self.tensors.iter().filter_map(inside).collect() }
+    }
+
+    /// The tensors that are asked for, in that order.
+    ///
+    /// # Errors
+    /// Lists every one that is missing or of another shape, and every one that was not asked for and that `may_be_left`
+    /// does not excuse.
+    pub fn take(&self, wanted: &[(String, Vec<usize>)], may_be_left: fn(&str) -> bool) -> Result<Vec<&Array>, Error> {
+        let mut wrong = Vec::new();
+        let mut found = Vec::new();
+        for (name, shape) in wanted {
+            match self.get(name) {
+                None => wrong.push(format!("`{name}` is missing")),
+                Some(array) if array.shape != *shape => {
+                    wrong.push(format!("`{name}` has shape {:?}, not {shape:?}", array.shape));
+                }
+                Some(array) if array.values.iter().any(|x| !x.is_finite()) => {
+                    wrong.push(format!("`{name}` holds numbers that are not finite"));
+                }
+                Some(array) => found.push(array),
+            }
+        }
+        let known: std::collections::BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let extra = self.names().filter(|name| !known.contains(name) && !may_be_left(name));
+        wrong.extend(extra.map(|name| format!("`{name}` belongs to no part of the network")));
+        match wrong.is_empty() {
+            true => Ok(found),
+            false => Err(Error::Checkpoint(format!("tensors do not fit: {}", wrong.join("; ")))),
+        }
+    }
+}
+
+impl FromIterator<(String, Array)> for Checkpoint {
+    fn from_iter<I: IntoIterator<Item = (String, Array)>>(tensors: I) -> Self {
+        Self { tensors: tensors.into_iter().collect() }
+    }
+}
+
+/// The float types that are read; others are counters and the like.
+fn float_type(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F64 => Some(DType::F64),
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+fn to_f32(dtype: DType, bytes: &[u8]) -> Vec<f32> {
+    fn each<const N: usize>(bytes: &[u8], to_f32: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|bytes| to_f32(*bytes)).collect()
+    }
+    match dtype {
+        DType::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+        DType::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        DType::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        _ => each(bytes, f32::from_le_bytes),
+    }
+}
