@@ -9,6 +9,7 @@ import { MAX_COUNT, MAX_SEED, MAX_STEPS, wholeNumber } from './numbers.js';
  * @property {string} [className] of all pictures; without it each draws its own
  * @property {number} nfe network calls per picture
  * @property {number} count pictures
+ * @property {[number, number]} [place] in the square between the first four noises
  * @property {'webgpu' | 'cpu'} [backend] forced
  */
 
@@ -22,17 +23,24 @@ export function readAddress(search, defaults) {
     className: query.get('class') ?? undefined,
     nfe: Number(wholeNumber(query.get('steps'), MAX_STEPS) || defaults.nfe),
     count: Number(wholeNumber(query.get('count'), MAX_COUNT) || defaults.count),
+    place: readPlace(query.get('at')),
     backend: backend === 'webgpu' || backend === 'cpu' ? backend : undefined,
   };
 }
 
+function readPlace(text) {
+  const place = text?.match(/^(0|1|0?\.\d{1,4}),(0|1|0?\.\d{1,4})$/);
+  return place ? [Number(place[1]), Number(place[2])] : undefined;
+}
+
 /** The query of a choice; what equals `defaults` is left out, but never the seed. */
-export function writeAddress({ model, seed, className, nfe, count, backend }, defaults) {
+export function writeAddress({ model, seed, className, nfe, count, place, backend }, defaults) {
   const query = new URLSearchParams();
   if (model && model !== defaults.model) query.set('model', model);
   if (className !== undefined) query.set('class', className);
   if (nfe !== defaults.nfe) query.set('steps', String(nfe));
   if (count !== defaults.count) query.set('count', String(count));
+  if (place) query.set('at', place.map((x) => Number(x.toFixed(3))).join());
   if (backend) query.set('backend', backend);
   query.set('seed', String(seed));
   return `?${query}`;

@@ -4,6 +4,8 @@
 // pictures it is at.
 
 import { Progress, download } from './download.js';
+import { between } from './latent.js';
+import { fetchWeights, sha256 } from './store.js';
 
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
@@ -22,22 +24,32 @@ let queue = Promise.resolve();
 
 const tasks = {
   /** Reads a model; the first time, also starts the wasm build. */
-  async load({ source, build }, { report, signal }) {
+  async load({ source, build, hash }, { report, signal }) {
     const progress = new Progress((bytes) => report({ progress: bytes }));
-    const weights = readWeights(source, progress.part(), signal);
+    const weights = readWeights(source, hash, progress.part(), signal);
     // Until the runtime has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
     if (!wasm) await start(build, progress.part());
-    const next = await wasm.Generator.load(await weights).catch((error) => {
+    const bytes = await weights;
+    const next = await wasm.Generator.load(bytes).catch((error) => {
       throw new Error(`${nameOf(source)}: ${error.message}`);
     });
     model?.free();
-    [model, info] = [next, JSON.parse(next.info)];
+    [model, info] = [next, { ...JSON.parse(next.info), sha256: hash ?? (await sha256(bytes)) }];
     return { ...info, backend };
   },
 
-  /** Pictures with the seeds `seed`, `seed + 1`, …, as they are made; first the noise that each is made from. */
-  async generate({ seed, count, classIndex, nfe, noise }, { report, signal }) {
+  /** The noise that a picture comes from, by `calls` network calls. */
+  async invert({ rgba, seed, classIndex, calls }) {
+    if (!model) throw new Error('no model is loaded');
+    return { noise: await model.invert(rgbaToValues(rgba, info.channels), labelOf(seed, classIndex), calls) };
+  },
+
+  /**
+   * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; first the noise that each is made from. With `mix`
+   * it is the one picture at a place between four noises.
+   */
+  async generate({ seed, count, classIndex, nfe, noise, solver, mix }, { report, signal }) {
     if (!model) throw new Error('no model is loaded');
     const { width, height, channels, classes } = info;
     const seedOf = (i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i));
@@ -45,6 +57,7 @@ const tasks = {
       const pictures = Array.from({ length: count }, (_, i) => noiseToRgba(wasm.noise(seedOf(i), channels * width * height), channels));
       report({ noise: pictures });
     }
+    if (mix) return generateBetween({ seed, classIndex, nfe, mix }, report);
     const labels = Array.from({ length: count }, (_, i) => classIndex ?? wasm.classOf(seedOf(i), classes.length));
     let milliseconds = 0;
     for (let first = 0; first < count; first += BATCH[backend]) {
@@ -52,7 +65,7 @@ const tasks = {
       if (signal.aborted) return { stale: true };
       const size = Math.min(BATCH[backend], count - first);
       const started = performance.now();
-      const rgba = await model.generate(seedOf(first), size, classIndex ?? undefined, nfe);
+      const rgba = await model.generate(seedOf(first), size, classIndex ?? undefined, nfe, solver);
       milliseconds += performance.now() - started;
       report({ first, rgba, labels: labels.slice(first, first + size) });
     }
@@ -75,6 +88,20 @@ self.onmessage = ({ data: { id, task, ...request } }) => {
   });
 };
 
+/** The picture at `place` between `corners`, each a seed or a noise. */
+async function generateBetween({ seed, classIndex, nfe, mix: { corners, place } }, report) {
+  const { width, height, channels } = info;
+  const label = labelOf(seed, classIndex);
+  const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : wasm.noise(BigInt(corner), channels * width * height)));
+  const started = performance.now();
+  const rgba = await model.fromNoise(between(noises, place), label, nfe);
+  report({ first: 0, rgba, labels: [label] });
+  return { milliseconds: performance.now() - started };
+}
+
+/** The class asked for, or that of the seed; nothing for a model without classes. */
+const labelOf = (seed, classIndex) => classIndex ?? wasm.classOf(BigInt.asUintN(64, BigInt(seed)), info.classes.length);
+
 async function start(build, progress) {
   const [module, response] = await Promise.all([
     import(`./pkg/${build}/meanflow.js`),
@@ -86,16 +113,31 @@ async function start(build, progress) {
 }
 
 /** The bytes of a weights file, from an address or from a file of the visitor's. */
-async function readWeights(source, progress, signal) {
+async function readWeights(source, hash, progress, signal) {
   if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
-  const response = await download(source, progress, signal);
-  return new Uint8Array(await response.arrayBuffer());
+  return fetchWeights(source, hash, progress, signal);
 }
 
 const nameOf = (source) => source.name ?? new URL(source).pathname.split('/').pop();
 
 /** Lets messages in: network calls on the CPU leave no gap for them. */
 const messages = () => new Promise((resume) => setTimeout(resume));
+
+/** A picture as the network makes it: its channels one after the other, in −1 to 1. */
+function rgbaToValues(rgba, channels) {
+  const pixels = rgba.length / 4;
+  const values = new Float32Array(channels * pixels);
+  for (let i = 0; i < pixels; i++) {
+    const a = rgba[4 * i + 3];
+    // Models learn white where nothing is seen; a canvas forgets the colour there.
+    const [r, g, b] = a === 0 ? [255, 255, 255] : rgba.subarray(4 * i, 4 * i + 3);
+    // Without an alpha channel a picture lies on white.
+    const over = channels === 4 ? [r, g, b, a] : [r, g, b].map((value) => 255 + ((value - 255) * a) / 255);
+    const grey = 0.2126 * over[0] + 0.7152 * over[1] + 0.0722 * over[2];
+    for (let c = 0; c < channels; c++) values[c * pixels + i] = (channels === 1 ? grey : over[c]) / 127.5 - 1;
+  }
+  return values;
+}
 
 /** Noise as an opaque picture; the network sees these numbers, beyond ±1 too. An alpha channel is left out. */
 function noiseToRgba(noise, channels) {

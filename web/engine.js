@@ -13,6 +13,7 @@
  * @property {string} license of that
  * @property {number} step of the training
  * @property {number} parameters
+ * @property {string} [sha256] of the weights; not known on a page without a secure connection
  * @property {'webgpu' | 'cpu'} backend what it runs on
  */
 
@@ -24,13 +25,17 @@
  * @property {number} [classIndex] without it each picture draws its own
  * @property {number} nfe network calls per picture
  * @property {boolean} [noise] whether to report the noise first
+ * @property {string} [solver] how, if not by the average velocity; `euler` follows the velocity
+ * @property {{corners: (bigint | Float32Array)[], place: [number, number]}} [mix] one picture between the noises of four
+ *   seeds, or noises themselves: top left, top right, bottom left, bottom right
  */
 
 export class Engine {
   #worker;
   #build;
-  /** The address or file of the loaded model. */
+  /** The address or file of the loaded model, and its checksum. */
   #source;
+  #hash;
   #calls = new Map();
   #lastId = 0;
 
@@ -43,12 +48,13 @@ export class Engine {
    * Reads a weights file and makes it the model.
    * @param {string | File} source an address, or a file
    * @param {(progress: {loaded: number, total: number}) => void} [onProgress] bytes; `total` is 0 while unknown
+   * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
    * @returns {Promise<ModelInfo | {stale: true}>} or that a newer call came
    */
-  async load(source, onProgress = () => {}) {
+  async load(source, onProgress = () => {}, hash = undefined) {
     const address = source instanceof Blob ? source : new URL(source, document.baseURI).href;
-    const info = await this.#call('load', { source: address, build: this.#build }, ({ progress }) => onProgress(progress));
-    if (!info.stale) this.#source = address;
+    const info = await this.#call('load', { source: address, build: this.#build, hash }, ({ progress }) => onProgress(progress));
+    if (!info.stale) [this.#source, this.#hash] = [address, hash];
     return info;
   }
 
@@ -61,8 +67,18 @@ export class Engine {
    */
   async generate(request, onPictures) {
     // After a trap the worker is a new one, without a model.
-    if (!this.#worker && this.#source) await this.load(this.#source);
+    if (!this.#worker && this.#source) await this.load(this.#source, undefined, this.#hash);
     return this.#call('generate', request, onPictures);
+  }
+
+  /**
+   * The noise that a picture comes from: the flow run backward.
+   * @param {{rgba: Uint8ClampedArray, seed: bigint, classIndex?: number, calls: number}} picture of the model's size; `seed`
+   *   draws the class if none is given; an even number of calls
+   * @returns {Promise<{noise: Float32Array}>} for `mix`
+   */
+  invert(picture) {
+    return this.#call('invert', picture, () => {});
   }
 
   /** Frees everything. */

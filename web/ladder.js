@@ -30,6 +30,7 @@ export class Ladder extends EventTarget {
   /** Whether the GPU is still to be tried. */
   #mayClimb = false;
   #source;
+  #hash;
   /** The last answer: of which model, to which request, its first picture, its time. */
   #seen;
 
@@ -45,7 +46,7 @@ export class Ladder extends EventTarget {
   }
 
   /** As {@link Engine.load}; the answer also says which `backend` is at work, and in `notice` why it is not WebGPU. */
-  async load(source, onProgress) {
+  async load(source, onProgress, hash) {
     if (!this.#engine) {
       const { backend, reason } = await this.#options.choose(this.#wanted, this.#options);
       this.#mayClimb = backend === 'webgpu' && !this.#wanted;
@@ -53,9 +54,9 @@ export class Ladder extends EventTarget {
       this.#notice = this.#mayClimb ? 'The GPU is getting ready.' : reason;
       this.#engine = this.#options.open(this.#backend);
     }
-    const info = await this.#load(source, onProgress);
+    const info = await this.#load(source, onProgress, hash);
     if (info.stale) return info;
-    this.#source = source;
+    [this.#source, this.#hash] = [source, hash];
     if (this.#mayClimb) this.#climb();
     return { ...info, backend: this.#backend, notice: this.#notice };
   }
@@ -70,7 +71,8 @@ export class Ladder extends EventTarget {
     };
     try {
       const result = await engine.generate(request, listen);
-      if (!result.stale) this.#see({ source, picture, request: { ...request, noise: false }, milliseconds: result.milliseconds });
+      // Single pictures say nothing about how fast a wall is drawn.
+      if (!result.stale && !request.mix && !request.solver) this.#see({ source, picture, request: { ...request, noise: false }, milliseconds: result.milliseconds });
       return { ...result, backend };
     } catch (error) {
       if (engine === this.#engine) await this.#fallBack(error);
@@ -78,21 +80,26 @@ export class Ladder extends EventTarget {
     }
   }
 
+  /** As {@link Engine.invert}. */
+  invert(picture) {
+    return this.#engine.invert(picture);
+  }
+
   close() {
     this.#engine?.close();
     this.#reserve?.close();
   }
 
-  async #load(source, onProgress) {
+  async #load(source, onProgress, hash) {
     for (;;) {
       const engine = this.#engine;
       let info;
       try {
-        info = await engine.load(source, onProgress);
+        info = await engine.load(source, onProgress, hash);
       } catch (error) {
         if (!this.#reserve) throw error;
         // A file that the CPU refuses too is no fault of the GPU.
-        info = await this.#reserve.load(source, onProgress);
+        info = await this.#reserve.load(source, onProgress, hash);
         if (engine === this.#engine) this.#descend(error);
         return info;
       }
@@ -115,7 +122,7 @@ export class Ladder extends EventTarget {
       // The visitor may choose another model while the GPU is at work on this one.
       while (source !== this.#source) {
         source = this.#source;
-        await gpu.load(source);
+        await gpu.load(source, undefined, this.#hash);
         while (this.#seen?.source !== this.#source) await new Promise((resolve) => this.addEventListener('seen', resolve, { once: true }));
         if (source === this.#source) await this.#prove(gpu);
       }
@@ -143,7 +150,7 @@ export class Ladder extends EventTarget {
   #fallBack(error) {
     if (!this.#reserve) throw error;
     this.#falling ??= this.#reserve
-      .load(this.#source)
+      .load(this.#source, undefined, this.#hash)
       .then(() => this.#descend(error))
       .finally(() => (this.#falling = undefined));
     return this.#falling;

@@ -5,7 +5,9 @@ import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
 import { Gallery } from './gallery.js';
 import { Ladder } from './ladder.js';
+import { Lessons } from './lessons.js';
 import { randomSeed, wholeNumber } from './numbers.js';
+import { readRecipe, verify } from './save.js';
 
 const MODELS = 'static/models/';
 /** Up to this many classes fit as buttons. */
@@ -20,6 +22,11 @@ const choice = readAddress(location.search, defaults);
 const gallery = new Gallery(element('gallery'), openDetail);
 const detail = new Detail(element('detail'));
 const engine = new Ladder(choice.backend);
+const lessons = new Lessons(engine, choice, {
+  moved: () => history.replaceState(null, '', writeAddress(choice, defaults)),
+  recipe: (label) => ({ ...recipeFor(choice.seed, label), place: choice.place }),
+  failed: fail,
+});
 
 /** Shipped models, from models.json. */
 let models = [];
@@ -37,12 +44,15 @@ let loading = false;
 let turn = 0;
 
 await begin();
+// For visits without a network; only where the page is served securely, and not before the first pictures.
+navigator.serviceWorker?.register('sw.js').catch(() => {});
 
 async function begin() {
   for (const [id, event, listener] of [
     ['new-seed', 'click', () => show({ seed: randomSeed() })],
     ['seed', 'change', () => show({ seed: wholeNumber(element('seed').value.trim()) ?? choice.seed })],
     ['file', 'change', () => openFile(element('file').files[0])],
+    ['picture-file', 'change', () => openFile(element('picture-file').files[0])],
     ['controls', 'submit', (event) => event.preventDefault()],
   ]) element(id).addEventListener(event, listener);
   // Another backend draws the same pictures: the wall stays, and its time is taken anew.
@@ -53,8 +63,7 @@ async function begin() {
   });
   acceptDrops();
   gallery.resize(choice.count, 32, 32);
-  const steps = [{ value: '1', text: '1 step' }, { value: '4', text: '4 steps' }];
-  choices(element('steps'), 'steps', steps, String(choice.nfe), (value) => show({ nfe: Number(value) }));
+  offerSteps();
   try {
     models = await readModels();
   } catch (error) {
@@ -78,9 +87,10 @@ async function loadModel(wanted) {
   const mine = ++turn;
   loading = true;
   setState('loading', 'Downloading…');
+  lessons.rest();
   try {
     const source = wanted instanceof File ? wanted : MODELS + wanted.file;
-    const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress));
+    const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress), wanted.sha256);
     if (mine !== turn) return;
     loading = false;
     [info, current] = [loaded, wanted];
@@ -112,7 +122,10 @@ async function show(change, { anew = true } = {}) {
   element('seed').value = String(choice.seed);
   if (!info || loading) return;
   const mine = ++turn;
-  if (anew) setState('loading', 'Generating…');
+  if (anew) {
+    setState('loading', 'Generating…');
+    lessons.rest();
+  }
   const { seed, count, nfe } = choice;
   const classIndex = choice.className === undefined ? undefined : info.classes.indexOf(choice.className);
   try {
@@ -124,6 +137,7 @@ async function show(change, { anew = true } = {}) {
     if (mine !== turn || result.stale) return;
     showSpeed(result.milliseconds);
     setState('ready', '');
+    if (anew) lessons.begin(info, classIndex);
     // Another backend took over meanwhile: its time is the one to show.
     if (result.backend !== atWork) show({}, { anew: false });
   } catch (error) {
@@ -131,10 +145,38 @@ async function show(change, { anew = true } = {}) {
   }
 }
 
-function openFile(file) {
-  if (file) loadModel(file);
+/** Weights become the model; a saved picture is made again and checked; another picture becomes noise. */
+async function openFile(file) {
+  if (!file) return;
+  if (!/\.(png|jpe?g|gif|webp|bmp|avif)$/i.test(file.name)) await loadModel(file);
+  else {
+    const recipe = await readRecipe(file);
+    if (recipe) await restore(file, recipe);
+    else if (info) await lessons.startFrom(file);
+  }
   // The same file, mended, may be chosen again.
-  element('file').value = '';
+  for (const id of ['file', 'picture-file']) element(id).value = '';
+}
+
+/** Makes a saved picture again, and says whether it is the same. */
+async function restore(file, { model, sha256, seed, className, steps, place }) {
+  const known = [...models, ...(upload ? [upload] : [])].find((entry) => entry.sha256 === sha256);
+  if (!known && info?.sha256 !== sha256) {
+    fail(new Error(`${file.name} was made by the model ${model}, which is not here; open its weights first`));
+    return;
+  }
+  Object.assign(choice, { seed, className, nfe: steps, place });
+  offerSteps();
+  if (known && known !== current) await loadModel(known);
+  else {
+    offerClasses();
+    await show({});
+  }
+  const picture = place ? await lessons.drawn() : gallery.at(0).picture;
+  if (!picture) return;
+  const { same, agreement } = await verify(file, picture);
+  const exact = agreement === Infinity ? 'every pixel agrees' : `${agreement.toFixed(0)} dB`;
+  element('status').textContent = same ? `${file.name} was made again: the same picture (${exact}).` : `${file.name} was made again, but it is another picture (${exact}).`;
 }
 
 /** Weights dropped anywhere on the page become the model. */
@@ -156,6 +198,11 @@ function offerModels() {
   if (upload) options.push({ value: ANY, text: upload.name.replace(/\.safetensors$/, '') });
   const choose = (value) => loadModel(value === ANY ? upload : models.find(({ id }) => id === value));
   choices(element('models'), 'model', options, current?.id ?? ANY, choose);
+}
+
+function offerSteps() {
+  const steps = [{ value: '1', text: '1 step' }, { value: '4', text: '4 steps' }];
+  choices(element('steps'), 'steps', steps, String(choice.nfe), (value) => show({ nfe: Number(value) }));
 }
 
 function offerClasses() {
@@ -218,14 +265,35 @@ function openDetail(index) {
   const tile = gallery.at(index);
   if (!tile.picture) return;
   const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
-  const query = writeAddress({ ...choice, seed, className: tile.label === undefined ? undefined : info.classes[tile.label] }, defaults);
-  detail.open(tile, {
-    title: titleOf(index, tile.label),
-    calls: choice.nfe === 1 ? 'one call' : `${choice.nfe} calls`,
-    name: `${info.name}-${seed}.png`,
-    // A file of the visitor's is not at any address.
-    link: current instanceof File ? undefined : new URL(query, location.href).href,
-  });
+  const className = tile.label === undefined ? undefined : info.classes[tile.label];
+  const query = writeAddress({ ...choice, seed, className, place: undefined }, defaults);
+  // A file of the visitor's is not at any address.
+  const shared = !(current instanceof File);
+  detail.open(
+    tile,
+    {
+      title: titleOf(index, tile.label),
+      calls: choice.nfe === 1 ? 'one call' : `${choice.nfe} calls`,
+      link: shared ? new URL(query, location.href).href : undefined,
+      embed: shared ? embedCode(seed, className) : undefined,
+    },
+    { name: `${info.name}-${seed}.png`, recipe: recipeFor(seed, tile.label) },
+  );
+}
+
+/** What a saved picture says about itself. */
+function recipeFor(seed, label) {
+  const { name: model, sha256, classes } = info;
+  return { model, sha256, seed: String(seed), className: label === undefined ? undefined : classes[label], steps: choice.nfe };
+}
+
+/** The two lines that show a picture in another page. */
+function embedCode(seed, className) {
+  const at = (path) => new URL(path, document.baseURI).href;
+  const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
+  const label = className === undefined ? '' : ` label="${escape(className)}"`;
+  const steps = choice.nfe === 1 ? '' : ` steps="${choice.nfe}"`;
+  return `<script type="module" src="${at('web/mean-flow.js')}"></script>\n<mean-flow src="${at(MODELS + current.file)}" seed="${seed}"${label}${steps}></mean-flow>`;
 }
 
 /** @param {'loading' | 'ready' | 'error'} state */

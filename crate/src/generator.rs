@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::error::Error;
-use crate::flow::{self, Density, Divergence, Integrator, Sampled, Sampling, SamplingGuidance, Solver};
-use crate::image::to_rgba;
+use crate::flow::{
+    self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity,
+};
 use crate::net::{Labels, Net, NetConfig};
 use crate::rng;
 use crate::weights::{self, ModelInfo};
@@ -103,6 +104,81 @@ impl Generator {
         flow::sample(&self.net, |restart| self.noise(request, restart), labels, &sampling)
     }
 
+    /// Pictures from noise of the caller's own, of one class or of no named one.
+    ///
+    /// # Shapes
+    /// `noise`: `count · channels · size · size` standard normals, as [`rng::noise`] gives them; result `[count, channels,
+    /// size, size]`.
+    ///
+    /// # Errors
+    /// Noise that is no whole number of pictures or not finite, or as [`Self::sample`].
+    pub fn from_noise(
+        &self,
+        noise: Vec<f32>,
+        class: Option<usize>,
+        nfe: usize,
+        solver: Solver,
+    ) -> Result<Tensor<4>, Error> {
+        let z = self.pictures(noise, "noise")?;
+        let labels = self.labels_for(z.dims()[0], class, nfe)?;
+        let sampling = Sampling { solver, nfe, tolerance: SampleOptions::default().tolerance, guidance: None };
+        let restarts = |restart: usize| match restart {
+            0 => z.clone(),
+            _ => rng::restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device),
+        };
+        Ok(flow::sample(&self.net, restarts, labels, &sampling)?.images)
+    }
+
+    /// The noise that pictures come from: the flow of the instantaneous velocity run backward by Heun's method.
+    ///
+    /// # Shapes
+    /// `values`: `count` pictures in `[−1, 1]` as [`Self::from_noise`] gives them; result of the same shape.
+    ///
+    /// # Errors
+    /// As [`Self::from_noise`]; `calls` must be even.
+    pub fn invert(&self, values: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Tensor<4>, Error> {
+        let x = self.pictures(values, "pictures")?;
+        let labels = self.labels_for(x.dims()[0], class, calls)?;
+        if !calls.is_multiple_of(2) {
+            return Err(Error::Request(format!(
+                "{calls} network calls were asked for; Heun's method makes two a step"
+            )));
+        }
+        let integrator = Integrator::Fixed { method: Method::Heun, steps: calls / 2 };
+        Ok(Velocity::new(&self.net, labels, None).carry(x, 0.0, 1.0, integrator)?.end)
+    }
+
+    /// `[channels, size, size]` of a picture.
+    fn shape(&self) -> [usize; 3] {
+        let NetConfig { channels, image_size, .. } = *self.net.config();
+        [channels, image_size, image_size]
+    }
+
+    /// The caller's values as a batch.
+    fn pictures(&self, values: Vec<f32>, what: &str) -> Result<Tensor<4>, Error> {
+        let [channels, height, width] = self.shape();
+        let (each, count) = (channels * height * width, values.len() / (channels * height * width));
+        if count == 0 || values.len() != count * each {
+            return Err(Error::Request(format!("{} values of {what}; each takes {each}", values.len())));
+        }
+        if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
+            return Err(Error::Request(format!("the {what} hold {bad}")));
+        }
+        Ok(Tensor::from_data(TensorData::new(values, [count, channels, height, width]), &self.device))
+    }
+
+    /// One class for `count` pictures; without it "no class" for a model that has some.
+    fn labels_for(&self, count: usize, class: Option<usize>, nfe: usize) -> Result<Option<Labels>, Error> {
+        let (classes, null) = (self.net.config().classes, self.net.config().null_label());
+        match class {
+            Some(_) => self.labels(Request { seed: 0, count, class, nfe }),
+            None => {
+                self.labels(Request { seed: 0, count, class: None, nfe })?;
+                Ok((classes > 0).then(|| self.label_tensor(vec![null as i32; count])))
+            }
+        }
+    }
+
     /// The log-density of images under the model's flow, of a class each or of no class.
     ///
     /// # Shapes
@@ -136,18 +212,9 @@ impl Generator {
         flow::log_density(&self.net, images, labels, divergence, integrator)
     }
 
-    /// Pictures as RGBA bytes, see [`to_rgba`].
-    ///
-    /// # Errors
-    /// As [`Self::images`], and when the device cannot be read.
-    pub async fn rgba(&self, request: Request) -> Result<Vec<u8>, Error> {
-        to_rgba(self.images(request)?).await
-    }
-
     /// The noise to start from, or that of a later restart.
     fn noise(&self, request: Request, restart: usize) -> Tensor<4> {
-        let config = self.net.config();
-        let shape = [config.channels, config.image_size, config.image_size];
+        let shape = self.shape();
         match restart {
             0 => rng::noise_images(request.seed, request.count, shape, &self.device),
             _ => rng::restart_noise(request.seed, request.count, restart as u64, shape, &self.device),

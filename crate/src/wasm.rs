@@ -1,4 +1,4 @@
-//! What JavaScript sees: one class, two methods. No DOM here, no tensors there.
+//! What JavaScript sees: one class, three methods. No DOM here, no tensors there.
 
 use std::cell::RefCell;
 
@@ -6,7 +6,9 @@ use burn::tensor::Device;
 use wasm_bindgen::prelude::*;
 
 use crate::device;
-use crate::generator::{Generator as Model, Request};
+use crate::flow::Solver;
+use crate::generator::{Generator as Model, Request, SampleOptions};
+use crate::image::to_rgba;
 use crate::rng;
 
 /// A loaded model.
@@ -43,18 +45,47 @@ impl Generator {
         .to_string()
     }
 
-    /// RGBA bytes of `count` pictures with seeds `seed`, `seed + 1`, …, in `nfe` network calls each.
+    /// RGBA bytes of `count` pictures with seeds `seed`, `seed + 1`, …, in `nfe` network calls each; by the average
+    /// velocity, or by another `solver`.
     pub async fn generate(
         &self,
         seed: u64,
         count: usize,
         class: Option<usize>,
         nfe: usize,
+        solver: Option<String>,
     ) -> Result<Vec<u8>, JsError> {
         // A clone shares the weights; the borrow of `self` must not outlive the first await.
         let model = self.model.clone();
-        Ok(model.rgba(Request { seed, count, class, nfe }).await?)
+        let options = SampleOptions { solver: solver_of(solver)?, ..SampleOptions::default() };
+        Ok(to_rgba(model.sample(Request { seed, count, class, nfe }, options)?.images).await?)
     }
+
+    /// RGBA bytes of the pictures that noise of the caller's becomes.
+    #[wasm_bindgen(js_name = fromNoise)]
+    pub async fn from_noise(
+        &self,
+        noise: Vec<f32>,
+        class: Option<usize>,
+        nfe: usize,
+        solver: Option<String>,
+    ) -> Result<Vec<u8>, JsError> {
+        let model = self.model.clone();
+        Ok(to_rgba(model.from_noise(noise, class, nfe, solver_of(solver)?)?).await?)
+    }
+
+    /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`.
+    pub async fn invert(&self, values: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Vec<f32>, JsError> {
+        let model = self.model.clone();
+        let noise = model.invert(values, class, calls)?.into_data_async().await;
+        let noise = noise.map_err(|e| JsError::new(&e.to_string()))?;
+        noise.try_into_vec::<f32>().map_err(|e| JsError::new(&e.to_string()))
+    }
+}
+
+/// The solver of a name; without one the average velocity's own.
+fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
+    Ok(name.map(|name| name.parse()).transpose()?.unwrap_or_default())
 }
 
 /// Opens the device. Optional: loading a model does it too; alone, it tells a missing GPU from a bad file.

@@ -59,7 +59,8 @@ export function launch({ webgpu }) {
  * @returns the page; `page.problems` collects errors that nobody handled
  */
 export async function open(browser, address, { state = 'ready', ...options } = {}) {
-  const context = await browser.newContext(options);
+  // A service worker would answer before the routes of a test.
+  const context = await browser.newContext({ serviceWorkers: 'block', ...options });
   const page = await context.newPage();
   page.problems = [];
   page.on('pageerror', (error) => page.problems.push(error.message));

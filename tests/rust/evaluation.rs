@@ -147,7 +147,7 @@ fn tables_and_plots_show_every_result_and_the_spread_over_seeds() {
     let text = tables(&records);
     assert!(text.contains("| mean-flow | mean-flow | 12.00 ± 2.83 | 8.00 |"), "{text}");
     assert!(text.contains("| flow-matching | heun | – | 90.00 |"), "{text}");
-    assert!(text.contains("| flow-matching | heun | 2 | 90.00 | 4.00 | 0.500 | 0.250 | 2.00 |"), "{text}");
+    assert!(text.contains("| flow-matching | heun | 2 | 90.00 | 0.00400 | 0.500 | 0.250 | 2.00 |"), "{text}");
     let svg = plot(&records);
     // Three means, of which the distance 90 is drawn highest.
     assert_eq!(svg.matches("<circle").count(), 3, "{svg}");

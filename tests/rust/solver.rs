@@ -3,13 +3,13 @@
 use std::cell::Cell;
 
 use burn::tensor::Tensor;
-use meanflow::Dual;
 use meanflow::flow::{
     AverageVelocity, Integrator, Method, Sampling, SamplingGuidance, Solver, Velocity, generate, integrate, invert,
     one_step, sample,
 };
 use meanflow::generator::{Generator, Request, SampleOptions};
 use meanflow::net::Labels;
+use meanflow::{Dual, Error, rng};
 
 use crate::oracle::{Gaussian, M, S, SHAPE};
 use crate::support::{assert_close, device, random, random_net, relative_error, tiny_config, values};
@@ -266,4 +266,39 @@ fn guidance_is_refused_where_it_cannot_be() {
     }
     let error = "ode45".parse::<Solver>().expect_err("no such solver").to_string();
     assert!(error.contains("ode45") && error.contains("dormand-prince"), "{error}");
+}
+
+#[test]
+fn noise_of_the_callers_own_becomes_the_picture_of_its_seed() {
+    let config = tiny_config(3, 3);
+    let generator = Generator::new(random_net(&config, &device()), info(config), &device());
+    let (seed, class) = (41, 2);
+    let request = Request { seed, count: 2, class: Some(class), nfe: 1 };
+    let values_of = |count: u64| (0..count).flat_map(|i| rng::noise(seed + i, 3 * 8 * 8)).collect::<Vec<f32>>();
+    for solver in [Solver::MeanFlow, Solver::Euler] {
+        let options = SampleOptions { solver, ..SampleOptions::default() };
+        let expected = generator.sample(request, options).expect("it samples").images;
+        let ours = generator.from_noise(values_of(2), Some(class), 1, solver).expect("it samples");
+        assert_close("picture", &values(ours), &values(expected), 1e-6);
+    }
+    let refused = |result: Result<Tensor<4>, Error>, words: &str| {
+        let message = result.expect_err("it is refused").to_string();
+        assert!(message.contains(words), "{message}");
+    };
+    refused(generator.from_noise(vec![0.0; 100], None, 1, Solver::MeanFlow), "each takes 192");
+    refused(generator.from_noise(vec![f32::NAN; 192], None, 1, Solver::MeanFlow), "hold NaN");
+    refused(generator.from_noise(vec![0.0; 192], Some(3), 1, Solver::MeanFlow), "class 3");
+    refused(generator.invert(vec![0.0; 192], None, 3), "two a step");
+}
+
+#[test]
+fn a_picture_run_backward_is_noise_that_becomes_it_again() {
+    let config = tiny_config(3, 3);
+    let generator = Generator::new(random_net(&config, &device()), info(config), &device());
+    let picture: Vec<f32> = values(random::<4>(5, [1, 3, 8, 8])).into_iter().map(|x| x.clamp(-1.0, 1.0)).collect();
+    let noise = values(generator.invert(picture.clone(), Some(1), 64).expect("it inverts"));
+    let moved: f32 = noise.iter().zip(&picture).map(|(a, b)| (a - b).abs()).sum::<f32>() / 192.0;
+    assert!(moved > 0.05, "the flow moved the picture by {moved} only");
+    let again = generator.from_noise(noise, Some(1), 64, Solver::Heun).expect("it samples");
+    assert_close("the picture", &values(again), &picture, 1e-2);
 }

@@ -7,9 +7,9 @@ cd "$root"
 use_wasm_toolchain
 export CARGO_TARGET_DIR="$root/target/wasm"
 
-stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src -name '*.rs' -not -path '*/train/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
+stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src -name '*.rs' -not -path '*/train/*' -not -path '*/eval/*' -not -path '*/checkpoint/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
 
-# build NAME FEATURE RUSTFLAGS
+# build NAME FEATURE PROFILE OPTIMISATION RUSTFLAGS
 build() {
   local out="web/pkg/$1" want
   want=$(stamp)
@@ -17,9 +17,9 @@ build() {
   echo "compiling the $1 build for wasm"
   rm -rf "$out"
   # Two random-number crates below burn need to be told where a browser's randomness comes from.
-  RUSTFLAGS="--cfg getrandom_backend=\"wasm_js\" $3" wasm-pack --log-level warn build crate --mode no-install --target web \
-    --profile wasm --no-pack --out-name meanflow --out-dir "../$out" -- --no-default-features --features "$2" ${WASM_FLAGS[@]+"${WASM_FLAGS[@]}"}
-  web/node_modules/.bin/wasm-opt -O3 --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
+  RUSTFLAGS="--cfg getrandom_backend=\"wasm_js\" $5" wasm-pack --log-level warn build crate --mode no-install --target web \
+    --profile "$3" --no-pack --out-name meanflow --out-dir "../$out" -- --no-default-features --features "$2" ${WASM_FLAGS[@]+"${WASM_FLAGS[@]}"}
+  web/node_modules/.bin/wasm-opt "$4" --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
     --enable-mutable-globals --enable-reference-types --enable-multivalue --enable-extended-const \
     "$out/meanflow_bg.wasm" -o "$out/meanflow_bg.opt.wasm"
   mv "$out/meanflow_bg.opt.wasm" "$out/meanflow_bg.wasm"
@@ -27,6 +27,6 @@ build() {
   echo "$want" > "$out/.stamp"
 }
 
-build cpu flex '-C target-feature=+simd128'
-build webgpu webgpu ''
+build cpu flex wasm -O3 '-C target-feature=+simd128'
+build webgpu webgpu wasm-small -Oz ''
 node web/tools/sizes.mjs

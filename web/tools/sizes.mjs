@@ -1,15 +1,25 @@
-// Sizes of the wasm builds as a browser downloads them. Fails above the budget.
-import { readFileSync } from 'node:fs';
+// Sizes as a browser downloads them: the wasm builds, the scripts, the models. Fails above the budget.
+import { readFileSync, readdirSync } from 'node:fs';
 import { brotliCompressSync, constants } from 'node:zlib';
 
-/** Most bytes of one wasm build, brotli-compressed. */
-const BUDGET = 2.5e6;
+/** Most bytes of each: one wasm build and all scripts of page and element compressed with brotli, one model as it is. */
+const BUDGET = { wasm: 2e6, scripts: 40e3, model: 8e6 };
 
-const pkg = new URL('../pkg/', import.meta.url);
-for (const build of ['cpu', 'webgpu']) {
-  const wasm = readFileSync(new URL(`${build}/meanflow_bg.wasm`, pkg));
-  const params = { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: wasm.length };
-  const size = brotliCompressSync(wasm, { params }).length;
-  console.log(`wasm ${build}: ${(wasm.length / 1e6).toFixed(2)} MB, brotli ${(size / 1e6).toFixed(3)} MB`);
-  if (size > BUDGET) throw new Error(`the ${build} build is above its budget of ${BUDGET / 1e6} MB brotli`);
+const root = new URL('../../', import.meta.url);
+const list = (folder, ending) => readdirSync(new URL(folder, root)).filter((name) => name.endsWith(ending)).map((name) => readFileSync(new URL(folder + name, root)));
+
+function brotli(bytes) {
+  return brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } }).length;
 }
+
+function report(what, size, budget, note = '') {
+  console.log(`${what}: ${(size / 1e6).toFixed(3)} MB${note}`);
+  if (size > budget) throw new Error(`${what} is above its budget of ${budget / 1e6} MB`);
+}
+
+for (const build of ['cpu', 'webgpu']) {
+  const [wasm] = list(`web/pkg/${build}/`, '.wasm');
+  report(`wasm ${build}, brotli`, brotli(wasm), BUDGET.wasm, ` (${(wasm.length / 1e6).toFixed(2)} MB raw)`);
+}
+report('scripts, brotli', list('web/', '.js').reduce((sum, script) => sum + brotli(script), 0), BUDGET.scripts);
+for (const model of list('static/models/', '.safetensors')) report('model', model.length, BUDGET.model);

@@ -6,7 +6,8 @@ use safetensors::SafeTensors;
 
 use super::{Array, Checkpoint};
 use crate::error::Error;
-use crate::net::{FREQUENCIES, Net, NetConfig, TimeInputs, positions};
+use crate::net::embed::{FREQUENCIES, positions};
+use crate::net::{Net, NetConfig, TimeInputs};
 use crate::weights::params;
 
 /// A tensor that shows where a DiT lies in a checkpoint.

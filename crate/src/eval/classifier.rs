@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::net::{Init, Start};
+use crate::net::init::{Init, Start};
 use crate::train::data::Images;
 use crate::train::{Optimization, Sampler};
 use crate::weights::{Precision, describe, params};
@@ -67,9 +67,9 @@ impl Layers {
         let init = Init::new(seed, device);
         let [a, b, c] = CHANNELS;
         Self {
-            conv1: init.kernel(channels, a),
-            conv2: init.kernel(a, b),
-            conv3: init.kernel(b, c),
+            conv1: kernel(&init, channels, a),
+            conv2: kernel(&init, a, b),
+            conv3: kernel(&init, b, c),
             head: init.linear(c, classes, Start::Xavier),
         }
     }
@@ -82,6 +82,15 @@ impl Layers {
         let x = layer(layer(layer(images, &self.conv1, 2), &self.conv2, 2), &self.conv3, 1);
         x.mean_dim(3).mean_dim(2).squeeze_dims(&[2, 3])
     }
+}
+
+/// A 3 × 3 convolution, `U(−a, a)` with `a = √(6 / fan-in)` (Kaiming, for ReLU).
+fn kernel(init: &Init, input: usize, output: usize) -> Param<Tensor<4>> {
+    let mut stream = init.next_stream();
+    let limit = (6.0 / (9 * input) as f64).sqrt();
+    init.parameter([output, input, 3, 3], move |count| {
+        (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect()
+    })
 }
 
 /// A trained classifier.

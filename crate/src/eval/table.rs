@@ -34,7 +34,7 @@ fn fewest(row: &Row) -> String {
     let nfe = row.records.iter().map(|record| record.nfe).min().unwrap_or(1);
     let figures = [
         cell(&row.at(nfe, |r| r.distance), 2),
-        cell(&row.at(nfe, |r| 1e3 * r.kernel), 2),
+        cell(&row.at(nfe, |r| r.kernel), if row.records.iter().any(|r| r.kernel > 1.0) { 2 } else { 5 }),
         cell(&row.at(nfe, |r| r.precision), 3),
         cell(&row.at(nfe, |r| r.recall), 3),
         cell(&row.at(nfe, |r| 1e3 * r.seconds), 2),

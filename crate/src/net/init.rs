@@ -40,16 +40,6 @@ impl<'a> Init<'a> {
         }
     }
 
-    /// A 3 × 3 convolution, `U(−a, a)` with `a = √(6 / fan-in)` (Kaiming, for ReLU).
-    #[cfg(feature = "train")]
-    pub fn kernel(&self, input: usize, output: usize) -> Param<Tensor<4>> {
-        let mut stream = self.next_stream();
-        let limit = (6.0 / (9 * input) as f64).sqrt();
-        self.parameter([output, input, 3, 3], move |count| {
-            (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect()
-        })
-    }
-
     /// A parameter of `rows × columns`.
     pub fn matrix(&self, rows: usize, columns: usize, start: Start) -> Param<Tensor<2>> {
         let mut stream = self.next_stream();
@@ -61,12 +51,13 @@ impl<'a> Init<'a> {
         })
     }
 
-    fn next_stream(&self) -> Stream {
+    /// The random numbers of the next parameter.
+    pub fn next_stream(&self) -> Stream {
         Stream::new(self.seed, Purpose::Weights, self.made.replace(self.made.get() + 1))
     }
 
     /// A parameter whose values are made when first needed: a network that is about to be loaded never needs them.
-    fn parameter<const D: usize>(
+    pub fn parameter<const D: usize>(
         &self,
         shape: [usize; D],
         values: impl FnOnce(usize) -> Vec<f32> + Send + Sync + 'static,

@@ -3,8 +3,8 @@
 
 mod block;
 mod config;
-mod embed;
-mod init;
+pub(crate) mod embed;
+pub(crate) mod init;
 
 pub use config::{NetConfig, Output, TimeInputs};
 
@@ -14,9 +14,8 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::dual::{Dual, linear, silu};
 use block::{Block, modulate};
-use embed::TimeEmbedding;
-pub(crate) use embed::{FREQUENCIES, positions};
-pub(crate) use init::{Init, Start};
+use embed::{TimeEmbedding, positions};
+use init::{Init, Start};
 
 /// Class labels of a batch, `[batch]`; [`NetConfig::null_label`] means "no class".
 pub type Labels = Tensor<1, Int>;

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Trains every setting of a folder with one seed: train.sh SETTINGS SEED DATA OUT. What is finished is not trained again;
+# the logs go to logs/ beside this script.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+settings=$1 seed=$2 data=$3 out=$4
+meanflow=${MEANFLOW:-$here/../../target/release/meanflow}
+# One thread a run: networks this small gain nothing from more, and glibc must not hand every large block back.
+export RAYON_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456
+
+mkdir -p "$out" "$here/logs"
+for file in "$here/$settings"/*.toml; do
+  name=$(basename "$file" .toml)-$seed
+  [ -e "$out/$name.safetensors" ] && continue
+  rm -rf "$out/$name"
+  "$meanflow" train --config "$file" --seed "$seed" --data "$data" --out "$out/$name"
+  "$meanflow" export "$out/$name" --out "$out/$name.safetensors"
+  cp "$out/$name/log.jsonl" "$here/logs/$settings-$name.jsonl"
+done

@@ -1,0 +1,235 @@
+// What is below the wall: the square between four noises, pictures that are saved and made again, the race, kept weights.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { DIST, open, openStage, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
+
+const stage = openStage({ webgpu: false });
+
+/** Pixels of a canvas, each as RGB over white. */
+const pixels = (page, selector) =>
+  page.locator(selector).evaluate((canvas) => {
+    const over = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d');
+    over.fillStyle = '#fff';
+    over.fillRect(0, 0, canvas.width, canvas.height);
+    over.drawImage(canvas, 0, 0);
+    return Array.from(over.getImageData(0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 < 3);
+  });
+
+const LIVE = '#explore [data-part=picture]';
+
+/** Waits until the square has drawn its corners. */
+async function square(page) {
+  await page.locator('#explore').scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => document.querySelector('[data-part=corner3]').width === document.querySelector('#gallery canvas').width);
+  return page.locator('[data-part=pad]').boundingBox();
+}
+
+/** Waits until the live picture is another one than `before`. */
+async function changed(page, before) {
+  for (let i = 0; i < 200; i++) {
+    const now = await pixels(page, LIVE);
+    if (psnr(now, before) < 60) return now;
+    await page.waitForTimeout(25);
+  }
+  throw new Error('the picture did not change');
+}
+
+test('dragging to a corner of the square shows the picture of its seed, and between corners another', async () => {
+  const page = await stage.open('?seed=7&count=4&backend=cpu');
+  const seeds = await wall(page);
+  const pad = await square(page);
+  const middle = await pixels(page, LIVE);
+  assert.ok(variance(middle) > 500, 'the middle is blank');
+  for (const seed of seeds) assert.ok(psnr(seed, middle) < 40, 'the middle is a corner');
+  await page.mouse.move(pad.x + pad.width / 2, pad.y + pad.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(pad.x + pad.width + 20, pad.y - 20, { steps: 4 });
+  await page.mouse.up();
+  await page.waitForFunction(() => location.search.includes('at=1%2C0'));
+  await changed(page, middle);
+  await page.waitForTimeout(200);
+  assert.ok(psnr(await pixels(page, LIVE), seeds[1]) >= 45, 'the top right corner is not the second seed');
+  assert.match(await page.textContent('[data-part=pace]'), /^\d+$/);
+  assert.deepEqual(page.problems, []);
+});
+
+test('the square is there for the keyboard, and its place is a link', async () => {
+  const page = await stage.open('?seed=7&count=4&backend=cpu');
+  await square(page);
+  const before = await pixels(page, LIVE);
+  await page.focus('[data-part=across]');
+  for (let i = 0; i < 5; i++) await page.keyboard.press('ArrowRight');
+  await changed(page, before);
+  await page.waitForTimeout(200);
+  const shown = await pixels(page, LIVE);
+  assert.match(page.url(), /at=0\.75%2C0\.5/);
+  const again = await open(stage.browser, page.url());
+  await square(again);
+  assert.ok(psnr(await pixels(again, LIVE), shown) >= 60);
+});
+
+/** Saves a picture by clicking something, and gives the path of the file. */
+async function saved(page, selector) {
+  const download = page.waitForEvent('download');
+  await page.click(selector);
+  const folder = temporaryFolder();
+  const file = join(folder, (await download).suggestedFilename());
+  await (await download).saveAs(file);
+  return file;
+}
+
+test('a saved picture, opened again, brings back its model, class, steps and seed, and is checked', async () => {
+  const page = await stage.open('?model=tiles&class=item/potion&steps=4&seed=31&count=3&backend=cpu');
+  await page.click('#gallery button:nth-child(3)');
+  const file = await saved(page, '[data-part=save]');
+  const other = await stage.open('?seed=1&count=3&backend=cpu');
+  await other.setInputFiles('#file', file);
+  await other.waitForFunction(() => /made again/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 });
+  assert.match(await other.textContent('#status'), /the same picture \(every pixel agrees\)/);
+  assert.match(other.url(), /model=tiles/);
+  assert.match(other.url(), /class=item%2Fpotion&steps=4/);
+  assert.match(other.url(), /seed=33/);
+  assert.ok(await other.isChecked('input[name=class][value="item/potion"]'));
+
+  // A picture that is not what its recipe says is found out.
+  const forged = readFileSync(file);
+  const at = forged.indexOf('"seed":"33"');
+  forged.write('"seed":"34"', at);
+  writeFileSync(file, forged);
+  await other.setInputFiles('#file', file);
+  await other.waitForFunction(() => /another picture/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 });
+});
+
+test('a picture of the square comes back with its place', async () => {
+  const page = await stage.open('?seed=12&count=2&backend=cpu&at=0.3,0.8');
+  await square(page);
+  const shown = await pixels(page, LIVE);
+  const file = await saved(page, '#explore-save');
+  const other = await stage.open('?seed=1&count=2&backend=cpu');
+  await other.setInputFiles('#picture-file', file);
+  await other.waitForFunction(() => /made again/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 });
+  assert.match(await other.textContent('#status'), /the same picture/);
+  assert.ok(psnr(await pixels(other, LIVE), shown) >= 60);
+});
+
+test('a picture of the visitor becomes noise, and that noise the picture again', async () => {
+  const page = await stage.open('?seed=12&count=1&backend=cpu');
+  // The model's own picture is one that it can make.
+  await page.click('#gallery button');
+  const file = await saved(page, '[data-part=save]');
+  const bytes = readFileSync(file);
+  const bare = join(temporaryFolder(), 'mine.png');
+  // Without its recipe it is a picture like any other.
+  const start = bytes.indexOf('tEXtMeanFlow') - 4;
+  writeFileSync(bare, Buffer.concat([bytes.subarray(0, start), bytes.subarray(start + 12 + bytes.readUInt32BE(start))]));
+  await page.click('#detail form button');
+  const original = (await wall(page))[0];
+  await page.setInputFiles('#picture-file', bare);
+  await page.waitForFunction(() => document.querySelector('[data-part=corner3]').width === 32, undefined, { timeout: 60_000 });
+  await page.waitForTimeout(300);
+  const [back, corner] = [await pixels(page, LIVE), await pixels(page, '[data-part=corner0]')];
+  assert.ok(psnr(back, corner) >= 60, 'the square does not begin at the picture');
+  // Through 64 calls backward and one forward something is lost; another face agrees with about 12 dB.
+  const agreement = psnr(back, original);
+  assert.ok(agreement >= 16, `${agreement.toFixed(1)} dB`);
+});
+
+test('a file that is no picture is named with its reason', async () => {
+  const page = await stage.open('?seed=12&count=1&backend=cpu');
+  const file = join(temporaryFolder(), 'broken.png');
+  writeFileSync(file, 'no picture');
+  await page.setInputFiles('#picture-file', file);
+  assert.match(await settledLater(page), /broken\.png is no picture/);
+});
+
+async function settledLater(page) {
+  await page.waitForFunction(() => document.body.dataset.state === 'error');
+  return page.textContent('#status');
+}
+
+test('the race shows the one call and the walks, with their times', async () => {
+  const page = await stage.open('?seed=5&count=1&backend=cpu');
+  const seed = (await wall(page))[0];
+  await page.locator('#race').scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => [...document.querySelectorAll('#race figure')].every((figure) => figure.dataset.state === 'done'), undefined, { timeout: 60_000 });
+  const pictures = await Promise.all([...Array(8).keys()].map((i) => pixels(page, `#race figure:nth-child(${i + 1}) canvas`)));
+  assert.ok(psnr(pictures[0], seed) >= 60, 'the one call is not the picture of the wall');
+  // One step along v is the mean of everything; the walk goes on to a picture, in ever smaller changes.
+  assert.ok(psnr(pictures[1], pictures[7]) < psnr(pictures[6], pictures[7]));
+  const times = await page.locator('#race b').allTextContents();
+  assert.ok(Number(times[7].replace(',', '')) > 5 * Number(times[1]), times.join(' '));
+  await page.click('#race-again');
+  await page.waitForFunction(() => [...document.querySelectorAll('#race figure')].some((figure) => figure.dataset.state === 'running'));
+  await page.waitForFunction(() => [...document.querySelectorAll('#race figure')].every((figure) => figure.dataset.state === 'done'), undefined, { timeout: 60_000 });
+  assert.ok(psnr(await pixels(page, '#race figure canvas >> nth=0'), seed) < 40, 'another noise gives the same picture');
+});
+
+test('the plane answers to the keyboard', async () => {
+  const page = await stage.open('?seed=5&count=1&backend=cpu');
+  const before = await page.textContent('#plane-words');
+  await page.focus('#plane');
+  await page.keyboard.press('ArrowUp');
+  assert.notEqual(await page.textContent('#plane-words'), before);
+  await page.fill('#plane-t', '0.5');
+  assert.match(await page.innerHTML('#plane'), /class="chord"/);
+});
+
+test('the embed code names the page, the weights and the seed', async () => {
+  const page = await stage.open('?seed=8&count=1&model=tiles&class=item/book&backend=cpu', { permissions: ['clipboard-read', 'clipboard-write'] });
+  await page.click('#gallery button');
+  await page.click('[data-part=embed]');
+  const code = await page.evaluate(() => navigator.clipboard.readText());
+  const { address } = stage.site;
+  assert.equal(code, `<script type="module" src="${address}web/mean-flow.js"></script>\n<mean-flow src="${address}static/models/tiles.safetensors" seed="8" label="item/book"></mean-flow>`);
+});
+
+test('weights are downloaded once, checked, and forgotten when asked to', async () => {
+  const context = await stage.browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  const fetched = [];
+  page.on('request', (request) => request.url().endsWith('emoji.safetensors') && fetched.push(request.url()));
+  for (let visit = 0; visit < 2; visit++) {
+    await page.goto(`${stage.site.address}?count=1&seed=1&backend=cpu`);
+    await settled(page);
+  }
+  assert.equal(fetched.length, 1);
+  await page.evaluate(async () => (await import(new URL('web/store.js', document.baseURI).href)).forgetWeights());
+  await page.reload();
+  await settled(page);
+  assert.equal(fetched.length, 2);
+});
+
+test('weights that are not the announced ones are refused', async () => {
+  const context = await stage.browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  await page.route('**/emoji.safetensors', (route) => {
+    const bytes = readFileSync(join(DIST, 'static/models/emoji.safetensors'));
+    bytes[bytes.length - 1] ^= 1;
+    return route.fulfill({ body: bytes });
+  });
+  await page.goto(`${stage.site.address}?count=1&seed=1&backend=cpu`);
+  assert.match(await settled(page, 'error'), /emoji\.safetensors is not the file that was announced/);
+});
+
+test('the announced checksums are those of the shipped weights', () => {
+  for (const { file, sha256 } of JSON.parse(readFileSync(join(DIST, 'static/models/models.json'), 'utf8'))) {
+    assert.equal(createHash('sha256').update(readFileSync(join(DIST, 'static/models', file))).digest('hex'), sha256, file);
+  }
+});
+
+test('after one visit the page works without a network', async () => {
+  const context = await stage.browser.newContext();
+  const page = await context.newPage();
+  await page.goto(`${stage.site.address}?count=2&seed=4&backend=cpu`);
+  await settled(page);
+  const pictures = await wall(page);
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  await context.setOffline(true);
+  await page.reload();
+  await settled(page);
+  assert.deepEqual(await wall(page), pictures);
+});

@@ -1,0 +1,78 @@
+// The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { test } from 'node:test';
+
+import { readAddress, writeAddress } from '../../web/address.js';
+import { between, slerp } from '../../web/latent.js';
+import { average, derivative, velocity, way } from '../../web/plane.js';
+import { recipeOf, withRecipe } from '../../web/png.js';
+
+const { decode, encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
+
+/** Normal numbers that follow from a seed. */
+function normals(seed, count) {
+  let state = seed;
+  const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  return Float32Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
+}
+
+const length = (x) => Math.hypot(...x);
+
+test('between two noises lies noise of the same length, and at the ends they themselves', () => {
+  const [a, b] = [normals(1, 3072), normals(2, 3072)];
+  for (const at of [0, 0.25, 0.5, 1]) assert.ok(Math.abs(length(slerp(a, b, at)) / length(a) - 1) < 0.03, `at ${at}`);
+  // The straight line between them is shorter by 1/√2 in its middle.
+  assert.ok(length(a.map((x, i) => (x + b[i]) / 2)) / length(a) < 0.75);
+  assert.deepEqual(slerp(a, b, 0), a);
+  assert.ok(length(slerp(a, b, 1).map((x, i) => x - b[i])) < 1e-3);
+  assert.ok(slerp(a, a, 0.3).every(Number.isFinite));
+});
+
+test('each corner of the square is the noise that stands there', () => {
+  const corners = [3, 4, 5, 6].map((seed) => normals(seed, 100));
+  for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) {
+    assert.ok(length(between(corners, place).map((x, k) => x - corners[i][k])) < 1e-4, `corner ${i}`);
+  }
+});
+
+test('in the plane u + (t − r) du/dt is v, and a step along u ends where the way ends', () => {
+  for (const [z, r, t] of [[[0.3, -1.7], 0.2, 0.8], [[-1.5, 0.4], 0, 1], [[1.1, 1.2], 0.5, 0.6]]) {
+    const [u, v, du] = [average(z, r, t), velocity(z, t), derivative(z, r, t)];
+    u.forEach((value, axis) => assert.ok(Math.abs(value + (t - r) * du[axis] - v[axis]) < 1e-4, `${z}, ${r}, ${t}`));
+    const [end, jumped] = [way(z, t, r).at(-1), z.map((value, axis) => value - (t - r) * u[axis])];
+    assert.ok(length(end.map((value, axis) => value - jumped[axis])) < 1e-9);
+  }
+  // Near r = t the average is the velocity itself.
+  const [u, v] = [average([0.7, -0.2], 0.699, 0.7), velocity([0.7, -0.2], 0.7)];
+  assert.ok(length(u.map((value, axis) => value - v[axis])) < 1e-2 * length(v));
+});
+
+const PICTURE = encode({ width: 2, height: 2, data: Uint8Array.from({ length: 16 }, (_, i) => 13 * i), channels: 4 });
+const RECIPE = { model: 'tiles', sha256: 'ab', seed: '18446744073709551615', className: 'Köpfe/日本', steps: 4, place: [0.25, 1] };
+
+test('a saved picture keeps its recipe and stays the same picture', () => {
+  const png = withRecipe(PICTURE, RECIPE);
+  assert.deepEqual(decode(png).data, decode(PICTURE).data);
+  // A decoder that checks every chunk finds the text too.
+  assert.deepEqual(JSON.parse(decode(png, { checkCrc: true }).text.MeanFlow), RECIPE);
+  assert.deepEqual(recipeOf(png), { ...RECIPE, seed: 2n ** 64n - 1n });
+});
+
+test('pictures without a recipe, or with one that makes no sense, have none', () => {
+  assert.equal(recipeOf(PICTURE), undefined);
+  assert.equal(recipeOf(new TextEncoder().encode('no picture')), undefined);
+  for (const wrong of [{ seed: '-1' }, { seed: 'x' }, { steps: 0 }, { steps: '2' }, { steps: 1.5 }]) assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, ...wrong })), undefined, JSON.stringify(wrong));
+  assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, place: [2, 0] })).place, undefined);
+  // Cut anywhere, it is no recipe, and no endless loop.
+  const png = withRecipe(PICTURE, RECIPE);
+  for (let end = 0; end < 200; end++) recipeOf(png.subarray(0, end));
+});
+
+test('a place in the square stands in the address', () => {
+  const defaults = { model: 'emoji', seed: 1n, nfe: 1, count: 56 };
+  const choice = { ...defaults, place: [0.25, 1], className: undefined, backend: undefined };
+  assert.equal(writeAddress(choice, defaults), '?at=0.25%2C1&seed=1');
+  assert.deepEqual(readAddress('?at=0.25,1&seed=1', defaults).place, [0.25, 1]);
+  for (const wrong of ['1.5,0', '0.2', '0.2,', 'a,b', '-0.1,0']) assert.equal(readAddress(`?at=${wrong}`, defaults).place, undefined, wrong);
+});
