@@ -102,11 +102,14 @@ async function generateBetween({ seed, classIndex, nfe, mix: { corners, place } 
 /** The class asked for, or that of the seed; nothing for a model without classes. */
 const labelOf = (seed, classIndex) => classIndex ?? wasm.classOf(BigInt.asUintN(64, BigInt(seed)), info.classes.length);
 
+/** The wasm builds; spelt out, so that bundlers find them. */
+const BUILDS = {
+  cpu: { module: () => import('./pkg/cpu/meanflow.js'), wasm: new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url) },
+  webgpu: { module: () => import('./pkg/webgpu/meanflow.js'), wasm: new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url) },
+};
+
 async function start(build, progress) {
-  const [module, response] = await Promise.all([
-    import(`./pkg/${build}/meanflow.js`),
-    download(new URL(`./pkg/${build}/meanflow_bg.wasm`, import.meta.url), progress),
-  ]);
+  const [module, response] = await Promise.all([BUILDS[build].module(), download(BUILDS[build].wasm, progress)]);
   await module.default({ module_or_path: response });
   await module.openDevice();
   [wasm, backend] = [module, build];

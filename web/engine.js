@@ -87,7 +87,7 @@ export class Engine {
   }
 
   #start() {
-    this.#worker = startWorker(new URL('./engine-worker.js', import.meta.url));
+    this.#worker = startWorker();
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     // A script that does not load, or a wasm trap, after which that instance answers no more.
     this.#worker.onerror = (event) => {
@@ -126,8 +126,11 @@ export class Engine {
 }
 
 /** A worker may only start from the page's own origin; a script of another is imported by one that does nothing else. */
-function startWorker(script) {
-  if (script.origin === location.origin) return new Worker(script, { type: 'module' });
-  const address = URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: 'text/javascript' }));
+function startWorker() {
+  const { origin, protocol } = new URL(import.meta.url);
+  // Bundlers look for these very words; webpack puts the file on its disk in the place of the address.
+  if (origin === location.origin || protocol === 'file:') return new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module' });
+  const script = new URL('./engine-worker.js', import.meta.url).href;
+  const address = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: 'text/javascript' }));
   return new Worker(address, { type: 'module' });
 }

@@ -173,6 +173,13 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     }
   }
 
+  /** Ends what is being generated; the pictures that are there stay. */
+  abort() {
+    this.#turn += 1;
+    this.#scheduled = false;
+    this.#parts.status.textContent = '';
+  }
+
   /**
    * A picture as a PNG file, pixel for pixel.
    * @param {number} [index]

@@ -1,0 +1,116 @@
+// The npm package in other people's projects: plain HTML, Vite, webpack, and a server that only imports it.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+
+import { serve } from '../../web/tools/serve.mjs';
+import { ROOT, nativePicture, openStage, overWhite, psnr, temporaryFolder } from './support.mjs';
+
+const stage = openStage({ webgpu: false });
+const TOOLS = join(ROOT, 'web/node_modules');
+const WEIGHTS = join(ROOT, 'static/models/emoji.safetensors');
+const PAGE = (script) => `<!doctype html><html lang="en"><title>A project</title>${script}<mean-flow src="emoji.safetensors" seed="7" backend="cpu"></mean-flow></html>`;
+
+let archive;
+before(() => {
+  execFileSync('bash', [join(ROOT, 'web/tools/build-package.sh')]);
+  const folder = temporaryFolder();
+  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', folder], { cwd: join(ROOT, 'dist-npm'), encoding: 'utf8' }));
+  archive = join(folder, filename);
+});
+
+/** A project that has the package installed, with these files. */
+function project(files) {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'package.json'), '{"name": "project", "private": true, "type": "module"}');
+  execFileSync('npm', ['install', '--offline', '--no-audit', '--no-fund', '--loglevel=error', archive], { cwd: folder });
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    writeFileSync(join(folder, name), content);
+  }
+  return folder;
+}
+
+/** Opens what a project built, and compares the element's picture with the native one. */
+async function showsThePicture(folder) {
+  cpSync(WEIGHTS, join(folder, 'emoji.safetensors'));
+  const { server, address } = await serve(folder);
+  const page = await stage.browser.newPage();
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  try {
+    await page.goto(address);
+    await drawn(page, problems);
+    await agrees(page);
+  } finally {
+    await page.close();
+    server.close();
+  }
+}
+
+/** Waits for the element's picture. */
+async function drawn(page, problems) {
+  const ready = () => document.querySelector('mean-flow').toBlob?.().then(() => true, () => false);
+  const end = Date.now() + 60_000;
+  while (!(await page.evaluate(ready))) {
+    const said = await page.evaluate(() => document.querySelector('mean-flow').shadowRoot?.querySelector('[role=status]').textContent);
+    if (said || Date.now() > end) throw new Error(`no picture; the element says: ${said}; the page: ${problems.join('; ')}`);
+    await page.waitForTimeout(100);
+  }
+}
+
+async function agrees(page) {
+  const picture = await page.evaluate(async () => {
+    const bitmap = await createImageBitmap(await document.querySelector('mean-flow').toBlob());
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+    context.fillStyle = '#fff';
+    context.fillRect(0, 0, bitmap.width, bitmap.height);
+    context.drawImage(bitmap, 0, 0);
+    return Array.from(context.getImageData(0, 0, bitmap.width, bitmap.height).data).filter((_, i) => i % 4 < 3);
+  });
+  assert.ok(psnr(picture, overWhite(nativePicture(WEIGHTS, { seed: 7 }))) >= 45);
+}
+
+test('plain HTML', async () => {
+  await showsThePicture(project({ 'index.html': PAGE('<script type="module" src="node_modules/@meanflow/element/mean-flow.js"></script>') }));
+});
+
+test('Vite', async () => {
+  const folder = project({
+    'index.html': PAGE('<script type="module" src="/main.js"></script>'),
+    'main.js': "import '@meanflow/element';",
+    'vite.config.js': "export default { base: './', worker: { format: 'es' }, logLevel: 'warn' };",
+  });
+  execFileSync('node', [join(TOOLS, 'vite/bin/vite.js'), 'build'], { cwd: folder, stdio: 'pipe' });
+  await showsThePicture(join(folder, 'dist'));
+});
+
+test('webpack', async () => {
+  const folder = project({ 'main.js': "import '@meanflow/element';" });
+  execFileSync('node', [join(TOOLS, 'webpack-cli/bin/cli.js'), '--mode', 'production', '--entry', './main.js', '--output-path', join(folder, 'dist')], {
+    cwd: folder,
+    stdio: 'pipe',
+    env: { ...process.env, NODE_PATH: TOOLS },
+  });
+  writeFileSync(join(folder, 'dist/index.html'), PAGE('<script src="main.js"></script>'));
+  await showsThePicture(join(folder, 'dist'));
+});
+
+test('a server may import it, and gets the class without a document', () => {
+  const folder = project({ 'server.js': "import { MeanFlowElement } from '@meanflow/element'; console.log(typeof MeanFlowElement, typeof document);" });
+  assert.equal(execFileSync('node', ['server.js'], { cwd: folder, encoding: 'utf8' }).trim(), 'function undefined');
+});
+
+test('the manifest and the types name what the element has', () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'web/package/custom-elements.json'), 'utf8'));
+  const [declaration] = manifest.modules[0].declarations;
+  const source = readFileSync(join(ROOT, 'web/mean-flow.js'), 'utf8');
+  const observed = source.match(/observedAttributes = \[(.*?)\]/)[1].match(/\w+/g);
+  assert.deepEqual(declaration.attributes.map(({ name }) => name).sort(), observed.sort());
+  for (const { name } of declaration.events) assert.ok(source.includes(`@fires ${name} `), name);
+  for (const { name } of declaration.cssProperties) assert.ok(source.includes(name), name);
+  const types = readFileSync(join(ROOT, 'web/package/mean-flow.d.ts'), 'utf8');
+  for (const { name } of declaration.members) for (const text of [types, source]) assert.match(text, new RegExp(`^  (async )?${name}\\(`, 'm'));
+});

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Leaves the npm package of <mean-flow> in dist-npm/, ready for `npm pack` or `npm publish`; needs the wasm builds.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+rm -rf dist-npm && mkdir dist-npm
+# The element and what it imports; the page's own scripts stay at home.
+cp web/package/* LICENSE-MIT LICENSE-APACHE dist-npm/
+for module in mean-flow backend download engine engine-worker gallery ladder latent numbers psnr store; do
+  cp "web/$module.js" dist-npm/
+done
+mkdir dist-npm/pkg
+for build in cpu webgpu; do
+  mkdir "dist-npm/pkg/$build"
+  cp "web/pkg/$build/meanflow.js" "web/pkg/$build/meanflow_bg.wasm" "dist-npm/pkg/$build/"
+done
