@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build test test-setup test-build test-rust test-browser bench clean
+.PHONY: help setup demo build package test test-setup test-build test-rust test-browser bench screenshots reproduction clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -7,6 +7,9 @@ help:
 	@echo "make demo    build the page and serve it on http://localhost:8080"
 	@echo "make test    run every test, Rust and browser"
 	@echo "make build   leave the deployable site in dist/"
+	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
+	@echo "make screenshots  remake docs/screenshots"
+	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
 	@echo "make clean   remove what was built"
 
@@ -41,5 +44,15 @@ bench: test-build
 	@node tests/browser/bench.mjs
 	@target/release/meanflow bench-train crate/configs/emoji.toml crate/configs/tiles.toml
 
+package: build
+	@bash web/tools/build-package.sh
+
+screenshots: test-build
+	@node tests/browser/screenshots.mjs
+
+reproduction:
+	cargo build --release
+	@bash docs/reproduction/tables.sh
+
 clean:
-	rm -rf target dist web/pkg web/node_modules .tools
+	rm -rf target dist dist-npm web/pkg web/node_modules .tools

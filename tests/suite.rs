@@ -14,6 +14,8 @@ mod dual;
 mod evaluation;
 #[path = "rust/flow.rs"]
 mod flow;
+#[path = "rust/fuzz.rs"]
+mod fuzz;
 #[path = "rust/guidance.rs"]
 mod guidance;
 #[path = "rust/net.rs"]
