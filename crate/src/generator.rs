@@ -27,6 +27,30 @@ pub struct Request {
     pub nfe: usize,
 }
 
+impl Request {
+    /// The label of each picture, for a model of so many classes that has any.
+    ///
+    /// # Errors
+    /// A count, class or NFE that is out of range.
+    pub(crate) fn labels(&self, classes: usize) -> Result<Option<Vec<usize>>, Error> {
+        let Self { seed, count, class, nfe } = *self;
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
+        }
+        if !(1..=MAX_NFE).contains(&nfe) {
+            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
+        }
+        match (classes, class) {
+            (0, None) => Ok(None),
+            (n, Some(class)) if class >= n => {
+                Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
+            }
+            (_, Some(class)) => Ok(Some(vec![class; count])),
+            (n, None) => Ok(Some((0..count as u64).map(|i| rng::class_of(seed.wrapping_add(i), n)).collect())),
+        }
+    }
+}
+
 /// How to generate, where it is not MeanFlow's own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleOptions {
@@ -156,25 +180,8 @@ impl Generator {
 
     /// The labels of a request that can be served.
     fn labels(&self, request: Request) -> Result<Option<Labels>, Error> {
-        let Request { count, nfe, .. } = request;
-        if !(1..=MAX_COUNT).contains(&count) {
-            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
-        }
-        if !(1..=MAX_NFE).contains(&nfe) {
-            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
-        }
-        let classes = self.net.config().classes;
-        let label = |i: u64| match request.class {
-            Some(class) => class,
-            None => rng::class_of(request.seed.wrapping_add(i), classes),
-        };
-        match (classes, request.class) {
-            (0, None) => Ok(None),
-            (n, Some(class)) if class >= n => {
-                Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
-            }
-            _ => Ok(Some(self.label_tensor((0..request.count as u64).map(|i| label(i) as i32).collect()))),
-        }
+        let labels = request.labels(self.net.config().classes)?;
+        Ok(labels.map(|labels| self.label_tensor(labels.into_iter().map(|label| label as i32).collect())))
     }
 
     fn label_tensor(&self, labels: Vec<i32>) -> Labels {

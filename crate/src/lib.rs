@@ -21,7 +21,7 @@
 //! Images are `[batch, channels, height, width]` in `[−1, 1]`; times and labels are `[batch]`.
 //!
 //! [`dual`] is forward mode, [`net`] the network written over it, [`flow`] the method, [`weights`] the file format,
-//! [`generator`] a loaded model; `train` (native only) is the training half.
+//! [`generator`] a loaded model; `train` (native only) is the training half, `gpu` (the page's WebGPU build) an engine for inference.
 
 pub mod device;
 pub mod dual;
@@ -33,6 +33,8 @@ pub mod net;
 pub mod rng;
 pub mod weights;
 
+#[cfg(feature = "webgpu")]
+pub mod gpu;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(target_family = "wasm")]

@@ -1,13 +1,16 @@
-//! What JavaScript sees: one class, two methods. No DOM here, no tensors there.
+//! What JavaScript sees: one class, the same for both builds. No DOM here, no tensors there.
+
+#[cfg_attr(feature = "webgpu", path = "wasm/webgpu.rs")]
+#[cfg_attr(not(feature = "webgpu"), path = "wasm/cpu.rs")]
+mod backend;
 
 use std::cell::RefCell;
 
-use burn::tensor::Device;
 use wasm_bindgen::prelude::*;
 
-use crate::device;
-use crate::generator::{Generator as Model, Request};
+use crate::generator::Request;
 use crate::rng;
+use backend::{Device, Model};
 
 /// A loaded model.
 #[wasm_bindgen]
@@ -20,7 +23,7 @@ impl Generator {
     /// Opens the device (the first time) and reads the bytes of a weights file.
     pub async fn load(bytes: Vec<u8>) -> Result<Generator, JsError> {
         let device = shared_device().await?;
-        Ok(Generator { model: Model::from_bytes(&bytes, &device)? })
+        Ok(Generator { model: Model::from_bytes(&bytes, &device).await? })
     }
 
     /// What the page needs to know about the model, as JSON.
@@ -55,12 +58,30 @@ impl Generator {
         let model = self.model.clone();
         Ok(model.rgba(Request { seed, count, class, nfe }).await?)
     }
+
+    /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded.
+    pub async fn images(
+        &self,
+        seed: u64,
+        count: usize,
+        class: Option<usize>,
+        nfe: usize,
+    ) -> Result<Vec<f32>, JsError> {
+        let model = self.model.clone();
+        Ok(model.images(Request { seed, count, class, nfe }).await?)
+    }
 }
 
 /// Opens the device. Optional: loading a model does it too; alone, it tells a missing GPU from a bad file.
 #[wasm_bindgen(js_name = openDevice)]
 pub async fn open_device() -> Result<(), JsError> {
     shared_device().await.map(drop)
+}
+
+/// Resolves with the reason when the device is lost; then load again, which opens a new one. The CPU is never lost.
+#[wasm_bindgen(js_name = deviceLost)]
+pub async fn device_lost() -> Result<String, JsError> {
+    Ok(shared_device().await?.lost().await)
 }
 
 /// The class that the picture with this seed gets when none is asked for, or nothing when the model has no classes.
@@ -82,15 +103,15 @@ pub fn start() {
 }
 
 thread_local! {
-    /// The page's one device: burn's WebGPU runtime may be initialised only once.
+    /// The page's one device, until it is lost.
     static DEVICE: RefCell<Option<Device>> = const { RefCell::new(None) };
 }
 
 async fn shared_device() -> Result<Device, JsError> {
-    if let Some(device) = DEVICE.with_borrow(Clone::clone) {
+    if let Some(device) = DEVICE.with_borrow(Clone::clone).filter(|device| device.check().is_ok()) {
         return Ok(device);
     }
-    let device = device::open_for_inference().await?;
-    DEVICE.with_borrow_mut(|slot| *slot = Some(device.clone()));
+    let device = Device::open().await?;
+    DEVICE.set(Some(device.clone()));
     Ok(device)
 }

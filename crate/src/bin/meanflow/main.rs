@@ -5,6 +5,7 @@ mod export;
 mod inspect;
 mod likelihood;
 mod playground;
+mod random;
 mod sample;
 mod train;
 
@@ -31,6 +32,8 @@ enum Command {
     Playground(playground::Args),
     #[command(hide = true)]
     BenchTrain(bench::Args),
+    #[command(hide = true)]
+    RandomWeights(random::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -42,6 +45,7 @@ fn main() -> std::process::ExitCode {
         Command::Likelihood(args) => likelihood::run(&args),
         Command::Playground(args) => playground::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
+        Command::RandomWeights(args) => random::run(&args),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

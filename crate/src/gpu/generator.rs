@@ -1,0 +1,168 @@
+//! A loaded model that answers seeds with pictures, as [`crate::generator`] does on burn.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytemuck::{cast_slice, pod_collect_to_vec};
+
+use super::condition::Slots;
+use super::device::Gpu;
+use super::kernels::{Kernels, Tile};
+use super::network::Network;
+use super::workspace::{Workspace, most_pictures};
+use crate::error::Error;
+use crate::generator::Request;
+use crate::rng;
+use crate::weights::{self, ModelInfo};
+
+/// Small tiles, so that one picture of 64 tokens already makes many workgroups.
+const TILE: Tile = Tile { rows: 32, columns: 32 };
+
+/// A network on the GPU, ready to sample from.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    model: Rc<Model>,
+}
+
+#[derive(Debug)]
+struct Model {
+    gpu: Gpu,
+    info: ModelInfo,
+    network: Network,
+    kernels: Kernels,
+    most_pictures: usize,
+    /// What a generation works in; away while one does.
+    state: RefCell<Option<State>>,
+}
+
+/// What changes from batch to batch.
+#[derive(Debug)]
+struct State {
+    slots: Slots,
+    workspace: Workspace,
+}
+
+/// Which of the results is wanted.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Images,
+    Rgba,
+}
+
+impl Generator {
+    /// Reads a weights file and compiles its kernels.
+    ///
+    /// # Errors
+    /// As [`weights::decode`], and when the GPU cannot run the network.
+    pub async fn from_bytes(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
+        gpu.check()?;
+        let (info, tensors) = weights::open(bytes)?;
+        let make = || {
+            let network = Network::read(gpu, &tensors, &info.net)?;
+            let kernels = Kernels::new(gpu, &network.sizes, TILE);
+            let most_pictures = most_pictures(gpu, &network.sizes)?;
+            let workspace = Workspace::new(gpu, &network, &kernels, 1)?;
+            let state = RefCell::new(Some(State { slots: Slots::new(), workspace }));
+            Ok(Model { gpu: gpu.clone(), info: info.clone(), network, kernels, most_pictures, state })
+        };
+        Ok(Self { model: Rc::new(gpu.accepted(make).await?) })
+    }
+
+    /// What the weights file says about the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.model.info
+    }
+
+    /// Pictures in `[−1, 1]`, `[count, channels, size, size]`, one after the other.
+    ///
+    /// # Errors
+    /// A count, class or NFE that is out of range, a GPU that was lost, or another generation that is under way.
+    pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
+        Ok(pod_collect_to_vec(&self.run(request, Wanted::Images).await?))
+    }
+
+    /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them.
+    ///
+    /// # Errors
+    /// As [`Self::images`].
+    pub async fn rgba(&self, request: Request) -> Result<Vec<u8>, Error> {
+        self.run(request, Wanted::Rgba).await
+    }
+
+    async fn run(&self, request: Request, wanted: Wanted) -> Result<Vec<u8>, Error> {
+        let model = &self.model;
+        model.gpu.check()?;
+        let labels = request.labels(model.info.net.classes)?.unwrap_or_else(|| vec![0; request.count]);
+        let busy = || Error::Request("the model is at work on another request".into());
+        let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
+        let mut bytes = Vec::new();
+        let mut result = Ok(());
+        for (i, labels) in labels.chunks(model.most_pictures).enumerate() {
+            let seed = request.seed.wrapping_add((i * model.most_pictures) as u64);
+            match model.batch(&mut state, seed, labels, request.nfe, wanted).await {
+                Ok(pictures) => bytes.extend(pictures),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        model.state.replace(Some(state));
+        result.map(|()| bytes)
+    }
+}
+
+impl Model {
+    /// The pictures of one batch, in as many network calls.
+    async fn batch(
+        &self,
+        state: &mut State,
+        seed: u64,
+        labels: &[usize],
+        nfe: usize,
+        wanted: Wanted,
+    ) -> Result<Vec<u8>, Error> {
+        let count = labels.len();
+        if count > state.workspace.capacity {
+            let capacity = count.next_power_of_two().min(self.most_pictures);
+            let make = || Workspace::new(&self.gpu, &self.network, &self.kernels, capacity);
+            state.workspace = self.gpu.accepted(make).await?;
+        }
+        let State { slots, workspace } = state;
+        let net = &self.info.net;
+        let values = net.channels * net.image_size * net.image_size;
+        for i in 0..count {
+            let noise = rng::noise(seed.wrapping_add(i as u64), values);
+            self.gpu.queue.write_buffer(&workspace.z, (4 * i * values) as u64, cast_slice(&noise));
+        }
+        let time = |i: usize| i as f64 / nfe as f64;
+        for i in (1..=nfe).rev() {
+            self.step(slots, workspace, labels, time(i - 1), time(i), i == 1);
+        }
+        let pixels = net.image_size * net.image_size;
+        let (source, bytes) = match wanted {
+            Wanted::Images => (&workspace.z, 4 * values * count),
+            Wanted::Rgba => (&workspace.rgba, 4 * pixels * count),
+        };
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, 0, bytes as u64);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.read(&workspace.staging, bytes as u64).await
+    }
+
+    /// Moves the images from time `t` to `r`, and after the last step makes them pictures.
+    fn step(&self, slots: &mut Slots, workspace: &Workspace, labels: &[usize], r: f64, t: f64, last: bool) {
+        let assigned = slots.assign(&self.network.embeddings, r, t, labels);
+        workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, r, t, &assigned.slots);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            self.network.fill(&self.gpu, &mut pass, &assigned.fresh, &assigned.conditions);
+            workspace.record_step(&mut pass, labels.len());
+            if last {
+                workspace.record_rgba(&mut pass, labels.len());
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+    }
+}
