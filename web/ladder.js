@@ -1,6 +1,6 @@
 // Always something to see: the CPU build draws first, the GPU build takes over when it has proven itself.
 //
-// The CPU build is small and starts in a moment; the GPU build is six times the download and compiles its shaders first.
+// The CPU build starts in a moment; the GPU build is a smaller download, but a browser compiles its shaders first.
 // So where there is a GPU both start, and the GPU takes over once it has drawn the same picture, faster. When it fails
 // later, the CPU goes on where it stopped.
 

@@ -60,13 +60,7 @@ impl Generator {
     }
 
     /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded.
-    pub async fn images(
-        &self,
-        seed: u64,
-        count: usize,
-        class: Option<usize>,
-        nfe: usize,
-    ) -> Result<Vec<f32>, JsError> {
+    pub async fn images(&self, seed: u64, count: usize, class: Option<usize>, nfe: usize) -> Result<Vec<f32>, JsError> {
         let model = self.model.clone();
         Ok(model.images(Request { seed, count, class, nfe }).await?)
     }

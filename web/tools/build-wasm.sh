@@ -7,7 +7,7 @@ cd "$root"
 use_wasm_toolchain
 export CARGO_TARGET_DIR="$root/target/wasm"
 
-stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src -name '*.rs' -not -path '*/train/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
+stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
 
 # build NAME FEATURE RUSTFLAGS
 build() {

@@ -89,7 +89,8 @@ impl Gpu {
         let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(ErrorFilter::Validation);
         let made = make();
-        let refused: [_; 2] = [Box::pin(validation.pop()) as std::pin::Pin<Box<dyn Future<Output = _>>>, Box::pin(memory.pop())];
+        let refused: [_; 2] =
+            [Box::pin(validation.pop()) as std::pin::Pin<Box<dyn Future<Output = _>>>, Box::pin(memory.pop())];
         for refused in refused {
             if let Some(error) = refused.await {
                 return Err(Error::Device(error.to_string()));

@@ -7,16 +7,12 @@ use bytemuck::{cast_slice, pod_collect_to_vec};
 
 use super::condition::Slots;
 use super::device::Gpu;
-use super::kernels::{Kernels, Tile};
 use super::network::Network;
 use super::workspace::{Workspace, most_pictures};
 use crate::error::Error;
 use crate::generator::Request;
 use crate::rng;
 use crate::weights::{self, ModelInfo};
-
-/// Small tiles, so that one picture of 64 tokens already makes many workgroups.
-const TILE: Tile = Tile { rows: 32, columns: 32 };
 
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]
@@ -29,7 +25,6 @@ struct Model {
     gpu: Gpu,
     info: ModelInfo,
     network: Network,
-    kernels: Kernels,
     most_pictures: usize,
     /// What a generation works in; away while one does.
     state: RefCell<Option<State>>,
@@ -59,11 +54,10 @@ impl Generator {
         let (info, tensors) = weights::open(bytes)?;
         let make = || {
             let network = Network::read(gpu, &tensors, &info.net)?;
-            let kernels = Kernels::new(gpu, &network.sizes, TILE);
             let most_pictures = most_pictures(gpu, &network.sizes)?;
-            let workspace = Workspace::new(gpu, &network, &kernels, 1)?;
+            let workspace = Workspace::new(gpu, &network, 1)?;
             let state = RefCell::new(Some(State { slots: Slots::new(), workspace }));
-            Ok(Model { gpu: gpu.clone(), info: info.clone(), network, kernels, most_pictures, state })
+            Ok(Model { gpu: gpu.clone(), info: info.clone(), network, most_pictures, state })
         };
         Ok(Self { model: Rc::new(gpu.accepted(make).await?) })
     }
@@ -125,7 +119,7 @@ impl Model {
         let count = labels.len();
         if count > state.workspace.capacity {
             let capacity = count.next_power_of_two().min(self.most_pictures);
-            let make = || Workspace::new(&self.gpu, &self.network, &self.kernels, capacity);
+            let make = || Workspace::new(&self.gpu, &self.network, capacity);
             state.workspace = self.gpu.accepted(make).await?;
         }
         let State { slots, workspace } = state;

@@ -5,28 +5,28 @@ use crate::net::{NORM_EPSILON, NetConfig, Output};
 use super::device::Gpu;
 
 /// Inputs that a matrix product takes at once.
-pub(super) const DEPTH: usize = 32;
-/// Columns to which matrices are filled up, so that any tile fits.
-pub(super) const MOST_TILE_COLUMNS: usize = 64;
+pub(super) const DEPTH: usize = 8;
 /// Threads of an attention workgroup, one query each.
 const QUERIES: usize = 32;
 /// Most features of a head: each thread keeps a query and a sum of that many in registers.
 pub(super) const MOST_HEAD_WIDTH: usize = 256;
-/// Quads of workgroup memory for keys and for values, each; 16 KB is what every GPU has.
-const KEY_QUADS: usize = 384;
+/// Quads of workgroup memory for keys and for values, each: 2 KB for the usual heads, 16 KB being what every GPU has.
+const KEY_QUADS: usize = 128;
 
-/// What a matrix product works on at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tile {
-    pub rows: usize,
-    pub columns: usize,
-}
+/// Vectors of a modulation: a block's shift, scale and gate of attention, then of the MLP; the head uses two.
+pub(super) const PARTS: usize = 6;
+
+/// Rows and columns that a workgroup makes at once. Small, so that one picture of 64 tokens already makes many
+/// workgroups; each thread has 4 × 8 of them, as what it reads takes longer than what it computes.
+pub(super) const TILE_ROWS: usize = 32;
+/// See [`TILE_ROWS`]; matrices are filled up to whole tiles.
+pub(super) const TILE_COLUMNS: usize = 64;
 
 /// One matrix product with what is fused into it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Product {
     /// Conditions to the modulation of a block or the head, into slots.
-    Modulation { parts: usize },
+    Modulation,
     /// Pixels to tokens.
     Patch,
     /// Normalised tokens to queries, keys and values.
@@ -77,7 +77,7 @@ impl Sizes {
     /// Inputs and outputs of a product.
     fn shape(&self, product: Product) -> [usize; 2] {
         match product {
-            Product::Modulation { parts } => [self.width, parts * self.width],
+            Product::Modulation => [self.width, PARTS * self.width],
             Product::Patch => [self.config.patch_values(), self.width],
             Product::Qkv => [self.width, 3 * self.heads_width()],
             Product::Proj => [self.heads_width(), self.width],
@@ -88,9 +88,9 @@ impl Sizes {
     }
 
     /// Workgroups side by side that cover the outputs of a product.
-    pub fn column_tiles(&self, product: Product, tile: Tile) -> u32 {
+    pub fn column_tiles(&self, product: Product) -> u32 {
         let [_, outputs] = self.shape(product);
-        outputs.div_ceil(tile.columns) as u32
+        outputs.div_ceil(TILE_COLUMNS) as u32
     }
 
     /// The constants that all kernels may use.
@@ -105,6 +105,7 @@ impl Sizes {
             ("PATCH", patch),
             ("PATCH_VALUES", self.config.patch_values()),
             ("WIDTH_QUADS", self.width / 4),
+            ("PARTS", PARTS),
             ("HEADS", heads),
             ("HEAD_QUADS", self.head_width / 4),
         ];
@@ -113,16 +114,16 @@ impl Sizes {
     }
 
     /// The source of a matrix product.
-    fn product(&self, product: Product, tile: Tile) -> String {
+    fn product(&self, product: Product) -> String {
         let [inputs, outputs] = self.shape(product);
-        let weight_quads = outputs.next_multiple_of(MOST_TILE_COLUMNS) / 4;
+        let weight_quads = outputs.next_multiple_of(TILE_COLUMNS) / 4;
         let (reads, stores, more) = self.ends(product);
         let numbers = [
             ("INPUT_QUADS", inputs.div_ceil(4)),
             ("OUTPUT_QUADS", outputs.div_ceil(4)),
             ("WEIGHT_QUADS", weight_quads),
-            ("TILE_ROWS", tile.rows),
-            ("TILE_QUADS", tile.columns / 4),
+            ("TILE_ROWS", TILE_ROWS),
+            ("TILE_QUADS", TILE_COLUMNS / 4),
             ("DEPTH", DEPTH),
         ];
         let numbers = numbers.into_iter().chain(more.iter().copied()).map(number);
@@ -133,8 +134,10 @@ impl Sizes {
         // What stands in two of the parts is needed once.
         let shared = match product {
             Product::Patch => include_str!("wgsl/pixel.wgsl").to_owned(),
-            Product::Head => [include_str!("wgsl/pixel.wgsl"), include_str!("wgsl/modulation.wgsl"), self.gives()].concat(),
-            Product::Modulation { .. } => String::new(),
+            Product::Head => {
+                [include_str!("wgsl/pixel.wgsl"), include_str!("wgsl/modulation.wgsl"), self.gives()].concat()
+            }
+            Product::Modulation => String::new(),
             _ => include_str!("wgsl/modulation.wgsl").to_owned(),
         };
         [self.constants()].into_iter().chain(numbers).chain(parts.map(str::to_owned)).chain([shared]).collect()
@@ -147,20 +150,21 @@ impl Sizes {
         }
     }
 
-    /// How a product reads its input and stores its result, and which part of the modulation it uses: a block's are
-    /// (shift, scale, gate) of attention, then of the MLP.
+    /// How a product reads its input and stores its result, and which parts of the modulation it uses.
     fn ends(&self, product: Product) -> (&'static str, &'static str, &'static [(&'static str, usize)]) {
         let plain = include_str!("wgsl/input_plain.wgsl");
         let modulated = include_str!("wgsl/input_modulated.wgsl");
         let residual = include_str!("wgsl/output_residual.wgsl");
         match product {
-            Product::Modulation { .. } => (plain, include_str!("wgsl/output_slots.wgsl"), &[]),
-            Product::Patch => (include_str!("wgsl/input_patches.wgsl"), include_str!("wgsl/output_positions.wgsl"), &[]),
-            Product::Qkv => (modulated, include_str!("wgsl/output_plain.wgsl"), &[("PARTS", 6), ("SHIFT", 0)]),
-            Product::Proj => (plain, residual, &[("PARTS", 6), ("GATE", 2)]),
-            Product::Fc1 => (modulated, include_str!("wgsl/output_gelu.wgsl"), &[("PARTS", 6), ("SHIFT", 3)]),
-            Product::Fc2 => (plain, residual, &[("PARTS", 6), ("GATE", 5)]),
-            Product::Head => (modulated, include_str!("wgsl/output_step.wgsl"), &[("PARTS", 2), ("SHIFT", 0)]),
+            Product::Modulation => (plain, include_str!("wgsl/output_slots.wgsl"), &[]),
+            Product::Patch => {
+                (include_str!("wgsl/input_patches.wgsl"), include_str!("wgsl/output_positions.wgsl"), &[])
+            }
+            Product::Qkv => (modulated, include_str!("wgsl/output_plain.wgsl"), &[("SHIFT", 0)]),
+            Product::Proj => (plain, residual, &[("GATE", 2)]),
+            Product::Fc1 => (modulated, include_str!("wgsl/output_gelu.wgsl"), &[("SHIFT", 3)]),
+            Product::Fc2 => (plain, residual, &[("GATE", 5)]),
+            Product::Head => (modulated, include_str!("wgsl/output_step.wgsl"), &[("SHIFT", 0)]),
         }
     }
 
@@ -168,11 +172,12 @@ impl Sizes {
     fn attention(&self) -> String {
         let quads = self.head_width / 4;
         let scale = format!("const SCALE = {:e}f;\n", ((self.width / self.config.heads) as f64).powf(-0.5));
-        let numbers = [("THREADS", QUERIES), ("TILE_KEYS", (KEY_QUADS / quads).clamp(1, 32))];
-        let body = include_str!("wgsl/attention.wgsl").lines().map(|line| match line.trim_start().strip_prefix("//@ ") {
-            Some(each) => (0..quads).map(|i| each.replace('#', &i.to_string()) + "\n").collect(),
-            None => format!("{line}\n"),
-        });
+        let numbers = [("THREADS", QUERIES), ("TILE_KEYS", (KEY_QUADS / quads).max(1))];
+        let body =
+            include_str!("wgsl/attention.wgsl").lines().map(|line| match line.trim_start().strip_prefix("//@ ") {
+                Some(each) => (0..quads).map(|i| each.replace('#', &i.to_string()) + "\n").collect(),
+                None => format!("{line}\n"),
+            });
         [self.constants(), scale].into_iter().chain(numbers.into_iter().map(number)).chain(body).collect()
     }
 
@@ -186,10 +191,10 @@ fn number((name, value): (&str, usize)) -> String {
     format!("const {name} = {value}u;\n")
 }
 
-/// The compiled kernels of a network call.
+/// The compiled kernels of a model.
 #[derive(Debug)]
 pub(super) struct Kernels {
-    pub tile: Tile,
+    pub modulation: wgpu::ComputePipeline,
     pub patch: wgpu::ComputePipeline,
     pub qkv: wgpu::ComputePipeline,
     pub attention: wgpu::ComputePipeline,
@@ -201,10 +206,10 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    pub fn new(gpu: &Gpu, sizes: &Sizes, tile: Tile) -> Self {
-        let product = |label, which| compile(gpu, label, &sizes.product(which, tile));
+    pub fn new(gpu: &Gpu, sizes: &Sizes) -> Self {
+        let product = |label, which| compile(gpu, label, &sizes.product(which));
         Self {
-            tile,
+            modulation: product("modulation", Product::Modulation),
             patch: product("patch", Product::Patch),
             qkv: product("qkv", Product::Qkv),
             attention: compile(gpu, "attention", &sizes.attention()),
@@ -215,11 +220,6 @@ impl Kernels {
             rgba: compile(gpu, "rgba", &[&sizes.constants(), include_str!("wgsl/rgba.wgsl")].concat()),
         }
     }
-}
-
-/// The product that fills slots with the modulation of a block or of the head.
-pub(super) fn modulation(gpu: &Gpu, sizes: &Sizes, parts: usize, tile: Tile) -> wgpu::ComputePipeline {
-    compile(gpu, "modulation", &sizes.product(Product::Modulation { parts }, tile))
 }
 
 fn compile(gpu: &Gpu, label: &str, source: &str) -> wgpu::ComputePipeline {

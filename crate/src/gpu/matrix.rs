@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::device::Gpu;
-use super::kernels::{DEPTH, MOST_TILE_COLUMNS};
+use super::kernels::{DEPTH, TILE_COLUMNS};
 use crate::error::Error;
 use crate::weights::Tensors;
 
@@ -25,9 +25,7 @@ pub(super) fn plain(count: usize) -> Layout {
 /// Features of `parts × heads` heads of `width`, each filled up to whole quads.
 pub(super) fn heads(parts: usize, heads: usize, width: usize) -> Layout {
     let padded = width.next_multiple_of(4);
-    (0..parts * heads * padded)
-        .map(|i| (i % padded < width).then_some(i / padded * width + i % padded))
-        .collect()
+    (0..parts * heads * padded).map(|i| (i % padded < width).then_some(i / padded * width + i % padded)).collect()
 }
 
 impl Matrix {
@@ -39,7 +37,7 @@ impl Matrix {
         let [rows, columns] = [inputs, outputs].map(|layout| layout.iter().flatten().count());
         let weights = file.values(&format!("{name}.weight"), &[columns, rows])?;
         let bias = file.values(&format!("{name}.bias"), &[columns])?;
-        let padded = outputs.len().next_multiple_of(MOST_TILE_COLUMNS);
+        let padded = outputs.len().next_multiple_of(TILE_COLUMNS);
         let bias: Vec<f32> = (0..padded).map(|n| outputs.get(n).copied().flatten().map_or(0.0, |n| bias[n])).collect();
         let order = |k: usize, n: usize| {
             let [k, n] = [inputs.get(k).copied().flatten()?, outputs.get(n).copied().flatten()?];

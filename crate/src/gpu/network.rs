@@ -5,15 +5,12 @@ use wgpu::BufferUsages;
 
 use super::condition::{Embeddings, SLOTS};
 use super::device::Gpu;
-use super::kernels::{MOST_HEAD_WIDTH, Product, Sizes, Tile, modulation};
+use super::kernels::{Kernels, MOST_HEAD_WIDTH, PARTS, Product, Sizes};
 use super::matrix::{Matrix, heads, plain};
 use super::workspace::{Dispatch, Grid, bind};
 use crate::error::Error;
 use crate::net::{NetConfig, position_table};
 use crate::weights::Tensors;
-
-/// Conditions are few: a small tile.
-const TILE: Tile = Tile { rows: 32, columns: 32 };
 
 /// The layers of a block.
 #[derive(Debug)]
@@ -30,12 +27,13 @@ pub(super) struct Block {
 #[derive(Debug)]
 pub(super) struct Network {
     pub sizes: Sizes,
+    pub kernels: Kernels,
     pub embeddings: Embeddings,
     pub patch: Matrix,
     pub positions: wgpu::Buffer,
     pub blocks: Vec<Block>,
     pub head: Matrix,
-    /// `[SLOTS, 2, width]`.
+    /// `[SLOTS, 6, width]`, of which the first two are used.
     pub head_modulations: wgpu::Buffer,
     modulate: Modulate,
 }
@@ -80,13 +78,13 @@ impl Network {
     pub fn read(gpu: &Gpu, file: &Tensors, config: &NetConfig) -> Result<Self, Error> {
         supported(config)?;
         let sizes = Sizes::new(config, file.are_half());
+        // First, so that the browser compiles while the weights are laid out.
+        let kernels = Kernels::new(gpu, &sizes);
         let NetConfig { width, heads: count, .. } = *config;
         let [tokens, pixels, hidden] = [width, config.patch_values(), sizes.hidden].map(plain);
         let [parts, joined] = [3, 1].map(|parts| heads(parts, count, width / count));
         let read = |name: &str, inputs, outputs| Matrix::read(gpu, file, name, inputs, outputs);
-        let slots = |parts: usize| {
-            gpu.buffer("the modulations", (SLOTS * parts * width * 4) as u64, BufferUsages::STORAGE)
-        };
+        let slots = || gpu.buffer("the modulations", (SLOTS * PARTS * width * 4) as u64, BufferUsages::STORAGE);
         let block = |i: usize| {
             let read = |name: &str, inputs, outputs| read(&format!("blocks.{i}.{name}"), inputs, outputs);
             Ok(Block {
@@ -94,12 +92,12 @@ impl Network {
                 proj: read("attention.proj", &joined, &tokens)?,
                 fc1: read("mlp.fc1", &tokens, &hidden)?,
                 fc2: read("mlp.fc2", &hidden, &tokens)?,
-                modulations: slots(6)?,
+                modulations: slots()?,
             })
         };
         let blocks = (0..config.depth).map(block).collect::<Result<Vec<_>, Error>>()?;
-        let head_modulations = slots(2)?;
-        let modulate = Modulate::read(gpu, file, &sizes, &blocks, &head_modulations)?;
+        let head_modulations = slots()?;
+        let modulate = Modulate::read(gpu, file, &kernels, &sizes, &blocks, &head_modulations)?;
         Ok(Self {
             embeddings: Embeddings::read(file, config)?,
             patch: read("patch", &pixels, &tokens)?,
@@ -108,6 +106,7 @@ impl Network {
             head: read("head.linear", &tokens, &pixels)?,
             head_modulations,
             modulate,
+            kernels,
             sizes,
         })
     }
@@ -129,6 +128,7 @@ impl Modulate {
     fn read(
         gpu: &Gpu,
         file: &Tensors,
+        kernels: &Kernels,
         sizes: &Sizes,
         blocks: &[Block],
         head: &wgpu::Buffer,
@@ -136,19 +136,20 @@ impl Modulate {
         let call = gpu.buffer("a call", 16, BufferUsages::UNIFORM)?;
         let conditions = gpu.buffer("the conditions", (SLOTS * sizes.width * 4) as u64, BufferUsages::STORAGE)?;
         let targets = gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE)?;
-        let dispatch = |name: &str, parts: usize, pipeline: &wgpu::ComputePipeline, into: &wgpu::Buffer| {
-            let matrix = Matrix::read(gpu, file, name, &plain(sizes.width), &plain(parts * sizes.width))?;
+        let dispatch = |name: &str, parts: usize, into: &wgpu::Buffer| {
+            let mut outputs = plain(parts * sizes.width);
+            outputs.resize(PARTS * sizes.width, None);
+            let matrix = Matrix::read(gpu, file, name, &plain(sizes.width), &outputs)?;
             let buffers =
                 [(0, &call), (1, &matrix.weights), (2, &matrix.bias), (3, &conditions), (4, into), (5, &targets)];
-            let columns = sizes.column_tiles(Product::Modulation { parts }, TILE);
-            let grid = Grid::Tiles { columns, rows: 1, tile_rows: TILE.rows };
-            Ok(Dispatch { group: bind(gpu, pipeline, &buffers), pipeline: pipeline.clone(), grid })
+            let pipeline = kernels.modulation.clone();
+            let grid = Grid::Tiles { columns: sizes.column_tiles(Product::Modulation), rows: 1 };
+            Ok(Dispatch { group: bind(gpu, &pipeline, &buffers), pipeline, grid })
         };
-        let [of_block, of_head] = [6, 2].map(|parts| modulation(gpu, sizes, parts, TILE));
         let each = blocks.iter().enumerate();
         let dispatches = each
-            .map(|(i, block)| dispatch(&format!("blocks.{i}.modulation"), 6, &of_block, &block.modulations))
-            .chain([dispatch("head.modulation", 2, &of_head, head)])
+            .map(|(i, block)| dispatch(&format!("blocks.{i}.modulation"), 6, &block.modulations))
+            .chain([dispatch("head.modulation", 2, head)])
             .collect::<Result<_, Error>>()?;
         Ok(Self { call, conditions, targets, dispatches })
     }

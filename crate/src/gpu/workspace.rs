@@ -5,7 +5,7 @@ use wgpu::BufferUsages;
 
 use super::condition::SLOTS;
 use super::device::Gpu;
-use super::kernels::{Kernels, Product, Sizes};
+use super::kernels::{Kernels, Product, Sizes, TILE_ROWS};
 use super::matrix::Matrix;
 use super::network::{Block, Network};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::net::{NetConfig, SMALLEST_DIVISOR};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Grid {
     /// Tiles of a matrix product whose input has so many rows a picture.
-    Tiles { columns: u32, rows: usize, tile_rows: usize },
+    Tiles { columns: u32, rows: usize },
     /// A layer of workgroups for each picture.
     Pictures { x: u32, y: u32 },
     /// A row of workgroups for each picture.
@@ -34,7 +34,7 @@ impl Dispatch {
     /// Records it for so many pictures.
     pub fn record(&self, pass: &mut wgpu::ComputePass, pictures: usize) {
         let [x, y, z] = match self.grid {
-            Grid::Tiles { columns, rows, tile_rows } => [columns, (pictures * rows).div_ceil(tile_rows) as u32, 1],
+            Grid::Tiles { columns, rows } => [columns, (pictures * rows).div_ceil(TILE_ROWS) as u32, 1],
             Grid::Pictures { x, y } => [x, y, pictures as u32],
             Grid::Rows { x } => [x, pictures as u32, 1],
         };
@@ -112,8 +112,8 @@ pub(super) fn most_pictures(gpu: &Gpu, sizes: &Sizes) -> Result<usize, Error> {
 impl Workspace {
     /// # Errors
     /// When the GPU has no room.
-    pub fn new(gpu: &Gpu, network: &Network, kernels: &Kernels, capacity: usize) -> Result<Self, Error> {
-        let sizes = &network.sizes;
+    pub fn new(gpu: &Gpu, network: &Network, capacity: usize) -> Result<Self, Error> {
+        let Network { sizes, kernels, .. } = network;
         let [images, tokens, wide, heads] = bytes_per_picture(sizes).map(|bytes| bytes * capacity as u64);
         let storage = |label: &str, bytes| gpu.buffer(label, bytes, BufferUsages::STORAGE);
         let readable = |label: &str, bytes| gpu.buffer(label, bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
@@ -133,7 +133,7 @@ impl Workspace {
             group: bind(gpu, &kernels.rgba, &[(0, &z), (1, &rgba)]),
             grid: Grid::Rows { x: pixels.div_ceil(64) as u32 },
         };
-        let plan = Plan { gpu, network, kernels, call: &call, slots: &slots, z: &z, activations: &activations };
+        let plan = Plan { gpu, network, call: &call, slots: &slots, z: &z, activations: &activations };
         Ok(Self {
             step: plan.step(),
             staging: gpu.buffer("the answer", images.max(bytes_of_rgba), BufferUsages::MAP_READ)?,
@@ -168,7 +168,6 @@ impl Workspace {
 struct Plan<'a> {
     gpu: &'a Gpu,
     network: &'a Network,
-    kernels: &'a Kernels,
     call: &'a wgpu::Buffer,
     slots: &'a wgpu::Buffer,
     z: &'a wgpu::Buffer,
@@ -177,7 +176,8 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn step(&self) -> Vec<Dispatch> {
-        let Self { network, kernels, z, .. } = self;
+        let Self { network, z, .. } = self;
+        let kernels = &network.kernels;
         let tokens = &self.activations.tokens;
         let positions = [(5, &network.positions)];
         let patch = self.product(Product::Patch, &kernels.patch, &network.patch, z, tokens, &positions);
@@ -187,7 +187,7 @@ impl Plan<'_> {
     }
 
     fn block(&self, block: &Block) -> [Dispatch; 5] {
-        let Kernels { qkv, proj, fc1, fc2, .. } = self.kernels;
+        let Kernels { qkv, proj, fc1, fc2, .. } = &self.network.kernels;
         let Activations { tokens, wide, heads } = self.activations;
         let by = [(5, self.slots), (6, &block.modulations)];
         [
@@ -209,17 +209,16 @@ impl Plan<'_> {
         more: &[(u32, &wgpu::Buffer)],
     ) -> Dispatch {
         let own = [(0, self.call), (1, &matrix.weights), (2, &matrix.bias), (3, input), (4, output)];
-        let (sizes, tile) = (&self.network.sizes, self.kernels.tile);
-        let columns = sizes.column_tiles(which, tile);
+        let sizes = &self.network.sizes;
         Dispatch {
             pipeline: pipeline.clone(),
             group: bind(self.gpu, pipeline, &[&own, more].concat()),
-            grid: Grid::Tiles { columns, rows: sizes.tokens, tile_rows: tile.rows },
+            grid: Grid::Tiles { columns: sizes.column_tiles(which), rows: sizes.tokens },
         }
     }
 
     fn attention(&self, qkv: &wgpu::Buffer, heads: &wgpu::Buffer) -> Dispatch {
-        let pipeline = &self.kernels.attention;
+        let pipeline = &self.network.kernels.attention;
         let sizes = &self.network.sizes;
         Dispatch {
             pipeline: pipeline.clone(),
