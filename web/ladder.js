@@ -1,6 +1,6 @@
 // Always something to see: the CPU build draws first, the GPU build takes over when it has proven itself.
 //
-// The CPU build is small and starts in a moment; the GPU build is six times the download and compiles its shaders first.
+// The CPU build starts in a moment; the GPU build is a smaller download, but a browser compiles its shaders first.
 // So where there is a GPU both start, and the GPU takes over once it has drawn the same picture, faster. When it fails
 // later, the CPU goes on where it stopped.
 
@@ -80,9 +80,11 @@ export class Ladder extends EventTarget {
     }
   }
 
-  /** As {@link Engine.invert}. */
-  invert(picture) {
-    return this.#engine.invert(picture);
+  /** As {@link Engine.invert}; only the CPU can do it. */
+  async invert(picture) {
+    // The reserve may hold an older model.
+    if (this.#reserve) await this.#reserve.load(this.#source, undefined, this.#hash);
+    return (this.#reserve ?? this.#engine).invert(picture);
   }
 
   close() {

@@ -4,16 +4,9 @@ use burn::tensor::Device;
 
 use crate::error::Error;
 
-/// Opens the device of an inference build, once per process: WebGPU where the `webgpu` feature is on, else the CPU.
-///
-/// # Errors
-/// When there is no WebGPU adapter or it refuses the limits that burn asks for.
-pub async fn open_for_inference() -> Result<Device, Error> {
-    #[cfg(feature = "webgpu")]
-    let device = Device::wgpu_options().init_async().await.map_err(|e| Error::Device(format!("WebGPU: {e}")))?;
-    #[cfg(not(feature = "webgpu"))]
-    let device = Device::default();
-    Ok(device)
+/// The device of an inference build that runs burn's network: the CPU.
+pub fn open_for_inference() -> Device {
+    Device::default()
 }
 
 /// Names that [`open`] knows in this build, best first.

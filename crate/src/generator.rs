@@ -28,6 +28,46 @@ pub struct Request {
     pub nfe: usize,
 }
 
+impl Request {
+    /// The label of each picture, for a model of so many classes that has any.
+    ///
+    /// # Errors
+    /// A count, class or NFE that is out of range.
+    pub(crate) fn labels(&self, classes: usize) -> Result<Option<Vec<usize>>, Error> {
+        let Self { seed, count, class, nfe } = *self;
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
+        }
+        if !(1..=MAX_NFE).contains(&nfe) {
+            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
+        }
+        match (classes, class) {
+            (0, None) => Ok(None),
+            (n, Some(class)) if class >= n => {
+                Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
+            }
+            (_, Some(class)) => Ok(Some(vec![class; count])),
+            (n, None) => Ok(Some((0..count as u64).map(|i| rng::class_of(seed.wrapping_add(i), n)).collect())),
+        }
+    }
+}
+
+/// How many pictures of a network so many values are.
+///
+/// # Errors
+/// When it is no whole number above 0, or a value is not finite.
+pub(crate) fn whole_pictures(values: &[f32], net: &NetConfig) -> Result<usize, Error> {
+    let each = net.channels * net.image_size * net.image_size;
+    let count = values.len() / each;
+    if count == 0 || values.len() != count * each {
+        return Err(Error::Request(format!("{} values are no whole pictures; each takes {each}", values.len())));
+    }
+    match values.iter().find(|x| !x.is_finite()) {
+        Some(bad) => Err(Error::Request(format!("pictures cannot hold {bad}"))),
+        None => Ok(count),
+    }
+}
+
 /// How to generate, where it is not MeanFlow's own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleOptions {
@@ -119,7 +159,7 @@ impl Generator {
         nfe: usize,
         solver: Solver,
     ) -> Result<Tensor<4>, Error> {
-        let z = self.pictures(noise, "noise")?;
+        let z = self.pictures(noise)?;
         let labels = self.labels_for(z.dims()[0], class, nfe)?;
         let sampling = Sampling { solver, nfe, tolerance: SampleOptions::default().tolerance, guidance: None };
         let restarts = |restart: usize| match restart {
@@ -137,7 +177,7 @@ impl Generator {
     /// # Errors
     /// As [`Self::from_noise`]; `calls` must be even.
     pub fn invert(&self, values: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Tensor<4>, Error> {
-        let x = self.pictures(values, "pictures")?;
+        let x = self.pictures(values)?;
         let labels = self.labels_for(x.dims()[0], class, calls)?;
         if !calls.is_multiple_of(2) {
             return Err(Error::Request(format!(
@@ -155,15 +195,9 @@ impl Generator {
     }
 
     /// The caller's values as a batch.
-    fn pictures(&self, values: Vec<f32>, what: &str) -> Result<Tensor<4>, Error> {
+    fn pictures(&self, values: Vec<f32>) -> Result<Tensor<4>, Error> {
+        let count = whole_pictures(&values, self.net.config())?;
         let [channels, height, width] = self.shape();
-        let (each, count) = (channels * height * width, values.len() / (channels * height * width));
-        if count == 0 || values.len() != count * each {
-            return Err(Error::Request(format!("{} values of {what}; each takes {each}", values.len())));
-        }
-        if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
-            return Err(Error::Request(format!("the {what} hold {bad}")));
-        }
         Ok(Tensor::from_data(TensorData::new(values, [count, channels, height, width]), &self.device))
     }
 
@@ -223,25 +257,8 @@ impl Generator {
 
     /// The labels of a request that can be served.
     fn labels(&self, request: Request) -> Result<Option<Labels>, Error> {
-        let Request { count, nfe, .. } = request;
-        if !(1..=MAX_COUNT).contains(&count) {
-            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
-        }
-        if !(1..=MAX_NFE).contains(&nfe) {
-            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
-        }
-        let classes = self.net.config().classes;
-        let label = |i: u64| match request.class {
-            Some(class) => class,
-            None => rng::class_of(request.seed.wrapping_add(i), classes),
-        };
-        match (classes, request.class) {
-            (0, None) => Ok(None),
-            (n, Some(class)) if class >= n => {
-                Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
-            }
-            _ => Ok(Some(self.label_tensor((0..request.count as u64).map(|i| label(i) as i32).collect()))),
-        }
+        let labels = request.labels(self.net.config().classes)?;
+        Ok(labels.map(|labels| self.label_tensor(labels.into_iter().map(|label| label as i32).collect())))
     }
 
     fn label_tensor(&self, labels: Vec<i32>) -> Labels {

@@ -21,8 +21,8 @@
 //! Images are `[batch, channels, height, width]` in `[−1, 1]`; times and labels are `[batch]`.
 //!
 //! [`dual`] is forward mode, [`net`] the network written over it, [`flow`] the method, [`weights`] the file format,
-//! [`generator`] a loaded model; `train`, `eval` and `checkpoint` (native only) are the
-//! training half, its measure, and checkpoints of other programs.
+//! [`generator`] a loaded model; `gpu` is the page's engine for WebGPU; `train`, `eval` and `checkpoint` (native only) are
+//! the training half, its measure, and checkpoints of other programs.
 
 pub mod device;
 pub mod dual;
@@ -38,6 +38,8 @@ pub mod weights;
 pub mod checkpoint;
 #[cfg(feature = "train")]
 pub mod eval;
+#[cfg(feature = "webgpu")]
+pub mod gpu;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(target_family = "wasm")]

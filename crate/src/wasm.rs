@@ -1,15 +1,17 @@
-//! What JavaScript sees: one class, three methods. No DOM here, no tensors there.
+//! What JavaScript sees: one class, the same for both builds. No DOM here, no tensors there.
+
+#[cfg_attr(feature = "webgpu", path = "wasm/webgpu.rs")]
+#[cfg_attr(not(feature = "webgpu"), path = "wasm/cpu.rs")]
+mod backend;
 
 use std::cell::RefCell;
 
-use burn::tensor::Device;
 use wasm_bindgen::prelude::*;
 
-use crate::device;
 use crate::flow::Solver;
-use crate::generator::{Generator as Model, Request, SampleOptions};
-use crate::image::to_rgba;
+use crate::generator::Request;
 use crate::rng;
+use backend::{Device, Model};
 
 /// A loaded model.
 #[wasm_bindgen]
@@ -22,7 +24,7 @@ impl Generator {
     /// Opens the device (the first time) and reads the bytes of a weights file.
     pub async fn load(bytes: Vec<u8>) -> Result<Generator, JsError> {
         let device = shared_device().await?;
-        Ok(Generator { model: Model::from_bytes(&bytes, &device)? })
+        Ok(Generator { model: Model::from_bytes(&bytes, &device).await? })
     }
 
     /// What the page needs to know about the model, as JSON.
@@ -57,8 +59,7 @@ impl Generator {
     ) -> Result<Vec<u8>, JsError> {
         // A clone shares the weights; the borrow of `self` must not outlive the first await.
         let model = self.model.clone();
-        let options = SampleOptions { solver: solver_of(solver)?, ..SampleOptions::default() };
-        Ok(to_rgba(model.sample(Request { seed, count, class, nfe }, options)?.images).await?)
+        Ok(model.rgba(Request { seed, count, class, nfe }, solver_of(solver)?).await?)
     }
 
     /// RGBA bytes of the pictures that noise of the caller's becomes.
@@ -71,15 +72,19 @@ impl Generator {
         solver: Option<String>,
     ) -> Result<Vec<u8>, JsError> {
         let model = self.model.clone();
-        Ok(to_rgba(model.from_noise(noise, class, nfe, solver_of(solver)?)?).await?)
+        Ok(model.from_noise(noise, class, nfe, solver_of(solver)?).await?)
     }
 
-    /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`.
+    /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU only.
     pub async fn invert(&self, values: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Vec<f32>, JsError> {
         let model = self.model.clone();
-        let noise = model.invert(values, class, calls)?.into_data_async().await;
-        let noise = noise.map_err(|e| JsError::new(&e.to_string()))?;
-        noise.try_into_vec::<f32>().map_err(|e| JsError::new(&e.to_string()))
+        Ok(model.invert(values, class, calls).await?)
+    }
+
+    /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded.
+    pub async fn images(&self, seed: u64, count: usize, class: Option<usize>, nfe: usize) -> Result<Vec<f32>, JsError> {
+        let model = self.model.clone();
+        Ok(model.images(Request { seed, count, class, nfe }).await?)
     }
 }
 
@@ -92,6 +97,12 @@ fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
 #[wasm_bindgen(js_name = openDevice)]
 pub async fn open_device() -> Result<(), JsError> {
     shared_device().await.map(drop)
+}
+
+/// Resolves with the reason when the device is lost; then load again, which opens a new one. The CPU is never lost.
+#[wasm_bindgen(js_name = deviceLost)]
+pub async fn device_lost() -> Result<String, JsError> {
+    Ok(shared_device().await?.lost().await)
 }
 
 /// The class that the picture with this seed gets when none is asked for, or nothing when the model has no classes.
@@ -113,15 +124,15 @@ pub fn start() {
 }
 
 thread_local! {
-    /// The page's one device: burn's WebGPU runtime may be initialised only once.
+    /// The page's one device, until it is lost.
     static DEVICE: RefCell<Option<Device>> = const { RefCell::new(None) };
 }
 
 async fn shared_device() -> Result<Device, JsError> {
-    if let Some(device) = DEVICE.with_borrow(Clone::clone) {
+    if let Some(device) = DEVICE.with_borrow(Clone::clone).filter(|device| device.check().is_ok()) {
         return Ok(device);
     }
-    let device = device::open_for_inference().await?;
-    DEVICE.with_borrow_mut(|slot| *slot = Some(device.clone()));
+    let device = Device::open().await?;
+    DEVICE.set(Some(device.clone()));
     Ok(device)
 }

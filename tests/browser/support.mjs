@@ -22,10 +22,13 @@ const MEANFLOW = join(ROOT, 'target/release/meanflow');
 /** Long enough for a software adapter that compiles every shader on a busy machine. */
 const PATIENCE = 180_000;
 
+const temporaryFolders = [];
+process.on('exit', () => temporaryFolders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
 /** A temporary folder that goes with the test run. */
 export function temporaryFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'meanflow-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  temporaryFolders.push(folder);
   return folder;
 }
 
@@ -161,6 +164,13 @@ export function trainTinyModel() {
   const weights = join(folder, 'tiny.safetensors');
   meanflow('train', '--data', join(folder, 'images'), '--out', join(folder, 'run'), '--config', join(folder, 'tiny.toml'));
   meanflow('export', join(folder, 'run'), '--out', weights, '--dtype', 'f32');
+  return weights;
+}
+
+/** A weights file of a network with these sizes, all of whose parameters are random: nothing is zero as before training. */
+export function randomWeights(net, dtype = 'f32') {
+  const weights = join(temporaryFolder(), 'random.safetensors');
+  meanflow('random-weights', '--net', JSON.stringify(net), '--dtype', dtype, '--out', weights);
   return weights;
 }
 

@@ -286,7 +286,7 @@ fn noise_of_the_callers_own_becomes_the_picture_of_its_seed() {
         assert!(message.contains(words), "{message}");
     };
     refused(generator.from_noise(vec![0.0; 100], None, 1, Solver::MeanFlow), "each takes 192");
-    refused(generator.from_noise(vec![f32::NAN; 192], None, 1, Solver::MeanFlow), "hold NaN");
+    refused(generator.from_noise(vec![f32::NAN; 192], None, 1, Solver::MeanFlow), "cannot hold NaN");
     refused(generator.from_noise(vec![0.0; 192], Some(3), 1, Solver::MeanFlow), "class 3");
     refused(generator.invert(vec![0.0; 192], None, 3), "two a step");
 }

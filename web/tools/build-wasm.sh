@@ -7,7 +7,7 @@ cd "$root"
 use_wasm_toolchain
 export CARGO_TARGET_DIR="$root/target/wasm"
 
-stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src -name '*.rs' -not -path '*/train/*' -not -path '*/eval/*' -not -path '*/checkpoint/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
+stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/eval/*' -not -path '*/checkpoint/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
 
 # build NAME FEATURE PROFILE OPTIMISATION RUSTFLAGS
 build() {
@@ -28,5 +28,5 @@ build() {
 }
 
 build cpu flex wasm -O3 '-C target-feature=+simd128'
-build webgpu webgpu wasm-small -Oz ''
+build webgpu webgpu wasm -O3 ''
 node web/tools/sizes.mjs

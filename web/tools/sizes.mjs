@@ -2,8 +2,8 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { brotliCompressSync, constants } from 'node:zlib';
 
-/** Most bytes of each: one wasm build and all scripts of page and element compressed with brotli, one model as it is. */
-const BUDGET = { wasm: 2e6, scripts: 40e3, model: 8e6 };
+/** Most bytes of each: the wasm builds and all scripts of page and element compressed with brotli, one model as it is. */
+const BUDGET = { cpu: 500e3, webgpu: 250e3, scripts: 40e3, model: 8e6 };
 
 const root = new URL('../../', import.meta.url);
 const list = (folder, ending) => readdirSync(new URL(folder, root)).filter((name) => name.endsWith(ending)).map((name) => readFileSync(new URL(folder + name, root)));
@@ -19,7 +19,7 @@ function report(what, size, budget, note = '') {
 
 for (const build of ['cpu', 'webgpu']) {
   const [wasm] = list(`web/pkg/${build}/`, '.wasm');
-  report(`wasm ${build}, brotli`, brotli(wasm), BUDGET.wasm, ` (${(wasm.length / 1e6).toFixed(2)} MB raw)`);
+  report(`wasm ${build}, brotli`, brotli(wasm), BUDGET[build], ` (${(wasm.length / 1e6).toFixed(2)} MB raw)`);
 }
 report('scripts, brotli', list('web/', '.js').reduce((sum, script) => sum + brotli(script), 0), BUDGET.scripts);
 for (const model of list('static/models/', '.safetensors')) report('model', model.length, BUDGET.model);

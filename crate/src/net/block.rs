@@ -8,7 +8,7 @@ use super::init::{Init, Start};
 use crate::dual::{Dual, gelu_tanh, layer_norm, linear, softmax};
 
 /// ε of every layer normalisation (DiT).
-pub(super) const NORM_EPSILON: f64 = 1e-6;
+pub(crate) const NORM_EPSILON: f64 = 1e-6;
 
 /// `x̂ · (1 + scale) + shift` of the normalised tokens.
 ///

@@ -27,13 +27,13 @@ pub struct TimeEmbedding {
 impl TimeEmbedding {
     /// Fresh embedding into `width` features, weights N(0, 0.02²).
     pub(super) fn new(width: usize, init: &Init) -> Self {
-        let half = FREQUENCIES / 2;
-        let frequencies: Vec<f32> =
-            (0..half).map(|i| libm::exp(-libm::log(MAX_PERIOD) * i as f64 / half as f64) as f32).collect();
         Self {
             fc1: init.linear(FREQUENCIES, width, Start::Normal),
             fc2: init.linear(width, width, Start::Normal),
-            frequencies: Tensor::from_data(TensorData::new(frequencies, [1, half]), &init.device.clone().inner()),
+            frequencies: Tensor::from_data(
+                TensorData::new(frequencies(), [1, FREQUENCIES / 2]),
+                &init.device.clone().inner(),
+            ),
         }
     }
 
@@ -47,10 +47,22 @@ impl TimeEmbedding {
     }
 }
 
-/// Fixed 2-D sine-cosine table of patch positions, `[1, side², width]`.
+/// Angular frequencies of the sinusoids of a time, `[FREQUENCIES / 2]`.
+pub fn frequencies() -> Vec<f32> {
+    let half = FREQUENCIES / 2;
+    (0..half).map(|i| libm::exp(-libm::log(MAX_PERIOD) * i as f64 / half as f64) as f32).collect()
+}
+
+/// The table of [`position_table`] as `[1, side², width]`.
+pub fn positions(side: usize, width: usize, device: &Device) -> Tensor<3> {
+    let table = TensorData::new(position_table(side, width), [1, side * side, width]);
+    Tensor::from_data(table, &device.clone().inner())
+}
+
+/// Fixed 2-D sine-cosine table of patch positions, `[side², width]`.
 ///
 /// The first half of the channels encodes the column, the second half the row, each as `[sin | cos]` (DiT, MAE).
-pub fn positions(side: usize, width: usize, device: &Device) -> Tensor<3> {
+pub fn position_table(side: usize, width: usize) -> Vec<f32> {
     let quarter = width / 4;
     let mut table = Vec::with_capacity(side * side * width);
     for index in 0..side * side {
@@ -60,5 +72,5 @@ pub fn positions(side: usize, width: usize, device: &Device) -> Tensor<3> {
             table.extend((0..quarter).map(|i| libm::cos(angle(i)) as f32));
         }
     }
-    Tensor::from_data(TensorData::new(table, [1, side * side, width]), &device.clone().inner())
+    table
 }

@@ -16,6 +16,11 @@ use crate::dual::{Dual, linear, silu};
 use block::{Block, modulate};
 use embed::{TimeEmbedding, positions};
 use init::{Init, Start};
+#[cfg(feature = "webgpu")]
+pub(crate) use {
+    block::NORM_EPSILON,
+    embed::{FREQUENCIES, frequencies, position_table},
+};
 
 /// Class labels of a batch, `[batch]`; [`NetConfig::null_label`] means "no class".
 pub type Labels = Tensor<1, Int>;

@@ -5,6 +5,8 @@
 //! licence, the training step and the format version.
 
 pub(crate) mod params;
+#[cfg(feature = "webgpu")]
+mod tensors;
 
 use std::collections::HashMap;
 
@@ -18,6 +20,8 @@ use crate::error::Error;
 use crate::net::{Net, NetConfig};
 
 pub use params::Precision;
+#[cfg(feature = "webgpu")]
+pub(crate) use tensors::{Tensors, open};
 
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;

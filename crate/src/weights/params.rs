@@ -185,7 +185,7 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
 }
 
 /// The values of a parameter of the given shape, from `[out, in]` to `[in, out]` where `transposed`.
-fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: bool) -> Result<Vec<f32>, String> {
+pub(super) fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: bool) -> Result<Vec<f32>, String> {
     let view = file.tensor(name).map_err(|_| format!("tensor `{name}` is missing"))?;
     let expected: Vec<usize> = if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
     if view.shape() != expected {

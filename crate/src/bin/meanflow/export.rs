@@ -23,25 +23,31 @@ pub struct Args {
     dtype: Dtype,
 }
 
+/// How weights are stored.
 #[derive(Clone, Copy, ValueEnum)]
-enum Dtype {
+pub(crate) enum Dtype {
     /// Half the size
     F16,
     /// Exact
     F32,
 }
 
+impl From<Dtype> for Precision {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F16 => Self::F16,
+            Dtype::F32 => Self::F32,
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let precision = match args.dtype {
-        Dtype::F16 => Precision::F16,
-        Dtype::F32 => Precision::F32,
-    };
     let (run, _) = RunFolder::open(&args.run)?;
     // Only copies numbers: no need to wake a GPU.
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let (net, info) = run.averaged(&device, |text| eprintln!("warning: {text}"))?;
-    let bytes = weights::encode(&net, &info, precision)?;
+    let bytes = weights::encode(&net, &info, args.dtype.into())?;
     replace(&args.out, &bytes)?;
     println!("{}: step {}, {:.2} MB", args.out.display(), info.training.step, bytes.len() as f64 / 1e6);
     Ok(())

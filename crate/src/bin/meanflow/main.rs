@@ -10,6 +10,7 @@ mod inspect;
 mod likelihood;
 mod neighbours;
 mod playground;
+mod random;
 mod sample;
 mod train;
 
@@ -41,6 +42,8 @@ enum Command {
     Playground(playground::Args),
     #[command(hide = true)]
     BenchTrain(bench::Args),
+    #[command(hide = true)]
+    RandomWeights(random::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -57,6 +60,7 @@ fn main() -> std::process::ExitCode {
         Command::Neighbours(args) => neighbours::run(&args),
         Command::Playground(args) => playground::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
+        Command::RandomWeights(args) => random::run(&args),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,0 +1,134 @@
+//! What a network call is told besides the images: computed on the CPU once, and kept on the GPU in slots.
+
+use crate::error::Error;
+use crate::net::{FREQUENCIES, NetConfig, frequencies};
+use crate::weights::Tensors;
+
+/// Conditions that are kept at once, and most pictures of one batch: each picture may need its own.
+pub(super) const SLOTS: usize = 64;
+
+/// The times and the class of one picture in one network call: `(r, t, label)`, times as bits.
+type Key = (u32, u32, usize);
+
+/// Embeddings of times and classes.
+#[derive(Debug)]
+pub(super) struct Embeddings {
+    width: usize,
+    frequencies: Vec<f32>,
+    /// Of `t`, `r` and `h`, where the network is told them.
+    times: [Option<[Layer; 2]>; 3],
+    /// One row per class.
+    labels: Vec<f32>,
+}
+
+/// A linear layer as the file has it, `[out, in]`.
+#[derive(Debug)]
+struct Layer {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Layer {
+    fn read(file: &Tensors, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
+        let weight = file.values(&format!("{name}.weight"), &[outputs, inputs])?;
+        Ok(Self { weight, bias: file.values(&format!("{name}.bias"), &[outputs])? })
+    }
+
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
+        let rows = self.weight.chunks_exact(x.len()).zip(&self.bias);
+        rows.map(|(row, bias)| row.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + bias).collect()
+    }
+}
+
+fn silu(x: f32) -> f32 {
+    x / (1.0 + libm::expf(-x))
+}
+
+impl Embeddings {
+    /// # Errors
+    /// When the file lacks a tensor.
+    pub fn read(file: &Tensors, config: &NetConfig) -> Result<Self, Error> {
+        let width = config.width;
+        let time = |name: &str, told: bool| {
+            let layer = |part, inputs| Layer::read(file, &format!("time_{name}.{part}"), inputs, width);
+            told.then(|| Ok([layer("fc1", FREQUENCIES)?, layer("fc2", width)?])).transpose()
+        };
+        let [t, r, h] = config.times.told();
+        let labels = match config.classes {
+            0 => Vec::new(),
+            classes => file.values("label.weight", &[classes + 1, width])?,
+        };
+        Ok(Self { width, frequencies: frequencies(), times: [time("t", t)?, time("r", r)?, time("h", h)?], labels })
+    }
+
+    /// The condition of a call from `t` to `r` for a class, `[width]`, through SiLU.
+    fn condition(&self, (r, t, label): Key) -> Vec<f32> {
+        let [r, t] = [r, t].map(f32::from_bits);
+        let mut sum = match self.labels.is_empty() {
+            true => vec![0.0; self.width],
+            false => self.labels[label * self.width..][..self.width].to_vec(),
+        };
+        for (layers, time) in self.times.iter().zip([t, r, t - r]) {
+            let Some([fc1, fc2]) = layers else { continue };
+            let angles = || self.frequencies.iter().map(|f| time * f);
+            let waves: Vec<f32> = angles().map(libm::cosf).chain(angles().map(libm::sinf)).collect();
+            let hidden: Vec<f32> = fc1.apply(&waves).into_iter().map(silu).collect();
+            sum.iter_mut().zip(fc2.apply(&hidden)).for_each(|(sum, x)| *sum += x);
+        }
+        sum.into_iter().map(silu).collect()
+    }
+}
+
+/// Which condition is in which slot; the one longest out of use makes room.
+#[derive(Debug)]
+pub(super) struct Slots {
+    kept: [Option<Key>; SLOTS],
+    used: [u64; SLOTS],
+    calls: u64,
+}
+
+/// What a network call needs of the slots.
+pub(super) struct Assigned {
+    /// The slot of each picture.
+    pub slots: Vec<u32>,
+    /// The slots to be filled first.
+    pub fresh: Vec<u32>,
+    /// Their conditions, one after the other.
+    pub conditions: Vec<f32>,
+}
+
+impl Slots {
+    pub fn new() -> Self {
+        Self { kept: [None; SLOTS], used: [0; SLOTS], calls: 0 }
+    }
+
+    /// Finds or makes a place for the condition of each of at most [`SLOTS`] pictures.
+    pub fn assign(&mut self, embeddings: &Embeddings, r: f64, t: f64, labels: &[usize]) -> Assigned {
+        self.calls += 1;
+        let [r, t] = [r, t].map(|time| (time as f32).to_bits());
+        let mut assigned = Assigned { slots: Vec::new(), fresh: Vec::new(), conditions: Vec::new() };
+        // Those that are kept first, so that none of them makes room for another.
+        for &label in labels {
+            if let Some(slot) = self.find((r, t, label)) {
+                self.used[slot] = self.calls;
+            }
+        }
+        for &label in labels {
+            let key = (r, t, label);
+            let slot = self.find(key).unwrap_or_else(|| {
+                let oldest = (0..SLOTS).min_by_key(|&slot| self.used[slot]).unwrap_or(0);
+                self.kept[oldest] = Some(key);
+                assigned.fresh.push(oldest as u32);
+                assigned.conditions.extend(embeddings.condition(key));
+                oldest
+            });
+            self.used[slot] = self.calls;
+            assigned.slots.push(slot as u32);
+        }
+        assigned
+    }
+
+    fn find(&self, key: Key) -> Option<usize> {
+        self.kept.iter().position(|&kept| kept == Some(key))
+    }
+}

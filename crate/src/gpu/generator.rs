@@ -1,0 +1,219 @@
+//! A loaded model that answers seeds with pictures, as [`crate::generator`] does on burn.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytemuck::{cast_slice, pod_collect_to_vec};
+
+use super::condition::Slots;
+use super::device::Gpu;
+use super::network::Network;
+use super::workspace::{Workspace, most_pictures};
+use crate::error::Error;
+use crate::flow::Solver;
+use crate::generator::{Request, whole_pictures};
+use crate::rng;
+use crate::weights::{self, ModelInfo};
+
+/// A network on the GPU, ready to sample from.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    model: Rc<Model>,
+}
+
+#[derive(Debug)]
+struct Model {
+    gpu: Gpu,
+    info: ModelInfo,
+    network: Network,
+    most_pictures: usize,
+    /// What a generation works in; away while one does.
+    state: RefCell<Option<State>>,
+}
+
+/// What changes from batch to batch.
+#[derive(Debug)]
+struct State {
+    slots: Slots,
+    workspace: Workspace,
+}
+
+/// Which of the results is wanted.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Images,
+    Rgba,
+}
+
+/// How a batch is made.
+#[derive(Clone, Copy)]
+struct Way {
+    nfe: usize,
+    solver: Solver,
+    wanted: Wanted,
+}
+
+impl Generator {
+    /// Reads a weights file and compiles its kernels.
+    ///
+    /// # Errors
+    /// As [`weights::decode`], and when the GPU cannot run the network.
+    pub async fn from_bytes(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
+        gpu.check()?;
+        let (info, tensors) = weights::open(bytes)?;
+        let make = || {
+            let network = Network::read(gpu, &tensors, &info.net)?;
+            let most_pictures = most_pictures(gpu, &network.sizes)?;
+            let workspace = Workspace::new(gpu, &network, 1)?;
+            let state = RefCell::new(Some(State { slots: Slots::new(), workspace }));
+            Ok(Model { gpu: gpu.clone(), info: info.clone(), network, most_pictures, state })
+        };
+        Ok(Self { model: Rc::new(gpu.accepted(make).await?) })
+    }
+
+    /// What the weights file says about the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.model.info
+    }
+
+    /// Pictures in `[−1, 1]`, `[count, channels, size, size]`, one after the other.
+    ///
+    /// # Errors
+    /// A count, class or NFE that is out of range, a GPU that was lost, or another generation that is under way.
+    pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
+        let way = Way { nfe: request.nfe, solver: Solver::MeanFlow, wanted: Wanted::Images };
+        Ok(pod_collect_to_vec(&self.run(request, None, way).await?))
+    }
+
+    /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method along
+    /// the instantaneous one.
+    ///
+    /// # Errors
+    /// As [`Self::images`], and another solver.
+    pub async fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
+        self.run(request, None, Way { nfe: request.nfe, solver, wanted: Wanted::Rgba }).await
+    }
+
+    /// The same from noise of the caller's own, of one class or of no named one.
+    ///
+    /// # Shapes
+    /// `noise`: `count · channels · size · size` standard normals.
+    ///
+    /// # Errors
+    /// As [`Self::rgba`], and noise that is no whole number of pictures or not finite.
+    pub async fn from_noise(
+        &self,
+        noise: Vec<f32>,
+        class: Option<usize>,
+        nfe: usize,
+        solver: Solver,
+    ) -> Result<Vec<u8>, Error> {
+        let count = whole_pictures(&noise, &self.model.info.net)?;
+        let request = Request { seed: 0, count, class, nfe };
+        self.run(request, Some(&noise), Way { nfe, solver, wanted: Wanted::Rgba }).await
+    }
+
+    /// Running backward is left to the CPU build, which has the solver for it.
+    ///
+    /// # Errors
+    /// Always.
+    pub async fn invert(&self, _: Vec<f32>, _: Option<usize>, _: usize) -> Result<Vec<f32>, Error> {
+        Err(Error::Request("pictures are run backward by the CPU build only".into()))
+    }
+
+    /// The pictures of a request, from the noise of its seeds or from noise that is given.
+    async fn run(&self, request: Request, noise: Option<&[f32]>, way: Way) -> Result<Vec<u8>, Error> {
+        let model = &self.model;
+        model.gpu.check()?;
+        if !matches!(way.solver, Solver::MeanFlow | Solver::Euler) {
+            return Err(Error::Request(format!("the GPU build has mean-flow and euler, not {}", way.solver)));
+        }
+        let net = &model.info.net;
+        let values = net.channels * net.image_size * net.image_size;
+        let labels = match (noise, request.class) {
+            // Noise without a class is of no named one.
+            (Some(_), None) => {
+                request.labels(net.classes)?;
+                vec![net.null_label(); request.count]
+            }
+            _ => request.labels(net.classes)?.unwrap_or_else(|| vec![0; request.count]),
+        };
+        let busy = || Error::Request("the model is at work on another request".into());
+        let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
+        let mut bytes = Vec::new();
+        let mut result = Ok(());
+        for (i, labels) in labels.chunks(model.most_pictures).enumerate() {
+            let first = i * model.most_pictures;
+            let noise_of = |picture: usize| match noise {
+                Some(noise) => Cow::Borrowed(&noise[(first + picture) * values..][..values]),
+                None => Cow::Owned(rng::noise(request.seed.wrapping_add((first + picture) as u64), values)),
+            };
+            match model.batch(&mut state, noise_of, labels, way).await {
+                Ok(pictures) => bytes.extend(pictures),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        model.state.replace(Some(state));
+        result.map(|()| bytes)
+    }
+}
+
+impl Model {
+    /// The pictures of one batch, in as many network calls.
+    async fn batch<'a>(
+        &self,
+        state: &mut State,
+        noise_of: impl Fn(usize) -> Cow<'a, [f32]>,
+        labels: &[usize],
+        Way { nfe, solver, wanted }: Way,
+    ) -> Result<Vec<u8>, Error> {
+        let count = labels.len();
+        if count > state.workspace.capacity {
+            let capacity = count.next_power_of_two().min(self.most_pictures);
+            let make = || Workspace::new(&self.gpu, &self.network, capacity);
+            state.workspace = self.gpu.accepted(make).await?;
+        }
+        let State { slots, workspace } = state;
+        let net = &self.info.net;
+        let values = net.channels * net.image_size * net.image_size;
+        for i in 0..count {
+            self.gpu.queue.write_buffer(&workspace.z, (4 * i * values) as u64, cast_slice(&noise_of(i)));
+        }
+        let time = |i: usize| i as f64 / nfe as f64;
+        for i in (1..=nfe).rev() {
+            let (r, t) = (time(i - 1), time(i));
+            // Euler's method takes the velocity where it stands, u(z, t, t).
+            let asked = if solver == Solver::Euler { t } else { r };
+            self.step(slots, workspace, labels, [asked, r, t], i == 1);
+        }
+        let pixels = net.image_size * net.image_size;
+        let (source, bytes) = match wanted {
+            Wanted::Images => (&workspace.z, 4 * values * count),
+            Wanted::Rgba => (&workspace.rgba, 4 * pixels * count),
+        };
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, 0, bytes as u64);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.read(&workspace.staging, bytes as u64).await
+    }
+
+    /// Moves the images from time `t` to `r` by the velocity towards `asked`, and after the last step makes them pictures.
+    fn step(&self, slots: &mut Slots, workspace: &Workspace, labels: &[usize], [asked, r, t]: [f64; 3], last: bool) {
+        let assigned = slots.assign(&self.network.embeddings, asked, t, labels);
+        workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, r, t, &assigned.slots);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            self.network.fill(&self.gpu, &mut pass, &assigned.fresh, &assigned.conditions);
+            workspace.record_step(&mut pass, labels.len());
+            if last {
+                workspace.record_rgba(&mut pass, labels.len());
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+    }
+}

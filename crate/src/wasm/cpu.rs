@@ -1,0 +1,69 @@
+//! The CPU build: burn's network on the CPU.
+
+use burn::tensor::{Device as Cpu, Tensor};
+
+use crate::device;
+use crate::error::Error;
+use crate::flow::Solver;
+use crate::generator::{Generator, Request, SampleOptions};
+use crate::image::to_rgba;
+use crate::weights::ModelInfo;
+
+/// The CPU is always there.
+#[derive(Clone)]
+pub struct Device(Cpu);
+
+impl Device {
+    pub async fn open() -> Result<Self, Error> {
+        Ok(Self(device::open_for_inference()))
+    }
+
+    pub fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub async fn lost(&self) -> String {
+        std::future::pending().await
+    }
+}
+
+#[derive(Clone)]
+pub struct Model(Generator);
+
+impl Model {
+    pub async fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
+        Generator::from_bytes(bytes, &device.0).map(Self)
+    }
+
+    pub fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
+        values(self.0.images(request)?).await
+    }
+
+    pub async fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
+        to_rgba(self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images).await
+    }
+
+    pub async fn from_noise(
+        &self,
+        noise: Vec<f32>,
+        class: Option<usize>,
+        nfe: usize,
+        solver: Solver,
+    ) -> Result<Vec<u8>, Error> {
+        to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
+    }
+
+    pub async fn invert(&self, values_of: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Vec<f32>, Error> {
+        values(self.0.invert(values_of, class, calls)?).await
+    }
+}
+
+async fn values(images: Tensor<4>) -> Result<Vec<f32>, Error> {
+    let unreadable = |e: &dyn std::fmt::Display| Error::Device(e.to_string());
+    let data = images.into_data_async().await.map_err(|e| unreadable(&e))?;
+    data.convert::<f32>().try_into_vec().map_err(|e| unreadable(&e))
+}

@@ -1,0 +1,37 @@
+//! The tensors of a file by name, for readers that are not burn's network.
+
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+
+use super::{ModelInfo, describe, params, read_info};
+use crate::error::Error;
+
+/// The tensors of a file, by name.
+pub(crate) struct Tensors<'data>(SafeTensors<'data>);
+
+/// What a weights file says about itself, and its tensors.
+///
+/// # Errors
+/// As [`super::decode`]; whether each tensor is there and of the right shape shows when it is read. As all of them
+/// together have as many values as the network, reading each of the network's leaves none over.
+pub(crate) fn open(bytes: &[u8]) -> Result<(ModelInfo, Tensors<'_>), Error> {
+    let info = read_info(bytes)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
+    params::check(&info.net, &tensors)?;
+    Ok((info, Tensors(tensors)))
+}
+
+impl Tensors<'_> {
+    /// Whether all of them are stored as `F16`.
+    pub fn are_half(&self) -> bool {
+        self.0.iter().all(|(_, view)| view.dtype() == Dtype::F16)
+    }
+
+    /// The values of a tensor of the given shape, in the file's order.
+    ///
+    /// # Errors
+    /// When it is missing, of another shape, or holds what is no number.
+    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        params::read(&self.0, name, shape, false).map_err(Error::Weights)
+    }
+}

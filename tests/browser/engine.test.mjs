@@ -1,0 +1,165 @@
+// The GPU engine against burn's network, both in one page: the same numbers for any shape, no allocation while it
+// works, and what it does when it cannot go on. It computes on a software adapter here.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { openStage, randomWeights } from './support.mjs';
+
+/** Largest difference of two builds' values over the largest value; both compute in f32, in another order. */
+const TOLERANCE = 1e-4;
+
+const stage = openStage({ webgpu: true });
+
+/** A page that can fetch `weights` at `/weights` and has the two builds as `builds.cpu` and `builds.webgpu`. */
+async function openBuilds(weights) {
+  const page = await (await stage.browser.newContext()).newPage();
+  await page.route('**/weights', (route) => route.fulfill({ path: weights, contentType: 'application/octet-stream' }));
+  await page.goto(`${stage.site.address}static/favicon.svg`);
+  await page.evaluate(async (site) => {
+    globalThis.builds = {};
+    for (const build of ['cpu', 'webgpu']) {
+      const wasm = await import(`${site}web/pkg/${build}/meanflow.js`);
+      await wasm.default();
+      builds[build] = wasm;
+    }
+    globalThis.load = async (build) => builds[build].Generator.load(new Uint8Array(await (await fetch('/weights')).arrayBuffer()));
+  }, stage.site.address);
+  return page;
+}
+
+const NET = { image_size: 8, channels: 3, patch: 2, width: 32, depth: 2, heads: 2 };
+
+/** What each shape is there for; `count`, `nfe` and `dtype` where they are not 1, 1 and f32. */
+const SHAPES = {
+  'preset browser-s, whole': { net: { image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4 }, dtype: 'f16' },
+  'preset browser-m, with classes': { net: { image_size: 32, channels: 3, patch: 4, width: 160, depth: 2, heads: 5, classes: 10 }, count: 5 },
+  'width and heads of dit-s/2, 256 tokens': { net: { image_size: 32, channels: 4, patch: 2, width: 384, depth: 1, heads: 6 }, dtype: 'f16' },
+  'width and heads of dit-b/4': { net: { image_size: 16, channels: 4, patch: 4, width: 768, depth: 1, heads: 12 }, dtype: 'f16' },
+  'width and heads of dit-m/2 and dit-l/2': { net: { image_size: 4, channels: 4, patch: 2, width: 1024, depth: 1, heads: 16 }, dtype: 'f16' },
+  'width and heads of dit-xl/2': { net: { image_size: 6, channels: 4, patch: 2, width: 1152, depth: 1, heads: 16 }, dtype: 'f16' },
+  'grey, patches of 9 values, told t and r, image output': {
+    net: { ...NET, image_size: 9, channels: 1, patch: 3, width: 20, heads: 5, mlp_ratio: 3, times: 't,r', output: 'image' },
+    count: 3,
+    nfe: 3,
+  },
+  'pixels as patches, heads of 6 features, all times, classes': {
+    net: { ...NET, image_size: 6, patch: 1, width: 36, heads: 6, times: 't,r,h', classes: 3 },
+    count: 7,
+    // More conditions than are kept at once.
+    nfe: 30,
+  },
+  'heads of 3 features, told h, image output': {
+    net: { ...NET, image_size: 10, channels: 4, patch: 5, width: 12, heads: 4, times: 'h', output: 'image' },
+    count: 65,
+  },
+  'one token, the widest head': { net: { ...NET, channels: 1, patch: 8, width: 256, heads: 1, mlp_ratio: 1 }, nfe: 2 },
+};
+
+for (const [name, { net, count = 1, nfe = 1, dtype = 'f32' }] of Object.entries(SHAPES)) {
+  test(`the engine computes what the network does: ${name}`, async () => {
+    const page = await openBuilds(randomWeights(net, dtype));
+    const { error, values } = await page.evaluate(
+      async ({ count, nfe }) => {
+        const images = {};
+        for (const build of ['cpu', 'webgpu']) images[build] = await (await load(build)).images(3n, count, undefined, nfe);
+        if (images.cpu.length !== images.webgpu.length) throw new Error(`${images.webgpu.length} values, not ${images.cpu.length}`);
+        const largest = images.cpu.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+        // A comparison with NaN is false, so it must not be the one that lets through.
+        const worst = images.cpu.reduce((most, x, i) => (Math.abs(x - images.webgpu[i]) <= most ? most : Math.abs(x - images.webgpu[i])), 0);
+        return { error: worst / largest, values: images.cpu.length };
+      },
+      { count, nfe },
+    );
+    assert.equal(values, count * net.channels * net.image_size ** 2);
+    assert.ok(error <= TOLERANCE, `relative error ${error}`);
+    await page.context().close();
+  });
+}
+
+test('what the engine cannot run it refuses in words, and the CPU runs it', async () => {
+  const page = await openBuilds(randomWeights({ ...NET, width: 260, heads: 1, depth: 1 }));
+  const refusal = await page.evaluate(() => load('webgpu').then(() => 'none', (error) => error.message));
+  assert.match(refusal, /heads have 260 features/);
+  assert.equal(await page.evaluate(async () => (await (await load('cpu')).generate(1n, 1, undefined, 1)).length), 8 * 8 * 4);
+  await page.context().close();
+});
+
+test('once warm the engine makes nothing new, and a call of a network takes 2 + 5 depth dispatches', async () => {
+  const page = await openBuilds(randomWeights({ ...NET, channels: 4 }));
+  const { made, dispatches, moved } = await page.evaluate(async () => {
+    const counts = { made: 0, dispatches: 0 };
+    const count = (type, method, what) => {
+      const original = type.prototype[method];
+      type.prototype[method] = function (...given) {
+        counts[what]++;
+        return original.apply(this, given);
+      };
+    };
+    for (const what of ['Buffer', 'BindGroup', 'ComputePipeline', 'ShaderModule']) count(GPUDevice, `create${what}`, 'made');
+    count(GPUComputePassEncoder, 'dispatchWorkgroups', 'dispatches');
+    const model = await load('webgpu');
+    if (counts.made === 0) throw new Error('the counters do not count');
+    const first = await model.generate(0n, 4, undefined, 1);
+    counts.made = 0;
+    for (let seed = 0; seed < 100; seed += 4) await model.generate(BigInt(seed), 4, undefined, 1);
+    const { made } = counts;
+    counts.dispatches = 0;
+    const again = await model.generate(0n, 1, undefined, 1);
+    // The same picture, whatever batch it is in and whatever was drawn before.
+    return { made, dispatches: counts.dispatches, moved: again.filter((byte, i) => byte !== first[i]).length };
+  });
+  assert.deepEqual({ made, dispatches, moved }, { made: 0, dispatches: 2 + 5 * NET.depth + 1, moved: 0 });
+  await page.context().close();
+});
+
+test('a second request during a first is refused, and the first is served', async () => {
+  const page = await openBuilds(randomWeights(NET));
+  const answers = await page.evaluate(async () => {
+    const model = await load('webgpu');
+    const one = () => model.generate(1n, 1, undefined, 1).then((rgba) => rgba.length, (error) => error.message);
+    return [...(await Promise.all([one(), one()])), await one()];
+  });
+  assert.deepEqual([answers[0], answers[2]], [8 * 8 * 4, 8 * 8 * 4]);
+  assert.match(answers[1], /at work/);
+  await page.context().close();
+});
+
+test('a lost GPU is reported, requests fail with the reason, and loading again opens another', async () => {
+  const page = await openBuilds(randomWeights(NET));
+  const { reason, failure, same } = await page.evaluate(async () => {
+    const devices = [];
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (...given) {
+      devices.push(await request.apply(this, given));
+      return devices.at(-1);
+    };
+    const model = await load('webgpu');
+    const before = await model.generate(1n, 1, undefined, 1);
+    const lost = builds.webgpu.deviceLost();
+    devices[0].destroy();
+    const reason = await lost;
+    const failure = await model.generate(1n, 1, undefined, 1).then(() => 'none', (error) => error.message);
+    const after = await (await load('webgpu')).generate(1n, 1, undefined, 1);
+    if (devices.length !== 2) throw new Error(`${devices.length} devices were opened`);
+    return { reason, failure, same: before.every((byte, i) => byte === after[i]) };
+  });
+  assert.match(reason, /destroy/i);
+  assert.match(failure, /the GPU was lost/);
+  assert.ok(same, 'the picture is another one');
+  await page.context().close();
+});
+
+test('a damaged file is refused as on the CPU', async () => {
+  const page = await openBuilds(randomWeights(NET));
+  const refusals = await page.evaluate(async () => {
+    const bytes = new Uint8Array(await (await fetch('/weights')).arrayBuffer());
+    const refused = (wasm, file) => wasm.Generator.load(file).then(() => 'none', (error) => error.message);
+    const renamed = bytes.slice();
+    renamed[new TextDecoder('latin1').decode(bytes).indexOf('mlp.fc1.bias')] = 'q'.charCodeAt(0);
+    return Promise.all([bytes.slice(0, 5000), renamed].map(async (file) => [await refused(builds.cpu, file.slice()), await refused(builds.webgpu, file)]));
+  });
+  for (const [cpu, webgpu] of refusals) assert.equal(webgpu, cpu);
+  assert.match(refusals[0][0], /truncated/);
+  assert.match(refusals[1][0], /missing/);
+  await page.context().close();
+});
