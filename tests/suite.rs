@@ -20,6 +20,8 @@ mod fuzz;
 mod guidance;
 #[path = "rust/net.rs"]
 mod net;
+#[path = "rust/networks.rs"]
+mod networks;
 #[path = "rust/objective.rs"]
 mod objective;
 #[path = "rust/optimization.rs"]

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::flow::{
     self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity,
 };
-use crate::net::{Labels, Net, NetConfig};
+use crate::net::{GuidanceInputs, GuidanceScale, Labels, Net, NetConfig};
 use crate::rng;
 use crate::weights::{self, ModelInfo};
 
@@ -73,15 +73,18 @@ pub(crate) fn whole_pictures(values: &[f32], net: &NetConfig) -> Result<usize, E
 pub struct SampleOptions {
     /// The solver; [`flow::Solver`] says how its steps follow from [`Request::nfe`].
     pub solver: Solver,
-    /// Classifier-free guidance while sampling; 1 is none.
+    /// Classifier-free guidance; 1 is none. A network that is told guidance follows it in the same calls; with others it
+    /// is for the solvers of the instantaneous velocity, and doubles their calls.
     pub guidance: f64,
+    /// The times within which a network that is told an interval holds to the guidance.
+    pub interval: [f64; 2],
     /// Local error that Dormand–Prince allows; it makes as many calls as that takes, whatever [`Request::nfe`] is.
     pub tolerance: f64,
 }
 
 impl Default for SampleOptions {
     fn default() -> Self {
-        Self { solver: Solver::default(), guidance: 1.0, tolerance: 1e-4 }
+        Self { solver: Solver::default(), guidance: 1.0, interval: [0.0, 1.0], tolerance: 1e-4 }
     }
 }
 
@@ -128,9 +131,18 @@ impl Generator {
     /// As [`Self::images`] and [`flow::sample`], and guidance for a model without classes.
     pub fn sample(&self, request: Request, options: SampleOptions) -> Result<Sampled, Error> {
         let labels = self.labels(request)?;
-        let SampleOptions { solver, guidance, tolerance } = options;
-        if !(0.0..=100.0).contains(&guidance) {
-            return Err(Error::Request(format!("guidance is {guidance}; it must be 0 to 100")));
+        let SampleOptions { solver, guidance, interval: [start, end], tolerance } = options;
+        let told = self.net.config().guidance;
+        // Told as 1 − 1/ω, it cannot be less than none.
+        let least = if told == GuidanceInputs::None { 0.0 } else { 1.0 };
+        if !(least..=100.0).contains(&guidance) {
+            return Err(Error::Request(format!("guidance is {guidance}; it must be {least} to 100")));
+        }
+        if !(0.0 <= start && start <= end && end <= 1.0) {
+            return Err(Error::Request(format!("{start} to {end} is no interval of times between 0 and 1")));
+        }
+        if [start, end] != [0.0, 1.0] && told != GuidanceInputs::ScaleAndInterval {
+            return Err(Error::Request(format!("the model `{}` is not told an interval of guidance", self.info.name)));
         }
         if guidance != 1.0 && labels.is_none() {
             return Err(Error::Request(format!(
@@ -139,7 +151,15 @@ impl Generator {
             )));
         }
         let null_label = self.net.config().null_label();
-        let guidance = (guidance != 1.0).then_some(SamplingGuidance { scale: guidance, null_label });
+        let labels = match told {
+            GuidanceInputs::None => labels,
+            _ => labels.map(|labels| {
+                let all = |value: f64| Tensor::full([request.count], value, &self.device);
+                labels.guided(GuidanceScale { scale: all(guidance), start: all(start), end: all(end) })
+            }),
+        };
+        let apart = guidance != 1.0 && told == GuidanceInputs::None;
+        let guidance = apart.then_some(SamplingGuidance { scale: guidance, null_label });
         let sampling = Sampling { solver, nfe: request.nfe, tolerance, guidance };
         flow::sample(&self.net, |restart| self.noise(request, restart), labels, &sampling)
     }
@@ -263,6 +283,6 @@ impl Generator {
 
     fn label_tensor(&self, labels: Vec<i32>) -> Labels {
         let count = labels.len();
-        Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), &self.device)
+        Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), &self.device).into()
     }
 }

@@ -33,6 +33,10 @@ pub enum Purpose {
     Dequantisation = 10,
     /// Which features are compared.
     Subsets = 11,
+    /// Which features are dropped in training.
+    Features = 12,
+    /// How strongly each image is guided in training.
+    Guidance = 13,
 }
 
 /// A reproducible stream of random numbers.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::Error;
-use meanflow::checkpoint::{Array, Checkpoint, DitChoice, import_dit};
+use meanflow::checkpoint::{Array, Checkpoint, ImportChoice, import};
 use meanflow::flow::AverageVelocity;
 use safetensors::SafeTensors;
 
@@ -24,8 +24,8 @@ fn tensor<const D: usize>(file: &SafeTensors, name: &str) -> Tensor<D> {
     Tensor::from_data(TensorData::new(numbers, shape), &device())
 }
 
-fn choice(place: &str) -> DitChoice {
-    DitChoice { place: Some(place.into()), heads: Some(2), ..DitChoice::default() }
+fn choice(place: &str) -> ImportChoice {
+    ImportChoice { place: Some(place.into()), heads: Some(2), ..ImportChoice::default() }
 }
 
 #[test]
@@ -35,11 +35,11 @@ fn a_checkpoint_of_pytorch_gives_the_network_that_pytorch_had() {
     let reference = SafeTensors::deserialize(&bytes).expect("it reads");
     let [r, t] = ["r", "t"].map(|name| tensor::<1>(&reference, name));
     for place in ["model", "ema"] {
-        let net = import_dit(&checkpoint, &choice(&format!("{place}.")), &device()).expect("it is complete");
+        let net = import(&checkpoint, &choice(&format!("{place}.")), &device()).expect("it is complete");
         assert_eq!((net.config().image_size, net.config().classes), (8, 3));
         let labels = Tensor::<1, Int>::from_data([1, 3], &device());
         let z = tensor::<4>(&reference, "z");
-        let u = net.u(z.into(), r.clone().into(), t.clone().into(), Some(labels)).primal;
+        let u = net.u(z.into(), r.clone().into(), t.clone().into(), Some(labels.into())).primal;
         assert_close(place, &values(u), &values(tensor::<4>(&reference, place)), 1e-4);
     }
 }
@@ -50,7 +50,7 @@ fn changed(change: impl FnOnce(&mut BTreeMap<String, Array>)) -> Result<(), Erro
     let mut tensors: BTreeMap<String, Array> =
         checkpoint.names().map(|name| (name.to_owned(), checkpoint.get(name).expect("it is there").clone())).collect();
     change(&mut tensors);
-    import_dit(&tensors.into_iter().collect(), &choice(""), &device()).map(|_| ())
+    import(&tensors.into_iter().collect(), &choice(""), &device()).map(|_| ())
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn from_a_checkpoint_to_pictures_and_every_mistake_on_the_way() {
         &["import", &checkpoint, "--out", &weights, "--heads", "2"],
         &["several networks", "`ema.`, `model.`", "--place"],
     );
-    fails(&["import", &checkpoint, "--out", &weights, "--place", "net."], &["no network lies at `net.`"]);
+    fails(&["import", &checkpoint, "--out", &weights, "--place", "net."], &["no one network lies at `net.`"]);
     fails(&["import", &checkpoint, "--out", &weights, "--place", "ema."], &["2 blocks of width 16", "--heads"]);
     let text = place.file("notes.pth", "no checkpoint at all");
     fails(&["import", &text, "--out", &weights], &["notes.pth", "neither a safetensors file nor a checkpoint"]);

@@ -132,7 +132,7 @@ fn the_adaptive_weight_is_as_defined() {
     let part = |range: std::ops::Range<usize>| {
         Some(Tensor::from_data(TensorData::new(errors[range.clone()].to_vec(), [range.len()]), &device()))
     };
-    let residuals = meanflow::flow::Residuals { interval: part(0..1), instant: part(1..3) };
+    let residuals = meanflow::flow::Residuals { interval: part(0..1), instant: part(1..3), auxiliary: None };
     for (p, c) in [(0.0, 0.01), (0.75, 1e-3), (1.0, 0.01)] {
         let expected: f64 = errors.iter().map(|&l| f64::from(l) / (f64::from(l) + c).powf(p)).sum::<f64>() / 3.0;
         let loss = f64::from(values(AdaptiveWeight { p, c }.apply(&residuals))[0]);

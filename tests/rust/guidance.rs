@@ -3,12 +3,13 @@
 use std::cell::Cell;
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::Dual;
-use meanflow::flow::{AverageVelocity, Guidance, Nets, Objective, PathSample, Times, interpolate};
-use meanflow::net::Labels;
+use meanflow::flow::{AverageVelocity, Guidance, GuidanceDraws, Nets, Objective, PathSample, Times, interpolate};
+use meanflow::net::{GuidanceInputs, GuidanceScale, Labels};
+use meanflow::rng::{Purpose, Stream};
 
-use crate::support::{assert_close, device, gradients, random, random_net, tape, tiny_config, values};
+use crate::support::{assert_close, classes, device, gradients, random, random_net, tape, tiny_config, values};
 
 const SHAPE: [usize; 4] = [4, 1, 2, 2];
 const NULL: usize = 9;
@@ -18,7 +19,7 @@ fn times(values: [f32; 4]) -> Tensor<1> {
 }
 
 fn labels(values: [i32; 4]) -> Labels {
-    Tensor::from_data(TensorData::new(values.to_vec(), [4]), &device())
+    Tensor::<1, Int>::from_data(TensorData::new(values.to_vec(), [4]), &device()).into()
 }
 
 fn path(seed: u64) -> PathSample {
@@ -31,7 +32,7 @@ struct Labelled(Cell<usize>);
 impl AverageVelocity for Labelled {
     fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
         self.0.set(self.0.get() + 1);
-        let y = labels.expect("labels").float() + t.primal + r.primal;
+        let y = classes(labels).float() + t.primal + r.primal;
         y.reshape([4, 1, 1, 1]).expand(z.dims()).into()
     }
 }
@@ -40,7 +41,7 @@ impl AverageVelocity for Labelled {
 #[test]
 fn the_guided_velocity_is_its_formula_where_it_applies_and_the_plain_one_elsewhere() {
     for (omega, kappa, calls) in [(2.0, 0.0, 1), (1.5, 0.25, 2), (0.2, 0.92, 2)] {
-        let guidance = Guidance { omega, kappa, start: 0.25, end: 0.75 };
+        let guidance = Guidance { omega, kappa, start: 0.25, end: 0.75, input: None };
         let net = Labelled(Cell::new(0));
         let path = path(1);
         let t = times([0.5, 0.5, 0.125, 0.875]);
@@ -60,7 +61,7 @@ fn the_guided_velocity_is_its_formula_where_it_applies_and_the_plain_one_elsewhe
 
 #[test]
 fn the_ends_of_the_interval_are_guided() {
-    let guidance = Guidance { omega: 2.0, kappa: 0.0, start: 0.25, end: 0.75 };
+    let guidance = Guidance { omega: 2.0, kappa: 0.0, start: 0.25, end: 0.75, input: None };
     let path = path(1);
     let t = times([0.25, 0.75, 0.2499, 0.7501]);
     let guided = guidance.apply(&Labelled(Cell::new(0)), path.clone(), &t, &labels([3; 4]), NULL);
@@ -78,7 +79,7 @@ impl AverageVelocity for Learnt {
     fn u(&self, z: Dual<4>, _: Dual<1>, _: Dual<1>, labels: Option<Labels>) -> Dual<4> {
         let free = z.primal * 0.3;
         let class = free.clone() + (self.v.clone() - free.clone()) * self.scale;
-        let null = labels.expect("labels").equal_elem(NULL as i32).float().reshape([4, 1, 1, 1]);
+        let null = classes(labels).equal_elem(NULL as i32).float().reshape([4, 1, 1, 1]);
         (free * null.clone() + class * (-null + 1.0)).into()
     }
 }
@@ -132,4 +133,61 @@ fn no_gradient_flows_into_guidance() {
     let proper = gradients_along(guidance.apply(&frozen, path.clone(), &t, &y, config.null_label()));
     assert_close("gradients", &taped, &proper, 1e-4);
     assert_ne!(proper, gradients_along(path));
+}
+
+/// `ω − 1` for rows of a class, 9 for those of none.
+struct Told;
+
+impl AverageVelocity for Told {
+    fn u(&self, z: Dual<4>, _: Dual<1>, _: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        let labels = labels.expect("labels");
+        let null = classes(Some(labels.clone())).equal_elem(NULL as i32).float();
+        let scale = labels.guidance().map_or(null.zeros_like(), |told| told.scale.clone() - 1.0);
+        (scale * (-null.clone() + 1.0) + null * 9.0).reshape([4, 1, 1, 1]).expand(z.dims()).into()
+    }
+}
+
+/// Rows: guided; of no class; outside its interval; of scale one.
+#[test]
+fn guidance_as_an_input_is_of_each_image_own_scale() {
+    let guidance = Guidance { input: Some(GuidanceDraws::default()), ..Guidance::default() };
+    assert!(guidance.is_on());
+    let path = path(5);
+    let told = GuidanceScale {
+        scale: times([4.0, 4.0, 4.0, 1.0]),
+        start: times([0.2, 0.0, 0.2, 0.0]),
+        end: times([0.8, 1.0, 0.6, 1.0]),
+    };
+    let guided = guidance.apply(&Told, path.clone(), &times([0.7; 4]), &labels([3, 9, 3, 3]).guided(told), NULL);
+    let (ours, plain) = (values(guided.v), values(path.v));
+    // (1 − 1/4)(u_y − u_null) = 0.75 (3 − 9).
+    let expected: Vec<f32> = plain[..4].iter().map(|v| v - 4.5).collect();
+    assert_close("guided", &ours[..4], &expected, 1e-5);
+    assert_close("not guided", &ours[4..], &plain[4..], 1e-6);
+}
+
+#[test]
+fn scales_are_drawn_by_their_law_and_instants_hold_them_always() {
+    let most = 8.0_f64;
+    // The mean of ω under density ∝ ω^(−power) on [1, 8].
+    for (power, mean) in [(0.0, 4.5), (1.0, 7.0 / most.ln()), (2.0, most.ln() / (1.0 - 1.0 / most))] {
+        let draws = GuidanceDraws { most, power };
+        let rows = 4000;
+        let t = Tensor::<1>::zeros([rows], &device());
+        let classes: Tensor<1, Int> = Tensor::zeros([rows], &device());
+        let mut stream = Stream::new(1, Purpose::Guidance, 0);
+        let told = draws.tell(classes.into(), &t, rows / 2, GuidanceInputs::ScaleAndInterval, &mut stream);
+        let told = told.guidance().expect("it is told").clone();
+        let [scale, start, end] = [told.scale, told.start, told.end].map(values);
+        let average = scale.iter().map(|&x| f64::from(x)).sum::<f64>() / rows as f64;
+        assert!((average - mean).abs() < 0.05 * mean, "power {power}: {average}, not {mean}");
+        assert!(scale.iter().all(|x| (1.0..=8.0).contains(x)));
+        let (inside, always) = (0..rows / 2, rows / 2..rows);
+        assert!(
+            start[inside.clone()].iter().all(|x| (0.0..=0.5).contains(x))
+                && start[inside.clone()].iter().any(|&x| x > 0.4)
+        );
+        assert!(end[inside.clone()].iter().all(|x| (0.5..=1.0).contains(x)) && end[inside].iter().any(|&x| x < 0.6));
+        assert!(start[always.clone()].iter().all(|&x| x == 0.0) && end[always].iter().all(|&x| x == 1.0));
+    }
 }

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::flow::AverageVelocity;
-use meanflow::net::{Output, TimeInputs, velocity_from_image};
+use meanflow::net::{Labels, Output, TimeInputs, velocity_from_image};
 use meanflow::{Dual, NetConfig};
 
 use crate::support::{assert_close, device, inner_product, random, random_net, tape, tiny_config, values};
@@ -22,7 +22,7 @@ fn a_fresh_network_is_zero() {
         let net = config.init(0, &device());
         let y = (config.classes > 0).then(|| labels(&[0, 5]));
         let z = random(1, [2, config.channels, 8, 8]);
-        let u = net.u(z.into(), times(&[0.0, 0.2]).into(), times(&[1.0, 0.2]).into(), y);
+        let u = net.u(z.into(), times(&[0.0, 0.2]).into(), times(&[1.0, 0.2]).into(), y.map(Labels::from));
         assert_eq!(u.dims(), [2, config.channels, 8, 8]);
         assert!(values(u.primal).iter().all(|&x| x == 0.0));
     }
@@ -48,7 +48,7 @@ fn adjoint(config: &NetConfig) {
         Dual::new(z.clone(), dz.clone()),
         times(&[0.1, 0.4]).into(),
         Dual::new(t.clone(), dt.clone()),
-        Some(labels(&[2, 3])),
+        Some(labels(&[2, 3]).into()),
     );
     let du = u.tangent.expect("z and t move");
     assert!(!du.is_autodiff());
@@ -78,7 +78,7 @@ fn the_network_depends_on_every_input() {
     let net = random_net(&tiny_config(3, 2), &device());
     let u = |z: u64, r: f32, t: f32, y: i32| {
         let z = random(z, [1, 3, 8, 8]);
-        values(net.u(z.into(), times(&[r]).into(), times(&[t]).into(), Some(labels(&[y]))).primal)
+        values(net.u(z.into(), times(&[r]).into(), times(&[t]).into(), Some(labels(&[y]).into())).primal)
     };
     let base = u(1, 0.2, 0.7, 0);
     for (what, other) in [

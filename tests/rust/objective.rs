@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use meanflow::flow::{
-    AlphaFlow, AverageVelocity, Consistency, Differential, Direction, MomentMatching, Nets, Objective, PathSample,
-    Shortcut, Times, TimesConfig, interpolate, step,
+    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, Differential, Direction, MomentMatching, Nets, Objective,
+    PathSample, Residuals, Shortcut, Times, TimesConfig, interpolate, step,
 };
-use meanflow::net::{Labels, velocity_from_image};
+use meanflow::net::{Labels, Velocities, velocity_from_image};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::{Dual, Net};
 
@@ -368,4 +368,42 @@ fn moment_matching_tells_the_true_flow_from_another() {
     };
     let (right, wrong) = (mean(&Either::True(Gaussian)), mean(&Either::Shifted(Shifted)));
     assert!(right >= 0.0 && wrong > 5.0 * right, "true {right}, shifted {wrong}");
+}
+
+/// The closed-form flow with an auxiliary head that is off by a number.
+struct Headed(f64);
+
+impl AverageVelocity for Headed {
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        Gaussian.u(z, r, t, labels)
+    }
+
+    fn velocities(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Velocities {
+        let at = Dual::constant(t.primal.clone());
+        let own = Gaussian.u(z.primal.clone().into(), at.clone(), at, labels.clone()).primal + self.0;
+        Velocities { average: self.u(z, r, t, labels), instant: Some(own) }
+    }
+}
+
+#[test]
+fn the_auxiliary_head_gives_the_tangent_and_is_trained_on_every_row() {
+    let (z, r, t, v) = situation();
+    let residuals = |head: f64| {
+        let [rows] = t.dims();
+        let times = Times { t: t.clone(), r: r.clone(), intervals: rows };
+        let path = PathSample { z: z.clone(), v: v.clone() };
+        improved(Direction::V01).residuals(Nets::all(&Headed(head)), path, times, None, 0)
+    };
+    let right = residuals(0.0);
+    assert!(largest(&values(right.interval.expect("all are"))) < 1e-6);
+    assert!(largest(&values(right.auxiliary.expect("there is a head"))) < 1e-6);
+    let wrong = residuals(0.5);
+    assert!(largest(&values(wrong.interval.expect("all are"))) > 1e-3, "the tangent is not the head's");
+    // Off by a half in every value.
+    let squares = SHAPE[1..].iter().product::<usize>() as f32 / 4.0;
+    assert_close("the head", &values(wrong.auxiliary.expect("there is a head")), &vec![squares; t.dims()[0]], 1e-3);
+    // And it is part of the loss.
+    let loss = |errors: Residuals| values(AdaptiveWeight { p: 0.0, c: 1.0 }.apply(&errors))[0];
+    let without = Residuals { auxiliary: None, ..residuals(0.5) };
+    assert!((loss(residuals(0.5)) - loss(without) - squares).abs() < 1e-3);
 }

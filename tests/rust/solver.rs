@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use meanflow::flow::{
     AverageVelocity, Integrator, Method, Sampling, SamplingGuidance, Solver, Velocity, generate, integrate, invert,
     one_step, sample,
@@ -12,7 +12,7 @@ use meanflow::net::Labels;
 use meanflow::{Dual, Error, rng};
 
 use crate::oracle::{Gaussian, M, S, SHAPE};
-use crate::support::{assert_close, device, random, random_net, relative_error, tiny_config, values};
+use crate::support::{assert_close, classes, device, random, random_net, relative_error, tiny_config, values};
 use crate::weights::info;
 
 /// Counts the calls that reach a velocity, and the images in them.
@@ -30,7 +30,7 @@ struct Labelled;
 
 impl AverageVelocity for Labelled {
     fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
-        let y = labels.expect("labels").float() + (t.primal.clone() - r.primal) + t.primal * 2.0;
+        let y = classes(labels).float() + (t.primal.clone() - r.primal) + t.primal * 2.0;
         let shape = z.dims();
         y.reshape([-1, 1, 1, 1]).expand(shape).into()
     }
@@ -41,7 +41,7 @@ fn sampling(solver: Solver, nfe: usize) -> Sampling {
 }
 
 fn labels(label: i32) -> Option<Labels> {
-    Some(Tensor::full([SHAPE[0]], label, &device()))
+    Some(Tensor::<1, Int>::full([SHAPE[0]], label, &device()).into())
 }
 
 /// Halving the step divides the error of a method of order p by 2ᵖ. On `dy/dt = −2 t y²`, `y = 1/(1 + t²)`: the Gaussian
@@ -191,7 +191,7 @@ fn inversion_finds_the_noise_that_generates_an_image() {
 fn a_network_returns_from_its_own_noise() {
     let config = tiny_config(3, 2);
     let net = random_net(&config, &device());
-    let (e, y): (Tensor<4>, Labels) = (random(1, [3, 3, 8, 8]), Tensor::full([3], 1, &device()));
+    let (e, y): (Tensor<4>, Labels) = (random(1, [3, 3, 8, 8]), Tensor::<1, Int>::full([3], 1, &device()).into());
     let x = generate(&net, e.clone(), Some(y.clone()), 4);
     let noise = invert(&net, x, Some(y), 4, 40);
     assert_close("noise", &values(noise), &values(e), 1e-3);

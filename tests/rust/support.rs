@@ -1,7 +1,8 @@
 //! What several tests share: devices, random tensors, comparisons, a tiny network.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use meanflow::net::Labels;
 use meanflow::rng::{Purpose, Stream};
 use meanflow::{Net, NetConfig};
 
@@ -21,6 +22,11 @@ pub fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.inner().try_into_vec_as::<f32>().expect("a float tensor reads back")
+}
+
+/// The classes that a test's own velocity is asked for.
+pub fn classes(labels: Option<Labels>) -> Tensor<1, Int> {
+    labels.and_then(|labels| labels.named().cloned()).expect("labels that name classes")
 }
 
 /// `⟨a, b⟩` in f64.
@@ -43,8 +49,8 @@ pub fn assert_close(name: &str, ours: &[f32], reference: &[f32], tolerance: f64)
 }
 
 pub fn tiny_config(channels: usize, classes: usize) -> NetConfig {
-    let (times, output) = Default::default();
-    NetConfig { image_size: 8, channels, patch: 4, width: 16, depth: 2, heads: 2, mlp_ratio: 4, classes, times, output }
+    let preset = NetConfig::preset("browser-s", 8, channels, classes).expect("it is a preset");
+    NetConfig { width: 16, depth: 2, heads: 2, ..preset }
 }
 
 /// A network all of whose parameters are random: a fresh one is `u = 0`, so its derivative would prove nothing.

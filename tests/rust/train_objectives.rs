@@ -92,6 +92,10 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         (r#"kind = "mean-flow""#, ""),
         ("kind = \"mean-flow\"\ndirection = \"(v, 1, 1)\"", ""),
         (r#"kind = "improved-mean-flow""#, "times = \"h\""),
+        (r#"kind = "improved-mean-flow""#, "velocity_head = 1"),
+        (r#"kind = "improved-mean-flow""#, "preset = \"imf-b/2\"\nvelocity_head = 1\n[guidance.input]\nmost = 4"),
+        (r#"kind = "improved-mean-flow""#, "guidance = \"scale\"\n[guidance.input]\npower = 2"),
+        (r#"kind = "pixel-mean-flow""#, "preset = \"pmf-b/16\"\nvelocity_head = 0\n[guidance.input]"),
         (r#"kind = "pixel-mean-flow""#, "output = \"image\""),
         ("kind = \"alpha-flow\"\nstart = 0\nend = 4", ""),
         ("kind = \"shortcut\"\nlevels = 5", ""),
@@ -105,7 +109,8 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         let config = TrainConfig::from_toml(&text).expect(table);
         assert_eq!(TrainConfig::from_toml(&config.to_toml().expect(table)).expect(table), config);
         let images = images();
-        let mut sampler = Sampler::new(&images, &config.train, false);
+        config.suits(&images).expect(table);
+        let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(config.guidance.is_on());
         let mut trainer = Trainer::new(&config, &config.net_config(2).expect(table), &device());
         let before = numbers(trainer.net());
         for step in 0..3 {
@@ -116,4 +121,39 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         assert_ne!(numbers(trainer.net()), before, "{table}: nothing moved");
     }
     assert_eq!(TrainConfig::from_toml("").expect("defaults").objective, meanflow::flow::Objective::default());
+}
+
+#[test]
+fn the_unet_trains_with_dropout_the_same_way_twice() {
+    let text = "[net]\npreset = \"unet\"\nwidth = 8\ndepth = 1\n[net.unet]\nmultipliers = [1, 2]\nattention = [4]\n\
+                [data]\nsize = 8\nchannels = 3\n[train]\nbatch_size = 4\nflow_matching_steps = 0\nramp_steps = 0\n\
+                warmup_steps = 0\ndropout = ";
+    let after = |dropout: &str| {
+        let config = TrainConfig::from_toml(&format!("[objective]\nkind = \"improved-mean-flow\"\n{text}{dropout}"));
+        let (config, images) = (config.expect("it fits"), images());
+        let mut sampler = Sampler::new(&images, &config.train, false);
+        let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
+        (0..3).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
+        numbers(trainer.net())
+    };
+    let dropped = after("0.2");
+    assert!(dropped.iter().all(|x| x.is_finite()));
+    assert_eq!(dropped, after("0.2"));
+    assert_ne!(dropped, after("0.0"));
+}
+
+#[test]
+fn what_a_network_is_told_and_what_it_learns_must_go_together() {
+    for (text, reason) in [
+        ("[net]\nguidance = \"scale\"", "go together"),
+        ("[guidance.input]\nmost = 4", "go together"),
+        ("[net]\nguidance = \"scale\"\n[guidance]\nomega = 2\n[guidance.input]", "either an input or a fixed"),
+        ("[net]\nvelocity_head = 1\n[objective]\nkind = \"shortcut\"", "velocity_head is for"),
+        ("[train]\ndropout = 1.5", "dropout must be"),
+        ("[net.unet]\nmultipliers = [1]\nattention = []", "for the preset `unet`"),
+    ] {
+        let checked = TrainConfig::from_toml(text).and_then(|config| config.suits(&images()));
+        let message = checked.expect_err(reason).to_string();
+        assert!(message.contains(reason), "`{message}` does not say `{reason}`");
+    }
 }

@@ -2,63 +2,27 @@
 //! authors' JAX checkpoints after `tools/jax_to_safetensors.py`).
 
 use burn::tensor::Device;
-use safetensors::SafeTensors;
 
-use super::{Array, Checkpoint};
+use super::parts::Parts;
+use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
 use crate::net::embed::{FREQUENCIES, positions};
 use crate::net::{Net, NetConfig, TimeInputs};
-use crate::weights::params;
 
-/// A tensor that shows where a DiT lies in a checkpoint.
-const SIGN: &str = "blocks.0.attn.qkv.weight";
-
-/// What a checkpoint does not say about itself.
-#[derive(Clone, Debug, Default)]
-pub struct DitChoice {
-    /// Which of several networks, such as `ema.`; only needed where there are several.
-    pub place: Option<String>,
-    /// Attention heads; those of the published network with this depth and width if not given.
-    pub heads: Option<usize>,
-    /// Edge of the images, in pixels or latent cells; from the stored positions if not given, else 32.
-    pub size: Option<usize>,
-    /// What the second time of the network is: `h = t − r` if not given.
-    pub times: TimeInputs,
-}
-
-/// Reads the network at its place in the checkpoint.
+/// Reads the network.
 ///
 /// # Errors
-/// Several networks to choose from or none, tensors that do not fit (all of them, by name), learned positions, or heads
-/// that are not known.
-pub fn import_dit(checkpoint: &Checkpoint, choice: &DitChoice, device: &Device) -> Result<Net, Error> {
-    let checkpoint = checkpoint.at(&place(checkpoint, choice)?);
-    let config = config(&checkpoint, choice)?;
+/// As [`super::import`].
+pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
+    let config = config(checkpoint, choice)?;
     let second = if checkpoint.get("r_embedder.mlp.0.weight").is_some() { "r_embedder" } else { "h_embedder" };
-    let parts = parts(&config, second);
-    let wanted: Vec<_> = parts.iter().map(|part| (part.theirs.clone(), part.shape.clone())).collect();
-    let found = checkpoint.take(&wanted, |name| name == "pos_embed")?;
-    check_positions(&checkpoint, &config)?;
-    let tensors = parts.iter().zip(found).map(|(part, array)| (part.ours.clone(), part.to_ours(array, &config)));
-    let bytes = to_safetensors(tensors)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::Checkpoint(e.to_string()))?;
-    params::apply(config.init(0, device), &file, device)
-}
-
-fn place(checkpoint: &Checkpoint, choice: &DitChoice) -> Result<String, Error> {
-    let places = checkpoint.places_of(SIGN);
-    let list = || places.iter().map(|place| format!("`{place}`")).collect::<Vec<_>>().join(", ");
-    match (&choice.place, &places[..]) {
-        (_, []) => Err(Error::Checkpoint(format!("no Diffusion Transformer: no tensor is called `{SIGN}`"))),
-        (Some(place), _) if places.contains(place) => Ok(place.clone()),
-        (Some(place), _) => Err(Error::Checkpoint(format!("no network lies at `{place}`; there are {}", list()))),
-        (None, [only]) => Ok(only.clone()),
-        (None, _) => Err(Error::Checkpoint(format!("several networks, at {}; choose one with --place", list()))),
-    }
+    let net = parts(&config, second).load(checkpoint, &config, |name| name == "pos_embed", device)?;
+    check_positions(checkpoint, &config)?;
+    Ok(net)
 }
 
 /// The sizes that the shapes show, with the choices for what they do not.
-fn config(checkpoint: &Checkpoint, choice: &DitChoice) -> Result<NetConfig, Error> {
+fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<NetConfig, Error> {
     let shape = |name: &str| checkpoint.get(name).map(|array| array.shape.as_slice());
     let Some(&[width, channels, patch, _]) = shape("x_embedder.proj.weight") else {
         return Err(Error::Checkpoint("`x_embedder.proj.weight` is missing, or no convolution".into()));
@@ -69,66 +33,36 @@ fn config(checkpoint: &Checkpoint, choice: &DitChoice) -> Result<NetConfig, Erro
     let classes = shape("y_embedder.embedding_table.weight").map_or(0, |shape| shape[0].saturating_sub(1));
     let tokens = shape("pos_embed").and_then(|shape| shape.get(1)).copied();
     let stored = tokens.map(|tokens| patch * tokens.isqrt());
-    let heads = choice.heads.or_else(|| NetConfig::published_heads(depth, width)).ok_or_else(|| {
-        Error::Checkpoint(format!("{depth} blocks of width {width} are no published size; give --heads"))
-    })?;
     let config = NetConfig {
         image_size: choice.size.or(stored).unwrap_or(32),
         channels,
         patch,
         width,
         depth,
-        heads,
+        heads: choice.heads_for(depth, width)?,
         mlp_ratio: hidden.checked_div(width).unwrap_or(0),
         classes,
         times: choice.times,
         output: Default::default(),
+        architecture: Default::default(),
+        guidance: Default::default(),
+        velocity_head: None,
     };
     config.validate().map(|()| config).map_err(|e| Error::Checkpoint(e.to_string()))
 }
 
-/// A tensor under both names, with the shape that the checkpoint has.
-struct Part {
-    theirs: String,
-    ours: String,
-    shape: Vec<usize>,
-}
-
-impl Part {
-    /// The patches are a convolution there, `[width, channels, patch, patch]`, and a linear layer of `(row, column,
-    /// channel)` here; everything else is the same.
-    fn to_ours(&self, array: &Array, config: &NetConfig) -> Array {
-        let &[width, channels, patch, _] = &self.shape[..] else {
-            return array.clone();
-        };
-        let area = patch * patch;
-        let value = |i: usize| {
-            let (row, place, channel) = (i / (area * channels), i / channels % area, i % channels);
-            array.values[(row * channels + channel) * area + place]
-        };
-        let values = (0..array.values.len()).map(value).collect();
-        Array { shape: vec![width, config.patch_values()], values }
-    }
-}
-
-fn parts(config: &NetConfig, second: &str) -> Vec<Part> {
+fn parts(config: &NetConfig, second: &str) -> Parts {
     let (width, hidden) = (config.width, config.mlp_ratio * config.width);
-    let mut parts = Vec::new();
-    let mut add = |theirs: String, ours: String, shape: Vec<usize>| parts.push(Part { theirs, ours, shape });
-    let mut linear = |theirs: &str, ours: &str, [input, output]: [usize; 2]| {
-        add(format!("{theirs}.weight"), format!("{ours}.weight"), vec![output, input]);
-        add(format!("{theirs}.bias"), format!("{ours}.bias"), vec![output]);
+    let mut parts = Parts::default();
+    let second_time = match config.times {
+        TimeInputs::StandAndLand => "time_r",
+        _ => "time_h",
     };
-    let (first_time, second_time) = match config.times {
-        TimeInputs::StandAndLand => ("time_t", "time_r"),
-        _ => ("time_t", "time_h"),
-    };
-    for (theirs, ours) in [("t_embedder", first_time), (second, second_time)] {
-        linear(&format!("{theirs}.mlp.0"), &format!("{ours}.fc1"), [FREQUENCIES, width]);
-        linear(&format!("{theirs}.mlp.2"), &format!("{ours}.fc2"), [width, width]);
+    for (theirs, ours) in [("t_embedder", "time_t"), (second, second_time)] {
+        parts.linear(&format!("{theirs}.mlp.0"), &format!("{ours}.fc1"), [FREQUENCIES, width]);
+        parts.linear(&format!("{theirs}.mlp.2"), &format!("{ours}.fc2"), [width, width]);
     }
     for i in 0..config.depth {
-        let (theirs, ours) = (format!("blocks.{i}"), format!("blocks.{i}"));
         let inside = [
             ("attn.qkv", "attention.qkv", [width, 3 * width]),
             ("attn.proj", "attention.proj", [width, width]),
@@ -136,17 +70,15 @@ fn parts(config: &NetConfig, second: &str) -> Vec<Part> {
             ("mlp.fc2", "mlp.fc2", [hidden, width]),
             ("adaLN_modulation.1", "modulation", [width, 6 * width]),
         ];
-        for (a, b, sizes) in inside {
-            linear(&format!("{theirs}.{a}"), &format!("{ours}.{b}"), sizes);
+        for (theirs, ours, sizes) in inside {
+            parts.linear(&format!("blocks.{i}.{theirs}"), &format!("blocks.{i}.{ours}"), sizes);
         }
     }
-    linear("final_layer.linear", "head.linear", [width, config.patch_values()]);
-    linear("final_layer.adaLN_modulation.1", "head.modulation", [width, 2 * width]);
-    let (patch, channels) = (config.patch, config.channels);
-    add("x_embedder.proj.weight".into(), "patch.weight".into(), vec![width, channels, patch, patch]);
-    add("x_embedder.proj.bias".into(), "patch.bias".into(), vec![width]);
+    parts.linear("final_layer.linear", "head.linear", [width, config.patch_values()]);
+    parts.linear("final_layer.adaLN_modulation.1", "head.modulation", [width, 2 * width]);
+    parts.patches("x_embedder.proj", "patch", [width, config.channels, config.patch, config.patch]);
     if config.classes > 0 {
-        add("y_embedder.embedding_table.weight".into(), "label.weight".into(), vec![config.classes + 1, width]);
+        parts.same("y_embedder.embedding_table.weight", "label.weight", &[config.classes + 1, width]);
     }
     parts
 }
@@ -161,17 +93,4 @@ fn check_positions(checkpoint: &Checkpoint, config: &NetConfig) -> Result<(), Er
         true => Err(Error::Checkpoint("`pos_embed` is not the fixed sine-cosine table for this size".into())),
         false => Ok(()),
     }
-}
-
-fn to_safetensors(tensors: impl Iterator<Item = (String, Array)>) -> Result<Vec<u8>, Error> {
-    let owned: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .map(|(name, array)| (name, array.shape, array.values.iter().flat_map(|x| x.to_le_bytes()).collect()))
-        .collect();
-    let views = owned.iter().map(|(name, shape, bytes)| {
-        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes)
-            .map(|view| (name.as_str(), view))
-            .map_err(|e| Error::Checkpoint(e.to_string()))
-    });
-    let views = views.collect::<Result<Vec<_>, _>>()?;
-    safetensors::serialize(views, None).map_err(|e| Error::Checkpoint(e.to_string()))
 }

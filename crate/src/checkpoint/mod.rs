@@ -1,6 +1,10 @@
 //! Checkpoints of other programs: PyTorch's `.pth` and `.pt` (read, never executed) and safetensors. Native only.
 
 mod dit;
+mod import;
+mod in_context;
+mod parts;
+mod unet;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::error::Error;
 
-pub use dit::{DitChoice, import_dit};
+pub use import::{ImportChoice, import};
 
 /// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +89,11 @@ impl Checkpoint {
     pub fn at(&self, place: &str) -> Self {
         let inside = |(name, array): (&String, &Array)| Some((name.strip_prefix(place)?.to_owned(), array.clone()));
         Self { tensors: self.tensors.iter().filter_map(inside).collect() }
+    }
+
+    /// The same tensors under other names.
+    fn renamed(&self, rename: impl Fn(&str) -> String) -> Self {
+        Self { tensors: self.tensors.iter().map(|(name, array)| (rename(name), array.clone())).collect() }
     }
 
     /// The tensors that are asked for, in that order.

@@ -3,6 +3,8 @@
 //! Parameters do not move, so only the input's tangent passes through a layer, and it meets the parameters off the tape.
 
 use burn::nn::Linear;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, activation};
 
 use super::Dual;
@@ -70,4 +72,38 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
         (dx.clone() - dx.mean_dim(D - 1) - normal * along) / deviation.inner()
     });
     Dual { primal, tangent }
+}
+
+/// Root-mean-square normalisation of the last axis with a scale per feature: `x / √(mean(x²) + ε) · weight`.
+///
+/// The tangent of the normalised `x̂` is `(dx − x̂ · mean(x̂ dx)) / √(mean(x²) + ε)`.
+pub fn rms_norm<const D: usize>(x: Dual<D>, weight: Tensor<1>, epsilon: f64) -> Dual<D> {
+    let size = ((x.primal.clone() * x.primal.clone()).mean_dim(D - 1) + epsilon).sqrt();
+    let primal = x.primal / size.clone();
+    let tangent = x.tangent.map(|dx| {
+        let normal = primal.clone().inner();
+        let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
+        (dx - normal * along) / size.inner()
+    });
+    Dual { primal, tangent } * Dual::constant(weight.unsqueeze())
+}
+
+/// Group normalisation without affine parameters: [`layer_norm`] over each of `groups` groups of channels.
+///
+/// # Shapes
+/// `[batch, channels, height, width]`, and the same; `groups` divides `channels`.
+pub fn group_norm(x: Dual<4>, groups: usize, epsilon: f64) -> Dual<4> {
+    let shape @ [batch, channels, height, width] = x.dims();
+    layer_norm(x.reshape([batch, groups, channels / groups * height * width]), epsilon).reshape(shape)
+}
+
+/// Convolution with an odd kernel that keeps the size of the image.
+///
+/// # Shapes
+/// `[batch, input, height, width]` → `[batch, output, height, width]`; `weight`: `[output, input, k, k]`.
+pub fn convolve(x: Dual<4>, weight: &Tensor<4>, bias: &Tensor<1>) -> Dual<4> {
+    let [.., kernel] = weight.dims();
+    let options = || ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);
+    let tangent = x.tangent.map(|dx| conv2d(dx, weight.clone().inner(), None, options()));
+    Dual { primal: conv2d(x.primal, weight.clone(), Some(bias.clone()), options()), tangent }
 }

@@ -14,7 +14,7 @@
 mod layers;
 mod ops;
 
-pub use layers::{gelu_tanh, layer_norm, linear, silu, softmax};
+pub use layers::{convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
 
 use burn::tensor::Tensor;
 

@@ -8,7 +8,7 @@ use super::Dual;
 
 impl<const D: usize> Dual<D> {
     /// A parameter-free linear map acts alike on value and derivative.
-    fn linear_map<const E: usize>(self, map: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
+    pub(crate) fn linear_map<const E: usize>(self, map: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
         Dual { tangent: self.tangent.map(&map), primal: map(self.primal) }
     }
 

@@ -16,6 +16,8 @@ pub struct Residuals {
     pub interval: Option<Tensor<1>>,
     /// `‖u − v‖²` of the rows with `r = t`: the Flow Matching error; `None` when there are none.
     pub instant: Option<Tensor<1>>,
+    /// `‖v̂ − v‖²` of all rows for the velocity `v̂` of the auxiliary head; `None` without one.
+    pub auxiliary: Option<Tensor<1>>,
 }
 
 /// Squared MeanFlow residuals of a batch: the default [`Objective`] of one network.
@@ -53,7 +55,7 @@ impl Default for AdaptiveWeight {
 }
 
 impl AdaptiveWeight {
-    /// Weighted loss of a batch: the mean of `w ‖Δ‖²` over all rows. Scalar, on the tape.
+    /// Weighted loss of a batch: the mean of `w ‖Δ‖²` over all rows, and that of the auxiliary head. Scalar, on the tape.
     ///
     /// With `p = 1` it reads about 1 whatever happens; watch the raw residuals.
     ///
@@ -61,7 +63,14 @@ impl AdaptiveWeight {
     /// When the batch is empty.
     pub fn apply(&self, residuals: &Residuals) -> Tensor<1> {
         let parts = [&residuals.interval, &residuals.instant].into_iter().flatten().cloned().collect();
-        let errors: Tensor<1> = Tensor::cat(parts, 0);
+        let average = self.weigh(Tensor::cat(parts, 0));
+        match &residuals.auxiliary {
+            Some(errors) => average + self.weigh(errors.clone()),
+            None => average,
+        }
+    }
+
+    fn weigh(&self, errors: Tensor<1>) -> Tensor<1> {
         let weight = (errors.clone().inner() + self.c).powf_scalar(-self.p);
         (errors * weight).mean()
     }

@@ -15,7 +15,7 @@ mod solver;
 mod times;
 
 pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
-pub use guidance::Guidance;
+pub use guidance::{Guidance, GuidanceDraws};
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
 pub use objective::{AlphaFlow, Consistency, Differential, Direction, MomentMatching, Nets, Objective, Shortcut};
 pub use path::{PathSample, interpolate};
@@ -28,7 +28,7 @@ pub use times::{Times, TimesConfig};
 use burn::tensor::Tensor;
 
 use crate::dual::Dual;
-use crate::net::{Labels, Net};
+use crate::net::{Dropout, Labels, Net, Velocities};
 
 /// An average velocity `u(z, r, t, y) = 1/(t − r) ∫ᵣᵗ v(z_τ, τ) dτ`, differentiable forward (eq. 3 of the paper).
 pub trait AverageVelocity {
@@ -37,11 +37,46 @@ pub trait AverageVelocity {
     /// # Shapes
     /// `z`: `[batch, channels, height, width]`; `r ≤ t`: `[batch]`; result as `z`.
     fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4>;
+
+    /// `u`, and the instantaneous velocity of an auxiliary head, where there is one.
+    fn velocities(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Velocities {
+        self.u(z, r, t, labels).into()
+    }
+
+    /// The instantaneous velocity `v(z, t, y)` as the network says it, off the tape: by its auxiliary head, or else
+    /// `u(z, t, t, y)`.
+    fn v(&self, z: Tensor<4>, t: Tensor<1>, labels: Option<Labels>) -> Tensor<4> {
+        let Velocities { average, instant } = self.velocities(z.into(), t.clone().into(), t.into(), labels);
+        instant.unwrap_or(average.primal).inner()
+    }
 }
 
 impl AverageVelocity for Net {
     fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
         self.forward(z, r, t, labels)
+    }
+
+    fn velocities(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Velocities {
+        Net::velocities(self, z, r, t, labels, None)
+    }
+}
+
+/// A network as training runs it: with dropout, if there is any.
+#[derive(Debug)]
+pub struct Training<'a> {
+    /// The network.
+    pub net: &'a Net,
+    /// What this step drops.
+    pub dropout: Option<Dropout>,
+}
+
+impl AverageVelocity for Training<'_> {
+    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        self.velocities(z, r, t, labels).average
+    }
+
+    fn velocities(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Velocities {
+        self.net.velocities(z, r, t, labels, self.dropout.as_ref())
     }
 }
 

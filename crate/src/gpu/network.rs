@@ -9,7 +9,7 @@ use super::kernels::{Kernels, MOST_HEAD_WIDTH, PARTS, Product, Sizes};
 use super::matrix::{Matrix, heads, plain};
 use super::workspace::{Dispatch, Grid, bind};
 use crate::error::Error;
-use crate::net::{NetConfig, position_table};
+use crate::net::{Architecture, GuidanceInputs, NetConfig, position_table};
 use crate::weights::Tensors;
 
 /// The layers of a block.
@@ -60,7 +60,13 @@ fn supported(config: &NetConfig) -> Result<(), Error> {
         classes: _,
         times: _,
         output: _,
+        architecture,
+        guidance,
+        velocity_head,
     } = config;
+    if *architecture != Architecture::Dit || *guidance != GuidanceInputs::None || velocity_head.is_some() {
+        return Err(Error::Device("on WebGPU there are only plain Diffusion Transformers".into()));
+    }
     if width / heads > MOST_HEAD_WIDTH {
         return Err(Error::Device(format!(
             "its heads have {} features; on WebGPU at most {MOST_HEAD_WIDTH} are possible",

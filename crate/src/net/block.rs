@@ -73,7 +73,7 @@ impl Attention {
 
 /// `softmax(q kᵀ / √d) v` over `[batch, heads, tokens, d]`: burn's fused kernel where nothing moves and nothing is on
 /// the tape, the explicit form with its tangent otherwise (no fused kernel has a forward derivative).
-fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
+pub(super) fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
     let [_, _, _, head_width] = q.dims();
     let moves = q.tangent.is_some() || k.tangent.is_some() || v.tangent.is_some();
     if !moves && !q.primal.is_autodiff() {

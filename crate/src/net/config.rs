@@ -32,6 +32,99 @@ pub struct NetConfig {
     /// What the last layer gives; files that do not say give the velocity.
     #[serde(default, skip_serializing_if = "is_default")]
     pub output: Output,
+    /// How it is built; files that do not say hold a Diffusion Transformer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub architecture: Architecture,
+    /// What it is told of guidance; files that do not say are told nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guidance: GuidanceInputs,
+    /// Blocks that the auxiliary head for the instantaneous velocity has of its own, where there is such a head (improved
+    /// MeanFlow, arXiv 2512.02012). Only training needs it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub velocity_head: Option<usize>,
+}
+
+/// How a network is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Architecture {
+    /// Diffusion Transformer (arXiv 2212.09748): times and class modulate its blocks.
+    #[default]
+    Dit,
+    /// The transformer of improved and pixel MeanFlow: times and class are tokens. It is told `h` alone.
+    InContext(InContextConfig),
+    /// The U-Net of the CIFAR-10 experiments. `width` is its base of channels, `depth` its blocks per level; `patch` and
+    /// `heads` are 1, and `mlp_ratio` means nothing.
+    Unet(UnetConfig),
+}
+
+/// What is particular to the transformer of improved and pixel MeanFlow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InContextConfig {
+    /// Hidden features of the MLP.
+    pub hidden: usize,
+    /// Tokens for the class.
+    pub class_tokens: usize,
+    /// Tokens for the scale of guidance.
+    pub guidance_tokens: usize,
+    /// Tokens for each end of the interval of guidance.
+    pub interval_tokens: usize,
+    /// Tokens for the time.
+    pub time_tokens: usize,
+    /// Features that a patch is first pressed into, where it is (pixel MeanFlow).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bottleneck: Option<usize>,
+    /// How tokens know their place.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub positions: Positions,
+}
+
+/// How the tokens of a sequence know their place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Positions {
+    /// Rotary along the whole sequence (improved MeanFlow).
+    #[default]
+    Sequence,
+    /// A learned row per token, and rotary by row and column for the patches (pixel MeanFlow).
+    Plane,
+}
+
+/// What is particular to the U-Net.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnetConfig {
+    /// Channels of each level over `width`, from the full image down; each level halves the edge.
+    pub multipliers: Vec<usize>,
+    /// Edges at which the blocks attend over the image.
+    pub attention: Vec<usize>,
+}
+
+/// What a network is told of guidance (improved MeanFlow, arXiv 2512.02012); it needs classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuidanceInputs {
+    /// Nothing.
+    #[default]
+    None,
+    /// The scale.
+    Scale,
+    /// The scale and the interval of times in which it holds.
+    ScaleAndInterval,
+}
+
+impl GuidanceInputs {
+    /// Whether the scale and the interval are told.
+    pub fn told(self) -> [bool; 2] {
+        [self != Self::None, self == Self::ScaleAndInterval]
+    }
+
+    /// How many numbers are told.
+    pub fn count(self) -> usize {
+        let [scale, interval] = self.told();
+        usize::from(scale) + 2 * usize::from(interval)
+    }
 }
 
 /// Which of the times `t`, `r` and `h = t − r` the network is told (MeanFlow, arXiv 2505.13447, table 1 (c)).
@@ -84,19 +177,36 @@ fn default_mlp_ratio() -> usize {
     4
 }
 
-/// Named sizes: depth, width, heads, patch.
-const PRESETS: [(&str, usize, usize, usize, usize); 8] = [
+/// Named sizes of Diffusion Transformers: depth, width, heads, patch.
+const DITS: [(&str, [usize; 4]); 8] = [
     // For browsers: 1.9 M and 2.8 M parameters on 32 × 32 images.
-    ("browser-s", 6, 128, 4, 4),
-    ("browser-m", 6, 160, 5, 4),
+    ("browser-s", [6, 128, 4, 4]),
+    ("browser-m", [6, 160, 5, 4]),
     // Published sizes on ImageNet latents (MeanFlow, arXiv 2505.13447, table 2; DiT-S from arXiv 2212.09748).
-    ("dit-s/2", 12, 384, 6, 2),
-    ("dit-b/4", 12, 768, 12, 4),
-    ("dit-b/2", 12, 768, 12, 2),
-    ("dit-m/2", 16, 1024, 16, 2),
-    ("dit-l/2", 24, 1024, 16, 2),
-    ("dit-xl/2", 28, 1152, 16, 2),
+    ("dit-s/2", [12, 384, 6, 2]),
+    ("dit-b/4", [12, 768, 12, 4]),
+    ("dit-b/2", [12, 768, 12, 2]),
+    ("dit-m/2", [16, 1024, 16, 2]),
+    ("dit-l/2", [24, 1024, 16, 2]),
+    ("dit-xl/2", [28, 1152, 16, 2]),
 ];
+
+/// Named sizes of the transformers of improved and pixel MeanFlow: depth, width, heads, patch.
+const IN_CONTEXT: [(&str, [usize; 4]); 10] = [
+    ("imf-b/2", [12, 768, 12, 2]),
+    ("imf-m/2", [24, 768, 12, 2]),
+    ("imf-l/2", [32, 1024, 16, 2]),
+    ("imf-xl/2", [48, 1024, 16, 2]),
+    ("pmf-b/16", [16, 768, 12, 16]),
+    ("pmf-b/32", [16, 768, 12, 32]),
+    ("pmf-l/16", [32, 1024, 16, 16]),
+    ("pmf-l/32", [32, 1024, 16, 32]),
+    ("pmf-h/16", [48, 1280, 16, 16]),
+    ("pmf-h/32", [48, 1280, 16, 32]),
+];
+
+/// The name of the U-Net.
+const UNET: &str = "unet";
 
 impl NetConfig {
     /// A named size for images of `image_size` and `channels` with `classes` classes.
@@ -104,19 +214,48 @@ impl NetConfig {
     /// # Errors
     /// An unknown name; the message lists the known ones.
     pub fn preset(name: &str, image_size: usize, channels: usize, classes: usize) -> Result<Self, Error> {
-        let known = || PRESETS.map(|p| p.0).join(", ");
-        let (_, depth, width, heads, patch) = PRESETS
-            .into_iter()
-            .find(|p| p.0 == name)
-            .ok_or_else(|| Error::Config(format!("unknown network preset `{name}`; there are {}", known())))?;
-        let (times, output) = Default::default();
-        let config = Self { image_size, channels, patch, width, depth, heads, mlp_ratio: 4, classes, times, output };
+        let config = Self::named(name, image_size, channels, classes)?;
         config.validate().map(|()| config)
+    }
+
+    /// The same before its sizes are checked: some may yet be replaced.
+    pub(crate) fn named(name: &str, image_size: usize, channels: usize, classes: usize) -> Result<Self, Error> {
+        let all = || DITS.into_iter().chain(IN_CONTEXT);
+        let ([depth, width, heads, patch], architecture) = match all().find(|preset| preset.0 == name) {
+            Some((_, sizes)) if name.starts_with("imf") => (sizes, InContextConfig::improved(sizes[1]).into()),
+            Some((_, sizes)) if name.starts_with("pmf") => (sizes, InContextConfig::pixel(sizes[1]).into()),
+            Some((_, sizes)) => (sizes, Architecture::Dit),
+            None if name == UNET => ([4, 128, 1, 1], Architecture::Unet(UnetConfig::cifar())),
+            None => {
+                let known: Vec<_> = all().map(|preset| preset.0).chain([UNET]).collect();
+                return Err(Error::Config(format!("unknown network preset `{name}`; there are {}", known.join(", "))));
+            }
+        };
+        let in_context = matches!(architecture, Architecture::InContext(_));
+        Ok(Self {
+            image_size,
+            channels,
+            patch,
+            width,
+            depth,
+            heads,
+            mlp_ratio: 4,
+            classes,
+            times: if in_context { TimeInputs::Span } else { TimeInputs::default() },
+            output: if name.starts_with("pmf") { Output::Image } else { Output::default() },
+            architecture,
+            guidance: match in_context && classes > 0 {
+                true => GuidanceInputs::ScaleAndInterval,
+                false => GuidanceInputs::None,
+            },
+            velocity_head: None,
+        })
     }
 
     /// Attention heads of the published network with this depth and width, which a checkpoint's shapes do not show.
     pub fn published_heads(depth: usize, width: usize) -> Option<usize> {
-        PRESETS.into_iter().find(|preset| (preset.1, preset.2) == (depth, width)).map(|preset| preset.3)
+        let sizes = DITS.into_iter().chain(IN_CONTEXT).map(|preset| preset.1);
+        sizes.into_iter().find(|sizes| (sizes[0], sizes[1]) == (depth, width)).map(|sizes| sizes[2])
     }
 
     /// Checks that the sizes fit together and are not absurd (a hostile file must not make us allocate gigabytes).
@@ -145,7 +284,47 @@ impl NetConfig {
             (self.side() <= 128, "there may be at most 128 × 128 patches"),
             (self.classes <= 100_000, "there may be at most 100000 classes"),
         ];
-        check(rules, |rule| format!("network sizes do not fit: {rule} ({self:?})"))
+        check(rules, |rule| format!("network sizes do not fit: {rule} ({self:?})"))?;
+        self.validate_architecture()
+    }
+
+    /// What each way of building asks for.
+    fn validate_architecture(&self) -> Result<(), Error> {
+        let head_width = self.width / self.heads;
+        let rules = match &self.architecture {
+            Architecture::Dit => vec![(true, "")],
+            Architecture::InContext(parts) => {
+                let counts = [parts.class_tokens, parts.guidance_tokens, parts.interval_tokens, parts.time_tokens];
+                vec![
+                    (head_width.is_multiple_of(4), "a head's width must be a multiple of 4, for its rotary positions"),
+                    (self.times == TimeInputs::Span, "a network conditioned by tokens is told h alone"),
+                    (counts.iter().all(|count| (1..=64).contains(count)), "there must be 1 to 64 tokens of each kind"),
+                    ((1..=16 * self.width).contains(&parts.hidden), "hidden must be 1 to 16 widths"),
+                    (
+                        parts.bottleneck.is_none_or(|narrow| (1..=4096).contains(&narrow)),
+                        "bottleneck must be 1 to 4096",
+                    ),
+                ]
+            }
+            Architecture::Unet(parts) => {
+                let levels = parts.multipliers.len();
+                vec![
+                    ((1..=8).contains(&levels), "a U-Net has 1 to 8 levels"),
+                    (parts.multipliers.iter().all(|by| (1..=16).contains(by)), "multipliers must be 1 to 16"),
+                    (self.image_size.is_multiple_of(1 << levels.saturating_sub(1)), "every level must halve the edge"),
+                    (self.patch == 1 && self.heads == 1, "a U-Net has patch and heads 1"),
+                    (self.width <= 1024 && self.width.is_multiple_of(4), "a U-Net's width must be 4 to 1024, by 4"),
+                    (self.depth <= 16, "a U-Net has at most 16 blocks a level"),
+                    (self.velocity_head.is_none(), "a U-Net has no auxiliary head"),
+                    (self.guidance == GuidanceInputs::None, "a U-Net is not told of guidance"),
+                ]
+            }
+        };
+        let common = [
+            (self.guidance == GuidanceInputs::None || self.classes > 0, "guidance as an input needs classes"),
+            (self.velocity_head.is_none_or(|own| own <= self.depth), "the auxiliary head has at most `depth` blocks"),
+        ];
+        check(rules.into_iter().chain(common), |rule| format!("network does not fit: {rule} ({self:?})"))
     }
 
     /// The label that means "no class": the row after the last class.
@@ -163,17 +342,58 @@ impl NetConfig {
         self.patch * self.patch * self.channels
     }
 
+    /// Tokens in front of the patches.
+    pub(crate) fn prefix_tokens(&self, parts: &InContextConfig) -> usize {
+        let [scale, interval] = self.guidance.told().map(usize::from);
+        let class = if self.classes > 0 { parts.class_tokens } else { 0 };
+        class + scale * parts.guidance_tokens + 2 * interval * parts.interval_tokens + parts.time_tokens
+    }
+
     /// Trainable parameters.
     pub fn parameters(&self) -> usize {
-        let linear = |input: usize, output: usize| (input + 1) * output;
-        let width = self.width;
-        let hidden = self.mlp_ratio * width;
-        let times = self.times.told().into_iter().filter(|told| *told).count();
-        let time = linear(super::embed::FREQUENCIES, width) + linear(width, width);
-        let label = if self.classes > 0 { (self.classes + 1) * width } else { 0 };
-        let attention = linear(width, 3 * width) + linear(width, width);
-        let block = linear(width, 6 * width) + attention + linear(width, hidden) + linear(hidden, width);
-        let head = linear(width, 2 * width) + linear(width, self.patch_values());
-        linear(self.patch_values(), width) + times * time + label + self.depth * block + head
+        match &self.architecture {
+            Architecture::Dit => super::Dit::parameters(self),
+            Architecture::InContext(parts) => super::InContext::parameters(self, parts),
+            Architecture::Unet(parts) => super::Unet::parameters(self, parts),
+        }
+    }
+}
+
+impl InContextConfig {
+    /// Improved MeanFlow's, for a width.
+    pub fn improved(width: usize) -> Self {
+        Self {
+            hidden: width * 8 / 3,
+            class_tokens: 8,
+            guidance_tokens: 4,
+            interval_tokens: 2,
+            time_tokens: 4,
+            bottleneck: None,
+            positions: Positions::Sequence,
+        }
+    }
+
+    /// Pixel MeanFlow's, for a width. Its largest models round their hidden features up to a multiple of eight.
+    pub fn pixel(width: usize) -> Self {
+        let hidden = width * 8 / 3;
+        Self {
+            hidden: if width > 1024 { hidden.next_multiple_of(8) } else { hidden },
+            bottleneck: Some(if width <= 1024 { 128 } else { 256 }),
+            positions: Positions::Plane,
+            ..Self::improved(width)
+        }
+    }
+}
+
+impl From<InContextConfig> for Architecture {
+    fn from(parts: InContextConfig) -> Self {
+        Self::InContext(parts)
+    }
+}
+
+impl UnetConfig {
+    /// That of CIFAR-10: three levels of 256 channels, attention at 16 × 16.
+    pub fn cifar() -> Self {
+        Self { multipliers: vec![2, 2, 2], attention: vec![16] }
     }
 }

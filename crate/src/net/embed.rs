@@ -1,11 +1,18 @@
 //! What the network is told besides the image: where each patch sits, the times, and the class.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::init::{Init, Start};
+use super::{GuidanceScale, NetConfig};
 use crate::dual::{Dual, linear, silu};
+
+/// Learned rows: one per class and one for "no class", or one per token.
+#[derive(Module, Debug)]
+pub(super) struct Table {
+    pub weight: Param<Tensor<2>>,
+}
 
 /// Sinusoids per time; half cosines, half sines.
 pub const FREQUENCIES: usize = 256;
@@ -25,11 +32,11 @@ pub struct TimeEmbedding {
 }
 
 impl TimeEmbedding {
-    /// Fresh embedding into `width` features, weights N(0, 0.02²).
-    pub(super) fn new(width: usize, init: &Init) -> Self {
+    /// Fresh embedding into `width` features.
+    pub(super) fn new(width: usize, start: [Start; 2], init: &Init) -> Self {
         Self {
-            fc1: init.linear(FREQUENCIES, width, Start::Normal),
-            fc2: init.linear(width, width, Start::Normal),
+            fc1: init.linear(FREQUENCIES, width, start[0]),
+            fc2: init.linear(width, width, start[1]),
             frequencies: Tensor::from_data(
                 TensorData::new(frequencies(), [1, FREQUENCIES / 2]),
                 &init.device.clone().inner(),
@@ -44,6 +51,38 @@ impl TimeEmbedding {
         let angles = time.reshape([batch, 1]) * Dual::constant(self.frequencies.clone());
         let waves = angles.clone().cos().concat(angles.sin(), 1);
         linear(&self.fc2, silu(linear(&self.fc1, waves)))
+    }
+}
+
+impl TimeEmbedding {
+    /// Parameters of one into `width` features.
+    pub(super) fn parameters(width: usize) -> usize {
+        (FREQUENCIES + 1) * width + (width + 1) * width
+    }
+}
+
+/// Guidance as an input (improved MeanFlow, arXiv 2512.02012): the scale as `1 − 1/ω`, and the interval as times.
+#[derive(Module, Debug)]
+pub(super) struct Guidance {
+    scale: TimeEmbedding,
+    start: Option<TimeEmbedding>,
+    end: Option<TimeEmbedding>,
+}
+
+impl Guidance {
+    /// What a network with this configuration is told of it, if anything.
+    pub fn new(config: &NetConfig, start: [Start; 2], init: &Init) -> Option<Self> {
+        let embedding = || TimeEmbedding::new(config.width, start, init);
+        let [scale, interval] = config.guidance.told();
+        scale.then(|| Self { scale: embedding(), start: interval.then(embedding), end: interval.then(embedding) })
+    }
+
+    /// The embeddings of scale, start and end, `[batch, width]`, as far as they are told.
+    pub fn forward(&self, guidance: GuidanceScale) -> Vec<Dual<2>> {
+        let GuidanceScale { scale, start, end } = guidance;
+        let ends = [(&self.start, start), (&self.end, end)];
+        let ends = ends.into_iter().filter_map(|(embedding, time)| Some(embedding.as_ref()?.forward(time.into())));
+        std::iter::once(self.scale.forward((scale.recip().neg() + 1.0).into())).chain(ends).collect()
     }
 }
 

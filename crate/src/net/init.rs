@@ -13,8 +13,8 @@ use crate::rng::{Purpose, Stream};
 pub(crate) enum Start {
     /// All zero.
     Zeros,
-    /// `N(0, 0.02²)`.
-    Normal,
+    /// Normal, with this standard deviation.
+    Deviation(f64),
     /// `U(−a, a)` with `a = √(6 / (rows + columns))` (Xavier).
     Xavier,
 }
@@ -34,10 +34,17 @@ impl<'a> Init<'a> {
 
     /// A linear layer with bias zero.
     pub fn linear(&self, input: usize, output: usize, start: Start) -> Linear {
-        Linear {
-            weight: self.matrix(input, output, start),
-            bias: Some(self.parameter([output], |count| vec![0.0; count])),
-        }
+        Linear { weight: self.matrix(input, output, start), bias: Some(self.constant([output], 0.0)) }
+    }
+
+    /// A linear layer without bias.
+    pub fn linear_without_bias(&self, input: usize, output: usize, start: Start) -> Linear {
+        Linear { weight: self.matrix(input, output, start), bias: None }
+    }
+
+    /// A parameter that is one number everywhere.
+    pub fn constant<const D: usize>(&self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
+        self.parameter(shape, move |count| vec![value; count])
     }
 
     /// A parameter of `rows × columns`.
@@ -46,7 +53,7 @@ impl<'a> Init<'a> {
         let limit = (6.0 / (rows + columns) as f64).sqrt();
         self.parameter([rows, columns], move |count| match start {
             Start::Zeros => vec![0.0; count],
-            Start::Normal => stream.normals(count).into_iter().map(|z| 0.02 * z).collect(),
+            Start::Deviation(deviation) => stream.normals(count).into_iter().map(|z| deviation as f32 * z).collect(),
             Start::Xavier => (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect(),
         })
     }

@@ -1,57 +1,66 @@
-//! The network `u_θ(z, r, t, y)`: a Diffusion Transformer (DiT, arXiv 2212.09748) as MeanFlow uses it
-//! (arXiv 2505.13447, appendix A), written once over [`Dual`].
+//! The networks `u_θ(z, r, t, y)`, written once over [`Dual`]: the Diffusion Transformer of MeanFlow, the transformer of
+//! improved and pixel MeanFlow, and the U-Net of the CIFAR-10 experiments.
 
 mod block;
 mod config;
+mod conv;
+mod dit;
 pub(crate) mod embed;
+mod in_context;
 pub(crate) mod init;
+mod labels;
+mod patches;
+mod rotary;
+mod unet;
+mod unet_block;
 
-pub use config::{NetConfig, Output, TimeInputs};
+pub use config::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig};
+pub use dit::Dit;
+pub use in_context::InContext;
+pub use labels::{GuidanceScale, Labels};
+pub use unet::Unet;
+pub use unet_block::Dropout;
+#[cfg(feature = "train")]
+pub(crate) use {unet::UnetPlan, unet_block::BlockPlan};
 
-use burn::module::{Module, Param};
-use burn::nn::Linear;
-use burn::tensor::{Device, Int, Tensor};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 
-use crate::dual::{Dual, linear, silu};
-use block::{Block, modulate};
-use embed::{TimeEmbedding, positions};
-use init::{Init, Start};
+use crate::dual::Dual;
+use init::Init;
 #[cfg(feature = "webgpu")]
 pub(crate) use {
     block::NORM_EPSILON,
     embed::{FREQUENCIES, frequencies, position_table},
 };
 
-/// Class labels of a batch, `[batch]`; [`NetConfig::null_label`] means "no class".
-pub type Labels = Tensor<1, Int>;
-
 /// The average-velocity network. Made by [`NetConfig::init`].
 #[derive(Module, Debug)]
-pub struct Net {
-    patch: Linear,
-    time_t: Option<TimeEmbedding>,
-    time_r: Option<TimeEmbedding>,
-    time_h: Option<TimeEmbedding>,
-    label: Option<Table>,
-    blocks: Vec<Block>,
-    head: Head,
-    #[module(skip)]
-    positions: Tensor<3>,
-    #[module(skip)]
-    config: NetConfig,
+#[allow(clippy::large_enum_variant, reason = "a program holds few networks, and for long")]
+pub enum Net {
+    /// Diffusion Transformer.
+    Dit(Dit),
+    /// Transformer conditioned by tokens.
+    InContext(InContext),
+    /// U-Net.
+    Unet(Unet),
 }
 
-/// One learned row per class, and one for "no class".
-#[derive(Module, Debug)]
-struct Table {
-    weight: Param<Tensor<2>>,
+/// What a network gives in one call.
+#[derive(Clone, Debug)]
+pub struct Velocities {
+    /// The average velocity `u`, with its directional derivative where an input moves.
+    pub average: Dual<4>,
+    /// The instantaneous velocity `v` of the auxiliary head, where the network has one.
+    pub instant: Option<Tensor<4>>,
 }
 
-/// Final modulation and projection of tokens to patches; zero at the start, so a fresh network gives zero.
-#[derive(Module, Debug)]
-struct Head {
-    modulation: Linear,
-    linear: Linear,
+/// Where a call stands in time, and what it is told besides.
+#[derive(Clone, Debug)]
+struct Told {
+    r: Dual<1>,
+    t: Dual<1>,
+    labels: Option<Labels>,
 }
 
 /// Below this time the velocity from an image is divided by this instead of `t` (pixel MeanFlow).
@@ -67,26 +76,21 @@ pub fn velocity_from_image(z: Dual<4>, x: Dual<4>, t: Dual<1>) -> Dual<4> {
 }
 
 impl NetConfig {
-    /// A fresh network on `device`, whose parameters follow from `seed`.
-    ///
-    /// Initialisation is the DiT's: linear layers Xavier-uniform, embeddings N(0, 0.02²), and zero for modulation and
-    /// output, so that every block starts as the identity and the output is zero.
+    /// A fresh network on `device`, whose parameters follow from `seed`; it gives zero.
     pub fn init(&self, seed: u64, device: &Device) -> Net {
-        let width = self.width;
         let init = Init::new(seed, device);
-        let zeros = |output| init.linear(width, output, Start::Zeros);
-        let time = |told: bool| told.then(|| TimeEmbedding::new(width, &init));
-        let [t, r, h] = self.times.told();
-        Net {
-            patch: init.linear(self.patch_values(), width, Start::Xavier),
-            time_t: time(t),
-            time_r: time(r),
-            time_h: time(h),
-            label: (self.classes > 0).then(|| Table { weight: init.matrix(self.classes + 1, width, Start::Normal) }),
-            blocks: (0..self.depth).map(|_| Block::new(width, self.heads, self.mlp_ratio, &init)).collect(),
-            head: Head { modulation: zeros(2 * width), linear: zeros(self.patch_values()) },
-            positions: positions(self.side(), width, device),
-            config: self.clone(),
+        match &self.architecture {
+            Architecture::Dit => Net::Dit(Dit::new(self, &init)),
+            Architecture::InContext(parts) => Net::InContext(InContext::new(self, parts, &init)),
+            Architecture::Unet(parts) => Net::Unet(Unet::new(self, parts, &init)),
+        }
+    }
+
+    /// What the last layer gives, as the velocity.
+    fn to_velocity(&self, z: Dual<4>, output: Dual<4>, t: Dual<1>) -> Dual<4> {
+        match self.output {
+            Output::Velocity => output,
+            Output::Image => velocity_from_image(z, output, t),
         }
     }
 }
@@ -94,7 +98,11 @@ impl NetConfig {
 impl Net {
     /// The configuration the network was made from.
     pub fn config(&self) -> &NetConfig {
-        &self.config
+        match self {
+            Self::Dit(net) => &net.config,
+            Self::InContext(net) => &net.config,
+            Self::Unet(net) => &net.config,
+        }
     }
 
     /// Average velocity `u(z, r, t, y)` between the times `r ≤ t`, with its directional derivative where an input moves.
@@ -107,45 +115,42 @@ impl Net {
     /// `z`: `[batch, channels, size, size]`, `t` and `r`: `[batch]`; result as `z`. `labels` are needed exactly when
     /// the network has classes.
     pub fn forward(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
-        let [batch, ..] = z.dims();
-        let times = [(&self.time_t, t.clone()), (&self.time_r, r.clone()), (&self.time_h, t.clone() - r)];
-        let told = times.into_iter().filter_map(|(embedding, time)| Some(embedding.as_ref()?.forward(time)));
-        let mut condition = told.reduce(|sum, time| sum + time).expect("every network is told some time");
-        if let Some(table) = &self.label {
-            let labels = labels.expect("a class-conditional network needs labels");
-            condition = condition + table.weight.val().select(0, labels).into();
-        }
-        let condition = silu(condition).reshape([batch, 1, self.config.width]);
+        self.call(z, Told { r, t, labels }, false, None).average
+    }
 
-        let tokens = linear(&self.patch, self.patchify(z.clone())) + self.positions.clone().into();
-        let tokens = self.blocks.iter().fold(tokens, |x, block| block.forward(x, condition.clone()));
+    /// The same, with the velocity of the auxiliary head, and with dropout if it is given.
+    pub fn velocities(
+        &self,
+        z: Dual<4>,
+        r: Dual<1>,
+        t: Dual<1>,
+        labels: Option<Labels>,
+        dropout: Option<&Dropout>,
+    ) -> Velocities {
+        self.call(z, Told { r, t, labels }, true, dropout)
+    }
 
-        let [shift, scale] = linear(&self.head.modulation, condition).chunk(2);
-        let output = self.unpatchify(linear(&self.head.linear, modulate(tokens, shift, scale)));
-        match self.config.output {
-            Output::Velocity => output,
-            Output::Image => velocity_from_image(z, output, t),
+    fn call(&self, z: Dual<4>, told: Told, both: bool, dropout: Option<&Dropout>) -> Velocities {
+        match self {
+            Self::Dit(net) => net.forward(z, told, both),
+            Self::InContext(net) => net.forward(z, told, both),
+            Self::Unet(net) => net.forward(z, told, dropout).into(),
         }
     }
 
-    /// `[B, C, S, S]` → `[B, tokens, p·p·C]`: patches row by row, values inside a patch ordered (row, column, channel).
-    fn patchify(&self, z: Dual<4>) -> Dual<3> {
-        let NetConfig { channels, patch, .. } = self.config;
-        let [batch, side] = [z.dims()[0], self.config.side()];
-        z.reshape([batch, channels, side, patch, side, patch]).permute([0, 2, 4, 3, 5, 1]).reshape([
-            batch,
-            side * side,
-            self.config.patch_values(),
-        ])
+    /// The network without its auxiliary head, which only training needs.
+    pub fn without_velocity_head(mut self) -> Self {
+        match &mut self {
+            Self::Dit(net) => (net.velocity, net.config.velocity_head) = (None, None),
+            Self::InContext(net) => (net.velocity, net.config.velocity_head) = (None, None),
+            Self::Unet(_) => {}
+        }
+        self
     }
+}
 
-    /// The inverse of [`Self::patchify`].
-    fn unpatchify(&self, tokens: Dual<3>) -> Dual<4> {
-        let NetConfig { image_size, channels, patch, .. } = self.config;
-        let [batch, side] = [tokens.dims()[0], self.config.side()];
-        tokens
-            .reshape([batch, side, side, patch, patch, channels])
-            .permute([0, 5, 1, 3, 2, 4])
-            .reshape([batch, channels, image_size, image_size])
+impl From<Dual<4>> for Velocities {
+    fn from(average: Dual<4>) -> Self {
+        Self { average, instant: None }
     }
 }

@@ -5,7 +5,6 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::config::Optimization;
 use super::data::Images;
 use crate::image::from_byte;
-use crate::net::Labels;
 use crate::rng::{Purpose, Stream, fold_in};
 
 /// Draws batches without replacement: every image once per epoch, in a new order each time.
@@ -31,7 +30,7 @@ pub struct Batch {
     /// The data `x`.
     pub images: Tensor<4>,
     /// Labels, some replaced by the null label.
-    pub labels: Option<Labels>,
+    pub labels: Option<Tensor<1, Int>>,
     /// How many rows at the end have the null label and must be trained at `r = t`: with guidance, all that have it.
     pub instants: usize,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::data::{DataConfig, Images};
 use crate::error::{Error, check};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
-use crate::net::{NetConfig, Output, TimeInputs};
+use crate::net::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, TimeInputs, UnetConfig};
 use crate::weights::DataInfo;
 
 /// Settings of a run. Every field has a default, so a file names only what it changes.
@@ -71,15 +71,54 @@ pub struct NetChoice {
     /// Attention heads.
     pub heads: Option<usize>,
     /// Which times the network is told: `"t,h"`, `"t,r"`, `"t,r,h"` or `"h"`.
-    pub times: TimeInputs,
+    pub times: Option<TimeInputs>,
     /// What the network gives: `"velocity"` or `"image"`.
-    pub output: Output,
+    pub output: Option<Output>,
+    /// What it is told of guidance: `"none"`, `"scale"` or `"scale-and-interval"`.
+    pub guidance: Option<GuidanceInputs>,
+    /// Blocks of the auxiliary head for the instantaneous velocity; without it there is no such head.
+    pub velocity_head: Option<usize>,
+    /// Levels and attention of the U-Net.
+    pub unet: Option<UnetConfig>,
 }
 
 impl Default for NetChoice {
     fn default() -> Self {
-        let (times, output) = Default::default();
-        Self { preset: "browser-s".into(), patch: None, width: None, depth: None, heads: None, times, output }
+        Self {
+            preset: "browser-s".into(),
+            patch: None,
+            width: None,
+            depth: None,
+            heads: None,
+            times: None,
+            output: None,
+            guidance: None,
+            velocity_head: None,
+            unet: None,
+        }
+    }
+}
+
+impl NetChoice {
+    /// The network for images of so many pixels, channels and classes.
+    fn config(&self, image_size: usize, channels: usize, classes: usize) -> Result<NetConfig, Error> {
+        let mut net = NetConfig::named(&self.preset, image_size, channels, classes)?;
+        let replace = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
+        replace(&mut net.patch, self.patch);
+        replace(&mut net.width, self.width);
+        replace(&mut net.depth, self.depth);
+        replace(&mut net.heads, self.heads);
+        net.times = self.times.unwrap_or(net.times);
+        net.output = self.output.unwrap_or(net.output);
+        net.guidance = self.guidance.unwrap_or(net.guidance);
+        net.velocity_head = self.velocity_head;
+        match (&mut net.architecture, &self.unet) {
+            (Architecture::InContext(parts), None) => parts.hidden = InContextConfig::improved(net.width).hidden,
+            (Architecture::Unet(parts), Some(choice)) => *parts = choice.clone(),
+            (_, Some(_)) => return Err(Error::Config("[net.unet] is for the preset `unet`".into())),
+            _ => {}
+        }
+        net.validate().map(|()| net)
     }
 }
 
@@ -128,6 +167,8 @@ pub struct Optimization {
     /// Share of labels replaced by the null label, so that the model also learns images of no named class; with
     /// guidance, these rows have `r = t`.
     pub class_dropout: f64,
+    /// Share of the features that the U-Net drops; 0.2 on CIFAR-10 in the paper. The transformers have none.
+    pub dropout: f64,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -149,6 +190,7 @@ impl Default for Optimization {
             ramp_steps: 2_000,
             balance_classes: false,
             class_dropout: 0.1,
+            dropout: 0.0,
             seed: 0,
         }
     }
@@ -199,24 +241,21 @@ impl TrainConfig {
     /// # Errors
     /// An unknown preset, or sizes that do not fit together.
     pub fn net_config(&self, classes: usize) -> Result<NetConfig, Error> {
-        let mut net = NetConfig::preset(&self.net.preset, self.data.size, self.data.channels, classes)?;
-        let replace = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
-        replace(&mut net.patch, self.net.patch);
-        replace(&mut net.width, self.net.width);
-        replace(&mut net.depth, self.net.depth);
-        replace(&mut net.heads, self.net.heads);
-        (net.times, net.output) = (self.net.times, self.net.output);
-        net.validate().map(|()| net)
+        self.net.config(self.data.size, self.data.channels, classes)
     }
 
     /// Checks what depends on the images.
     ///
     /// # Errors
-    /// Guidance without classes.
+    /// Guidance without classes, or a network that is told guidance without any to learn from, or the reverse.
     pub fn suits(&self, images: &Images) -> Result<(), Error> {
-        match self.guidance.is_on() && images.classes.is_empty() {
-            true => Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into())),
-            false => Ok(()),
+        if self.guidance.is_on() && images.classes.is_empty() {
+            return Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into()));
+        }
+        let told = self.net_config(images.classes.len())?.guidance != GuidanceInputs::None;
+        match told == self.guidance.input.is_some() {
+            true => Ok(()),
+            false => Err(Error::Config("[guidance.input] and a network that is told guidance go together".into())),
         }
     }
 
@@ -229,14 +268,20 @@ impl TrainConfig {
         self.times.validate()?;
         self.objective.validate()?;
         self.guidance.validate()?;
-        self.net_config(0)?;
+        // Of one class, so that what needs classes can be checked.
+        let net = self.net_config(1)?;
         let rules = [
+            (
+                net.velocity_head.is_none() || self.objective.trains_velocity_head(),
+                "[net] velocity_head is for the objectives of MeanFlow",
+            ),
+            ((0.0..1.0).contains(&train.dropout), "[train] dropout must be 0 to below 1"),
             (
                 !self.guidance.is_on() || train.class_dropout > 0.0,
                 "[guidance] needs [train] class_dropout above 0, or the null label is never trained",
             ),
             (
-                matches!(self.objective, Objective::PixelMeanFlow(_)) == (self.net.output == Output::Image),
+                matches!(self.objective, Objective::PixelMeanFlow(_)) == (net.output == Output::Image),
                 "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
             ),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),

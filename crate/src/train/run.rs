@@ -152,14 +152,15 @@ impl RunFolder {
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))
     }
 
-    /// The averaged network of the newest checkpoint, with its description.
+    /// The averaged network of the newest checkpoint as it is used, without an auxiliary head, and its description.
     ///
     /// # Errors
     /// When the run has no usable checkpoint.
     pub fn averaged(&self, device: &Device, warn: impl FnMut(String)) -> Result<(Net, ModelInfo)> {
         let mut info = self.read_info()?;
         let (net, step) = checkpoint::averaged(&self.checkpoints(), device, warn)?;
-        info.training.step = step;
+        let net = net.without_velocity_head();
+        (info.training.step, info.net) = (step, net.config().clone());
         Ok((net, info))
     }
 }

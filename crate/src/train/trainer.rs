@@ -9,8 +9,8 @@ use super::batch::Batch;
 use super::config::{OptimizerKind, TrainConfig};
 use super::ema::Ema;
 use crate::error::Error;
-use crate::flow::{Nets, Residuals};
-use crate::net::{Net, NetConfig};
+use crate::flow::{Nets, Residuals, Times, Training};
+use crate::net::{Dropout, Labels, Net, NetConfig};
 use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
@@ -75,14 +75,19 @@ impl Trainer {
         let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
 
         let frozen = self.net.valid();
-        let path = match &batch.labels {
+        let labels = batch.labels.map(|labels| self.tell(labels.into(), &times));
+        let path = match &labels {
             Some(labels) if guidance.is_on() => {
                 guidance.apply(&frozen, path, &times.t, labels, frozen.config().null_label())
             }
             _ => path,
         };
-        let nets = Nets { live: &self.net, frozen: &frozen, average: self.ema.net() };
-        let residuals = objective.residuals(nets, path, times, batch.labels, step);
+        let [live, frozen, average] = [&self.net, &frozen, self.ema.net()].map(|net| Training {
+            net,
+            dropout: (train.dropout > 0.0).then(|| Dropout::new(train.dropout, train.seed, step)),
+        });
+        let nets = Nets { live: &live, frozen: &frozen, average: &average };
+        let residuals = objective.residuals(nets, path, times, labels, step);
         let loss = weight.apply(&residuals);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.net);
         self.net = self.optimizer.step(train.learning_rate_at(step), self.net.clone(), gradients);
@@ -90,11 +95,22 @@ impl Trainer {
         self.step += 1;
 
         let off_tape = |x: Option<Tensor<1>>| x.map(Tensor::inner);
-        let Residuals { interval, instant } = residuals;
+        let Residuals { interval, instant, auxiliary } = residuals;
         Measured {
             loss: loss.inner(),
-            residuals: Residuals { interval: off_tape(interval), instant: off_tape(instant) },
+            residuals: Residuals {
+                interval: off_tape(interval),
+                instant: off_tape(instant),
+                auxiliary: off_tape(auxiliary),
+            },
         }
+    }
+
+    /// The labels of a batch, with the guidance that the network is told, if any.
+    fn tell(&self, labels: Labels, times: &Times) -> Labels {
+        let Some(draws) = &self.config.guidance.input else { return labels };
+        let mut stream = Stream::new(self.config.train.seed, Purpose::Guidance, self.step);
+        draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream)
     }
 
     /// The noise `e` of this step.

@@ -66,8 +66,10 @@ impl Place {
         self.containers.pop();
     }
 
+    /// The names that lead here, without those of enums: how a network is built is the configuration's to say.
     fn name(&self) -> String {
-        self.names.join(".")
+        let named = self.names.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
+        named.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
     }
 
     /// burn keeps a linear layer as `[in, out]`, PyTorch and the file as `[out, in]`.

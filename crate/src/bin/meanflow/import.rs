@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use meanflow::checkpoint::{Checkpoint, DitChoice, import_dit};
+use meanflow::checkpoint::{Checkpoint, ImportChoice, import};
 use meanflow::net::TimeInputs;
 use meanflow::weights::{self, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
 
 /// Read a checkpoint of another program into a weights file.
 ///
 /// CHECKPOINT is a .pth or .pt file of PyTorch (its tensors are read, nothing in it is run) or a safetensors file, that
-/// holds a Diffusion Transformer under its published names. Checkpoints of the authors' JAX code become safetensors by
-/// crate/tools/jax_to_safetensors.py.
+/// holds a Diffusion Transformer, the transformer of improved or pixel MeanFlow, or the U-Net of CIFAR-10 under their
+/// published names. Checkpoints of the authors' JAX code become safetensors by crate/tools/jax_to_safetensors.py.
 #[derive(clap::Args)]
 pub struct Args {
     /// The checkpoint
@@ -22,10 +22,10 @@ pub struct Args {
     /// Weights file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Which of several networks in it, by what stands before their names, such as ema.
+    /// Which of several networks in it, by what stands before their names, such as ema. or net_ema1.
     #[arg(long, value_name = "PREFIX")]
     place: Option<String>,
-    /// Attention heads; known for the published sizes
+    /// Attention heads; known for the published sizes, and 1 in the U-Net
     #[arg(long)]
     heads: Option<usize>,
     /// Edge of the images, in pixels or latent cells; from its positions if not given, else 32
@@ -66,8 +66,8 @@ pub fn run(args: Args) -> Result<()> {
         Second::H => TimeInputs::StandAndSpan,
         Second::R => TimeInputs::StandAndLand,
     };
-    let choice = DitChoice { place: args.place, heads: args.heads, size: args.size, times };
-    let net = import_dit(&checkpoint, &choice, &device).with_context(|| file.clone())?;
+    let choice = ImportChoice { place: args.place, heads: args.heads, size: args.size, times };
+    let net = import(&checkpoint, &choice, &device).with_context(|| file.clone())?;
     if args.out == args.checkpoint {
         bail!("{file} is the checkpoint itself; choose another --out");
     }

@@ -37,9 +37,13 @@ pub struct Args {
     /// Error that dormand-prince may make in a step, 1e-4 if not given: it decides the calls, and has no --nfe
     #[arg(long)]
     tolerance: Option<f64>,
-    /// Classifier-free guidance towards the class, for the solvers of the instantaneous velocity; 1 is none
+    /// Guidance towards the class; 1 is none. For models that are told guidance, and else, classifier-free, for the solvers
+    /// of the instantaneous velocity
     #[arg(long, default_value_t = 1.0, value_name = "W")]
     guidance: f64,
+    /// First and last guided time, for models that are told them, such as 0.4,0.65
+    #[arg(long, value_name = "START,END", value_delimiter = ',', num_args = 2)]
+    guidance_interval: Option<Vec<f64>>,
     /// Pictures in a row of the grid; near-square if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     columns: Option<u32>,
@@ -67,7 +71,12 @@ pub fn run(args: Args) -> Result<()> {
     }
     let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe.unwrap_or(1) };
     let tolerance = args.tolerance.unwrap_or(SampleOptions::default().tolerance);
-    let options = SampleOptions { solver: args.solver, guidance: args.guidance, tolerance };
+    let interval = match args.guidance_interval.as_deref() {
+        None => SampleOptions::default().interval,
+        Some(&[start, end]) => [start, end],
+        Some(_) => bail!("--guidance-interval takes two times"),
+    };
+    let options = SampleOptions { solver: args.solver, guidance: args.guidance, interval, tolerance };
     let sampled = generator.sample(request, options)?;
     let rgba = pollster::block_on(to_rgba(sampled.images))?;
     grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale, args.columns)?;

@@ -3,9 +3,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Nets, Rows, ask};
+use super::{Nets, Rows};
 use crate::dual::Dual;
 use crate::flow::{AverageVelocity, per_image};
+use crate::net::Velocities;
 
 /// The direction `(dz, dr, dt)` of the total derivative `du/dt`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,21 +39,24 @@ pub struct Differential {
 pub(super) enum Tangent {
     /// That of the path, `e − x` (or the guided one): MeanFlow. It is right on average only.
     Conditional,
-    /// What the network itself says, `u(z, t, t)`: improved MeanFlow (arXiv 2512.02012). The target is then free of
-    /// the noise that the conditional velocity brings into the derivative.
-    Boundary,
+    /// What the network itself says, by its auxiliary head or else as `u(z, t, t)`: improved MeanFlow (arXiv
+    /// 2512.02012). The target is then free of the noise that the conditional velocity brings into the derivative.
+    Own,
 }
 
-/// `u − sg(v − (t − r) du/dt)`.
+/// `u − sg(v − (t − r) du/dt)`, and `v̂ − v` of the auxiliary head.
 pub(super) fn residual<U: AverageVelocity>(
     nets: Nets<'_, U>,
     rows: Rows,
     tangent: Tangent,
     direction: Direction,
-) -> Tensor<4> {
+) -> (Tensor<4>, Option<Tensor<4>>) {
     let dz = match tangent {
         Tangent::Conditional => rows.v.clone(),
-        Tangent::Boundary => ask(nets.frozen, &rows, rows.z.clone(), rows.t.clone(), rows.t.clone()),
+        Tangent::Own => {
+            let labels = rows.labels.as_ref().map(|labels| labels.at(&rows.t));
+            nets.frozen.v(rows.z.clone(), rows.t.clone(), labels)
+        }
     };
     let Rows { z, v, t, r, labels } = rows;
     let (dr, dt) = match direction {
@@ -65,8 +69,9 @@ pub(super) fn residual<U: AverageVelocity>(
         true => Dual::new(x.clone(), x.ones_like()),
         false => x.clone().into(),
     };
-    let u = nets.live.u(Dual::new(z, dz), moving(&r, dr), moving(&t, dt), labels);
+    let Velocities { average: u, instant } =
+        nets.live.velocities(Dual::new(z, dz), moving(&r, dr), moving(&t, dt), labels);
     // The tangent is off the tape: this is the stop-gradient of the target.
     let du_dt = u.tangent.expect("u depends on z, which moves");
-    u.primal - (v - per_image(t - r) * du_dt)
+    (u.primal - (v.clone() - per_image(t - r) * du_dt), instant.map(|own| own - v))
 }

@@ -37,7 +37,7 @@ use super::path::{PathSample, interpolate};
 use super::times::{Times, TimesConfig};
 use super::{AverageVelocity, per_image};
 use crate::error::Error;
-use crate::net::{Labels, SMALLEST_DIVISOR};
+use crate::net::{Labels, SMALLEST_DIVISOR, Velocities};
 use crate::rng::Stream;
 use mean_flow::Tangent;
 
@@ -49,8 +49,8 @@ pub enum Objective {
     FlowMatching {},
     /// The average velocity by the derivative along the path's velocity.
     MeanFlow(Differential),
-    /// The average velocity by the derivative along the network's own velocity. The paper's second head, which gives
-    /// that velocity by itself, is left out: its boundary variant needs no parameters.
+    /// The average velocity by the derivative along the network's own velocity: that of its auxiliary head if it has one
+    /// (`[net] velocity_head`), else `u(z, t, t)`.
     ImprovedMeanFlow(Differential),
     /// Improved MeanFlow for `[net] output = "image"`: the path's velocity is divided like the network's near data. Its
     /// perceptual losses, which need networks trained on ImageNet, are left out.
@@ -98,6 +98,7 @@ impl<U> Clone for Nets<'_, U> {
 impl<U> Copy for Nets<'_, U> {}
 
 /// Neighbouring rows of a batch.
+#[derive(Clone)]
 struct Rows {
     z: Tensor<4>,
     v: Tensor<4>,
@@ -114,7 +115,7 @@ impl Rows {
             v: path.v.clone().narrow(0, start, length),
             t: narrow(&times.t),
             r: narrow(&times.r),
-            labels: labels.clone().map(|y| y.narrow(0, start, length)),
+            labels: labels.clone().map(|labels| labels.narrow(start, length)),
         }
     }
 }
@@ -186,29 +187,47 @@ impl Objective {
         step: u64,
     ) -> Residuals {
         let (batch, intervals) = (path.z.dims()[0], times.intervals);
-        let interval =
-            (intervals > 0).then(|| self.interval_errors(nets, Rows::of(&path, &times, &labels, 0, intervals), step));
+        let mut auxiliary = Vec::new();
+        let interval = (intervals > 0).then(|| {
+            let (errors, own) = self.interval_errors(nets, Rows::of(&path, &times, &labels, 0, intervals), step);
+            auxiliary.extend(own);
+            errors
+        });
         let instant = (intervals < batch).then(|| {
             let Rows { z, v, t, r, labels } = Rows::of(&path, &times, &labels, intervals, batch - intervals);
-            squared(nets.live.u(z.into(), r.into(), t.into(), labels).primal - v)
+            let Velocities { average, instant } = nets.live.velocities(z.into(), r.into(), t.into(), labels);
+            auxiliary.extend(instant.map(|own| squared(own - v.clone())));
+            squared(average.primal - v)
         });
-        Residuals { interval, instant }
+        let auxiliary = (!auxiliary.is_empty()).then(|| Tensor::cat(auxiliary, 0));
+        Residuals { interval, instant, auxiliary }
     }
 
-    /// Squared residuals of rows with `r < t`.
-    fn interval_errors<U: AverageVelocity>(&self, nets: Nets<'_, U>, rows: Rows, step: u64) -> Tensor<1> {
-        squared(match self {
-            Self::FlowMatching {} | Self::MeanFlow(_) => {
-                mean_flow::residual(nets, rows, Tangent::Conditional, self.direction())
-            }
-            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => {
-                mean_flow::residual(nets, rows, Tangent::Boundary, self.direction())
-            }
+    /// Squared residuals of rows with `r < t`, and those of the auxiliary head.
+    fn interval_errors<U: AverageVelocity>(
+        &self,
+        nets: Nets<'_, U>,
+        rows: Rows,
+        step: u64,
+    ) -> (Tensor<1>, Option<Tensor<1>>) {
+        let differential = |tangent| {
+            let (residual, own) = mean_flow::residual(nets, rows.clone(), tangent, self.direction());
+            (squared(residual), own.map(squared))
+        };
+        let residual = match self {
+            Self::FlowMatching {} | Self::MeanFlow(_) => return differential(Tangent::Conditional),
+            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => return differential(Tangent::Own),
             Self::AlphaFlow(config) => alpha_flow::residual(nets, rows, config.alpha_at(step)),
             Self::Shortcut(_) => shortcut::residual(nets, rows),
             Self::Consistency(config) => consistency::residual(nets, rows, config.gap_at(step)),
-            Self::MomentMatching(config) => return config.errors(nets, rows),
-        })
+            Self::MomentMatching(config) => return (config.errors(nets, rows), None),
+        };
+        (squared(residual), None)
+    }
+
+    /// Whether it can train the auxiliary head of a network.
+    pub fn trains_velocity_head(&self) -> bool {
+        matches!(self, Self::FlowMatching {} | Self::MeanFlow(_) | Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_))
     }
 
     fn direction(&self) -> Direction {

@@ -46,7 +46,7 @@ impl<'a, U: AverageVelocity> Velocity<'a, U> {
     pub fn at(&self, z: Tensor<4>, t: f64) -> Tensor<4> {
         let v = average(self.net, z.clone(), t, t, self.labels.clone());
         let Some(SamplingGuidance { scale, null_label }) = self.guidance else { return v };
-        let null = self.labels.as_ref().map(|labels| labels.full_like(null_label as i32));
+        let null = self.labels.as_ref().map(|labels| labels.null(null_label));
         let free = average(self.net, z, t, t, null);
         free.clone() + (v - free) * scale
     }

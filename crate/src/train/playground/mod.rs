@@ -31,19 +31,8 @@ const BATCH: usize = 256;
 /// A loss that is not finite.
 pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &mut dyn Observer) -> Result<Net> {
     let config = settings(steps, seed);
-    let (times, output) = Default::default();
-    let net = NetConfig {
-        image_size: 1,
-        channels: 2,
-        patch: 1,
-        width: 64,
-        depth: 3,
-        heads: 4,
-        mlp_ratio: 4,
-        classes: 0,
-        times,
-        output,
-    };
+    let net = NetConfig::preset("browser-s", 4, 2, 0)?;
+    let net = NetConfig { image_size: 1, patch: 1, width: 64, depth: 3, heads: 4, ..net };
     let mut trainer = Trainer::new(&config, &net, device);
     let mut meter = Meter::default();
     for step in 0..steps {

@@ -1,0 +1,81 @@
+//! Which network lies in a checkpoint, and where.
+
+use burn::tensor::Device;
+
+use super::{Checkpoint, dit, in_context, unet};
+use crate::error::Error;
+use crate::net::{Net, NetConfig, TimeInputs};
+
+/// What a checkpoint does not say about itself.
+#[derive(Clone, Debug, Default)]
+pub struct ImportChoice {
+    /// Which of several networks, such as `ema.` or `net_ema1.`: the end of its place; only needed where there are several.
+    pub place: Option<String>,
+    /// Attention heads; those of the published network with this depth and width if not given.
+    pub heads: Option<usize>,
+    /// Edge of the images, in pixels or latent cells; from the stored positions if not given, else 32.
+    pub size: Option<usize>,
+    /// What the second time of a Diffusion Transformer is: `h = t − r` if not given.
+    pub times: TimeInputs,
+}
+
+impl ImportChoice {
+    /// The heads chosen, or those of the published network of this size.
+    pub(super) fn heads_for(&self, depth: usize, width: usize) -> Result<usize, Error> {
+        self.heads.or_else(|| NetConfig::published_heads(depth, width)).ok_or_else(|| {
+            Error::Checkpoint(format!("{depth} blocks of width {width} are no published size; give --heads"))
+        })
+    }
+}
+
+/// How the network of a kind is read, once its place is known.
+type Read = fn(&Checkpoint, &ImportChoice, &Device) -> Result<Net, Error>;
+
+/// Tensors that show what lies in a checkpoint, and where.
+const SIGNS: [(&str, Read); 3] = [
+    ("blocks.0.attn.qkv.weight", dit::read),
+    ("u_heads.0.attn.q_proj.weight", in_context::read),
+    ("map_layer0.weight", unet::read),
+];
+
+/// Reads the network at its place in the checkpoint: a Diffusion Transformer, the transformer of improved or pixel
+/// MeanFlow, or the U-Net of CIFAR-10, under their published names.
+///
+/// # Errors
+/// Several networks to choose from or none, tensors that do not fit (all of them, by name), positions of another kind, or
+/// heads that are not known.
+pub fn import(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
+    let checkpoint = checkpoint.renamed(as_pytorch);
+    let places: Vec<(String, Read)> = SIGNS
+        .iter()
+        .flat_map(|(sign, read)| checkpoint.places_of(sign).into_iter().map(|place| (place, *read)))
+        .collect();
+    let list = || places.iter().map(|(place, _)| format!("`{place}`")).collect::<Vec<_>>().join(", ");
+    let fitting: Vec<_> = match &choice.place {
+        Some(end) => {
+            let whole = places.iter().filter(|(place, _)| place == end);
+            let dotted = format!(".{end}");
+            let ends = places.iter().filter(|(place, _)| place.ends_with(&dotted));
+            whole.chain(ends).collect()
+        }
+        None => places.iter().collect(),
+    };
+    match (&fitting[..], &choice.place) {
+        ([(place, read)], _) => read(&checkpoint.at(place), choice, device),
+        _ if places.is_empty() => Err(Error::Checkpoint(format!(
+            "no network under a published name: no tensor is called {}",
+            SIGNS.map(|(sign, _)| format!("`{sign}`")).join(" or ")
+        ))),
+        (_, Some(place)) => Err(Error::Checkpoint(format!("no one network lies at `{place}`; there are {}", list()))),
+        (_, None) => Err(Error::Checkpoint(format!("several networks, at {}; choose one with --place", list()))),
+    }
+}
+
+/// The name without the wrappers that the authors' code has around layers.
+fn as_pytorch(name: &str) -> String {
+    let name = name.replace("._flax_linear", "").replace("._flax_embedding", "");
+    match name.strip_suffix(".kernel") {
+        Some(layer) => format!("{layer}.weight"),
+        None => name,
+    }
+}

@@ -1,0 +1,140 @@
+//! The Diffusion Transformer (DiT, arXiv 2212.09748) as MeanFlow uses it (arXiv 2505.13447, appendix A).
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+use super::block::{Block, modulate};
+use super::embed::{Guidance, Table, TimeEmbedding, positions};
+use super::init::{Init, Start};
+use super::patches::{patchify, unpatchify};
+use super::{NetConfig, Told, Velocities};
+use crate::dual::{Dual, linear, silu};
+
+/// Times and class modulate every block (adaLN-zero).
+#[derive(Module, Debug)]
+pub struct Dit {
+    patch: Linear,
+    time_t: Option<TimeEmbedding>,
+    time_r: Option<TimeEmbedding>,
+    time_h: Option<TimeEmbedding>,
+    label: Option<Table>,
+    guidance: Option<Guidance>,
+    blocks: Vec<Block>,
+    head: Head,
+    pub(super) velocity: Option<VelocityHead>,
+    #[module(skip)]
+    positions: Tensor<3>,
+    #[module(skip)]
+    pub(super) config: NetConfig,
+}
+
+/// Final modulation and projection of tokens to patches; zero at the start, so a fresh network gives zero.
+#[derive(Module, Debug)]
+struct Head {
+    modulation: Linear,
+    linear: Linear,
+}
+
+impl Head {
+    fn new(config: &NetConfig, init: &Init) -> Self {
+        let zeros = |output| init.linear(config.width, output, Start::Zeros);
+        Self { modulation: zeros(2 * config.width), linear: zeros(config.patch_values()) }
+    }
+
+    fn forward(&self, tokens: Dual<3>, condition: Dual<3>) -> Dual<3> {
+        let [shift, scale] = linear(&self.modulation, condition).chunk(2);
+        linear(&self.linear, modulate(tokens, shift, scale))
+    }
+}
+
+/// The auxiliary head of improved MeanFlow (arXiv 2512.02012): the instantaneous velocity from the same trunk.
+#[derive(Module, Debug)]
+pub(super) struct VelocityHead {
+    blocks: Vec<Block>,
+    head: Head,
+}
+
+impl Dit {
+    /// Initialisation is the DiT's: linear layers Xavier-uniform, embeddings N(0, 0.02²), and zero for modulation and
+    /// output, so that every block starts as the identity and the output is zero.
+    pub(super) fn new(config: &NetConfig, init: &Init) -> Self {
+        let NetConfig { width, heads, mlp_ratio, depth, classes, .. } = *config;
+        let normal = Start::Deviation(0.02);
+        let time = || TimeEmbedding::new(width, [normal; 2], init);
+        let blocks = |count| (0..count).map(|_| Block::new(width, heads, mlp_ratio, init)).collect();
+        let [t, r, h] = config.times.told();
+        Self {
+            patch: init.linear(config.patch_values(), width, Start::Xavier),
+            time_t: t.then(time),
+            time_r: r.then(time),
+            time_h: h.then(time),
+            label: (classes > 0).then(|| Table { weight: init.matrix(classes + 1, width, normal) }),
+            blocks: blocks(depth),
+            head: Head::new(config, init),
+            // Drawn last, so that networks without them have the same numbers.
+            guidance: Guidance::new(config, [normal; 2], init),
+            velocity: config
+                .velocity_head
+                .map(|own| VelocityHead { blocks: blocks(own), head: Head::new(config, init) }),
+            positions: positions(config.side(), width, init.device),
+            config: config.clone(),
+        }
+    }
+
+    pub(super) fn forward(&self, z: Dual<4>, told: Told, both: bool) -> Velocities {
+        let condition = self.condition(&told);
+        let head = self.velocity.as_ref().filter(|_| both);
+        let shared = self.blocks.len() - head.map_or(0, |head| head.blocks.len());
+        let through = |blocks: &[Block], x: Dual<3>, condition: &Dual<3>| {
+            blocks.iter().fold(x, |x, block| block.forward(x, condition.clone()))
+        };
+        let tokens = linear(&self.patch, patchify(z.clone(), &self.config)) + self.positions.clone().into();
+        let trunk = through(&self.blocks[..shared], tokens, &condition);
+        let velocity =
+            |output: Dual<3>, z: Dual<4>, t: Dual<1>| self.config.to_velocity(z, unpatchify(output, &self.config), t);
+
+        // The head is not differentiated along anything: only its value is trained.
+        let instant = head.map(|head| {
+            let condition = Dual::constant(condition.primal.clone());
+            let own = through(&head.blocks, trunk.primal.clone().into(), &condition);
+            let (z, t) = (Dual::constant(z.primal.clone()), Dual::constant(told.t.primal.clone()));
+            velocity(head.head.forward(own, condition), z, t).primal
+        });
+        let output = self.head.forward(through(&self.blocks[shared..], trunk, &condition), condition);
+        Velocities { average: velocity(output, z, told.t), instant }
+    }
+
+    /// What modulates the blocks, `[batch, 1, width]`, through SiLU.
+    fn condition(&self, told: &Told) -> Dual<3> {
+        let Told { r, t, labels } = told;
+        let [batch] = t.dims();
+        let times = [(&self.time_t, t.clone()), (&self.time_r, r.clone()), (&self.time_h, t.clone() - r.clone())];
+        let told = times.into_iter().filter_map(|(embedding, time)| Some(embedding.as_ref()?.forward(time)));
+        let mut condition = told.reduce(|sum, time| sum + time).expect("every network is told some time");
+        if let Some(table) = &self.label {
+            let labels = labels.as_ref().expect("a class-conditional network needs labels");
+            condition = condition + labels.embed(table);
+            if let Some(guidance) = &self.guidance {
+                let parts = guidance.forward(labels.guidance_or_none(&t.primal.clone().inner()));
+                condition = parts.into_iter().fold(condition, |sum, part| sum + part);
+            }
+        }
+        silu(condition).reshape([batch, 1, self.config.width])
+    }
+
+    /// Trainable parameters of a configuration.
+    pub(super) fn parameters(config: &NetConfig) -> usize {
+        let linear = |input: usize, output: usize| (input + 1) * output;
+        let width = config.width;
+        let hidden = config.mlp_ratio * width;
+        let times = config.times.told().into_iter().filter(|told| *told).count() + config.guidance.count();
+        let time = TimeEmbedding::parameters(width);
+        let label = if config.classes > 0 { (config.classes + 1) * width } else { 0 };
+        let attention = linear(width, 3 * width) + linear(width, width);
+        let block = linear(width, 6 * width) + attention + linear(width, hidden) + linear(hidden, width);
+        let head = linear(width, 2 * width) + linear(width, config.patch_values());
+        let velocity = config.velocity_head.map_or(0, |own| own * block + head);
+        linear(config.patch_values(), width) + times * time + label + config.depth * block + head + velocity
+    }
+}

@@ -1,0 +1,133 @@
+//! What a network is told about the images of a batch besides the times: their classes, and how strongly these guide.
+
+use burn::tensor::{Bool, Int, Tensor};
+
+use super::embed::Table;
+use crate::dual::Dual;
+
+/// The classes of a batch; [`NetConfig::null_label`](super::NetConfig::null_label) means "no class".
+///
+/// Networks that guidance is an input of (improved MeanFlow, arXiv 2512.02012) are told it here; where it is not said,
+/// they are told that there is none.
+#[derive(Clone, Debug)]
+pub struct Labels {
+    classes: Classes,
+    guidance: Option<GuidanceScale>,
+}
+
+#[derive(Clone, Debug)]
+enum Classes {
+    /// One class per image, `[batch]`.
+    Named(Tensor<1, Int>),
+    /// The share of every class and of the null label, `[batch, classes + 1]`.
+    Blended(Tensor<2>),
+}
+
+/// Guidance as an input of the network: the scale ω, and the interval of times in which it holds.
+#[derive(Clone, Debug)]
+pub struct GuidanceScale {
+    /// ω of each image, `[batch]`; 1 is none.
+    pub scale: Tensor<1>,
+    /// First guided time, towards data, `[batch]`.
+    pub start: Tensor<1>,
+    /// Last guided time, towards noise, `[batch]`.
+    pub end: Tensor<1>,
+}
+
+impl GuidanceScale {
+    /// No guidance for so many images on the device of `like`.
+    pub fn none(like: &Tensor<1>) -> Self {
+        Self { scale: like.ones_like(), start: like.zeros_like(), end: like.ones_like() }
+    }
+
+    /// What counts at the instants `t`: the scale within the interval and 1 outside, for all times.
+    fn at(&self, t: &Tensor<1>) -> Self {
+        let within = t.clone().greater_equal(self.start.clone()).bool_and(t.clone().lower_equal(self.end.clone()));
+        let none = Self::none(t);
+        Self { scale: none.scale.mask_where(within, self.scale.clone()), ..none }
+    }
+
+    fn narrow(self, start: usize, length: usize) -> Self {
+        let narrow = |x: Tensor<1>| x.narrow(0, start, length);
+        Self { scale: narrow(self.scale), start: narrow(self.start), end: narrow(self.end) }
+    }
+}
+
+impl From<Tensor<1, Int>> for Labels {
+    /// One class per image, `[batch]`.
+    fn from(classes: Tensor<1, Int>) -> Self {
+        Self { classes: Classes::Named(classes), guidance: None }
+    }
+}
+
+impl Labels {
+    /// Images between classes: each is conditioned on the mean of the classes' embeddings by their shares.
+    ///
+    /// # Shapes
+    /// `shares`: `[batch, classes + 1]`, rows of sum 1, the null label last.
+    pub fn blended(shares: Tensor<2>) -> Self {
+        Self { classes: Classes::Blended(shares), guidance: None }
+    }
+
+    /// The same classes, with guidance told to the network.
+    pub fn guided(self, guidance: GuidanceScale) -> Self {
+        Self { guidance: Some(guidance), ..self }
+    }
+
+    /// The guidance that the network is told.
+    pub fn guidance(&self) -> Option<&GuidanceScale> {
+        self.guidance.as_ref()
+    }
+
+    /// The class of each image, `[batch]`; `None` for images between classes.
+    pub fn named(&self) -> Option<&Tensor<1, Int>> {
+        match &self.classes {
+            Classes::Named(classes) => Some(classes),
+            Classes::Blended(_) => None,
+        }
+    }
+
+    /// `length` images from `start`.
+    pub fn narrow(self, start: usize, length: usize) -> Self {
+        let classes = match self.classes {
+            Classes::Named(classes) => Classes::Named(classes.narrow(0, start, length)),
+            Classes::Blended(shares) => Classes::Blended(shares.narrow(0, start, length)),
+        };
+        Self { classes, guidance: self.guidance.map(|guidance| guidance.narrow(start, length)) }
+    }
+
+    /// As many images of no class, unguided.
+    pub fn null(&self, null_label: usize) -> Self {
+        match &self.classes {
+            Classes::Named(classes) => classes.full_like(null_label as i32).into(),
+            Classes::Blended(shares) => Tensor::full([shares.dims()[0]], null_label as i32, &shares.device()).into(),
+        }
+    }
+
+    /// Which images have a class, `[batch]`.
+    pub fn are_named(&self, null_label: usize) -> Tensor<1, Bool> {
+        match &self.classes {
+            Classes::Named(classes) => classes.clone().not_equal_elem(null_label as i32),
+            Classes::Blended(shares) => shares.clone().narrow(1, null_label, 1).lower_elem(1.0).squeeze_dim(1),
+        }
+    }
+
+    /// The labels for the velocity at the instants `t`, where an interval only decides whether the scale counts.
+    pub fn at(&self, t: &Tensor<1>) -> Self {
+        Self { guidance: self.guidance.as_ref().map(|guidance| guidance.at(t)), ..self.clone() }
+    }
+
+    /// The embedding of each image's class, `[batch, width]`.
+    pub(super) fn embed(&self, table: &Table) -> Dual<2> {
+        match &self.classes {
+            Classes::Named(classes) => table.weight.val().select(0, classes.clone()),
+            Classes::Blended(shares) => shares.clone().matmul(table.weight.val()),
+        }
+        .into()
+    }
+
+    /// The guidance told, or none, for the times `t`.
+    pub(super) fn guidance_or_none(&self, t: &Tensor<1>) -> GuidanceScale {
+        self.guidance.clone().unwrap_or_else(|| GuidanceScale::none(t))
+    }
+}

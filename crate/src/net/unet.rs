@@ -1,0 +1,171 @@
+//! The U-Net of the CIFAR-10 experiments (MeanFlow, arXiv 2505.13447, appendix B): the DDPM++ network of score-based models
+//! (arXiv 2011.13456) in the form that EDM (arXiv 2206.00364) gave it, with a second time. Written from its description.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Tensor, TensorData};
+
+use super::conv::{Conv, GroupNorm, Resample};
+use super::embed::Table;
+use super::init::{Init, Start};
+use super::unet_block::{BlockPlan, Dropout, UnetBlock};
+use super::{NetConfig, Told, UnetConfig};
+use crate::dual::{Dual, linear, silu};
+
+/// Longest period of the sinusoids, in units of time / 2π.
+const MAX_PERIOD: f64 = 10_000.0;
+/// The last layer starts near zero.
+const NEAR_ZERO: f64 = 1e-5;
+
+/// An encoder and a decoder with connections across.
+#[derive(Module, Debug)]
+pub struct Unet {
+    times0: Linear,
+    times1: Linear,
+    label: Option<Table>,
+    input: Conv,
+    encoder: Vec<UnetBlock>,
+    decoder: Vec<UnetBlock>,
+    norm: GroupNorm,
+    output: Conv,
+    #[module(skip)]
+    frequencies: Tensor<2>,
+    #[module(skip)]
+    pub(super) config: NetConfig,
+}
+
+/// The blocks of a U-Net, in the order in which they run.
+pub(crate) struct UnetPlan {
+    pub(crate) encoder: Vec<BlockPlan>,
+    pub(crate) decoder: Vec<BlockPlan>,
+}
+
+impl UnetPlan {
+    /// Blocks by levels, from the full image down and up again.
+    pub(crate) fn new(config: &NetConfig, parts: &UnetConfig) -> Self {
+        let mut encoder = Vec::new();
+        // The channels that each step of the encoder leaves for the decoder.
+        let mut left = vec![config.width];
+        let mut channels = config.width;
+        for (level, multiplier) in parts.multipliers.iter().enumerate() {
+            let attention = parts.attention.contains(&(config.image_size >> level));
+            let mut add = |channels: [usize; 2], resample, attention| {
+                encoder.push(BlockPlan { channels, resample, attention });
+                left.push(channels[1]);
+            };
+            if level > 0 {
+                add([channels, channels], Resample::Down, false);
+            }
+            for _ in 0..config.depth {
+                add([channels, multiplier * config.width], Resample::Keep, attention);
+                channels = multiplier * config.width;
+            }
+        }
+        let mut decoder = Vec::new();
+        for (level, multiplier) in parts.multipliers.iter().enumerate().rev() {
+            let attention = parts.attention.contains(&(config.image_size >> level));
+            let mut add = |channels: [usize; 2], resample, attention| {
+                decoder.push(BlockPlan { channels, resample, attention });
+            };
+            if level + 1 == parts.multipliers.len() {
+                add([channels, channels], Resample::Keep, true);
+                add([channels, channels], Resample::Keep, false);
+            } else {
+                add([channels, channels], Resample::Up, false);
+            }
+            for index in 0..=config.depth {
+                let across = left.pop().unwrap_or(0);
+                add([channels + across, multiplier * config.width], Resample::Keep, attention && index == config.depth);
+                channels = multiplier * config.width;
+            }
+        }
+        Self { encoder, decoder }
+    }
+}
+
+/// Features that the times are embedded in.
+fn embedding(config: &NetConfig) -> usize {
+    4 * config.width
+}
+
+/// Channels after the last block.
+fn last(config: &NetConfig, parts: &UnetConfig) -> usize {
+    parts.multipliers.first().map_or(0, |multiplier| multiplier * config.width)
+}
+
+impl Unet {
+    pub(super) fn new(config: &NetConfig, parts: &UnetConfig, init: &Init) -> Self {
+        let features = embedding(config);
+        let plan = UnetPlan::new(config, parts);
+        let block = |plan: BlockPlan| UnetBlock::new(plan, features, init);
+        let half = config.width;
+        let frequency = |i: usize| libm::pow(MAX_PERIOD, -(i as f64) / (half - 1) as f64) as f32;
+        let frequencies = TensorData::new((0..half).map(frequency).collect::<Vec<f32>>(), [1, half]);
+        let told = config.times.told().into_iter().filter(|told| *told).count();
+        Self {
+            times0: init.linear(2 * half * told, features, Start::Xavier),
+            times1: init.linear(features, features, Start::Xavier),
+            label: (config.classes > 0)
+                .then(|| Table { weight: init.matrix(config.classes + 1, features, Start::Deviation(0.02)) }),
+            input: Conv::new([config.channels, config.width], 3, 1.0, init),
+            encoder: plan.encoder.into_iter().map(block).collect(),
+            decoder: plan.decoder.into_iter().map(block).collect(),
+            norm: GroupNorm::new(last(config, parts), init),
+            output: Conv::new([last(config, parts), config.channels], 3, NEAR_ZERO, init),
+            frequencies: Tensor::from_data(frequencies, &init.device.clone().inner()),
+            config: config.clone(),
+        }
+    }
+
+    pub(super) fn forward(&self, z: Dual<4>, told: Told, dropout: Option<&Dropout>) -> Dual<4> {
+        if let Some(dropout) = dropout {
+            dropout.restart();
+        }
+        let embedding = self.embed(&told);
+        let mut x = self.input.forward(z.clone());
+        let mut across = vec![x.clone()];
+        for block in &self.encoder {
+            x = block.forward(x, embedding.clone(), dropout);
+            across.push(x.clone());
+        }
+        for block in &self.decoder {
+            if block.input() != x.dims()[1] {
+                x = x.concat(across.pop().expect("the encoder leaves as much as the decoder takes"), 1);
+            }
+            x = block.forward(x, embedding.clone(), dropout);
+        }
+        let output = self.output.forward(silu(self.norm.forward(x)));
+        self.config.to_velocity(z, output, told.t)
+    }
+
+    /// The times, each as `[sin | cos]`, through two layers; with the class added before the second, where there is one.
+    fn embed(&self, told: &Told) -> Dual<2> {
+        let Told { r, t, labels } = told;
+        let times = self.config.times.told().into_iter().zip([t.clone(), r.clone(), t.clone() - r.clone()]);
+        let waves = times.filter_map(|(told, time)| told.then_some(time)).map(|time| {
+            let [batch] = time.dims();
+            let angles = time.reshape([batch, 1]) * Dual::constant(self.frequencies.clone());
+            angles.clone().sin().concat(angles.cos(), 1)
+        });
+        let waves = waves.reduce(|all, wave| all.concat(wave, 1)).expect("every network is told some time");
+        let mut inner = silu(linear(&self.times0, waves));
+        if let Some(table) = &self.label {
+            inner = inner + labels.as_ref().expect("a class-conditional network needs labels").embed(table);
+        }
+        silu(linear(&self.times1, inner))
+    }
+
+    /// Trainable parameters of a configuration.
+    pub(super) fn parameters(config: &NetConfig, parts: &UnetConfig) -> usize {
+        let features = embedding(config);
+        let told = config.times.told().into_iter().filter(|told| *told).count();
+        let times = (2 * config.width * told + 1) * features + (features + 1) * features;
+        let label = if config.classes > 0 { (config.classes + 1) * features } else { 0 };
+        let plan = UnetPlan::new(config, parts);
+        let blocks: usize = plan.encoder.iter().chain(&plan.decoder).map(|block| block.parameters(features)).sum();
+        let ends = Conv::parameters([config.channels, config.width], 3)
+            + Conv::parameters([last(config, parts), config.channels], 3)
+            + 2 * last(config, parts);
+        times + label + blocks + ends
+    }
+}
