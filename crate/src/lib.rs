@@ -41,6 +41,8 @@ pub mod eval;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
 #[cfg(feature = "train")]
+pub mod latent;
+#[cfg(feature = "train")]
 pub mod train;
 #[cfg(target_family = "wasm")]
 mod wasm;

@@ -37,6 +37,8 @@ pub enum Purpose {
     Features = 12,
     /// How strongly each image is guided in training.
     Guidance = 13,
+    /// Which latent of its distribution an image is.
+    Latents = 14,
 }
 
 /// A reproducible stream of random numbers.

@@ -24,7 +24,11 @@ impl Generator {
     /// Opens the device (the first time) and reads the bytes of a weights file.
     pub async fn load(bytes: Vec<u8>) -> Result<Generator, JsError> {
         let device = shared_device().await?;
-        Ok(Generator { model: Model::from_bytes(&bytes, &device).await? })
+        let model = Model::from_bytes(&bytes, &device).await?;
+        if model.info().latent.is_some() {
+            return Err(JsError::new("the model makes latents, for which there is no autoencoder here"));
+        }
+        Ok(Generator { model })
     }
 
     /// What the page needs to know about the model, as JSON.

@@ -82,7 +82,7 @@ fn from_a_checkpoint_to_pictures_and_every_mistake_on_the_way() {
     let place = Place::new();
     let (checkpoint, weights, grid) =
         (fixture("published.pth").to_string_lossy().into_owned(), place.path("w.safetensors"), place.path("g.png"));
-    let import = ["import", &checkpoint, "--out", &weights, "--heads", "2", "--place"];
+    let import = ["import", &checkpoint, "--out", &weights, "--heads", "2", "--pixels", "--place"];
     let with = |rest: &[&str]| [import.as_slice(), rest].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
     let call = with(&["ema.", "--name", "published", "--license", "MIT"]);
     succeeds(&call.iter().map(String::as_str).collect::<Vec<_>>());

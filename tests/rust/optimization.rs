@@ -26,9 +26,9 @@ fn longest_row(optimizer: OptimizerKind, shape: [usize; 2]) -> f32 {
     let mut sampler = Sampler::new(&images, &config.train, false);
     let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
     // A fresh network is zero behind its modulation: the first gradients do not reach the blocks.
-    (0..4).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
+    (0..4).for_each(|step| drop(trainer.step(sampler.batch(step, &device()).expect("pictures"))));
     let before = matrix(trainer.net(), shape);
-    trainer.step(sampler.batch(4, &device()));
+    trainer.step(sampler.batch(4, &device()).expect("pictures"));
     let step: Vec<f32> =
         matrix(trainer.net(), shape).iter().zip(before).map(|(after, before)| after - before).collect();
     let unit = 1e-3 * 0.2 * (shape[0].max(shape[1]) as f32).sqrt();

@@ -57,6 +57,7 @@ pub fn images() -> Images {
         labels: (0..count).map(|i| u32::from(i >= count / 2)).collect(),
         classes: vec!["dark".into(), "light".into()],
         names: (0..count).map(|i| i.to_string()).collect(),
+        latents: None,
         skipped: Vec::new(),
     }
 }
@@ -266,7 +267,7 @@ fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
     optimization.batch_size = 10;
     let brightness = |balance: bool, step: u64| {
         let settings = meanflow::train::Optimization { balance_classes: balance, ..optimization.clone() };
-        let batch = Sampler::new(&images, &settings, false).batch(step, &device());
+        let batch = Sampler::new(&images, &settings, false).batch(step, &device()).expect("pictures");
         let means = values(batch.images.mean_dims(&[1, 2, 3]));
         let labels = batch.labels.expect("two classes").try_into_vec_as::<i32>().expect("labels");
         (means, labels)

@@ -30,7 +30,7 @@ fn guidance_takes_part_in_the_steps_and_needs_classes() {
         let images = images();
         let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(config.guidance.is_on());
         let mut trainer = Trainer::new(config, &config.net_config(2).expect("sizes fit"), &device());
-        (0..5).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
+        (0..5).for_each(|step| drop(trainer.step(sampler.batch(step, &device()).expect("pictures"))));
         numbers(trainer.net())
     };
     let mut guided = plain.clone();
@@ -45,7 +45,7 @@ fn guidance_takes_part_in_the_steps_and_needs_classes() {
         let images = images();
         let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(guidance.is_on());
         let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
-        let residuals = trainer.step(sampler.batch(0, &device())).residuals;
+        let residuals = trainer.step(sampler.batch(0, &device()).expect("pictures")).residuals;
         (residuals.interval.is_some(), residuals.instant.is_some())
     };
     assert_eq!((kinds(&guided.guidance), kinds(&Guidance::default())), ((false, true), (true, false)));
@@ -65,7 +65,9 @@ fn dropped_labels_come_last_where_guidance_wants_them() {
     (settings.class_dropout, settings.batch_size) = (0.3, 40);
     let (images, mut seen) = (images(), 0);
     for step in 0..5 {
-        let batch = |last| Sampler::new(&images, &settings, false).with_dropped_last(last).batch(step, &device());
+        let batch = |last| {
+            Sampler::new(&images, &settings, false).with_dropped_last(last).batch(step, &device()).expect("pictures")
+        };
         let labels = |batch: &meanflow::train::Batch| {
             batch.labels.clone().expect("two classes").try_into_vec_as::<i32>().expect("labels")
         };
@@ -114,7 +116,7 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         let mut trainer = Trainer::new(&config, &config.net_config(2).expect(table), &device());
         let before = numbers(trainer.net());
         for step in 0..3 {
-            let measured = trainer.step(sampler.batch(step, &device()));
+            let measured = trainer.step(sampler.batch(step, &device()).expect("pictures"));
             let loss = values(measured.loss)[0];
             assert!(loss.is_finite(), "{table}: the loss is {loss}");
         }
@@ -133,7 +135,7 @@ fn the_unet_trains_with_dropout_the_same_way_twice() {
         let (config, images) = (config.expect("it fits"), images());
         let mut sampler = Sampler::new(&images, &config.train, false);
         let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
-        (0..3).for_each(|step| drop(trainer.step(sampler.batch(step, &device()))));
+        (0..3).for_each(|step| drop(trainer.step(sampler.batch(step, &device()).expect("pictures"))));
         numbers(trainer.net())
     };
     let dropped = after("0.2");

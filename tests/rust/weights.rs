@@ -13,6 +13,7 @@ pub fn info(net: NetConfig) -> ModelInfo {
         name: "tiny".into(),
         classes: (0..net.classes).map(|i| format!("class {i}")).collect(),
         net,
+        latent: None,
         data: DataInfo { description: "squares".into(), source: "here".into(), license: "CC0".into(), images: 7 },
         training: TrainingInfo { step: 42, batch_size: 8, seed: 1, program: "test".into() },
     }

@@ -92,7 +92,7 @@ impl Checkpoint {
     }
 
     /// The same tensors under other names.
-    fn renamed(&self, rename: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn renamed(&self, rename: impl Fn(&str) -> String) -> Self {
         Self { tensors: self.tensors.iter().map(|(name, array)| (rename(name), array.clone())).collect() }
     }
 

@@ -157,7 +157,7 @@ impl Classifier {
         let mut sampler = Sampler::new(images, &settings, false);
         let (mut right, mut seen) = (0.0, 0);
         for step in 0..(images.len() / BATCH).max(1) as u64 {
-            let batch = sampler.batch(step, device);
+            let batch = sampler.batch(step, device)?;
             let Some(labels) = batch.labels else { bail!("the held-out images have no classes") };
             seen += labels.dims()[0];
             let named: Tensor<1, Int> =
@@ -194,7 +194,7 @@ pub fn train_classifier(
     let steps = (epochs * images.len() as u64).div_ceil(BATCH as u64);
     let mut losses = 0.0;
     for step in 0..steps {
-        let batch = sampler.batch(step, device);
+        let batch = sampler.batch(step, device)?;
         let Some(labels) = batch.labels else { bail!("the images have no classes") };
         let scores = log_softmax(layers.head.forward(layers.features(batch.images.autodiff())), 1);
         let loss = scores.gather(1, labels.unsqueeze_dim(1).autodiff()).mean().neg();

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::config::Optimization;
-use super::data::Images;
+use super::data::{DataError, Images};
 use crate::image::from_byte;
 use crate::rng::{Purpose, Stream, fold_in};
 
@@ -53,11 +53,15 @@ impl<'a> Sampler<'a> {
     }
 
     /// The batch of a step.
-    pub fn batch(&mut self, step: u64, device: &Device) -> Batch {
+    ///
+    /// # Errors
+    /// When the file of latents cannot be read.
+    pub fn batch(&mut self, step: u64, device: &Device) -> Result<Batch, DataError> {
         let images = self.images;
         let (rows, seed) = (self.config.batch_size, self.config.seed);
         let (size, values) = (images.size, images.channels * images.size * images.size);
         let mut flips = Stream::new(seed, Purpose::Flip, step);
+        let mut moments = Stream::new(seed, Purpose::Latents, step);
         let mut drops = Stream::new(seed, Purpose::Dropout, step);
         let mut pixels: Vec<f32> = Vec::with_capacity(rows * values);
         let mut labels = Vec::with_capacity(rows);
@@ -68,21 +72,27 @@ impl<'a> Sampler<'a> {
         }
         for row in order {
             let index = self.index(step * rows as u64 + row as u64);
-            let image = &images.pixels[index * values..(index + 1) * values];
-            if self.flip && flips.uniform() < 0.5 {
-                pixels.extend(image.chunks_exact(size).flat_map(|line| line.iter().rev()).map(|&b| from_byte(b)));
-            } else {
-                pixels.extend(image.iter().map(|&b| from_byte(b)));
+            let mirrored = self.flip && flips.uniform() < 0.5;
+            match &images.latents {
+                Some(latents) => pixels.extend(latents.draw(index, mirrored, &mut moments)?),
+                None => {
+                    let image = &images.pixels[index * values..(index + 1) * values];
+                    match mirrored {
+                        true => pixels
+                            .extend(image.chunks_exact(size).flat_map(|line| line.iter().rev()).map(|&b| from_byte(b))),
+                        false => pixels.extend(image.iter().map(|&b| from_byte(b))),
+                    }
+                }
             }
             labels.push(if dropped[row] { images.classes.len() as i32 } else { images.labels[index] as i32 });
         }
         let shape = [rows, images.channels, size, size];
-        Batch {
+        Ok(Batch {
             images: Tensor::from_data(TensorData::new(pixels, shape), device),
             labels: (!images.classes.is_empty())
                 .then(|| Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device)),
             instants: if self.dropped_last { dropped.into_iter().filter(|&dropped| dropped).count() } else { 0 },
-        }
+        })
     }
 
     /// The image at a position of the endless sequence of shuffled epochs.

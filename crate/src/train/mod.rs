@@ -51,7 +51,7 @@ pub fn train(
 
     while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
         let step = trainer.steps_done();
-        let batch = sampler.batch(step, device);
+        let batch = sampler.batch(step, device)?;
         meter.add(trainer.step(batch));
         let done = trainer.steps_done();
         observer.step(done);

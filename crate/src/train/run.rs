@@ -101,6 +101,7 @@ impl RunFolder {
             name: config.name.clone(),
             net: net.clone(),
             classes: images.classes.clone(),
+            latent: images.latents.as_ref().map(|latents| latents.info().space.clone()),
             data: DataInfo { images: images.len(), ..config.card.clone() },
             training: TrainingInfo {
                 step: 0,
@@ -142,7 +143,12 @@ impl RunFolder {
         };
         let request = Request { seed: 0, count: config.log.samples, class: None, nfe };
         let sampled = generator.sample(request, SampleOptions { solver, ..SampleOptions::default() })?;
-        let rgba = pollster::block_on(to_rgba(sampled.images))?;
+        let images = match generator.info().latent {
+            // Without an autoencoder at hand a grid shows three channels of the latents as colours.
+            Some(_) => sampled.images.narrow(1, 0, 3),
+            None => sampled.images,
+        };
+        let rgba = pollster::block_on(to_rgba(images))?;
         grid::write(&self.samples().join(format!("step-{:08}.png", trainer.steps_done())), &rgba, size, 2, None)
     }
 

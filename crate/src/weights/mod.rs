@@ -39,10 +39,28 @@ pub struct ModelInfo {
     pub net: NetConfig,
     /// Class names, in label order; empty for an unconditional model.
     pub classes: Vec<String>,
+    /// Where its images are latents, how they become pictures; files that do not say hold pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latent: Option<LatentSpace>,
     /// The images it was trained on.
     pub data: DataInfo,
     /// How it was trained.
     pub training: TrainingInfo,
+}
+
+/// The latents of an autoencoder, which makes pictures of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatentSpace {
+    /// Pixels of a picture along one edge of a latent.
+    pub factor: usize,
+    /// What latents were multiplied with for training.
+    pub scale: f64,
+}
+
+impl LatentSpace {
+    /// That of Stable Diffusion's autoencoder.
+    pub const STABLE_DIFFUSION: Self = Self { factor: 8, scale: 0.18215 };
 }
 
 /// Where the training images come from.

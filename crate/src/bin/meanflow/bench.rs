@@ -55,7 +55,7 @@ fn images_per_second(config: &TrainConfig, interval_share: f64, args: &Args) -> 
             device.sync().ok();
             started = Instant::now(); // the first step warms caches, pools and autotune
         }
-        trainer.step(sampler.batch(step, &device));
+        trainer.step(sampler.batch(step, &device)?);
     }
     device.sync().ok();
     Ok((args.steps * config.train.batch_size as u64) as f64 / started.elapsed().as_secs_f64())

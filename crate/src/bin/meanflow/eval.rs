@@ -12,9 +12,10 @@ use meanflow::eval::{
 };
 use meanflow::flow::Solver;
 use meanflow::generator::{Generator, MAX_NFE, Request, SampleOptions};
+use meanflow::latent::Vae;
 use meanflow::{device, train::data};
 
-use crate::sample::{read_generator, solvers};
+use crate::model::{Decoder, pictures, read_generator, solvers};
 use crate::train::read_config;
 
 /// Measure models: distance to real images, precision and recall, at several numbers of network calls.
@@ -48,6 +49,8 @@ pub struct Args {
     /// Seed of the first image
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    decoder: Decoder,
     /// File to which each result is appended as a line of JSON, for `meanflow compare`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -66,6 +69,8 @@ struct Reference {
     extractor: Extractor,
     features: Features,
     moments: Moments,
+    /// What the models' latents are decoded with, if they make latents.
+    vae: Option<Vae>,
 }
 
 /// Runs the command.
@@ -106,7 +111,11 @@ pub fn run(args: &Args) -> Result<()> {
 /// The features of the real images, which all models share.
 fn measure_real(args: &Args, models: &[Generator], device: &Device) -> Result<Reference> {
     let extractor = Extractor::open(&args.features, device)?;
-    let shapes: Vec<_> = models.iter().map(|model| (model.info().net.image_size, model.info().net.channels)).collect();
+    let shape_of = |model: &Generator| match &model.info().latent {
+        Some(latent) => (model.info().net.image_size * latent.factor, 3),
+        None => (model.info().net.image_size, model.info().net.channels),
+    };
+    let shapes: Vec<_> = models.iter().map(shape_of).collect();
     let Some(&(size, channels)) = shapes.first() else { bail!("no models were given") };
     if let Some(other) = shapes.iter().position(|shape| *shape != (size, channels)) {
         let (first, other) = (args.weights[0].display(), args.weights[other].display());
@@ -128,8 +137,9 @@ fn measure_real(args: &Args, models: &[Generator], device: &Device) -> Result<Re
             );
         }
     }
+    let vaes = models.iter().map(|model| args.decoder.open(model.info(), device)).collect::<Result<Vec<_>>>()?;
     let moments = Moments::of(&features);
-    Ok(Reference { extractor, features, moments })
+    Ok(Reference { extractor, features, moments, vae: vaes.into_iter().next().flatten() })
 }
 
 fn measure(
@@ -140,14 +150,14 @@ fn measure(
     nfe: usize,
     device: &Device,
 ) -> Result<Evaluation> {
-    let Reference { extractor, features: real, moments } = reference;
+    let Reference { extractor, features: real, moments, vae } = reference;
     let options = SampleOptions { solver, ..SampleOptions::default() };
     let (mut seconds, mut values) = (0.0, Vec::with_capacity(args.count * real.dims));
     for start in (0..args.count).step_by(BATCH) {
         let count = BATCH.min(args.count - start);
         let request = Request { seed: args.seed.wrapping_add(start as u64), count, class: None, nfe };
         let began = Instant::now();
-        let images = settled(model.sample(request, options)?.images)?;
+        let images = settled(pictures(model.sample(request, options)?.images, vae.as_ref()))?;
         seconds += began.elapsed().as_secs_f64();
         values.extend(extractor.features(images).try_into_vec_as::<f32>().map_err(device_error)?);
     }

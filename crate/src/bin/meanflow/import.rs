@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use meanflow::checkpoint::{Checkpoint, ImportChoice, import};
 use meanflow::net::TimeInputs;
-use meanflow::weights::{self, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
+use meanflow::weights::{self, DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Precision, TrainingInfo};
 
 /// Read a checkpoint of another program into a weights file.
 ///
@@ -34,6 +34,9 @@ pub struct Args {
     /// What the network's second time is: how far it goes (h = t - r) or where it lands (r)
     #[arg(long, value_enum, default_value_t = Second::H)]
     second_time: Second,
+    /// Whether its images are pictures; those of 4 channels are else taken for latents of Stable Diffusion's autoencoder
+    #[arg(long)]
+    pixels: bool,
     /// Name of the model; the name of the checkpoint if not given
     #[arg(long)]
     name: Option<String>,
@@ -78,6 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         format_version: FORMAT_VERSION,
         name: args.name.unwrap_or_else(stem),
         classes: (0..config.classes).map(|class| class.to_string()).collect(),
+        latent: (!args.pixels && config.channels == 4).then_some(LatentSpace::STABLE_DIFFUSION),
         net: config,
         data: DataInfo { source, license: args.license, ..DataInfo::default() },
         training: TrainingInfo {

@@ -10,7 +10,7 @@ use meanflow::image::from_byte;
 use meanflow::train::data::{self, Images};
 use meanflow::{Error, device};
 
-use crate::sample::read_generator;
+use crate::model::read_picture_model;
 use crate::train::read_config;
 
 /// Print how many bits per dimension a model needs for images, by the flow of its instantaneous velocity.
@@ -50,7 +50,7 @@ const BATCH: usize = 32;
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
-    let generator = read_generator(&args.weights, &device)?;
+    let generator = read_picture_model(&args.weights, &device)?;
     let images = read_images(args, &generator)?;
     let classes = classes_of(&images, &generator)?;
     let count = args.count.min(images.len());

@@ -3,11 +3,13 @@
 mod bench;
 mod classifier;
 mod compare;
+mod encode;
 mod eval;
 mod export;
 mod import;
 mod inspect;
 mod likelihood;
+mod model;
 mod neighbours;
 mod playground;
 mod random;
@@ -33,6 +35,7 @@ enum Command {
     Sample(sample::Args),
     Export(export::Args),
     Import(import::Args),
+    Encode(encode::Args),
     Inspect(inspect::Args),
     Likelihood(likelihood::Args),
     Classifier(classifier::Args),
@@ -52,6 +55,7 @@ fn main() -> std::process::ExitCode {
         Command::Sample(args) => sample::run(args),
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),
+        Command::Encode(args) => encode::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Likelihood(args) => likelihood::run(&args),
         Command::Classifier(args) => classifier::run(&args),

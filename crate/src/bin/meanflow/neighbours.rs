@@ -10,7 +10,7 @@ use meanflow::image::{from_byte, to_rgba};
 use meanflow::train::{data, grid};
 use meanflow::{Error, device};
 
-use crate::sample::read_generator;
+use crate::model::read_picture_model;
 use crate::train::read_config;
 
 /// Show generated images, each with the training images nearest to it: what was invented, and what was remembered.
@@ -57,7 +57,7 @@ const COMPARED: usize = 2000;
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
-    let model = read_generator(&args.weights, &device)?;
+    let model = read_picture_model(&args.weights, &device)?;
     let mut config = read_config(args.config.as_deref())?.data;
     let net = model.info().net.clone();
     (config.size, config.channels) = (net.image_size, net.channels);

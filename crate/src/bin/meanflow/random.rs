@@ -39,6 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
         name: "random".into(),
         classes: (0..config.classes).map(|i| i.to_string()).collect(),
         net: config,
+        latent: None,
         data: DataInfo { license: "CC0-1.0".into(), ..Default::default() },
         training: TrainingInfo::default(),
     };

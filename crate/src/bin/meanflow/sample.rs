@@ -1,14 +1,14 @@
 //! `meanflow sample`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use anyhow::{Result, bail};
 use meanflow::flow::Solver;
-use meanflow::generator::{Generator, Request, SampleOptions};
+use meanflow::generator::{Request, SampleOptions};
 use meanflow::image::to_rgba;
 use meanflow::{device, train::grid};
+
+use crate::model::{Decoder, pictures, read_generator, solvers};
 
 /// Generate pictures from a weights file into one PNG.
 #[derive(clap::Args)]
@@ -44,6 +44,8 @@ pub struct Args {
     /// First and last guided time, for models that are told them, such as 0.4,0.65
     #[arg(long, value_name = "START,END", value_delimiter = ',', num_args = 2)]
     guidance_interval: Option<Vec<f64>>,
+    #[command(flatten)]
+    decoder: Decoder,
     /// Pictures in a row of the grid; near-square if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     columns: Option<u32>,
@@ -59,6 +61,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
     let generator = read_generator(&args.weights, &device)?;
+    let vae = args.decoder.open(generator.info(), &device)?;
     let class = args.class.map(|name| generator.info().class_index(&name)).transpose()?;
     match (args.solver, args.nfe, args.tolerance) {
         (Solver::DormandPrince, Some(_), _) => {
@@ -78,19 +81,10 @@ pub fn run(args: Args) -> Result<()> {
     };
     let options = SampleOptions { solver: args.solver, guidance: args.guidance, interval, tolerance };
     let sampled = generator.sample(request, options)?;
-    let rgba = pollster::block_on(to_rgba(sampled.images))?;
-    grid::write(&args.out, &rgba, generator.info().net.image_size, args.scale, args.columns)?;
+    let images = pictures(sampled.images, vae.as_ref());
+    let [.., size] = images.dims();
+    let rgba = pollster::block_on(to_rgba(images))?;
+    grid::write(&args.out, &rgba, size, args.scale, args.columns)?;
     println!("{}: {} pictures, {} network calls each", args.out.display(), args.count, sampled.nfe);
     Ok(())
-}
-
-/// The model in a weights file.
-pub(crate) fn read_generator(path: &Path, device: &Device) -> Result<Generator> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Generator::from_bytes(&bytes, device).with_context(|| path.display().to_string())
-}
-
-/// Solvers by name, which `--help` lists.
-pub(crate) fn solvers() -> impl TypedValueParser<Value = Solver> {
-    PossibleValuesParser::new(Solver::ALL.map(|(name, _)| name)).try_map(|name| name.parse())
 }

@@ -29,24 +29,16 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// Keeps the items that `include` and `exclude` choose.
-    pub fn new(path: &Path, config: &'a DataConfig, mut items: Vec<Item>) -> Result<Self, DataError> {
-        let no_images = |reason| DataError::NoImages { path: path.into(), reason };
-        let total = items.len();
-        let matched = |pattern: &&String| items.iter().any(|item| paths::matches(pattern, &item.name));
-        if let Some(pattern) = config.include.iter().find(|pattern| !matched(pattern)) {
-            return Err(no_images(format!("include = \"{pattern}\" matches none of its {total} images")));
-        }
-        let any = |patterns: &[String], name: &str| patterns.iter().any(|pattern| paths::matches(pattern, name));
-        items.retain(|item| {
-            (config.include.is_empty() || any(&config.include, &item.name)) && !any(&config.exclude, &item.name)
-        });
-        if items.is_empty() {
-            return Err(no_images(format!("include and exclude leave none of its {total} images")));
-        }
+    /// Room for the items that `include` and `exclude` choose.
+    pub fn new(path: &Path, config: &'a DataConfig, items: Vec<Item>) -> Result<Self, DataError> {
+        Ok(Self::of(path, config, choose(path, config, items)?))
+    }
+
+    /// Room for items that are chosen already.
+    pub fn of(path: &Path, config: &'a DataConfig, items: Vec<Item>) -> Self {
         let pixels = vec![0; items.len() * config.values()];
         let missing = items.iter().map(|_| Some("was not found again".into())).collect();
-        Ok(Self { items, path: path.into(), config, pixels, missing })
+        Self { items, path: path.into(), config, pixels, missing }
     }
 
     /// The image of item `i`, or the reason why there is none.
@@ -83,7 +75,28 @@ impl<'a> Builder<'a> {
         self.pixels.truncate(names.len() * values);
         let (labels, classes) = label(&of_class, classes);
         let (size, channels) = (self.config.size, self.config.channels);
-        Ok(Images { size, channels, pixels: self.pixels, labels, classes, names, skipped })
+        Ok(Images { size, channels, pixels: self.pixels, latents: None, labels, classes, names, skipped })
+    }
+}
+
+/// The items that `include` and `exclude` choose.
+///
+/// # Errors
+/// A pattern that matches nothing, or nothing left.
+pub(super) fn choose(path: &Path, config: &DataConfig, mut items: Vec<Item>) -> Result<Vec<Item>, DataError> {
+    let no_images = |reason| DataError::NoImages { path: path.into(), reason };
+    let total = items.len();
+    let matched = |pattern: &&String| items.iter().any(|item| paths::matches(pattern, &item.name));
+    if let Some(pattern) = config.include.iter().find(|pattern| !matched(pattern)) {
+        return Err(no_images(format!("include = \"{pattern}\" matches none of its {total} images")));
+    }
+    let any = |patterns: &[String], name: &str| patterns.iter().any(|pattern| paths::matches(pattern, name));
+    items.retain(|item| {
+        (config.include.is_empty() || any(&config.include, &item.name)) && !any(&config.exclude, &item.name)
+    });
+    match items.is_empty() {
+        true => Err(no_images(format!("include and exclude leave none of its {total} images"))),
+        false => Ok(items),
     }
 }
 

@@ -25,7 +25,7 @@ pub enum DataError {
     /// A file that is none of the formats.
     #[error(
         "{}: {reason}; expected a folder of images, a .tar, .tar.gz or .zip of one, \
-         MNIST-style IDX files, or CIFAR-10 binary files", path.display()
+         MNIST-style IDX files, CIFAR-10 binary files, or latents", path.display()
     )]
     NotASet {
         /// The file.
@@ -88,14 +88,14 @@ fn listing(skipped: &[Skipped]) -> String {
 }
 
 impl DataError {
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing(path.into()),
             _ => Self::Io { path: path.into(), source },
         }
     }
 
-    pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.into(), reason: reason.into() }
     }
 }

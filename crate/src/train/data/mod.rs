@@ -34,11 +34,14 @@ mod paths;
 mod pictures;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::DataError;
 use files::{Files, Format};
+
+use crate::latent::Latents;
 
 /// How files become training images: the `[data]` table of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,8 +103,10 @@ pub struct Images {
     pub size: usize,
     /// 4 = RGBA, 3 = RGB, 1 = grey.
     pub channels: usize,
-    /// `[count, channels, size, size]`; alpha is straight.
+    /// `[count, channels, size, size]`; alpha is straight. Empty for latents.
     pub pixels: Vec<u8>,
+    /// Where the images are latents, the file that they are drawn from.
+    pub latents: Option<Arc<Latents>>,
     /// For each image the index of its class; 0 where there are no classes.
     pub labels: Vec<u32>,
     /// Names of the classes, none of them without images; empty for a set without classes.
@@ -139,6 +144,7 @@ impl Images {
             size: config.size,
             channels: config.channels,
             pixels: (0..count * config.values()).map(scramble).collect(),
+            latents: None,
             labels: vec![0; count],
             classes: Vec::new(),
             names: (0..count).map(|i| i.to_string()).collect(),
@@ -147,12 +153,35 @@ impl Images {
     }
 }
 
-/// Loads the set at `path` by the rules of this module.
+/// Most images that are in memory at once where a set is read in parts.
+const PART: usize = 512;
+
+/// Loads the set at `path` by the rules of this module, part by part where it holds a file per image.
+///
+/// # Errors
+/// As [`load`], and what `visit` returns.
+pub fn load_parts(
+    path: &Path,
+    config: &DataConfig,
+    visit: &mut dyn FnMut(Images) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    config.validate()?;
+    let files = Files::open(path)?;
+    match files.format {
+        Format::Pictures => pictures::load_parts(&files, config, PART, visit),
+        _ => visit(load(path, config)?),
+    }
+}
+
+/// Loads the set at `path` by the rules of this module. A file of latents is one too: its images stay on the disk.
 ///
 /// # Errors
 /// When the path, the format, the classes or too many of the images are not as they must be; see [`DataError`].
 pub fn load(path: &Path, config: &DataConfig) -> Result<Images, DataError> {
     config.validate()?;
+    if let Some(latents) = Latents::open(path)? {
+        return latents.into_images(config);
+    }
     let files = Files::open(path)?;
     match files.format {
         Format::Pictures => pictures::load(&files, config),

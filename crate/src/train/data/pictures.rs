@@ -1,11 +1,32 @@
 //! Sets that hold a file per image, in folders that may name classes.
 
-use super::build::{Builder, Item};
+use super::build::{Builder, Item, choose};
 use super::error::DataError;
 use super::files::Files;
 use super::{DataConfig, Images, convert, paths};
 
 pub(super) fn load(files: &Files, config: &DataConfig) -> Result<Images, DataError> {
+    let (items, classes) = list(files, config)?;
+    read(files, config, items, &classes)
+}
+
+/// The same in parts of at most `most` images, each with all classes of its own; returns the classes of the set.
+pub(super) fn load_parts(
+    files: &Files,
+    config: &DataConfig,
+    most: usize,
+    visit: &mut dyn FnMut(Images) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let (mut items, classes) = list(files, config)?;
+    while !items.is_empty() {
+        let rest = items.split_off(most.min(items.len()));
+        visit(read(files, config, std::mem::replace(&mut items, rest), &classes)?)?;
+    }
+    Ok(())
+}
+
+/// The images that the settings choose, in the order of their names, and their classes.
+pub(super) fn list(files: &Files, config: &DataConfig) -> Result<(Vec<Item>, Vec<String>), DataError> {
     let images = files.entries.iter().enumerate().filter(|(_, entry)| entry.is_image);
     let items: Vec<Item> = images
         .map(|(source, entry)| Item {
@@ -18,17 +39,21 @@ pub(super) fn load(files: &Files, config: &DataConfig) -> Result<Images, DataErr
         let reason = "holds no images (png, jpeg, gif, bmp or webp)".into();
         return Err(DataError::NoImages { path: files.path.clone(), reason });
     }
-    let mut builder = Builder::new(&files.path, config, items)?;
-    let sources: Vec<usize> = builder.items.iter().map(|item| item.source).collect();
-    let mut classes: Vec<String> = builder.items.iter().map(|item| item.class.clone()).collect();
-    check_classes(files, &builder.items)?;
+    let items = choose(&files.path, config, items)?;
+    check_classes(files, &items)?;
+    let mut classes: Vec<String> = items.iter().map(|item| item.class.clone()).collect();
     classes.sort();
     classes.dedup();
+    Ok((items, classes))
+}
 
+fn read(files: &Files, config: &DataConfig, items: Vec<Item>, classes: &[String]) -> Result<Images, DataError> {
+    let mut builder = Builder::of(&files.path, config, items);
+    let sources: Vec<usize> = builder.items.iter().map(|item| item.source).collect();
     files.read_images(&sources, &mut |i, content| {
         builder.put(i, content.and_then(|bytes| convert::decode(&bytes)));
     })?;
-    builder.finish(&classes)
+    builder.finish(classes)
 }
 
 /// Either every image has a class or none has.

@@ -1,0 +1,58 @@
+//! `meanflow encode`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use meanflow::device;
+use meanflow::latent::{self, Vae};
+
+use crate::train::read_config;
+
+/// Turn a set of pictures into latents, which `meanflow train` takes as its data.
+///
+/// The autoencoder is that of Stable Diffusion, as diffusers stores it; its weights are yours to supply. Of the settings
+/// [data] counts: size and channels are those of the latents (32 and 4 for pictures of 256 × 256), and with flip the mirror
+/// images are encoded too. Pictures are read part by part, so a set may be larger than memory.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The pictures, as for training
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Weights of the autoencoder: safetensors with diffusers' names
+    #[arg(long, value_name = "FILE")]
+    vae: PathBuf,
+    /// Settings, a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Pictures at a time
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: u32,
+    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let device = device::open(args.device.as_deref())?;
+    let config = read_config(Some(&args.config))?.data;
+    let vae = Vae::open(&args.vae, &device).with_context(|| args.vae.display().to_string())?;
+    let bar = ProgressBar::new_spinner();
+    let count = latent::encode(&vae, &args.data, &config, &args.out, args.batch as usize, &device, |done| {
+        bar.set_message(format!("{done} pictures"));
+        bar.tick();
+    })?;
+    bar.finish_and_clear();
+    println!(
+        "{}: {count} pictures as latents of {}×{}×{}",
+        args.out.display(),
+        config.size,
+        config.size,
+        config.channels
+    );
+    Ok(())
+}

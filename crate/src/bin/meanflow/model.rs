@@ -1,0 +1,75 @@
+//! Weights files as the commands use them: the model, and the autoencoder that makes pictures of latents.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, Tensor};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use meanflow::flow::Solver;
+use meanflow::generator::Generator;
+use meanflow::latent::Vae;
+use meanflow::weights::ModelInfo;
+
+/// The model in a weights file.
+pub fn read_generator(path: &Path, device: &Device) -> Result<Generator> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Generator::from_bytes(&bytes, device).with_context(|| path.display().to_string())
+}
+
+/// The same, of a model whose images are no latents.
+pub fn read_picture_model(path: &Path, device: &Device) -> Result<Generator> {
+    let model = read_generator(path, device)?;
+    match model.info().latent {
+        None => Ok(model),
+        Some(_) => bail!("{} makes latents; this command is for models that make pictures", path.display()),
+    }
+}
+
+/// The autoencoder of a model that makes latents.
+#[derive(clap::Args)]
+pub struct Decoder {
+    /// Weights of the autoencoder for a model of latents: safetensors with diffusers' names
+    #[arg(long, value_name = "FILE")]
+    vae: Option<PathBuf>,
+}
+
+impl Decoder {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When a model needs one and it is not given, or the reverse, or it is of other latents.
+    pub fn open(&self, info: &ModelInfo, device: &Device) -> Result<Option<Vae>> {
+        let (latent, path) = match (&info.latent, &self.vae) {
+            (None, None) => return Ok(None),
+            (Some(latent), Some(path)) => (latent, path),
+            (Some(_), None) => bail!("the model `{}` makes latents; give their autoencoder with --vae", info.name),
+            (None, Some(_)) => bail!("the model `{}` makes pictures by itself; it takes no --vae", info.name),
+        };
+        let vae = Vae::open(path, device).with_context(|| path.display().to_string())?;
+        if (vae.channels(), vae.factor()) != (info.net.channels, latent.factor) {
+            bail!(
+                "{} is of latents of {} channels, {} times smaller; the model's have {} and are {} times smaller",
+                path.display(),
+                vae.channels(),
+                vae.factor(),
+                info.net.channels,
+                latent.factor
+            );
+        }
+        Ok(Some(vae))
+    }
+}
+
+/// Latents at a time: a decoded picture of 256 × 256 takes a few hundred megabytes on the way.
+const DECODED: usize = 4;
+
+/// Pictures of what a model made.
+pub fn pictures(images: Tensor<4>, vae: Option<&Vae>) -> Tensor<4> {
+    let Some(vae) = vae else { return images };
+    Tensor::cat(images.split(DECODED, 0).into_iter().map(|latents| vae.decode(latents)).collect(), 0)
+}
+
+/// Solvers by name, which `--help` lists.
+pub fn solvers() -> impl TypedValueParser<Value = Solver> {
+    PossibleValuesParser::new(Solver::ALL.map(|(name, _)| name)).try_map(|name| name.parse())
+}

@@ -1,0 +1,295 @@
+//! A set of images as latents in one safetensors file, which training draws from without holding it in memory.
+//!
+//! The tensor `moments`, `[images, views, 2, channels, size, size]` as F16, has mean and standard deviation of each image, of
+//! its mirror image too where there are two views; `labels`, `[images]` as I32, are −1 for none. The header's metadata has
+//! one entry, `meanflow-latents`: a JSON [`LatentInfo`].
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use super::vae::{Moments, Vae};
+use crate::image::from_byte;
+use crate::rng::Stream;
+use crate::train::data::{DataConfig, DataError, Images, load_parts};
+use crate::weights::LatentSpace;
+
+/// The metadata entry that holds the [`LatentInfo`].
+const METADATA_KEY: &str = "meanflow-latents";
+/// Bytes reserved for the header of a file, which is known whole only at the end; a thousand long class names fit.
+const HEADER: usize = 256 << 10;
+/// A longer header is not looked at.
+const MOST_HEADER: u64 = 16 << 20;
+
+/// What a file of latents says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatentInfo {
+    /// Class names, in label order.
+    pub classes: Vec<String>,
+    /// How they become pictures.
+    pub space: LatentSpace,
+}
+
+/// A file of latents, open.
+#[derive(Debug)]
+pub struct Latents {
+    path: PathBuf,
+    file: Mutex<File>,
+    info: LatentInfo,
+    /// Where the moments begin.
+    start: u64,
+    /// `[images, views, 2, channels, size, size]`.
+    shape: [usize; 6],
+    labels: Vec<i32>,
+}
+
+impl PartialEq for Latents {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, &self.info, self.shape) == (&other.path, &other.info, other.shape)
+    }
+}
+
+impl Latents {
+    /// Opens a file of latents; `None` where the path is something else.
+    ///
+    /// # Errors
+    /// When it is one but contradicts itself, or the disk refuses.
+    pub fn open(path: &Path) -> Result<Option<Self>, DataError> {
+        let io = |e| DataError::io(path, e);
+        let damaged = |reason: &str| DataError::damaged(path, reason.to_owned());
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let mut file = File::open(path).map_err(io)?;
+        let Some((header, start)) = read_header(&mut file).map_err(io)? else { return Ok(None) };
+        let Some(json) = header.metadata.get(METADATA_KEY) else { return Ok(None) };
+        let info: LatentInfo = serde_json::from_str(json).map_err(|e| damaged(&format!("metadata: {e}")))?;
+        let (Some(moments), Some(labels)) = (header.moments, header.labels) else {
+            return Err(damaged("it lacks `moments` or `labels`"));
+        };
+        let shape: [usize; 6] = moments.shape.clone().try_into().map_err(|_| damaged("`moments` has no six axes"))?;
+        let [count, views, two, _, height, width] = shape;
+        let fits = moments.holds("F16", 2) && labels.holds("I32", 4) && labels.shape == [count];
+        if !fits || two != 2 || height != width || !matches!(views, 1 | 2) {
+            return Err(damaged("`moments` and `labels` are of no known shape"));
+        }
+        if start + labels.data_offsets[1].max(moments.data_offsets[1]) != file.metadata().map_err(io)?.len() {
+            return Err(damaged("it does not end where its header says: truncated?"));
+        }
+        let mut bytes = vec![0; 4 * count];
+        let seek = file.seek(SeekFrom::Start(start + labels.data_offsets[0]));
+        seek.and_then(|_| file.read_exact(&mut bytes)).map_err(io)?;
+        let labels: Vec<i32> = bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect();
+        let known = -1..info.classes.len() as i32;
+        if labels.iter().any(|label| !known.contains(label)) || labels.is_empty() {
+            return Err(damaged("it holds no images, or labels of classes that it does not name"));
+        }
+        let start = start + moments.data_offsets[0];
+        Ok(Some(Self { path: path.into(), file: Mutex::new(file), info, start, shape, labels }))
+    }
+
+    /// As a set to train on.
+    ///
+    /// # Errors
+    /// Settings of another size or number of channels, or of mirror images that the file does not have.
+    pub(crate) fn into_images(self, config: &DataConfig) -> Result<Images, DataError> {
+        let [count, views, _, channels, size, _] = self.shape;
+        if (config.size, config.channels) != (size, channels) {
+            return Err(DataError::Config(format!(
+                "{} holds latents of {size}×{size}×{channels}, but the settings say {1}×{1}×{2}",
+                self.path.display(),
+                config.size,
+                config.channels
+            )));
+        }
+        if config.flip && views == 1 {
+            return Err(DataError::Config(format!(
+                "flip = true, but {} holds no mirror images; encode it again with flip = true",
+                self.path.display()
+            )));
+        }
+        let named = config.class_depth > 0 && self.labels.iter().all(|&label| label >= 0);
+        Ok(Images {
+            size,
+            channels,
+            pixels: Vec::new(),
+            labels: self.labels.iter().map(|&label| if named { label as u32 } else { 0 }).collect(),
+            classes: if named { self.info.classes.clone() } else { Vec::new() },
+            names: (0..count).map(|i| i.to_string()).collect(),
+            skipped: Vec::new(),
+            latents: Some(Arc::new(self)),
+        })
+    }
+
+    /// What the file says about itself.
+    pub fn info(&self) -> &LatentInfo {
+        &self.info
+    }
+
+    /// One latent of an image, drawn anew and scaled: `[channels, size, size]`.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn draw(&self, image: usize, mirrored: bool, stream: &mut Stream) -> Result<Vec<f32>, DataError> {
+        let [_, views, _, channels, size, _] = self.shape;
+        let values = channels * size * size;
+        let record = (image * views + usize::from(mirrored)) as u64;
+        let mut bytes = vec![0; 4 * values];
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let seek = file.seek(SeekFrom::Start(self.start + record * bytes.len() as u64));
+        seek.and_then(|_| file.read_exact(&mut bytes)).map_err(|e| DataError::io(&self.path, e))?;
+        drop(file);
+        let numbers: Vec<f32> =
+            bytes.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect();
+        let (mean, deviation) = numbers.split_at(values);
+        let noise = stream.normals(values);
+        let scale = self.info.space.scale as f32;
+        Ok(mean.iter().zip(deviation).zip(noise).map(|((mean, deviation), e)| scale * (mean + deviation * e)).collect())
+    }
+}
+
+/// The part of a header that is wanted. safetensors itself reads headers only with the whole file behind them.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: HashMap<String, String>,
+    moments: Option<Entry>,
+    labels: Option<Entry>,
+}
+
+/// Where a tensor lies, counted from the end of the header.
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [u64; 2],
+}
+
+impl Entry {
+    /// Whether it is as long as its shape of numbers of so many bytes.
+    fn holds(&self, dtype: &str, bytes: u64) -> bool {
+        let length = self.shape.iter().try_fold(bytes, |length, &edge| length.checked_mul(edge as u64));
+        self.dtype == dtype && self.data_offsets[1].checked_sub(self.data_offsets[0]) == length
+    }
+}
+
+/// The header of a safetensors file and where its tensors begin; `None` for another file.
+fn read_header(file: &mut File) -> std::io::Result<Option<(Header, u64)>> {
+    let mut length = [0; 8];
+    if file.read_exact(&mut length).is_err() || u64::from_le_bytes(length) > MOST_HEADER {
+        return Ok(None);
+    }
+    let (length, mut text) = (u64::from_le_bytes(length), Vec::new());
+    file.take(length).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok().map(|header| (header, 8 + length)))
+}
+
+/// Encodes a set of pictures at `data` into a file at `out`; `config` is that of the latents. Returns how many there are.
+///
+/// # Errors
+/// As [`load_parts`], settings that do not fit the autoencoder, or a disk that refuses; nothing is left at `out` then.
+pub fn encode(
+    vae: &Vae,
+    data: &Path,
+    config: &DataConfig,
+    out: &Path,
+    batch: usize,
+    device: &Device,
+    mut done: impl FnMut(usize),
+) -> Result<usize, DataError> {
+    if config.channels != vae.channels() {
+        return Err(DataError::Config(format!(
+            "channels is {}, but the autoencoder makes latents of {}",
+            config.channels,
+            vae.channels()
+        )));
+    }
+    let pictures = DataConfig { size: config.size * vae.factor(), channels: 3, ..config.clone() };
+    let aside = out.with_extension("partial");
+    let io = |e| DataError::io(&aside, e);
+    let mut file = File::create(&aside).map_err(io)?;
+    file.write_all(&vec![b' '; HEADER]).map_err(io)?;
+    let (mut classes, mut labels): (Vec<String>, Vec<i32>) = (Vec::new(), Vec::new());
+    load_parts(data, &pictures, &mut |images| {
+        for (i, &label) in images.labels.iter().enumerate() {
+            labels.push(match images.classes.get(label as usize) {
+                // Parts come in the order of names, so classes come in theirs.
+                Some(class) => position(&mut classes, class) as i32,
+                None => -1,
+            });
+            if (i + 1) % batch == 0 || i + 1 == images.len() {
+                let rows = i / batch * batch..i + 1;
+                let bytes = moments(vae, &images, rows, config.flip, device)
+                    .map_err(|e| DataError::damaged(data, format!("cannot be encoded: {e}")))?;
+                file.write_all(&bytes).map_err(io)?;
+                done(labels.len());
+            }
+        }
+        Ok(())
+    })?;
+    let bytes: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+    file.write_all(&bytes).map_err(io)?;
+    let views = 1 + usize::from(config.flip);
+    let shape = [labels.len(), views, 2, config.channels, config.size, config.size];
+    let info = LatentInfo { classes, space: LatentSpace { factor: vae.factor(), ..LatentSpace::STABLE_DIFFUSION } };
+    let head = header(&info, shape).map_err(|reason| DataError::damaged(data, reason))?;
+    let finish = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head)).and_then(|()| file.sync_all());
+    finish.and_then(|()| std::fs::rename(&aside, out)).map_err(io)?;
+    Ok(labels.len())
+}
+
+/// The place of a class among those seen, at the end where it is new.
+fn position(classes: &mut Vec<String>, class: &String) -> usize {
+    classes.iter().position(|known| known == class).unwrap_or_else(|| {
+        classes.push(class.clone());
+        classes.len() - 1
+    })
+}
+
+/// Mean and deviation of some pictures, and of their mirror images, as F16.
+fn moments(
+    vae: &Vae,
+    images: &Images,
+    rows: std::ops::Range<usize>,
+    flip: bool,
+    device: &Device,
+) -> Result<Vec<u8>, String> {
+    let values = images.channels * images.size * images.size;
+    let numbers = images.pixels[rows.start * values..rows.end * values].iter().map(|&byte| from_byte(byte)).collect();
+    let shape = [rows.len(), images.channels, images.size, images.size];
+    let x = Tensor::<4>::from_data(TensorData::new::<f32, _>(numbers, shape), device);
+    let mut views = vec![vae.encode(x.clone())];
+    if flip {
+        views.push(vae.encode(x.flip([3])));
+    }
+    // `[batch, views, 2, channels, size, size]`.
+    let parts = views.into_iter().map(|Moments { mean, deviation }| Tensor::stack::<5>(vec![mean, deviation], 1));
+    let all: Tensor<6> = Tensor::stack(parts.collect(), 1);
+    let numbers = all.try_into_vec_as::<f32>().map_err(|e| e.to_string())?;
+    Ok(numbers.into_iter().flat_map(|x| f16::from_f32(x).to_le_bytes()).collect())
+}
+
+/// The header of a file with these moments, as long as the room that was left for it.
+fn header(info: &LatentInfo, shape: [usize; 6]) -> Result<Vec<u8>, String> {
+    let json = serde_json::to_string(info).map_err(|e| e.to_string())?;
+    let moments = 2 * shape.iter().product::<usize>();
+    let text = serde_json::json!({
+        "__metadata__": { METADATA_KEY: json },
+        "moments": { "dtype": "F16", "shape": shape, "data_offsets": [0, moments] },
+        "labels": { "dtype": "I32", "shape": [shape[0]], "data_offsets": [moments, moments + 4 * shape[0]] },
+    })
+    .to_string();
+    if text.len() > HEADER - 8 {
+        return Err("has more class names than a header has room for".into());
+    }
+    let mut head = ((HEADER - 8) as u64).to_le_bytes().to_vec();
+    head.extend(text.bytes());
+    head.resize(HEADER, b' ');
+    Ok(head)
+}
