@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::record::{Evaluation, Row, mean_std, rows};
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 460.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 250.0;
+const RIGHT: f64 = 290.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 56.0;
 /// Told apart by people with any colour vision (Okabe and Ito), on white.
@@ -48,8 +48,8 @@ impl Scale {
     }
 }
 
-/// A line for each model and solver, with the mean over its seeds; the average velocity's lines are solid, those of the
-/// other solvers dashed.
+/// A line for each model and solver, with the mean over its seeds; the average velocity's lines are solid, those of other
+/// solvers dashed, each in its own way.
 pub fn plot(records: &[Evaluation]) -> String {
     let (rows, calls) = rows(records);
     let metric = records.first().map_or("", |record| &record.metric);
@@ -98,7 +98,12 @@ fn series(row: &Row, place: usize, colour: &str, calls: &[usize], scale: &Scale)
         (!values.is_empty()).then(|| [scale.x(nfe), scale.y(mean_std(&values).0)])
     });
     let points: Vec<[f64; 2]> = means.collect();
-    let dashes = if row.solver == "mean-flow" { "" } else { " stroke-dasharray=\"5 4\"" };
+    let dashes = match row.solver {
+        "mean-flow" => "",
+        "restart" => " stroke-dasharray=\"6 4\"",
+        "euler" => " stroke-dasharray=\"2 3\"",
+        _ => " stroke-dasharray=\"12 4\"",
+    };
     let path: Vec<String> = points.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
     let mut svg = format!("<g stroke=\"{colour}\" fill=\"{colour}\">");
     let _ = write!(svg, "<polyline points=\"{}\" fill=\"none\" stroke-width=\"2\"{dashes}/>", path.join(" "));
