@@ -159,3 +159,35 @@ fn what_a_network_is_told_and_what_it_learns_must_go_together() {
         assert!(message.contains(reason), "`{message}` does not say `{reason}`");
     }
 }
+
+/// Every file of settings that is shipped, with the network that it means.
+#[test]
+fn the_shipped_settings_are_whole() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let files = [folder.clone(), folder.join("imagenet")].into_iter().flat_map(|folder| {
+        let files = std::fs::read_dir(folder).expect("it is in the tree").map(|file| file.expect("it lists").path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect::<Vec<_>>()
+    });
+    let mut millions = std::collections::BTreeMap::new();
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("it reads");
+        let config = TrainConfig::from_toml(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let classes = if config.name.starts_with("imagenet") { 1000 } else { 0 };
+        let net = config.net_config(classes).expect("sizes fit");
+        let net = meanflow::NetConfig { velocity_head: None, ..net };
+        millions.insert(config.name.clone(), (net.parameters() as f64 / 1e6).round());
+    }
+    let expected = [
+        ("cifar10", 56.0),
+        ("emoji", 2.0),
+        ("imagenet-imf-b2", 89.0),
+        ("imagenet-mf-b2", 131.0),
+        ("imagenet-mf-b4", 131.0),
+        ("imagenet-mf-l2", 459.0),
+        ("imagenet-mf-m2", 308.0),
+        ("imagenet-mf-xl2", 676.0),
+        ("imagenet-pmf-b16", 118.0),
+        ("tiles", 2.0),
+    ];
+    assert_eq!(millions.into_iter().collect::<Vec<_>>(), expected.map(|(name, count)| (name.to_owned(), count)));
+}
