@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::class::Class;
 use crate::error::Error;
 use crate::flow::{
     self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity,
@@ -22,18 +23,18 @@ pub struct Request {
     pub seed: u64,
     /// How many pictures.
     pub count: usize,
-    /// Class of all pictures; `None` lets each draw its own from its seed.
-    pub class: Option<usize>,
+    /// What they are of.
+    pub class: Class,
     /// Number of network calls (function evaluations) per picture; 1 is what MeanFlow is for.
     pub nfe: usize,
 }
 
 impl Request {
-    /// The label of each picture, for a model of so many classes that has any.
+    /// The class of each picture, for a model of so many classes that has any.
     ///
     /// # Errors
     /// A count, class or NFE that is out of range.
-    pub(crate) fn labels(&self, classes: usize) -> Result<Option<Vec<usize>>, Error> {
+    pub(crate) fn labels(&self, classes: usize) -> Result<Option<Vec<Class>>, Error> {
         let Self { seed, count, class, nfe } = *self;
         if !(1..=MAX_COUNT).contains(&count) {
             return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
@@ -41,14 +42,7 @@ impl Request {
         if !(1..=MAX_NFE).contains(&nfe) {
             return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
         }
-        match (classes, class) {
-            (0, None) => Ok(None),
-            (n, Some(class)) if class >= n => {
-                Err(Error::Request(format!("class {class} was asked for, but the model has {n} classes")))
-            }
-            (_, Some(class)) => Ok(Some(vec![class; count])),
-            (n, None) => Ok(Some((0..count as u64).map(|i| rng::class_of(seed.wrapping_add(i), n)).collect())),
-        }
+        class.of_pictures(seed, count, classes)
     }
 }
 
@@ -109,6 +103,21 @@ impl Generator {
     /// Wraps a network that is already on `device`, without autodiff.
     pub fn new(net: Net, info: ModelInfo, device: &Device) -> Self {
         Self { net, info, device: device.clone() }
+    }
+
+    /// The network.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// What it makes of the seed 0, for [`ModelInfo::check`].
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn check(&self) -> Result<weights::Check, Error> {
+        let picture = self.images(weights::Check::request(0))?.try_into_vec_as::<f32>();
+        let picture = picture.map_err(|e| Error::Device(e.to_string()))?;
+        Ok(weights::Check::of(0, &picture, self.net.config()))
     }
 
     /// What the weights file says about the model.
@@ -172,13 +181,7 @@ impl Generator {
     ///
     /// # Errors
     /// Noise that is no whole number of pictures or not finite, or as [`Self::sample`].
-    pub fn from_noise(
-        &self,
-        noise: Vec<f32>,
-        class: Option<usize>,
-        nfe: usize,
-        solver: Solver,
-    ) -> Result<Tensor<4>, Error> {
+    pub fn from_noise(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Tensor<4>, Error> {
         let z = self.pictures(noise)?;
         let labels = self.labels_for(z.dims()[0], class, nfe)?;
         let sampling = Sampling { solver, nfe, tolerance: SampleOptions::default().tolerance, guidance: None };
@@ -196,7 +199,7 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Self::from_noise`]; `calls` must be even.
-    pub fn invert(&self, values: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Tensor<4>, Error> {
+    pub fn invert(&self, values: Vec<f32>, class: Class, calls: usize) -> Result<Tensor<4>, Error> {
         let x = self.pictures(values)?;
         let labels = self.labels_for(x.dims()[0], class, calls)?;
         if !calls.is_multiple_of(2) {
@@ -222,15 +225,12 @@ impl Generator {
     }
 
     /// One class for `count` pictures; without it "no class" for a model that has some.
-    fn labels_for(&self, count: usize, class: Option<usize>, nfe: usize) -> Result<Option<Labels>, Error> {
-        let (classes, null) = (self.net.config().classes, self.net.config().null_label());
-        match class {
-            Some(_) => self.labels(Request { seed: 0, count, class, nfe }),
-            None => {
-                self.labels(Request { seed: 0, count, class: None, nfe })?;
-                Ok((classes > 0).then(|| self.label_tensor(vec![null as i32; count])))
-            }
-        }
+    fn labels_for(&self, count: usize, class: Class, nfe: usize) -> Result<Option<Labels>, Error> {
+        let labels = self.labels(Request { seed: 0, count, class, nfe })?;
+        Ok(match class {
+            Class::Any => labels.map(|_| self.label_tensor(&vec![Class::Any; count])),
+            _ => labels,
+        })
     }
 
     /// The log-density of images under the model's flow, of a class each or of no class.
@@ -255,14 +255,16 @@ impl Generator {
                 [channels, image_size, image_size]
             )));
         }
-        let nameless = vec![self.net.config().null_label(); batch];
+        let null = self.net.config().null_label();
+        let nameless = vec![null; batch];
         let classes = classes.unwrap_or(&nameless);
         if classes.len() != batch || classes.iter().any(|&class| class > known) {
             return Err(Error::Request(format!(
                 "{batch} images need as many classes, of the model's {known}; given are {classes:?}"
             )));
         }
-        let labels = (known > 0).then(|| self.label_tensor(classes.iter().map(|&class| class as i32).collect()));
+        let named = |&class: &usize| if class == null { Class::Any } else { Class::One(class) };
+        let labels = (known > 0).then(|| self.label_tensor(&classes.iter().map(named).collect::<Vec<_>>()));
         flow::log_density(&self.net, images, labels, divergence, integrator)
     }
 
@@ -278,11 +280,19 @@ impl Generator {
     /// The labels of a request that can be served.
     fn labels(&self, request: Request) -> Result<Option<Labels>, Error> {
         let labels = request.labels(self.net.config().classes)?;
-        Ok(labels.map(|labels| self.label_tensor(labels.into_iter().map(|label| label as i32).collect())))
+        Ok(labels.map(|labels| self.label_tensor(&labels)))
     }
 
-    fn label_tensor(&self, labels: Vec<i32>) -> Labels {
-        let count = labels.len();
-        Tensor::<1, Int>::from_data(TensorData::new(labels, [count]), &self.device).into()
+    fn label_tensor(&self, labels: &[Class]) -> Labels {
+        let (null, count) = (self.net.config().null_label(), labels.len());
+        if !labels.iter().any(|label| matches!(label, Class::Between(_))) {
+            let rows: Vec<i32> = labels.iter().map(|label| label.shares(null)[0].0 as i32).collect();
+            return Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &self.device).into();
+        }
+        let mut shares = vec![0.0_f32; count * (null + 1)];
+        for (row, label) in shares.chunks_exact_mut(null + 1).zip(labels) {
+            label.shares(null).into_iter().for_each(|(class, share)| row[class] += share);
+        }
+        Labels::blended(Tensor::from_data(TensorData::new(shares, [count, null + 1]), &self.device))
     }
 }

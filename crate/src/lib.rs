@@ -24,6 +24,7 @@
 //! [`generator`] a loaded model; `gpu` is the page's engine for WebGPU; `train`, `eval` and `checkpoint` (native only) are
 //! the training half, its measure, and checkpoints of other programs.
 
+pub mod class;
 pub mod device;
 pub mod dual;
 pub mod error;
@@ -47,6 +48,7 @@ pub mod train;
 #[cfg(target_family = "wasm")]
 mod wasm;
 
+pub use class::{Blend, Class};
 pub use dual::Dual;
 pub use error::Error;
 pub use generator::Generator;

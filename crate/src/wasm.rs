@@ -8,9 +8,11 @@ use std::cell::RefCell;
 
 use wasm_bindgen::prelude::*;
 
+use crate::class::{Blend, Class};
 use crate::flow::Solver;
 use crate::generator::Request;
 use crate::rng;
+use crate::weights::Check;
 use backend::{Device, Model};
 
 /// A loaded model.
@@ -21,12 +23,17 @@ pub struct Generator {
 
 #[wasm_bindgen]
 impl Generator {
-    /// Opens the device (the first time) and reads the bytes of a weights file.
+    /// Opens the device (the first time) and reads the bytes of a weights file. Where the file says what it makes of a
+    /// known seed, this engine must make the same, or it is refused.
     pub async fn load(bytes: Vec<u8>) -> Result<Generator, JsError> {
         let device = shared_device().await?;
         let model = Model::from_bytes(&bytes, &device).await?;
         if model.info().latent.is_some() {
             return Err(JsError::new("the model makes latents, for which there is no autoencoder here"));
+        }
+        let info = model.info();
+        if let Some(check) = &info.check {
+            check.accept(&model.images(Check::request(check.seed)).await?, &info.net)?;
         }
         Ok(Generator { model })
     }
@@ -52,7 +59,7 @@ impl Generator {
     }
 
     /// RGBA bytes of `count` pictures with seeds `seed`, `seed + 1`, …, in `nfe` network calls each; by the average
-    /// velocity, or by another `solver`.
+    /// velocity, or by another `solver`. `blend` puts them between classes: an index and a weight for each of up to four.
     pub async fn generate(
         &self,
         seed: u64,
@@ -60,7 +67,9 @@ impl Generator {
         class: Option<usize>,
         nfe: usize,
         solver: Option<String>,
+        blend: Option<Vec<f32>>,
     ) -> Result<Vec<u8>, JsError> {
+        let class = choose(class, blend)?;
         // A clone shares the weights; the borrow of `self` must not outlive the first await.
         let model = self.model.clone();
         Ok(model.rgba(Request { seed, count, class, nfe }, solver_of(solver)?).await?)
@@ -74,13 +83,22 @@ impl Generator {
         class: Option<usize>,
         nfe: usize,
         solver: Option<String>,
+        blend: Option<Vec<f32>>,
     ) -> Result<Vec<u8>, JsError> {
+        let class = choose(class, blend)?;
         let model = self.model.clone();
         Ok(model.from_noise(noise, class, nfe, solver_of(solver)?).await?)
     }
 
     /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU only.
-    pub async fn invert(&self, values: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Vec<f32>, JsError> {
+    pub async fn invert(
+        &self,
+        values: Vec<f32>,
+        class: Option<usize>,
+        calls: usize,
+        blend: Option<Vec<f32>>,
+    ) -> Result<Vec<f32>, JsError> {
+        let class = choose(class, blend)?;
         let model = self.model.clone();
         Ok(model.invert(values, class, calls).await?)
     }
@@ -88,8 +106,16 @@ impl Generator {
     /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded.
     pub async fn images(&self, seed: u64, count: usize, class: Option<usize>, nfe: usize) -> Result<Vec<f32>, JsError> {
         let model = self.model.clone();
-        Ok(model.images(Request { seed, count, class, nfe }).await?)
+        Ok(model.images(Request { seed, count, class: class.into(), nfe }).await?)
     }
+}
+
+/// The class of an index, or a place between classes.
+fn choose(class: Option<usize>, blend: Option<Vec<f32>>) -> Result<Class, JsError> {
+    let Some(blend) = blend else { return Ok(class.into()) };
+    let parts: Vec<(usize, f32)> =
+        blend.as_chunks::<2>().0.iter().map(|[class, weight]| (*class as usize, *weight)).collect();
+    Ok(Class::Between(Blend::new(&parts)?))
 }
 
 /// The solver of a name; without one the average velocity's own.

@@ -168,6 +168,7 @@ fn every_network_is_counted_stored_and_read_back() {
             classes: (0..3).map(|i| i.to_string()).collect(),
             net: config,
             latent: None,
+            check: None,
             data: DataInfo::default(),
             training: TrainingInfo::default(),
         };

@@ -9,7 +9,7 @@ use meanflow::flow::{
 };
 use meanflow::generator::{Generator, Request, SampleOptions};
 use meanflow::net::Labels;
-use meanflow::{Dual, Error, rng};
+use meanflow::{Class, Dual, Error, rng};
 
 use crate::oracle::{Gaussian, M, S, SHAPE};
 use crate::support::{assert_close, classes, device, random, random_net, relative_error, tiny_config, values};
@@ -236,7 +236,7 @@ fn a_field_that_is_not_finite_is_refused() {
 fn a_generator_offers_every_solver_and_its_default_is_the_average_velocity() {
     let config = tiny_config(4, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
-    let request = Request { seed: 5, count: 3, class: Some(1), nfe: 4 };
+    let request = Request { seed: 5, count: 3, class: Some(1).into(), nfe: 4 };
     let by = |solver| SampleOptions { solver, ..SampleOptions::default() };
     let plain = values(generator.images(request).expect("fair"));
     let sampled = generator.sample(request, SampleOptions::default()).expect("fair");
@@ -258,7 +258,7 @@ fn a_generator_offers_every_solver_and_its_default_is_the_average_velocity() {
 fn guidance_is_refused_where_it_cannot_be() {
     let config = tiny_config(4, 0);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
-    let request = Request { seed: 5, count: 1, class: None, nfe: 2 };
+    let request = Request { seed: 5, count: 1, class: Class::Any, nfe: 2 };
     for (guidance, words) in [(2.0, "has no classes"), (-1.0, "0 to 100"), (f64::NAN, "0 to 100")] {
         let options = SampleOptions { solver: Solver::Euler, guidance, ..SampleOptions::default() };
         let error = generator.sample(request, options).expect_err(words).to_string();
@@ -273,22 +273,22 @@ fn noise_of_the_callers_own_becomes_the_picture_of_its_seed() {
     let config = tiny_config(3, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
     let (seed, class) = (41, 2);
-    let request = Request { seed, count: 2, class: Some(class), nfe: 1 };
+    let request = Request { seed, count: 2, class: Some(class).into(), nfe: 1 };
     let values_of = |count: u64| (0..count).flat_map(|i| rng::noise(seed + i, 3 * 8 * 8)).collect::<Vec<f32>>();
     for solver in [Solver::MeanFlow, Solver::Euler] {
         let options = SampleOptions { solver, ..SampleOptions::default() };
         let expected = generator.sample(request, options).expect("it samples").images;
-        let ours = generator.from_noise(values_of(2), Some(class), 1, solver).expect("it samples");
+        let ours = generator.from_noise(values_of(2), Class::One(class), 1, solver).expect("it samples");
         assert_close("picture", &values(ours), &values(expected), 1e-6);
     }
     let refused = |result: Result<Tensor<4>, Error>, words: &str| {
         let message = result.expect_err("it is refused").to_string();
         assert!(message.contains(words), "{message}");
     };
-    refused(generator.from_noise(vec![0.0; 100], None, 1, Solver::MeanFlow), "each takes 192");
-    refused(generator.from_noise(vec![f32::NAN; 192], None, 1, Solver::MeanFlow), "cannot hold NaN");
-    refused(generator.from_noise(vec![0.0; 192], Some(3), 1, Solver::MeanFlow), "class 3");
-    refused(generator.invert(vec![0.0; 192], None, 3), "two a step");
+    refused(generator.from_noise(vec![0.0; 100], Class::Any, 1, Solver::MeanFlow), "each takes 192");
+    refused(generator.from_noise(vec![f32::NAN; 192], Class::Any, 1, Solver::MeanFlow), "cannot hold NaN");
+    refused(generator.from_noise(vec![0.0; 192], Class::One(3), 1, Solver::MeanFlow), "class 3");
+    refused(generator.invert(vec![0.0; 192], Class::Any, 3), "two a step");
 }
 
 #[test]
@@ -296,9 +296,9 @@ fn a_picture_run_backward_is_noise_that_becomes_it_again() {
     let config = tiny_config(3, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
     let picture: Vec<f32> = values(random::<4>(5, [1, 3, 8, 8])).into_iter().map(|x| x.clamp(-1.0, 1.0)).collect();
-    let noise = values(generator.invert(picture.clone(), Some(1), 64).expect("it inverts"));
+    let noise = values(generator.invert(picture.clone(), Class::One(1), 64).expect("it inverts"));
     let moved: f32 = noise.iter().zip(&picture).map(|(a, b)| (a - b).abs()).sum::<f32>() / 192.0;
     assert!(moved > 0.05, "the flow moved the picture by {moved} only");
-    let again = generator.from_noise(noise, Some(1), 64, Solver::Heun).expect("it samples");
+    let again = generator.from_noise(noise, Class::One(1), 64, Solver::Heun).expect("it samples");
     assert_close("the picture", &values(again), &picture, 1e-2);
 }

@@ -117,7 +117,7 @@ fn one_step_samples_have_the_colour_of_their_class() {
     let (net, info) = run.averaged(&device(), |text| panic!("{text}")).expect("a checkpoint");
     let generator = meanflow::Generator::new(net, info, &device());
     let mean = |class| {
-        let request = meanflow::generator::Request { seed: 0, count: 16, class: Some(class), nfe: 1 };
+        let request = meanflow::generator::Request { seed: 0, count: 16, class: Some(class).into(), nfe: 1 };
         let pictures = values(generator.images(request).expect("fair"));
         f64::from(pictures.iter().sum::<f32>()) / pictures.len() as f64
     };

@@ -180,6 +180,7 @@ fn the_shipped_settings_are_whole() {
     let expected = [
         ("cifar10", 56.0),
         ("emoji", 2.0),
+        ("emoji-flow-matching", 2.0),
         ("imagenet-imf-b2", 89.0),
         ("imagenet-mf-b2", 131.0),
         ("imagenet-mf-b4", 131.0),

@@ -1,11 +1,13 @@
 //! The weights file: what goes in comes out, and what is wrong is refused with the reason.
 
 use meanflow::generator::{Generator, Request};
-use meanflow::weights::{DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, decode, encode, read_info};
-use meanflow::{Error, NetConfig};
+use meanflow::weights::{
+    Check, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, decode, encode, read_info,
+};
+use meanflow::{Class, Error, NetConfig};
 use safetensors::SafeTensors;
 
-use crate::support::{assert_close, device, random_net, tiny_config, values};
+use crate::support::{assert_close, device, random_net, relative_error, tiny_config, values};
 
 pub fn info(net: NetConfig) -> ModelInfo {
     ModelInfo {
@@ -14,6 +16,7 @@ pub fn info(net: NetConfig) -> ModelInfo {
         classes: (0..net.classes).map(|i| format!("class {i}")).collect(),
         net,
         latent: None,
+        check: None,
         data: DataInfo { description: "squares".into(), source: "here".into(), license: "CC0".into(), images: 7 },
         training: TrainingInfo { step: 42, batch_size: 8, seed: 1, program: "test".into() },
     }
@@ -25,7 +28,7 @@ fn file(precision: Precision) -> Vec<u8> {
 }
 
 fn picture(generator: &Generator) -> Vec<f32> {
-    let request = Request { seed: 5, count: 2, class: Some(1), nfe: 2 };
+    let request = Request { seed: 5, count: 2, class: Some(1).into(), nfe: 2 };
     values(generator.images(request).expect("a fair request"))
 }
 
@@ -133,12 +136,12 @@ fn weights_that_are_not_numbers_are_refused() {
 fn requests_out_of_range_are_refused_with_the_reason() {
     let config = tiny_config(4, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
-    let good = Request { seed: 0, count: 1, class: None, nfe: 1 };
+    let good = Request { seed: 0, count: 1, class: Class::Any, nfe: 1 };
     for (request, reason) in [
         (Request { count: 0, ..good }, "0 pictures"),
         (Request { count: usize::MAX, ..good }, "pictures"),
         (Request { nfe: 0, ..good }, "0 network calls"),
-        (Request { class: Some(3), ..good }, "class 3"),
+        (Request { class: Some(3).into(), ..good }, "class 3"),
     ] {
         let error = generator.images(request).expect_err(reason).to_string();
         assert!(error.contains(reason), "{error}");
@@ -151,8 +154,60 @@ fn requests_out_of_range_are_refused_with_the_reason() {
 fn a_seed_is_the_same_picture_alone_and_in_a_batch() {
     let config = tiny_config(4, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
-    let one = |seed| values(generator.images(Request { seed, count: 1, class: None, nfe: 1 }).expect("fair"));
-    let all = values(generator.images(Request { seed: 10, count: 3, class: None, nfe: 1 }).expect("fair"));
+    let one = |seed| values(generator.images(Request { seed, count: 1, class: Class::Any, nfe: 1 }).expect("fair"));
+    let all = values(generator.images(Request { seed: 10, count: 3, class: Class::Any, nfe: 1 }).expect("fair"));
     let each = [one(10), one(11), one(12)].concat();
     assert_close("pictures", &all, &each, 1e-5);
+}
+
+#[test]
+fn a_place_between_classes_is_one_of_them_at_its_ends() {
+    let generator = Generator::from_bytes(&file(Precision::F32), &device()).expect("it decodes");
+    let of = |class: Class| values(generator.images(Request { seed: 3, count: 2, class, nfe: 1 }).expect("fair"));
+    let named = |text: &str| generator.info().class_of(text);
+    let one = of(Class::One(1));
+    assert_eq!(of(named("class 1").expect("it is there")), one);
+    assert_close("all of one", &of(named("class 1:3").expect("a weight")), &one, 1e-6);
+    let near = of(named("class 1:0.999,class 2:0.001").expect("weights"));
+    assert!(relative_error(&near, &one) < 1e-2);
+    let between = of(named("class 1:0.5, class 2:0.5").expect("weights"));
+    assert!(relative_error(&between, &one) > 1e-3 && relative_error(&between, &of(Class::One(2))) > 1e-3);
+    // Given noise too, and in the other direction.
+    let noise = meanflow::rng::noise(3, 256);
+    let half = named("class 1:1,class 2:1").expect("weights");
+    let drawn = generator.from_noise(noise, half, 1, Default::default()).expect("fair");
+    assert_close("from noise", &values(drawn), &between[..256], 1e-5);
+    for (text, reason) in [
+        ("class 9", "unknown class"),
+        ("class 1:0,class 2:1", "weights above 0"),
+        ("class 1:much", "no weight"),
+        ("class 1:1,class 7:1", "unknown class `class 7`"),
+        ("class 0:1,class 0:1,class 0:1,class 1:1,class 2:1", "1 to 4"),
+    ] {
+        let message = named(text).expect_err(text).to_string();
+        assert!(message.contains(reason), "`{message}` does not say `{reason}`");
+    }
+}
+
+#[test]
+fn a_model_knows_its_picture_of_one_seed_and_no_other() {
+    let generator = Generator::from_bytes(&file(Precision::F32), &device()).expect("it decodes");
+    let check = generator.check().expect("it reads");
+    let net = generator.net().config();
+    let picture = |seed| values(generator.images(Check::request(seed)).expect("fair"));
+    assert_eq!(check.means.len(), 4 * 16);
+    check.accept(&picture(0), net).expect("it is the same");
+    let mut slightly = picture(0);
+    slightly.iter_mut().for_each(|x| *x += 0.01);
+    check.accept(&slightly, net).expect("that is rounding");
+    let wrong = check.accept(&picture(1), net).expect_err("another picture").to_string();
+    assert!(wrong.contains("seed 0"), "{wrong}");
+    let mut broken = picture(0);
+    broken[7] = f32::NAN;
+    assert!(check.accept(&broken, net).is_err() && check.accept(&broken[..64], net).is_err());
+    // It is stored, and may be missing.
+    let info = ModelInfo { check: Some(check), ..generator.info().clone() };
+    let bytes = encode(generator.net(), &info, Precision::F32).expect("it encodes");
+    assert_eq!(read_info(&bytes).expect("it reads"), info);
+    assert_eq!(generator.info().check, None);
 }

@@ -1,5 +1,6 @@
 //! What a network call is told besides the images: computed on the CPU once, and kept on the GPU in slots.
 
+use crate::class::Class;
 use crate::error::Error;
 use crate::net::{FREQUENCIES, NetConfig, frequencies};
 use crate::weights::Tensors;
@@ -7,8 +8,8 @@ use crate::weights::Tensors;
 /// Conditions that are kept at once, and most pictures of one batch: each picture may need its own.
 pub(super) const SLOTS: usize = 64;
 
-/// The times and the class of one picture in one network call: `(r, t, label)`, times as bits.
-type Key = (u32, u32, usize);
+/// The times and the class of one picture in one network call: `(r, t, class)`, times as bits.
+type Key = (u32, u32, Class);
 
 /// Embeddings of times and classes.
 #[derive(Debug)]
@@ -62,12 +63,15 @@ impl Embeddings {
     }
 
     /// The condition of a call from `t` to `r` for a class, `[width]`, through SiLU.
-    fn condition(&self, (r, t, label): Key) -> Vec<f32> {
+    fn condition(&self, (r, t, class): Key) -> Vec<f32> {
         let [r, t] = [r, t].map(f32::from_bits);
-        let mut sum = match self.labels.is_empty() {
-            true => vec![0.0; self.width],
-            false => self.labels[label * self.width..][..self.width].to_vec(),
-        };
+        let mut sum = vec![0.0; self.width];
+        if let Some(null) = (self.labels.len() / self.width).checked_sub(1) {
+            for (row, share) in class.shares(null) {
+                let row = &self.labels[row * self.width..][..self.width];
+                sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += share * x);
+            }
+        }
         for (layers, time) in self.times.iter().zip([t, r, t - r]) {
             let Some([fc1, fc2]) = layers else { continue };
             let angles = || self.frequencies.iter().map(|f| time * f);
@@ -103,7 +107,7 @@ impl Slots {
     }
 
     /// Finds or makes a place for the condition of each of at most [`SLOTS`] pictures.
-    pub fn assign(&mut self, embeddings: &Embeddings, r: f64, t: f64, labels: &[usize]) -> Assigned {
+    pub fn assign(&mut self, embeddings: &Embeddings, r: f64, t: f64, labels: &[Class]) -> Assigned {
         self.calls += 1;
         let [r, t] = [r, t].map(|time| (time as f32).to_bits());
         let mut assigned = Assigned { slots: Vec::new(), fresh: Vec::new(), conditions: Vec::new() };

@@ -10,6 +10,7 @@ use super::condition::Slots;
 use super::device::Gpu;
 use super::network::Network;
 use super::workspace::{Workspace, most_pictures};
+use crate::class::Class;
 use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::{Request, whole_pictures};
@@ -105,7 +106,7 @@ impl Generator {
     pub async fn from_noise(
         &self,
         noise: Vec<f32>,
-        class: Option<usize>,
+        class: Class,
         nfe: usize,
         solver: Solver,
     ) -> Result<Vec<u8>, Error> {
@@ -118,7 +119,7 @@ impl Generator {
     ///
     /// # Errors
     /// Always.
-    pub async fn invert(&self, _: Vec<f32>, _: Option<usize>, _: usize) -> Result<Vec<f32>, Error> {
+    pub async fn invert(&self, _: Vec<f32>, _: Class, _: usize) -> Result<Vec<f32>, Error> {
         Err(Error::Request("pictures are run backward by the CPU build only".into()))
     }
 
@@ -133,11 +134,11 @@ impl Generator {
         let values = net.channels * net.image_size * net.image_size;
         let labels = match (noise, request.class) {
             // Noise without a class is of no named one.
-            (Some(_), None) => {
+            (Some(_), Class::Any) => {
                 request.labels(net.classes)?;
-                vec![net.null_label(); request.count]
+                vec![Class::Any; request.count]
             }
-            _ => request.labels(net.classes)?.unwrap_or_else(|| vec![0; request.count]),
+            _ => request.labels(net.classes)?.unwrap_or_else(|| vec![Class::Any; request.count]),
         };
         let busy = || Error::Request("the model is at work on another request".into());
         let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
@@ -168,7 +169,7 @@ impl Model {
         &self,
         state: &mut State,
         noise_of: impl Fn(usize) -> Cow<'a, [f32]>,
-        labels: &[usize],
+        labels: &[Class],
         Way { nfe, solver, wanted }: Way,
     ) -> Result<Vec<u8>, Error> {
         let count = labels.len();
@@ -202,7 +203,7 @@ impl Model {
     }
 
     /// Moves the images from time `t` to `r` by the velocity towards `asked`, and after the last step makes them pictures.
-    fn step(&self, slots: &mut Slots, workspace: &Workspace, labels: &[usize], [asked, r, t]: [f64; 3], last: bool) {
+    fn step(&self, slots: &mut Slots, workspace: &Workspace, labels: &[Class], [asked, r, t]: [f64; 3], last: bool) {
         let assigned = slots.assign(&self.network.embeddings, asked, t, labels);
         workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, r, t, &assigned.slots);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());

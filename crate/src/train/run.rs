@@ -13,6 +13,7 @@ use super::data::Images;
 use super::grid;
 use super::log::Record;
 use super::trainer::Trainer;
+use crate::class::Class;
 use crate::flow::{Objective, Solver};
 use crate::generator::{Generator, Request, SampleOptions};
 use crate::image::to_rgba;
@@ -102,6 +103,7 @@ impl RunFolder {
             net: net.clone(),
             classes: images.classes.clone(),
             latent: images.latents.as_ref().map(|latents| latents.info().space.clone()),
+            check: None,
             data: DataInfo { images: images.len(), ..config.card.clone() },
             training: TrainingInfo {
                 step: 0,
@@ -141,7 +143,7 @@ impl RunFolder {
             Objective::FlowMatching {} => (Solver::Heun, 32),
             _ => (Solver::MeanFlow, 1),
         };
-        let request = Request { seed: 0, count: config.log.samples, class: None, nfe };
+        let request = Request { seed: 0, count: config.log.samples, class: Class::Any, nfe };
         let sampled = generator.sample(request, SampleOptions { solver, ..SampleOptions::default() })?;
         let images = match generator.info().latent {
             // Without an autoencoder at hand a grid shows three channels of the latents as colours.

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device as Cpu, Tensor};
 
+use crate::class::Class;
 use crate::device;
 use crate::error::Error;
 use crate::flow::Solver;
@@ -50,14 +51,14 @@ impl Model {
     pub async fn from_noise(
         &self,
         noise: Vec<f32>,
-        class: Option<usize>,
+        class: Class,
         nfe: usize,
         solver: Solver,
     ) -> Result<Vec<u8>, Error> {
         to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
     }
 
-    pub async fn invert(&self, values_of: Vec<f32>, class: Option<usize>, calls: usize) -> Result<Vec<f32>, Error> {
+    pub async fn invert(&self, values_of: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
         values(self.0.invert(values_of, class, calls)?).await
     }
 }

@@ -4,6 +4,7 @@
 //! header's metadata has one entry, `meanflow`: a JSON [`ModelInfo`] with the network's configuration, the data, its
 //! licence, the training step and the format version.
 
+mod check;
 pub(crate) mod params;
 #[cfg(feature = "webgpu")]
 mod tensors;
@@ -16,9 +17,11 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
 
+use crate::class::{Blend, Class};
 use crate::error::Error;
 use crate::net::{Net, NetConfig};
 
+pub use check::Check;
 pub use params::Precision;
 #[cfg(feature = "webgpu")]
 pub(crate) use tensors::{Tensors, open};
@@ -42,6 +45,9 @@ pub struct ModelInfo {
     /// Where its images are latents, how they become pictures; files that do not say hold pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latent: Option<LatentSpace>,
+    /// What it makes of one known seed, for engines to prove themselves by; older files do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
     /// The images it was trained on.
     pub data: DataInfo,
     /// How it was trained.
@@ -103,6 +109,24 @@ impl ModelInfo {
                 false => format!("unknown class `{name}`; the model has {}", self.classes.join(", ")),
             })
         })
+    }
+
+    /// The class called `text`, or a place between classes: names with weights, such as `cat:0.6,dog:0.4`.
+    ///
+    /// # Errors
+    /// An unknown name, or weights that are none.
+    pub fn class_of(&self, text: &str) -> Result<Class, Error> {
+        if self.classes.iter().any(|class| class == text) || !text.contains(':') {
+            return self.class_index(text).map(Class::One);
+        }
+        let part = |part: &str| {
+            let (name, weight) = part.rsplit_once(':').unwrap_or((part, "1"));
+            let weight =
+                weight.trim().parse().map_err(|_| Error::Request(format!("`{weight}` is no weight of a class")))?;
+            Ok((self.class_index(name.trim())?, weight))
+        };
+        let parts = text.split(',').map(part).collect::<Result<Vec<_>, Error>>()?;
+        Blend::new(&parts).map(Class::Between)
     }
 
     fn validate(&self) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
+use meanflow::Class;
 use meanflow::eval::{
     Evaluation, Extractor, Features, Moments, frechet_distance, kernel_distance, precision_recall, tables,
 };
@@ -155,7 +156,7 @@ fn measure(
     let (mut seconds, mut values) = (0.0, Vec::with_capacity(args.count * real.dims));
     for start in (0..args.count).step_by(BATCH) {
         let count = BATCH.min(args.count - start);
-        let request = Request { seed: args.seed.wrapping_add(start as u64), count, class: None, nfe };
+        let request = Request { seed: args.seed.wrapping_add(start as u64), count, class: Class::Any, nfe };
         let began = Instant::now();
         let images = settled(pictures(model.sample(request, options)?.images, vae.as_ref()))?;
         seconds += began.elapsed().as_secs_f64();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use meanflow::device;
+use meanflow::generator::Generator;
 use meanflow::train::RunFolder;
 use meanflow::weights::{self, Precision};
 
@@ -46,7 +47,8 @@ pub fn run(args: Args) -> Result<()> {
     let (run, _) = RunFolder::open(&args.run)?;
     // Only copies numbers: no need to wake a GPU.
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
-    let (net, info) = run.averaged(&device, |text| eprintln!("warning: {text}"))?;
+    let (net, mut info) = run.averaged(&device, |text| eprintln!("warning: {text}"))?;
+    info.check = Some(Generator::new(net.clone(), info.clone(), &device).check()?);
     let bytes = weights::encode(&net, &info, args.dtype.into())?;
     replace(&args.out, &bytes)?;
     println!("{}: step {}, {:.2} MB", args.out.display(), info.training.step, bytes.len() as f64 / 1e6);
@@ -54,7 +56,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// Writes beside the file and renames, so that an earlier export is never half overwritten.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".partial");
     let aside = PathBuf::from(aside);

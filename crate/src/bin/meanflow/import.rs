@@ -82,6 +82,7 @@ pub fn run(args: Args) -> Result<()> {
         name: args.name.unwrap_or_else(stem),
         classes: (0..config.classes).map(|class| class.to_string()).collect(),
         latent: (!args.pixels && config.channels == 4).then_some(LatentSpace::STABLE_DIFFUSION),
+        check: None,
         net: config,
         data: DataInfo { source, license: args.license, ..DataInfo::default() },
         training: TrainingInfo {

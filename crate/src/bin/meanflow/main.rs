@@ -13,6 +13,7 @@ mod model;
 mod neighbours;
 mod playground;
 mod random;
+mod repack;
 mod sample;
 mod train;
 
@@ -36,6 +37,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Encode(encode::Args),
+    Repack(repack::Args),
     Inspect(inspect::Args),
     Likelihood(likelihood::Args),
     Classifier(classifier::Args),
@@ -56,6 +58,7 @@ fn main() -> std::process::ExitCode {
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),
         Command::Encode(args) => encode::run(&args),
+        Command::Repack(args) => repack::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Likelihood(args) => likelihood::run(&args),
         Command::Classifier(args) => classifier::run(&args),

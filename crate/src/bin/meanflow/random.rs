@@ -40,6 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
         classes: (0..config.classes).map(|i| i.to_string()).collect(),
         net: config,
         latent: None,
+        check: None,
         data: DataInfo { license: "CC0-1.0".into(), ..Default::default() },
         training: TrainingInfo::default(),
     };

@@ -25,7 +25,7 @@ pub struct Args {
     /// Seed of the first picture; the next have the next seeds
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Class by name; without it each picture draws its own
+    /// Class by name, or a place between classes such as cat:0.6,dog:0.4; without it each picture draws its own
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
     /// How noise becomes a picture: by average velocity (mean-flow, restart) or by instantaneous velocity
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
     let generator = read_generator(&args.weights, &device)?;
     let vae = args.decoder.open(generator.info(), &device)?;
-    let class = args.class.map(|name| generator.info().class_index(&name)).transpose()?;
+    let class = args.class.map(|name| generator.info().class_of(&name)).transpose()?.unwrap_or_default();
     match (args.solver, args.nfe, args.tolerance) {
         (Solver::DormandPrince, Some(_), _) => {
             bail!("dormand-prince decides its calls by --tolerance; it has no --nfe")

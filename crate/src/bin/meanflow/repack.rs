@@ -1,0 +1,38 @@
+//! `meanflow repack`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use meanflow::{device, weights};
+
+use crate::export::{Dtype, replace};
+use crate::model::read_generator;
+
+/// Write a weights file anew, in another precision, or with what older versions did not store.
+///
+/// The numbers stay the same where the precision does. What the model makes of one known seed is stored with it, so that a
+/// page can tell an engine that works from one that does not.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Weights file
+    #[arg(value_name = "WEIGHTS")]
+    weights: PathBuf,
+    /// File to write, which may be the same
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// Precision of the stored weights
+    #[arg(long, value_enum, default_value_t = Dtype::F16)]
+    dtype: Dtype,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
+    let generator = read_generator(&args.weights, &device)?;
+    let mut info = generator.info().clone();
+    info.check = Some(generator.check()?);
+    let bytes = weights::encode(generator.net(), &info, args.dtype.into())?;
+    replace(&args.out, &bytes)?;
+    println!("{}: {:.2} MB", args.out.display(), bytes.len() as f64 / 1e6);
+    Ok(())
+}
