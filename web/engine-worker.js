@@ -18,6 +18,8 @@ let backend;
 let model;
 /** What it says about itself. */
 let info;
+/** Resolves once the device is lost, with the reason. */
+let lost = new Promise(() => {});
 /** Ends the newest request once it is no longer wanted. */
 let newest = new AbortController();
 let queue = Promise.resolve();
@@ -34,22 +36,25 @@ const tasks = {
     const next = await wasm.Generator.load(bytes).catch((error) => {
       throw new Error(`${nameOf(source)}: ${error.message}`);
     });
+    // A device that was lost has been replaced by now.
+    lost = wasm.deviceLost();
+    lost.then((reason) => postMessage({ lost: reason }), () => {});
     model?.free();
     [model, info] = [next, { ...JSON.parse(next.info), sha256: hash ?? (await sha256(bytes)) }];
     return { ...info, backend };
   },
 
   /** The noise that a picture comes from, by `calls` network calls. */
-  async invert({ rgba, seed, classIndex, calls }) {
+  async invert({ rgba, seed, classIndex, blend, calls }) {
     if (!model) throw new Error('no model is loaded');
-    return { noise: await model.invert(rgbaToValues(rgba, info.channels), labelOf(seed, classIndex), calls) };
+    return { noise: await model.invert(rgbaToValues(rgba, info.channels), labelOf(seed, classIndex), calls, sharesOf(blend)) };
   },
 
   /**
    * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; first the noise that each is made from. With `mix`
    * it is the one picture at a place between four noises.
    */
-  async generate({ seed, count, classIndex, nfe, noise, solver, mix }, { report, signal }) {
+  async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {
     if (!model) throw new Error('no model is loaded');
     const { width, height, channels, classes } = info;
     const seedOf = (i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i));
@@ -57,15 +62,15 @@ const tasks = {
       const pictures = Array.from({ length: count }, (_, i) => noiseToRgba(wasm.noise(seedOf(i), channels * width * height), channels));
       report({ noise: pictures });
     }
-    if (mix) return generateBetween({ seed, classIndex, nfe, mix }, report);
-    const labels = Array.from({ length: count }, (_, i) => classIndex ?? wasm.classOf(seedOf(i), classes.length));
+    if (mix) return generateBetween({ seed, classIndex, blend, nfe, mix }, report);
+    const labels = Array.from({ length: count }, (_, i) => (blend ? undefined : (classIndex ?? wasm.classOf(seedOf(i), classes.length))));
     let milliseconds = 0;
     for (let first = 0; first < count; first += BATCH[backend]) {
       await messages();
       if (signal.aborted) return { stale: true };
       const size = Math.min(BATCH[backend], count - first);
       const started = performance.now();
-      const rgba = await model.generate(seedOf(first), size, classIndex ?? undefined, nfe, solver);
+      const rgba = await model.generate(seedOf(first), size, classIndex ?? undefined, nfe, solver, sharesOf(blend));
       milliseconds += performance.now() - started;
       report({ first, rgba, labels: labels.slice(first, first + size) });
     }
@@ -73,7 +78,11 @@ const tasks = {
   },
 };
 
-self.onmessage = ({ data: { id, task, ...request } }) => {
+self.onmessage = ({ data: { lock, id, task, ...request } }) => {
+  if (lock) {
+    live(lock);
+    return;
+  }
   newest.abort();
   newest = new AbortController();
   const { signal } = newest;
@@ -83,24 +92,38 @@ self.onmessage = ({ data: { id, task, ...request } }) => {
       postMessage({ id, result: await tasks[task](request, context) });
     } catch (error) {
       if (signal.aborted && error.name === 'AbortError') postMessage({ id, result: { stale: true } });
-      else postMessage({ id, error: error.message });
+      else postMessage({ id, error: error.message, lost: await isLost() });
     }
   });
 };
 
+/** Holds a lock for as long as this Worker lives: whoever waits for it learns of its end, of which no event tells. */
+function live(lock) {
+  navigator.locks?.request(lock, () => {
+    postMessage({ alive: true });
+    return new Promise(() => {});
+  });
+}
+
+/** Whether the device is lost; the news may come a moment after the error. */
+const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) => setTimeout(resolve, backend === 'webgpu' ? 100 : 0, false))]);
+
 /** The picture at `place` between `corners`, each a seed or a noise. */
-async function generateBetween({ seed, classIndex, nfe, mix: { corners, place } }, report) {
+async function generateBetween({ seed, classIndex, blend, nfe, mix: { corners, place } }, report) {
   const { width, height, channels } = info;
-  const label = labelOf(seed, classIndex);
+  const label = blend ? undefined : labelOf(seed, classIndex);
   const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : wasm.noise(BigInt(corner), channels * width * height)));
   const started = performance.now();
-  const rgba = await model.fromNoise(between(noises, place), label, nfe);
+  const rgba = await model.fromNoise(between(noises, place), label, nfe, undefined, sharesOf(blend));
   report({ first: 0, rgba, labels: [label] });
   return { milliseconds: performance.now() - started };
 }
 
 /** The class asked for, or that of the seed; nothing for a model without classes. */
 const labelOf = (seed, classIndex) => classIndex ?? wasm.classOf(BigInt.asUintN(64, BigInt(seed)), info.classes.length);
+
+/** Classes and their weights, one after the other, as the engine takes them. */
+const sharesOf = (blend) => blend && Float32Array.from(blend);
 
 /** The wasm builds; spelt out, so that bundlers find them. */
 const BUILDS = {

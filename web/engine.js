@@ -23,6 +23,7 @@
  * @property {bigint | number} seed
  * @property {number} count
  * @property {number} [classIndex] without it each picture draws its own
+ * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
  * @property {number} nfe network calls per picture
  * @property {boolean} [noise] whether to report the noise first
  * @property {string} [solver] how, if not by the average velocity; `euler` follows the velocity
@@ -38,6 +39,15 @@ export class Engine {
   #hash;
   #calls = new Map();
   #lastId = 0;
+  /** Stops waiting for the Worker's end. */
+  #watch;
+
+  /**
+   * Hears when the device is lost or the Worker has ended, with the reason; the next call begins anew. Calls that were under
+   * way fail with an error whose `lost` is true.
+   * @type {(reason: string) => void}
+   */
+  onlost = () => {};
 
   /** @param {'webgpu' | 'cpu'} build which wasm build to run; it starts with the first {@link load} */
   constructor(build) {
@@ -83,6 +93,7 @@ export class Engine {
 
   /** Frees everything. */
   close() {
+    this.onlost = () => {};
     this.#stop(new Error('the engine was closed'));
   }
 
@@ -92,11 +103,26 @@ export class Engine {
     // A script that does not load, or a wasm trap, after which that instance answers no more.
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#stop(new Error(`the engine failed: ${event.message ?? 'its script did not load'}`));
+      this.#end(`the engine failed: ${event.message ?? 'its script did not load'}`);
     };
+    // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
+    const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
+    this.#watch = new AbortController();
+    this.#worker.postMessage({ lock });
+    const { signal } = this.#watch;
+    this.#awaken = () => navigator.locks?.request(lock, { signal }, () => this.#end('the engine was ended')).catch(() => {});
+  }
+
+  /** Called when the Worker holds its lock. */
+  #awaken;
+
+  #end(reason) {
+    this.#stop(Object.assign(new Error(reason), { lost: true }));
+    this.onlost(reason);
   }
 
   #stop(error) {
+    this.#watch?.abort();
     this.#worker?.terminate();
     this.#worker = undefined;
     for (const { reject } of this.#calls.values()) reject(error);
@@ -112,7 +138,15 @@ export class Engine {
     });
   }
 
-  #hear({ id, report, result, error }) {
+  #hear({ id, report, result, error, lost, alive }) {
+    if (alive) {
+      this.#awaken();
+      return;
+    }
+    if (lost && id === undefined) {
+      this.onlost(lost);
+      return;
+    }
     const call = this.#calls.get(id);
     if (!call) return;
     if (report) {
@@ -121,7 +155,7 @@ export class Engine {
     }
     this.#calls.delete(id);
     if (error === undefined) call.resolve(result);
-    else call.reject(new Error(error));
+    else call.reject(Object.assign(new Error(error), { lost }));
   }
 }
 

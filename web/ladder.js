@@ -2,7 +2,7 @@
 //
 // The CPU build starts in a moment; the GPU build is a smaller download, but a browser compiles its shaders first.
 // So where there is a GPU both start, and the GPU takes over once it has drawn the same picture, faster. When it fails
-// later, the CPU goes on where it stopped.
+// later, the CPU goes on where it stopped. A device that is lost is replaced, once; after a second loss it is left alone.
 
 import { chooseBackend } from './backend.js';
 import { Engine } from './engine.js';
@@ -10,10 +10,13 @@ import { psnr } from './psnr.js';
 
 /** Least agreement of the two builds' pictures, in dB: the same picture to the eye, and far from a broken one. */
 const LEAST_PSNR = 40;
+/** After so many losses the GPU is left alone. */
+const MOST_LOSSES = 2;
 
 /**
- * The interface of an {@link Engine}, and an event `change` when another backend takes over, or stays for good; its
- * `detail` is `{backend, notice}`.
+ * The interface of an {@link Engine}, and events: `change` when another backend takes over, or stays for good; its `detail`
+ * is `{backend, notice}`. `device-lost` when the device or its Worker has ended, `{reason, losses}`; `recovered` when there is
+ * one again, or the CPU goes on for good, `{backend, notice}`.
  */
 export class Ladder extends EventTarget {
   #wanted;
@@ -29,6 +32,8 @@ export class Ladder extends EventTarget {
   #notice = '';
   /** Whether the GPU is still to be tried. */
   #mayClimb = false;
+  /** How often a device or a Worker was lost. */
+  #losses = 0;
   #source;
   #hash;
   /** The last answer: of which model, to which request, its first picture, its time. */
@@ -52,7 +57,7 @@ export class Ladder extends EventTarget {
       this.#mayClimb = backend === 'webgpu' && !this.#wanted;
       this.#backend = this.#mayClimb ? 'cpu' : backend;
       this.#notice = this.#mayClimb ? 'The GPU is getting ready.' : reason;
-      this.#engine = this.#options.open(this.#backend);
+      this.#engine = this.#open(this.#backend);
     }
     const info = await this.#load(source, onProgress, hash);
     if (info.stale) return info;
@@ -75,9 +80,51 @@ export class Ladder extends EventTarget {
       if (!result.stale && !request.mix && !request.solver) this.#see({ source, picture, request: { ...request, noise: false }, milliseconds: result.milliseconds });
       return { ...result, backend };
     } catch (error) {
-      if (engine === this.#engine) await this.#fallBack(error);
+      if (engine === this.#engine) await this.#recover(engine, error);
       return { ...(await this.#engine.generate(request, listen)), backend: this.#backend };
     }
+  }
+
+  /** An engine whose losses are heard also when nobody asks it for anything. */
+  #open(backend) {
+    const engine = this.#options.open(backend);
+    engine.onlost = (reason) => {
+      if (engine === this.#engine) this.#recover(engine, Object.assign(new Error(reason), { lost: true })).catch(() => {});
+    };
+    return engine;
+  }
+
+  /** Makes sure that there is an engine with the model, after one has failed; the request can then be asked again. */
+  #recover(engine, error) {
+    if (!error.lost) return this.#fallBack(error);
+    this.#recovering ??= this.#replace(engine, error).finally(() => (this.#recovering = undefined));
+    return this.#recovering;
+  }
+
+  /** Pending while a lost engine is replaced. */
+  #recovering;
+
+  async #replace(engine, error) {
+    this.#losses += 1;
+    const gpu = this.#backend === 'webgpu';
+    this.dispatchEvent(new CustomEvent('device-lost', { detail: { reason: error.message, losses: this.#losses } }));
+    const spent = gpu && this.#losses >= MOST_LOSSES;
+    const tell = () => this.dispatchEvent(new CustomEvent('recovered', { detail: { backend: this.#backend, notice: this.#notice } }));
+    const notice = `WebGPU was lost ${this.#losses} times (${error.message}); the CPU goes on.`;
+    if (this.#reserve) {
+      await this.#fallBack(error, spent ? notice : undefined);
+      // The CPU draws meanwhile; a new device proves itself like the first.
+      if (!spent) {
+        this.#climb().then(tell);
+        return;
+      }
+    } else if (spent) {
+      engine.close();
+      const cpu = this.#open('cpu');
+      await cpu.load(this.#source, undefined, this.#hash);
+      this.#change(cpu, 'cpu', notice);
+    } else await engine.load(this.#source, undefined, this.#hash);
+    tell();
   }
 
   /** As {@link Engine.invert}; only the CPU can do it. */
@@ -87,18 +134,28 @@ export class Ladder extends EventTarget {
     return (this.#reserve ?? this.#engine).invert(picture);
   }
 
+  /** What is at work. */
+  get backend() {
+    return this.#backend;
+  }
+
   close() {
     this.#engine?.close();
     this.#reserve?.close();
   }
 
   async #load(source, onProgress, hash) {
-    for (;;) {
+    for (let again = true; ; ) {
       const engine = this.#engine;
       let info;
       try {
         info = await engine.load(source, onProgress, hash);
       } catch (error) {
+        // A Worker that has ended is begun anew, once.
+        if (error.lost && again) {
+          again = false;
+          continue;
+        }
         if (!this.#reserve) throw error;
         // A file that the CPU refuses too is no fault of the GPU.
         info = await this.#reserve.load(source, onProgress, hash);
@@ -118,7 +175,7 @@ export class Ladder extends EventTarget {
   /** Starts the GPU beside the CPU, and hands over when its picture is the same and comes faster. */
   async #climb() {
     this.#mayClimb = false;
-    const gpu = this.#options.open('webgpu');
+    const gpu = this.#open('webgpu');
     try {
       let source;
       // The visitor may choose another model while the GPU is at work on this one.
@@ -149,20 +206,20 @@ export class Ladder extends EventTarget {
   }
 
   /** Goes on with the CPU, once for all requests that the GPU failed at. */
-  #fallBack(error) {
+  async #fallBack(error, notice) {
     if (!this.#reserve) throw error;
     this.#falling ??= this.#reserve
       .load(this.#source, undefined, this.#hash)
-      .then(() => this.#descend(error))
+      .then(() => this.#descend(error, notice))
       .finally(() => (this.#falling = undefined));
     return this.#falling;
   }
 
-  #descend(error) {
+  #descend(error, notice = `WebGPU failed: ${error.message}.`) {
     this.#engine.close();
     const cpu = this.#reserve;
     this.#reserve = undefined;
-    this.#change(cpu, 'cpu', `WebGPU failed: ${error.message}.`);
+    this.#change(cpu, 'cpu', notice);
   }
 
   #change(engine, backend, notice) {

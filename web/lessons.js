@@ -1,5 +1,7 @@
 // What is below the wall: the square between four noises, the race, the plane. They wait until somebody looks.
 
+import { Drawing } from './drawing.js';
+import { Engine } from './engine.js';
 import { Explore } from './explore.js';
 import { Plane } from './plane.js';
 import { Race } from './race.js';
@@ -8,6 +10,8 @@ import { readPicture, savePicture } from './save.js';
 
 /** Network calls that run a picture backward to its noise. */
 const INVERSION = 64;
+/** Where the shipped models lie. */
+export const MODELS = 'static/models/';
 
 const element = (id) => document.getElementById(id);
 
@@ -26,6 +30,8 @@ export class Lessons {
   /** The noise of a picture of the visitor's, which takes the place of the first corner. */
   #own;
   #queue = Promise.resolve();
+  /** The network that was trained by Flow Matching, once the race has called for it. */
+  #rival;
 
   /**
    * @param {import('./ladder.js').Ladder} engine
@@ -42,6 +48,7 @@ export class Lessons {
     this.#race = new Race(element('race'), (request) => this.#single(request));
     new Plane(element('plane'), { t: element('plane-t'), r: element('plane-r') }, element('plane-words'));
     element('race-again').addEventListener('click', () => this.#runRace(randomSeed()));
+    new Drawing(element('drawing'), (file) => this.startFrom(file));
     element('explore-save').addEventListener('click', () => this.#save());
     const observer = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
@@ -59,9 +66,9 @@ export class Lessons {
   }
 
   /** The wall stands: what is in sight may begin anew. */
-  begin(info, classIndex) {
+  begin(info, model, classes) {
     if (this.#at?.info !== info) this.#own = undefined;
-    this.#at = { info, classIndex };
+    this.#at = { info, model, classes };
     this.#done.clear();
     this.#raceSeed = this.#choice.seed;
     this.#run();
@@ -76,10 +83,10 @@ export class Lessons {
   /** Runs a picture of the visitor's backward; its noise becomes the first corner. */
   async startFrom(file) {
     if (!this.#at) return;
-    const { info, classIndex } = this.#at;
+    const { info, classes } = this.#at;
     try {
       const picture = await readPicture(file, info);
-      const { noise } = await this.#engine.invert({ rgba: picture.data, seed: this.#choice.seed, classIndex, calls: INVERSION });
+      const { noise } = await this.#engine.invert({ rgba: picture.data, seed: this.#choice.seed, ...classes, calls: INVERSION });
       if (this.#at?.info !== info) return;
       this.#own = noise;
       this.#choice.place = [0, 0];
@@ -119,22 +126,38 @@ export class Lessons {
     return result?.rgba;
   }
 
-  #single({ nfe, solver }) {
-    return this.#generate({ seed: this.#raceSeed, nfe, solver });
+  /** The walks are those of a network that was trained by Flow Matching alone, where the page has one, else of its own. */
+  async #single({ nfe, solver }) {
+    const engine = solver && (await this.#walker());
+    return this.#generate({ seed: this.#raceSeed, nfe, solver }, engine || undefined);
+  }
+
+  /** An engine with the model's counterpart by Flow Matching; nothing where there is none. */
+  async #walker() {
+    const { flowMatching } = this.#at?.model ?? {};
+    if (!flowMatching) return undefined;
+    const { backend } = this.#engine;
+    if (this.#rival?.file !== flowMatching.file || this.#rival.backend !== backend) {
+      this.#rival?.engine.close();
+      const engine = new Engine(backend);
+      this.#rival = { ...flowMatching, backend, engine, ready: engine.load(MODELS + flowMatching.file, undefined, flowMatching.sha256) };
+    }
+    await this.#rival.ready;
+    return this.#rival.engine;
   }
 
   /** One request at a time: to the engine, a newer one ends the one before. */
-  #generate(request) {
-    const answer = this.#queue.then(() => this.#ask(request));
+  #generate(request, engine = this.#engine) {
+    const answer = this.#queue.then(() => this.#ask(request, engine));
     this.#queue = answer.catch(() => {});
     return answer;
   }
 
-  async #ask(request) {
+  async #ask(request, engine) {
     if (!this.#at) return undefined;
-    const { info, classIndex } = this.#at;
+    const { info, classes } = this.#at;
     let rgba;
-    const result = await this.#engine.generate({ count: 1, classIndex, ...request }, (report) => (rgba = report.rgba ?? rgba));
+    const result = await engine.generate({ count: 1, ...classes, ...request }, (report) => (rgba = report.rgba ?? rgba));
     if (result.stale || this.#at?.info !== info) return undefined;
     return { rgba, milliseconds: result.milliseconds, width: info.width, height: info.height };
   }
@@ -144,7 +167,7 @@ export class Lessons {
     if (!picture || !this.#at) return;
     this.#choice.place ??= this.#explore.place;
     // From a picture of the visitor's it cannot be made again by anybody else.
-    const recipe = this.#own ? undefined : this.#hooks.recipe(this.#at.classIndex);
+    const recipe = this.#own ? undefined : this.#hooks.recipe(this.#at.classes.classIndex);
     savePicture(picture, { name: `${this.#at.info.name}-${this.#choice.seed}-between.png`, recipe });
   }
 }

@@ -6,6 +6,7 @@
 // Elements with the same `src` and `backend` share one download and one engine. Nothing is fetched before the element
 // comes near the viewport. The module may be imported where there is no document.
 
+import { classesOf } from './classes.js';
 import { draw, pictureAt } from './gallery.js';
 import { Ladder } from './ladder.js';
 import { MAX_COUNT, MAX_STEPS, randomSeed, wholeNumber } from './numbers.js';
@@ -17,12 +18,16 @@ const STYLE = `
 canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; background: var(--mean-flow-background, none); border-radius: var(--mean-flow-radius, 0); }
 [part=bar] { display: flex; align-items: center; gap: 10px; min-height: 2em; margin-top: 6px; font-size: 0.85em; }
 [part=button] { font: inherit; color: inherit; padding: 0.3em 0.9em; border: 1px solid currentColor; border-radius: 99px; background: none; cursor: pointer; }
+[part=badge]:not(:empty) { padding: 0.1em 0.6em; border: 1px solid color-mix(in srgb, currentColor 35%, transparent); border-radius: 99px; font-size: 0.85em; }
 [part=button]:focus-visible { outline: 2px solid var(--mean-flow-accent, currentColor); outline-offset: 2px; }
 [hidden] { display: none; }
 `;
 
 /** An engine that no element has used for so long is closed, in milliseconds. */
 const UNUSED = 10_000;
+
+/** How an element hears from its engine; not for others to call. */
+const HEAR = Symbol('hear');
 
 /** Engines by what they run; each serves one request at a time, so that elements do not cut each other off. */
 const engines = new Map();
@@ -36,6 +41,9 @@ function sharedEngine(source, backend) {
     const info = ladder.load(source, (progress) => listeners.forEach((listen) => listen(progress)));
     const engine = { ladder, listeners, info, queue: info.catch(() => {}), users: new Set() };
     engines.set(key, engine);
+    for (const type of ['change', 'device-lost', 'recovered']) {
+      ladder.addEventListener(type, ({ detail }) => engine.users.forEach((user) => user[HEAR](type, detail)));
+    }
     // A download that failed may be tried again.
     info.catch(() => {
       ladder.close();
@@ -62,6 +70,8 @@ function release(element) {
  * @fires ready `detail`: what the model says about itself
  * @fires generate `detail`: `{seed, count, nfe, label, milliseconds}`
  * @fires error `detail`: `{message}`
+ * @fires device-lost `detail`: `{reason, losses}`; the pictures that are there stay, and what is under way is made again
+ * @fires recovered `detail`: `{backend, notice}`
  */
 export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   static observedAttributes = ['src', 'seed', 'count', 'columns', 'steps', 'label', 'backend', 'controls'];
@@ -119,7 +129,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     this.setAttribute('steps', String(value));
   }
 
-  /** Class of the pictures by name; empty: each draws its own. */
+  /** Class of the pictures by name, or a place between classes such as `cat:0.6,dog:0.4`; empty: each draws its own. */
   get label() {
     return this.getAttribute('label') ?? '';
   }
@@ -199,13 +209,13 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     engine.users.add(this);
     const info = await this.#load(engine, isCurrent);
     if (!isCurrent()) return undefined;
-    const classIndex = label === '' ? undefined : info.classes.indexOf(label);
-    if (classIndex === -1) throw new Error(`the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`);
+    const classes = classesOf(label, info.classes);
+    if (!classes) throw new Error(`the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`);
 
     const canvases = this.#prepare(count, info);
     const run = async () => {
       if (!isCurrent()) return undefined;
-      return engine.ladder.generate({ seed, count, nfe, classIndex }, ({ first, rgba, labels }) => {
+      return engine.ladder.generate({ seed, count, nfe, ...classes }, ({ first, rgba, labels }) => {
         if (isCurrent()) this.#show(canvases, first, rgba, labels.length, info);
       });
     };
@@ -229,11 +239,29 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     try {
       const info = await engine.info;
       this.#parts.progress.textContent = '';
-      if (isCurrent()) this.#tell('ready', info);
+      if (isCurrent()) {
+        this.#badge(info);
+        this.#tell('ready', info);
+      }
       return info;
     } finally {
       engine.listeners.delete(listen);
     }
+  }
+
+  /** Hears of the engine that it shares with others. */
+  [HEAR](type, detail) {
+    if (type === 'device-lost') this.#parts.status.textContent = 'The device was lost; it is being replaced.';
+    else {
+      this.#badge(detail);
+      this.#parts.status.textContent = type === 'recovered' ? detail.notice : this.#parts.status.textContent;
+    }
+    if (type !== 'change') this.#tell(type, detail);
+  }
+
+  /** Says what the model runs on, and why. */
+  #badge({ backend, notice }) {
+    Object.assign(this.#parts.badge, { textContent: backend === 'webgpu' ? 'WebGPU' : 'CPU', title: notice ?? '' });
   }
 
   #prepare(count, { width, height }) {
@@ -287,12 +315,13 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const status = make('span', 'status', { role: 'status' });
     // Not announced: it changes with every piece of a download.
     const progress = make('span', 'progress');
+    const badge = make('span', 'badge');
     const bar = make('div', 'bar');
-    bar.append(button, progress, status);
+    bar.append(button, badge, progress, status);
     button.addEventListener('click', () => {
       this.seed = randomSeed();
     });
-    this.#parts = { poster, gallery, button, progress, status };
+    this.#parts = { poster, gallery, button, badge, progress, status };
     return [poster, gallery, bar];
   }
 }

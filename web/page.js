@@ -1,15 +1,15 @@
 // The page: reads the address, drives the engine, shows what comes.
 
 import { readAddress, writeAddress } from './address.js';
+import { blendText, classesOf, partsOf } from './classes.js';
 import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
 import { Gallery } from './gallery.js';
 import { Ladder } from './ladder.js';
-import { Lessons } from './lessons.js';
+import { Lessons, MODELS } from './lessons.js';
 import { randomSeed, wholeNumber } from './numbers.js';
 import { readRecipe, verify } from './save.js';
 
-const MODELS = 'static/models/';
 /** Up to this many classes fit as buttons. */
 const MAX_CLASS_BUTTONS = 16;
 const ANY = '';
@@ -61,6 +61,8 @@ async function begin() {
     describeBackend(detail);
     if (changed && document.body.dataset.state === 'ready') show({}, { anew: false });
   });
+  engine.addEventListener('device-lost', () => (element('notice').textContent = 'The device was lost; it is being replaced.'));
+  engine.addEventListener('recovered', ({ detail }) => describeBackend(detail));
   acceptDrops();
   gallery.resize(choice.count, 32, 32);
   offerSteps();
@@ -103,7 +105,7 @@ async function loadModel(wanted) {
   hideProgress();
   choice.model = current.id;
   if (current instanceof File) upload = current;
-  if (!info.classes.includes(choice.className)) choice.className = undefined;
+  if (!classesOf(choice.className, info.classes)) choice.className = undefined;
   gallery.resize(choice.count, info.width, info.height);
   offerModels();
   offerClasses();
@@ -127,9 +129,9 @@ async function show(change, { anew = true } = {}) {
     lessons.rest();
   }
   const { seed, count, nfe } = choice;
-  const classIndex = choice.className === undefined ? undefined : info.classes.indexOf(choice.className);
+  const classes = classesOf(choice.className, info.classes);
   try {
-    const result = await engine.generate({ seed, count, nfe, classIndex, noise: anew }, (report) => {
+    const result = await engine.generate({ seed, count, nfe, ...classes, noise: anew }, (report) => {
       if (mine !== turn) return;
       if (report.noise) gallery.showNoise(report.noise);
       else gallery.show(report.first, report.rgba, report.labels, titleOf);
@@ -137,7 +139,7 @@ async function show(change, { anew = true } = {}) {
     if (mine !== turn || result.stale) return;
     showSpeed(result.milliseconds);
     setState('ready', '');
-    if (anew) lessons.begin(info, classIndex);
+    if (anew) lessons.begin(info, current, classes);
     // Another backend took over meanwhile: its time is the one to show.
     if (result.backend !== atWork) show({}, { anew: false });
   } catch (error) {
@@ -208,10 +210,32 @@ function offerSteps() {
 function offerClasses() {
   element('class-field').hidden = info.classes.length === 0;
   const classes = [{ value: ANY, text: 'Any' }, ...info.classes.map((name) => ({ value: name, text: titleOfClass(name) }))];
-  const chosen = choice.className ?? ANY;
-  const choose = (name) => show({ className: name === ANY ? undefined : name });
+  const parts = partsOf(choice.className ?? ANY);
+  const chosen = parts[0][0];
+  const choose = (name) => {
+    show({ className: name === ANY ? undefined : name });
+    offerMixture();
+  };
+  offerMixture();
   if (classes.length <= MAX_CLASS_BUTTONS) choices(element('classes'), 'class', classes, chosen, choose);
   else list(element('classes'), classes, chosen, choose);
+}
+
+/** A second class, and the share of the first: the pictures then lie between the two. */
+function offerMixture() {
+  const [[first], [second, rest] = [ANY, 0]] = partsOf(choice.className ?? ANY);
+  const others = info.classes.filter((name) => name !== first);
+  element('mixture').hidden = first === ANY || others.length === 0;
+  if (element('mixture').hidden) return;
+  const options = [{ value: ANY, text: 'nothing' }, ...others.map((name) => ({ value: name, text: titleOfClass(name) }))];
+  list(element('mix-with'), options, second, (name) => {
+    show({ className: name === ANY ? first : blendText(first, name, 0.5) });
+    offerMixture();
+  });
+  const share = element('mix-share');
+  share.hidden = second === ANY;
+  share.value = String(rest);
+  share.oninput = () => show({ className: blendText(first, second, Number((1 - share.value).toFixed(2))) });
 }
 
 function describeBackend({ backend, notice }) {
@@ -253,6 +277,10 @@ function showSpeed(milliseconds) {
 
 function titleOf(index, label) {
   const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
+  if (choice.className?.includes(':') && label === undefined) {
+    const parts = partsOf(choice.className).map(([name, share]) => `${Math.round(100 * share)} % ${titleOfClass(name)}`);
+    return `${parts.join(', ')}, seed ${seed}`;
+  }
   return label === undefined ? `Seed ${seed}` : `${titleOfClass(info.classes[label])}, seed ${seed}`;
 }
 
@@ -265,7 +293,7 @@ function openDetail(index) {
   const tile = gallery.at(index);
   if (!tile.picture) return;
   const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
-  const className = tile.label === undefined ? undefined : info.classes[tile.label];
+  const className = classNameOf(tile.label);
   const query = writeAddress({ ...choice, seed, className, place: undefined }, defaults);
   // A file of the visitor's is not at any address.
   const shared = !(current instanceof File);
@@ -281,10 +309,13 @@ function openDetail(index) {
   );
 }
 
+/** The class of a picture as people write it: its own, or the place between classes that was chosen. */
+const classNameOf = (label) => (label === undefined ? choice.className : info.classes[label]);
+
 /** What a saved picture says about itself. */
 function recipeFor(seed, label) {
-  const { name: model, sha256, classes } = info;
-  return { model, sha256, seed: String(seed), className: label === undefined ? undefined : classes[label], steps: choice.nfe };
+  const { name: model, sha256 } = info;
+  return { model, sha256, seed: String(seed), className: classNameOf(label), steps: choice.nfe };
 }
 
 /** The two lines that show a picture in another page. */

@@ -18,7 +18,7 @@ export class Race {
   constructor(root, generate) {
     this.#root = root;
     this.#generate = generate;
-    const ways = [{ nfe: 1, title: 'MeanFlow' }, ...WALKS.map((nfe) => ({ nfe, solver: 'euler', title: nfe === 1 ? 'along v' : '' }))];
+    const ways = [{ nfe: 1, title: 'MeanFlow' }, ...WALKS.map((nfe) => ({ nfe, solver: 'euler', title: nfe === 1 ? 'Flow Matching' : '' }))];
     root.replaceChildren(...ways.map((way) => figure(way)));
   }
 

@@ -1,11 +1,12 @@
 // The hand-over from the CPU to the GPU and back: its rules with engines made of paper, and once in a real browser.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { Ladder } from '../../web/ladder.js';
-import { openStage, trainTinyModel } from './support.mjs';
+import { openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */
 class PaperEngine {
@@ -148,6 +149,89 @@ test('a GPU that cannot load a model leaves it to the CPU, but a bad file is no 
   assert.ok(full.engines.webgpu.closed);
 });
 
+/** A ladder whose engines are new ones each time, and that notes its events. */
+function ladderOfMany({ wanted, ...kinds }) {
+  const [opened, events] = [[], []];
+  const open = (backend) => {
+    const engine = new PaperEngine(kinds[backend] ?? { milliseconds: backend === 'cpu' ? 50 : 5 });
+    opened.push({ backend, engine });
+    return engine;
+  };
+  const ladder = new Ladder(wanted, { choose: async () => ({ backend: wanted ?? 'webgpu', reason: '' }), open });
+  for (const type of ['change', 'device-lost', 'recovered']) ladder.addEventListener(type, ({ detail }) => events.push([type, detail]));
+  return { ladder, opened, events, of: (backend) => opened.filter((entry) => entry.backend === backend).map(({ engine }) => engine) };
+}
+
+const lose = (engine) => {
+  engine.generate = async () => {
+    throw Object.assign(new Error('the device is lost'), { lost: true });
+  };
+};
+
+test('a lost GPU is replaced once, the request is answered meanwhile, and after a second loss the CPU stays', async () => {
+  const { ladder, events, of } = ladderOfMany({});
+  const first = once(ladder, 'change');
+  await ladder.load('cat');
+  const picture = await colour(ladder, 7);
+  await first;
+  for (const losses of [1, 2]) {
+    const recovered = once(ladder, 'recovered');
+    lose(of('webgpu').at(-1));
+    assert.equal(await colour(ladder, 7), picture, 'the request was not made again');
+    const [{ detail }] = await recovered;
+    assert.equal(detail.backend, losses === 1 ? 'webgpu' : 'cpu');
+    assert.equal(of('webgpu').length, losses === 1 ? 2 : 2, 'a GPU that was lost twice is not tried again');
+    assert.deepEqual(events.filter(([type]) => type === 'device-lost').at(-1)[1], { reason: 'the device is lost', losses });
+    assert.equal(await colour(ladder, 8), picture + 1);
+  }
+  assert.match(events.at(-1)[1].notice, /lost 2 times/);
+  assert.equal(of('cpu').length, 1);
+});
+
+test('a GPU that is lost while nobody asks is replaced too', async () => {
+  const { ladder, of } = ladderOfMany({});
+  const up = once(ladder, 'change');
+  await ladder.load('cat');
+  await colour(ladder, 7);
+  await up;
+  const recovered = once(ladder, 'recovered');
+  of('webgpu')[0].onlost('unplugged');
+  assert.equal((await recovered)[0].detail.backend, 'webgpu');
+  assert.ok(of('webgpu')[0].closed && of('webgpu').length === 2);
+});
+
+test('where the GPU was asked for, it is begun anew, and after a second loss the CPU takes its place', async () => {
+  const { ladder, events, of } = ladderOfMany({ wanted: 'webgpu' });
+  await ladder.load('cat');
+  const [engine] = of('webgpu');
+  const works = engine.generate;
+  for (const losses of [1, 2]) {
+    engine.generate = async (...request) => {
+      engine.generate = works;
+      if (losses === 1) assert.equal(engine.loaded.length, 1);
+      throw Object.assign(new Error('the device is lost'), { lost: true });
+    };
+    assert.equal(await colour(ladder, 7), 'cat'.length + 7);
+    assert.equal(events.at(-1)[1].backend, losses === 1 ? 'webgpu' : 'cpu');
+  }
+  assert.deepEqual(engine.loaded, ['cat', 'cat']);
+});
+
+test('a Worker that ends is begun anew and asked again, once', async () => {
+  const { ladder, events, of } = ladderOfMany({ wanted: 'cpu' });
+  await ladder.load('cat');
+  const [engine] = of('cpu');
+  const works = engine.generate;
+  engine.generate = async () => {
+    engine.generate = works;
+    throw Object.assign(new Error('the engine was ended'), { lost: true });
+  };
+  assert.equal(await colour(ladder, 7), 'cat'.length + 7);
+  assert.deepEqual(events.map(([type]) => type), ['device-lost', 'recovered']);
+  lose(engine);
+  await assert.rejects(colour(ladder, 7), /the device is lost/);
+});
+
 const stage = openStage({ webgpu: true });
 
 test('in a browser WebGPU takes over from the CPU with the same picture', async () => {
@@ -171,4 +255,86 @@ test('in a browser WebGPU takes over from the CPU with the same picture', async 
   }, weights);
   assert.deepEqual([before.backend, after.backend], ['cpu', 'webgpu']);
   assert.ok(before.pictures.every((value, i) => Math.abs(value - after.pictures[i]) <= 2), 'the pictures differ');
+});
+
+/** Opens the page with what its Worker makes of GPU devices kept, so that a test can destroy them. */
+async function openWithDevices(query) {
+  const context = await stage.browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  await page.route('**/engine-worker.js', async (route) => {
+    const response = await route.fetch();
+    const keep = `const request = GPUAdapter.prototype.requestDevice;
+      self.devices = [];
+      GPUAdapter.prototype.requestDevice = async function (...how) {
+        const device = await request.apply(this, how);
+        self.devices.push(device);
+        return device;
+      };\n`;
+    await route.fulfill({ response, body: keep + (await response.text()) });
+  });
+  await page.goto(stage.site.address + query);
+  await settled(page);
+  return page;
+}
+
+test('in a browser a destroyed device is replaced, with the same pictures; a second one is not', async () => {
+  const page = await openWithDevices('?backend=webgpu&seed=3&count=1');
+  const before = await wall(page);
+  for (const backend of ['WebGPU', 'CPU']) {
+    await page.evaluate(() => (document.getElementById('backend').textContent = '…'));
+    await page.workers()[0].evaluate(() => self.devices.at(-1).destroy());
+    await page.waitForFunction((name) => document.getElementById('backend').textContent === name, backend, { timeout: 120_000 });
+    await settled(page);
+    await page.click('#new-seed');
+    await settled(page);
+    await page.fill('#seed', '3');
+    await page.press('#seed', 'Enter');
+    await page.waitForFunction(() => /seed=3$/.test(location.search));
+    await settled(page);
+    assert.ok(psnr((await wall(page))[0], before[0]) >= 40, `the picture on ${backend} is another one`);
+  }
+  assert.match(await page.textContent('#notice'), /lost 2 times/);
+});
+
+test('in a browser a Worker that is killed is begun anew, and the element tells of it', async () => {
+  const page = await stage.open('?backend=cpu&seed=3&count=1');
+  const before = await wall(page);
+  const told = page.evaluate(async () => {
+    const { MeanFlowElement } = await import(new URL('web/mean-flow.js', document.baseURI).href);
+    const element = new MeanFlowElement();
+    Object.assign(element, { src: 'static/models/emoji.safetensors', seed: 3 });
+    element.setAttribute('backend', 'cpu');
+    document.body.prepend(element);
+    await new Promise((resolve) => element.addEventListener('generate', resolve));
+    const events = [];
+    for (const type of ['device-lost', 'recovered']) element.addEventListener(type, () => events.push(type));
+    document.title = 'drawn';
+    await new Promise((resolve) => element.addEventListener('recovered', resolve));
+    await element.generate({ seed: 4 });
+    return [events, element.shadowRoot.querySelector('[part=badge]').textContent];
+  });
+  await page.waitForFunction(() => document.title === 'drawn', undefined, { timeout: 60_000 });
+  assert.equal(page.workers().length, 2);
+  for (const worker of page.workers()) await worker.evaluate(() => self.close()).catch(() => {});
+  assert.deepEqual(await told, [['device-lost', 'recovered'], 'CPU']);
+  await page.click('#new-seed');
+  await settled(page);
+  await page.fill('#seed', '3');
+  await page.press('#seed', 'Enter');
+  await page.waitForFunction(() => /seed=3$/.test(location.search));
+  await settled(page);
+  assert.ok(psnr((await wall(page))[0], before[0]) >= 60);
+  assert.deepEqual(page.problems, []);
+});
+
+test('weights that say another picture of their seed are refused, and the reason is told', async () => {
+  const weights = readFileSync('static/models/emoji.safetensors');
+  const at = weights.indexOf('\\"means\\":[') + 12;
+  // The first mean by another of the same length.
+  weights.write(weights.toString('latin1', at, at + 3).replace(/\d/, (digit) => String(9 - Number(digit))), at, 'latin1');
+  const file = join(temporaryFolder(), 'forged.safetensors');
+  writeFileSync(file, weights);
+  const page = await stage.open('?backend=cpu&seed=3&count=1');
+  await page.setInputFiles('#file', file);
+  assert.match(await settled(page, 'error'), /forged\.safetensors.*picture of the seed 0/);
 });
