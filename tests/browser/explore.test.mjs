@@ -29,9 +29,9 @@ async function square(page) {
 }
 
 /** Waits until the live picture is another one than `before`. */
-async function changed(page, before) {
+async function changed(page, before, selector = LIVE) {
   for (let i = 0; i < 200; i++) {
-    const now = await pixels(page, LIVE);
+    const now = await pixels(page, selector);
     if (psnr(now, before) < 60) return now;
     await page.waitForTimeout(25);
   }
@@ -232,4 +232,37 @@ test('after one visit the page works without a network', async () => {
   await page.reload();
   await settled(page);
   assert.deepEqual(await wall(page), pictures);
+});
+
+test('a drawing is run backward, by hand or by keyboard, and stands at the first corner', async () => {
+  const page = await stage.open('?seed=12&count=1&backend=cpu');
+  await square(page);
+  const corner = await pixels(page, '[data-part=corner0]');
+  await page.click('#drawing summary');
+  const sheet = page.locator('[data-part=sheet]');
+  const { x, y, width } = await sheet.boundingBox();
+  const at = (a, b) => [x + a * width, y + b * width];
+  // A yellow face, filled line by line.
+  for (let row = 0.12; row < 0.9; row += 0.04) {
+    const half = Math.sqrt(Math.max(0, 0.16 - (row - 0.5) ** 2));
+    await page.mouse.move(...at(0.5 - half, row));
+    await page.mouse.down();
+    await page.mouse.move(...at(0.5 + half, row));
+    await page.mouse.up();
+  }
+  await page.check('[data-part=colours] input >> nth=1', { force: true });
+  await sheet.focus();
+  const blank = await sheet.evaluate((canvas) => canvas.toDataURL());
+  for (const key of ['ArrowUp', 'ArrowUp', ' ', 'Shift+ArrowLeft', 'Shift+ArrowLeft']) await page.keyboard.press(key);
+  assert.notEqual(await sheet.evaluate((canvas) => canvas.toDataURL()), blank, 'the keyboard draws nothing');
+  await page.click('[data-part=use]');
+  await page.waitForFunction(() => /at=0%2C0/.test(location.search) || document.querySelector('[data-part=handle]').style.left === '0%', undefined, { timeout: 60_000 });
+  await changed(page, corner, '[data-part=corner0]');
+  await page.waitForTimeout(500);
+  const [shown, first] = [await pixels(page, LIVE), await pixels(page, '[data-part=corner0]')];
+  assert.ok(psnr(shown, first) >= 60, 'the square does not begin at the drawing');
+  assert.ok(psnr(first, corner) < 30, 'the corner is the old one');
+  await page.click('[data-part=clear]');
+  assert.ok(await sheet.evaluate((canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.every((byte) => byte === 255)));
+  assert.deepEqual(page.problems, []);
 });

@@ -135,3 +135,28 @@ for (const [name, width] of [['a desktop', 1280], ['a phone', 390]]) {
     assert.ok(overflow <= 0, `${overflow} pixels`);
   });
 }
+
+test('pictures between classes are those of the native build, and a link and a saved picture hold the place', async () => {
+  const between = 'item/potion:0.6,item/book:0.4';
+  const page = await stage.open(`?model=tiles&class=${between}&seed=4&count=2&backend=cpu`);
+  const native = overWhite(nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: between }));
+  assert.ok(psnr((await wall(page))[1], native) >= 40);
+  assert.ok(await page.isChecked('input[name=class][value="item/potion"]'));
+  assert.equal(await page.inputValue('#mix-with select'), 'item/book');
+  await page.click('#gallery button');
+  assert.match(await page.textContent('#detail-title'), /60 % Potion, 40 % Book, seed 4/);
+  await page.click('#detail form button');
+  // The slider is the share of the second class.
+  const before = await wall(page);
+  await page.focus('#mix-share');
+  await page.keyboard.press('ArrowRight');
+  await page.waitForFunction(() => /potion%3A0\.55%2Citem%2Fbook%3A0\.45/.test(location.search));
+  await settled(page);
+  assert.ok(psnr((await wall(page))[1], before[1]) < 60, 'another share, the same picture');
+  await page.selectOption('#mix-with select', '');
+  await settled(page);
+  const alone = overWhite(nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: 'item/potion' }));
+  await page.waitForFunction(() => /class=item%2Fpotion&/.test(location.search));
+  await settled(page);
+  assert.ok(psnr((await wall(page))[1], alone) >= 40);
+});

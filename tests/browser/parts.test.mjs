@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
 import { readAddress, writeAddress } from '../../web/address.js';
+import { blendText, classesOf, partsOf } from '../../web/classes.js';
 import { between, slerp } from '../../web/latent.js';
 import { average, derivative, velocity, way } from '../../web/plane.js';
 import { recipeOf, withRecipe } from '../../web/png.js';
@@ -75,4 +76,17 @@ test('a place in the square stands in the address', () => {
   assert.equal(writeAddress(choice, defaults), '?at=0.25%2C1&seed=1');
   assert.deepEqual(readAddress('?at=0.25,1&seed=1', defaults).place, [0.25, 1]);
   for (const wrong of ['1.5,0', '0.2', '0.2,', 'a,b', '-0.1,0']) assert.equal(readAddress(`?at=${wrong}`, defaults).place, undefined, wrong);
+});
+
+test('classes are read from text: a name, a place between names, or nothing known', () => {
+  const known = ['cat', 'dog', 'item/potion', 'a:1'];
+  assert.deepEqual(classesOf(undefined, known), {});
+  assert.deepEqual(classesOf('', known), {});
+  assert.deepEqual(classesOf('dog', known), { classIndex: 1 });
+  assert.deepEqual(classesOf('a:1', known), { classIndex: 3 }, 'a name may hold a colon');
+  assert.deepEqual(classesOf('cat:3, item/potion:1', known), { blend: [0, 0.75, 2, 0.25] });
+  for (const text of ['cow', 'cat:0,dog:1', 'cat:1,cow:1', 'cat:x,dog:1', 'cat,dog', 'cat:-1,dog:2', 'cat:1,dog:1,cat:1,dog:1,cat:1']) assert.equal(classesOf(text, known), undefined, text);
+  assert.equal(blendText('cat', 'dog', 0.6), 'cat:0.6,dog:0.4');
+  assert.equal(blendText('cat', 'dog', 1), 'cat');
+  assert.deepEqual(partsOf('cat:0.6,dog:0.4').map(([name]) => name), ['cat', 'dog']);
 });

@@ -1,17 +1,36 @@
-// Where the system's Chromium is, and how it starts headless with WebGPU on the software adapter SwiftShader.
-import { existsSync } from 'node:fs';
+// Where the system's Chromium and Firefox are, and how Chromium starts headless with WebGPU on the software adapter SwiftShader.
+//
+//   node browser.mjs [chromium | firefox]   prints the path, or fails
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
 /** Path of a Chromium: $CHROMIUM, or the first found on the PATH. */
 export function findChromium() {
-  const found = (process.env.PATH ?? '').split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name)));
-  const path = [process.env.CHROMIUM, ...found, ownOfPlaywright()].find((candidate) => candidate && existsSync(candidate));
-  if (!path) throw new Error('no Chromium found; install one or set CHROMIUM to its path');
+  return find('Chromium', [process.env.CHROMIUM, ...onPath(NAMES), ownOfPlaywright()]);
+}
+
+/** Path of a Firefox: $FIREFOX, or the first found on the PATH or where setup.sh leaves one. */
+export function findFirefox() {
+  return find('Firefox', [process.env.FIREFOX, ...onPath(['firefox-esr', 'firefox']), '/Applications/Firefox.app/Contents/MacOS/firefox', ownFirefox()]);
+}
+
+const onPath = (names) => (process.env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
+
+function find(browser, candidates) {
+  const path = candidates.find((candidate) => candidate && existsSync(candidate));
+  if (!path) throw new Error(`no ${browser} found; install one or set ${browser.toUpperCase()} to its path`);
   return path;
+}
+
+/** The Firefox that `browsers install firefox --path .tools/browsers` leaves. */
+function ownFirefox() {
+  const root = fileURLToPath(new URL('../../.tools/browsers/firefox', import.meta.url));
+  if (!existsSync(root)) return undefined;
+  return readdirSync(root).map((build) => join(root, build, 'firefox/firefox')).find((path) => existsSync(path));
 }
 
 /** The browser that `playwright-core install chromium` leaves. */
@@ -29,4 +48,4 @@ export function chromiumArguments({ webgpu }) {
   return webgpu ? [...quiet, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'] : [...quiet, '--disable-gpu'];
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) console.log(findChromium());
+if (import.meta.url === pathToFileURL(process.argv[1]).href) console.log(process.argv[2] === 'firefox' ? findFirefox() : findChromium());

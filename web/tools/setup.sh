@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need and the machine lacks. Quick when nothing is missing.
 #   setup.sh          what `make build` and `make demo` need
-#   setup.sh tests    also a browser
+#   setup.sh tests    also browsers
 set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
 cd "$root"
@@ -42,7 +42,7 @@ fi
 if [ ! -e web/node_modules/.package-lock.json ] || [ web/package-lock.json -nt web/node_modules/.package-lock.json ]; then
   say "installing npm packages"
   # Browsers come from the system: the packages must not download their own.
-  (cd web && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json)
+  (cd web && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 PUPPETEER_SKIP_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json)
 fi
 
 if [ "${1:-}" = tests ]; then
@@ -54,5 +54,10 @@ if [ "${1:-}" = tests ]; then
     # Where the distribution has none (Ubuntu, macOS), the build that Playwright offers.
     apt_install chromium 2>/dev/null || web/node_modules/.bin/playwright-core install chromium
     node web/tools/browser.mjs
+  fi
+  if ! node web/tools/browser.mjs firefox >/dev/null 2>&1; then
+    say "installing Firefox"
+    apt_install firefox-esr 2>/dev/null || web/node_modules/.bin/browsers install firefox@stable --path .tools/browsers
+    node web/tools/browser.mjs firefox
   fi
 fi

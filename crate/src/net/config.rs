@@ -309,6 +309,7 @@ impl NetConfig {
             Architecture::Unet(parts) => {
                 let levels = parts.multipliers.len();
                 vec![
+                    (super::unet::IS_HERE, "this build has no U-Net"),
                     ((1..=8).contains(&levels), "a U-Net has 1 to 8 levels"),
                     (parts.multipliers.iter().all(|by| (1..=16).contains(by)), "multipliers must be 1 to 16"),
                     (self.image_size.is_multiple_of(1 << levels.saturating_sub(1)), "every level must halve the edge"),

@@ -3,25 +3,25 @@
 
 mod block;
 mod config;
-mod conv;
 mod dit;
+mod dropout;
 pub(crate) mod embed;
 mod in_context;
 pub(crate) mod init;
 mod labels;
 mod patches;
 mod rotary;
+#[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
 mod unet;
-mod unet_block;
 
 pub use config::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig};
 pub use dit::Dit;
+pub use dropout::Dropout;
 pub use in_context::InContext;
 pub use labels::{GuidanceScale, Labels};
 pub use unet::Unet;
-pub use unet_block::Dropout;
 #[cfg(feature = "train")]
-pub(crate) use {unet::UnetPlan, unet_block::BlockPlan};
+pub(crate) use unet::{BlockPlan, UnetPlan};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,54 +1,18 @@
 //! The residual block of the U-Net.
 
-use std::cell::Cell;
-
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Tensor, TensorData};
 
-use super::block::attend;
 use super::conv::{Conv, GroupNorm, Resample};
-use super::init::{Init, Start};
 use crate::dual::{Dual, linear, silu};
-use crate::rng::{Purpose, Stream, fold_in};
+use crate::net::Dropout;
+use crate::net::block::attend;
+use crate::net::init::{Init, Start};
 
 /// Sums of two branches are divided by √2, so that their size stays.
 const HALVED: f64 = std::f64::consts::FRAC_1_SQRT_2;
 /// Branches start near zero.
 const NEAR_ZERO: f64 = 1e-5;
-
-/// Dropout of one training step: every call of the step drops the same features, so that what a target asks the network
-/// fits what is trained.
-#[derive(Debug)]
-pub struct Dropout {
-    share: f64,
-    seed: u64,
-    made: Cell<u64>,
-}
-
-impl Dropout {
-    /// Drops a share of the features, 0 to below 1, as the seed and the step say.
-    pub fn new(share: f64, seed: u64, step: u64) -> Self {
-        Self { share, seed: fold_in(seed, step), made: Cell::new(0) }
-    }
-
-    /// Begins a call of the network: its first mask comes next.
-    pub(super) fn restart(&self) {
-        self.made.set(0);
-    }
-
-    /// Zero or `1 / (1 − share)` for every feature of `x`, and of its tangent.
-    fn apply(&self, x: Dual<4>) -> Dual<4> {
-        let shape = x.dims();
-        let mut stream = Stream::new(self.seed, Purpose::Features, self.made.replace(self.made.get() + 1));
-        let kept = (1.0 / (1.0 - self.share)) as f32;
-        let draw = |_| if stream.uniform() < self.share { 0.0 } else { kept };
-        let mask: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
-        let mask = Tensor::<4>::from_data(TensorData::new(mask, shape), &x.primal.device().inner());
-        let mask = if x.primal.is_autodiff() { mask.autodiff() } else { mask };
-        x * mask.into()
-    }
-}
 
 /// The size of a block.
 #[derive(Clone, Copy, Debug)]

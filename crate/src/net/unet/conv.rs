@@ -3,8 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 
-use super::init::Init;
 use crate::dual::{Dual, convolve, group_norm};
+use crate::net::init::Init;
 
 /// A convolution of odd kernel that keeps the size of the image.
 #[derive(Module, Debug)]

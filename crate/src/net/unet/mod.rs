@@ -1,16 +1,23 @@
 //! The U-Net of the CIFAR-10 experiments (MeanFlow, arXiv 2505.13447, appendix B): the DDPM++ network of score-based models
 //! (arXiv 2011.13456) in the form that EDM (arXiv 2206.00364) gave it, with a second time. Written from its description.
 
+mod block;
+mod conv;
+
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
 
-use super::conv::{Conv, GroupNorm, Resample};
 use super::embed::Table;
 use super::init::{Init, Start};
-use super::unet_block::{BlockPlan, Dropout, UnetBlock};
-use super::{NetConfig, Told, UnetConfig};
+use super::{Dropout, NetConfig, Told, UnetConfig};
 use crate::dual::{Dual, linear, silu};
+pub(crate) use block::BlockPlan;
+use block::UnetBlock;
+use conv::{Conv, GroupNorm, Resample};
+
+/// Whether this build has it.
+pub(super) const IS_HERE: bool = true;
 
 /// Longest period of the sinusoids, in units of time / 2π.
 const MAX_PERIOD: f64 = 10_000.0;

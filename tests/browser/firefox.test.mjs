@@ -1,0 +1,74 @@
+// The page and the element in Firefox, which has no WebGPU on Linux: the CPU draws, and says why.
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { findFirefox } from '../../web/tools/browser.mjs';
+import { serve } from '../../web/tools/serve.mjs';
+import { DIST, ROOT, nativePicture, overWhite, psnr, temporaryFolder, variance, wall } from './support.mjs';
+
+const require = createRequire(new URL('../../web/package.json', import.meta.url));
+const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
+
+const stage = {};
+before(async () => {
+  stage.browser = await puppeteer.launch({ browser: 'firefox', executablePath: findFirefox(), headless: true });
+  stage.site = await serve(DIST, { prefix: '/somewhere/' });
+});
+after(async () => {
+  await stage.browser?.close();
+  stage.site?.server.close();
+});
+
+async function open(address, done) {
+  const page = await stage.browser.newPage();
+  page.problems = [];
+  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
+  await page.goto(address);
+  await page.waitForFunction(done, { timeout: 60_000 });
+  return page;
+}
+
+const isSettled = () => document.body.dataset.state !== 'loading';
+const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
+
+test('the page draws the native pictures on the CPU, says so and why, under its policy and without an error', async () => {
+  const page = await open(`${stage.site.address}?seed=4&count=3`, isSettled);
+  assert.equal(await text(page, 'status'), '');
+  assert.equal(await text(page, 'backend'), 'CPU');
+  assert.match(await text(page, 'notice'), /^Not on WebGPU: .+\.$/);
+  const pictures = await wall(page);
+  for (const [i, picture] of pictures.entries()) {
+    assert.ok(variance(picture) > 100, 'a blank picture');
+    const native = overWhite(nativePicture(join(ROOT, 'static/models/emoji.safetensors'), { seed: 4 + i }));
+    assert.ok(psnr(picture, native) >= 40, `picture ${i} is not the native one`);
+  }
+  assert.deepEqual(page.problems, []);
+});
+
+test('WebGPU that is asked for and not there is an error in words', async () => {
+  const page = await open(`${stage.site.address}?seed=4&count=1&backend=webgpu`, isSettled);
+  assert.equal(await page.evaluate(() => document.body.dataset.state), 'error');
+  assert.match(await text(page, 'status'), /WebGPU cannot be used: this browser does not offer it/);
+});
+
+test('the element draws in somebody else\'s page, and its events tell of it', async () => {
+  const folder = temporaryFolder();
+  const listen = `globalThis.told = []; for (const type of ['progress', 'ready', 'generate', 'error']) document.addEventListener(type, (event) => told.push(event.type), true);`;
+  const element = `<mean-flow src="${stage.site.address}static/models/emoji.safetensors" seed="9" controls></mean-flow>`;
+  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${element}`);
+  const { server, address } = await serve(folder);
+  try {
+    const page = await open(address, () => told.includes('generate') || told.includes('error'));
+    const told = await page.evaluate(() => told);
+    assert.ok(told.includes('progress') && told.indexOf('ready') < told.indexOf('generate') && !told.includes('error'), told.join());
+    const badge = await page.evaluate(() => document.querySelector('mean-flow').shadowRoot.querySelector('[part=badge]').textContent);
+    assert.equal(badge, 'CPU');
+    assert.deepEqual(page.problems, []);
+  } finally {
+    server.close();
+  }
+});
