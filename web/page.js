@@ -103,6 +103,7 @@ async function loadModel(wanted) {
     return;
   }
   hideProgress();
+  [element('poster').hidden, element('gallery').hidden] = [true, false];
   choice.model = current.id;
   if (current instanceof File) upload = current;
   if (!classesOf(choice.className, info.classes)) choice.className = undefined;
@@ -336,6 +337,9 @@ function setState(state, message) {
 
 function fail(error) {
   hideProgress();
+  // Nothing was ever drawn: pictures from earlier are better than an empty wall.
+  element('poster').hidden = info !== undefined;
+  element('gallery').hidden = info === undefined;
   if (models.length > 0) offerModels();
   setState('error', error.message);
 }

@@ -114,3 +114,31 @@ test('the manifest and the types name what the element has', () => {
   const types = readFileSync(join(ROOT, 'web/package/mean-flow.d.ts'), 'utf8');
   for (const { name } of declaration.members) for (const text of [types, source]) assert.match(text, new RegExp(`^  (async )?${name}\\(`, 'm'));
 });
+
+const TYPED = `import { MeanFlowElement, type Generated, type ModelInfo } from '@meanflow/element';
+import { Ladder } from '@meanflow/element/engine.js';
+import init, { Generator } from '@meanflow/element/wasm/cpu';
+
+const element: MeanFlowElement = document.createElement('mean-flow');
+element.seed = 7;
+element.label = 'cat:0.6,dog:0.4';
+element.addEventListener('ready', ({ detail }) => { const info: ModelInfo = detail; console.log(info.classes); });
+element.addEventListener('device-lost', ({ detail: { reason, losses } }) => console.log(reason.length + losses));
+element.addEventListener('recovered', ({ detail: { backend } }) => console.log(backend === 'webgpu'));
+const made: Promise<Generated | undefined> = element.generate({ seed: 8n, steps: 2 });
+const ladder = new Ladder('cpu');
+void ladder.load('emoji.safetensors').then((info) => 'stale' in info || info.notice);
+void ladder.generate({ seed: 1, count: 2, nfe: 1, blend: [0, 0.5, 1, 0.5] }, (report) => 'rgba' in report && report.rgba.length);
+void init().then(() => Generator.load(new Uint8Array())).then((model: Generator) => model.info);
+export { made };
+`;
+
+test('its types hold in a TypeScript project, and catch mistakes', () => {
+  const options = JSON.stringify({ compilerOptions: { strict: true, noEmit: true, target: 'es2022', module: 'nodenext', moduleResolution: 'nodenext', lib: ['es2022', 'esnext.disposable', 'dom'], types: [] }, include: ['*.ts'] });
+  const check = (source) => {
+    const folder = project({ 'tsconfig.json': options, 'user.ts': source });
+    return execFileSync(join(TOOLS, '.bin/tsc'), ['-p', folder], { encoding: 'utf8' });
+  };
+  check(TYPED);
+  assert.throws(() => check(TYPED.replace('element.seed = 7', "element.seed = 'seven'")), ({ stdout }) => /user\.ts.*TS2322/.test(stdout));
+});

@@ -101,3 +101,19 @@ test('without JavaScript there are pictures all the same', async () => {
   const drawn = await page.locator('noscript img').evaluate((image) => image.complete && image.naturalWidth).catch(() => 0);
   assert.ok(drawn > 100, 'the sample grid is not shown');
 });
+
+test('where no engine starts, there are pictures from earlier and the reason', async () => {
+  const context = await stage.browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  await page.route('**/*.wasm', (route) => route.fulfill({ status: 404, body: 'not here' }));
+  await page.goto(`${stage.site.address}?seed=3`);
+  const message = await settled(page, 'error');
+  assert.match(message, /meanflow_bg\.wasm|404|cannot download/);
+  assert.ok(await page.isVisible('#poster') && !(await page.isVisible('#gallery')));
+  assert.ok(await page.evaluate(() => document.getElementById('poster').decode().then(() => document.getElementById('poster').naturalWidth > 0)));
+  // Once it starts, they make room.
+  await page.unroute('**/*.wasm');
+  await page.check('input[name=model] >> nth=1', { force: true });
+  await settled(page);
+  assert.ok(!(await page.isVisible('#poster')) && (await page.isVisible('#gallery')));
+});

@@ -6,6 +6,8 @@ export interface Request {
   count: number;
   /** Without it each picture draws its own. */
   classIndex?: number;
+  /** A place between classes: the index and the weight of each of up to four, one after the other. */
+  blend?: number[];
   /** Network calls per picture. */
   nfe: number;
   /** Whether to report the noise first. */
@@ -19,7 +21,10 @@ export interface Request {
 /** Pictures as RGBA bytes, one after the other, with their classes; or the noise of each as RGBA. */
 export type Report = { first: number; rgba: Uint8Array; labels: (number | undefined)[] } | { noise: Uint8ClampedArray[] };
 
-/** One model in a Worker, on WebGPU where it has proven itself, else on the CPU; `change` tells when that changes. */
+/**
+ * One model in a Worker, on WebGPU where it has proven itself, else on the CPU; `change` tells when that changes. A device that
+ * is lost is replaced (`device-lost`, then `recovered`), a WebGPU one only once.
+ */
 export class Ladder extends EventTarget {
   /** @param wanted forces one backend */
   constructor(wanted?: 'webgpu' | 'cpu');
@@ -28,7 +33,9 @@ export class Ladder extends EventTarget {
   /** Generates pictures; a newer call ends this one. */
   generate(request: Request, onPictures: (report: Report) => void): Promise<{ milliseconds: number; backend: 'webgpu' | 'cpu' } | { stale: true; backend: 'webgpu' | 'cpu' }>;
   /** The noise that a picture of the model's size comes from. */
-  invert(picture: { rgba: Uint8ClampedArray; seed: bigint; classIndex?: number; calls: number }): Promise<{ noise: Float32Array }>;
+  invert(picture: { rgba: Uint8ClampedArray; seed: bigint; classIndex?: number; blend?: number[]; calls: number }): Promise<{ noise: Float32Array }>;
+  /** What is at work, once a model is loaded. */
+  readonly backend: 'webgpu' | 'cpu' | undefined;
   /** Frees everything. */
   close(): void;
 }

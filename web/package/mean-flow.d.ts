@@ -38,6 +38,10 @@ export interface MeanFlowEventMap {
   ready: CustomEvent<ModelInfo>;
   generate: CustomEvent<Generated>;
   error: CustomEvent<{ message: string }>;
+  /** The device or its Worker has ended; the pictures that are there stay, and what is under way is made again. */
+  'device-lost': CustomEvent<{ reason: string; losses: number }>;
+  /** There is a device again, or the CPU goes on for good; `notice` says why it is not WebGPU. */
+  recovered: CustomEvent<{ backend: 'webgpu' | 'cpu'; notice: string }>;
 }
 
 /**
@@ -48,6 +52,7 @@ export interface MeanFlowEventMap {
  * @csspart gallery - the grid of pictures
  * @csspart picture - each picture
  * @csspart button - the button that `controls` shows
+ * @csspart badge - what the model runs on
  * @csspart status - what is going on, or wrong
  */
 export class MeanFlowElement extends HTMLElement {
@@ -60,7 +65,7 @@ export class MeanFlowElement extends HTMLElement {
   count: number;
   /** Network calls per picture, 1 to 1024. */
   steps: number;
-  /** Class of the pictures by name; empty: each draws its own. */
+  /** Class of the pictures by name, or a place between classes such as `cat:0.6,dog:0.4`; empty: each draws its own. */
   label: string;
   /** Generates the pictures of the attributes, after the given changes; nothing when a newer request came. */
   generate(changes?: { seed?: bigint | number; steps?: number; label?: string }): Promise<Generated | undefined>;

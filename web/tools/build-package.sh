@@ -11,5 +11,5 @@ done
 mkdir dist-npm/pkg
 for build in cpu webgpu; do
   mkdir "dist-npm/pkg/$build"
-  cp "web/pkg/$build/meanflow.js" "web/pkg/$build/meanflow_bg.wasm" "dist-npm/pkg/$build/"
+  cp "web/pkg/$build"/meanflow{.js,.d.ts,_bg.wasm} "dist-npm/pkg/$build/"
 done
