@@ -86,7 +86,7 @@ self.onmessage = ({ data: { lock, id, task, ...request } }) => {
   newest.abort();
   newest = new AbortController();
   const { signal } = newest;
-  const context = { report: (report) => postMessage({ id, report }), signal };
+  const context = { report: (report, given = []) => postMessage({ id, report }, given), signal };
   queue = queue.then(async () => {
     try {
       postMessage({ id, result: await tasks[task](request, context) });
@@ -109,13 +109,16 @@ function live(lock) {
 const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) => setTimeout(resolve, backend === 'webgpu' ? 100 : 0, false))]);
 
 /** The picture at `place` between `corners`, each a seed or a noise. */
-async function generateBetween({ seed, classIndex, blend, nfe, mix: { corners, place } }, report) {
+async function generateBetween({ seed, classIndex, blend, nfe, mix: { corners, place, bitmap: asBitmap } }, report) {
   const { width, height, channels } = info;
   const label = blend ? undefined : labelOf(seed, classIndex);
   const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : wasm.noise(BigInt(corner), channels * width * height)));
   const started = performance.now();
-  const rgba = await model.fromNoise(between(noises, place), label, nfe, undefined, sharesOf(blend));
-  report({ first: 0, rgba, labels: [label] });
+  const noise = between(noises, place);
+  if (asBitmap && backend === 'webgpu') {
+    const bitmap = await model.show(noise, label, nfe, sharesOf(blend));
+    report({ first: 0, bitmap, labels: [label] }, [bitmap]);
+  } else report({ first: 0, rgba: await model.fromNoise(noise, label, nfe, undefined, sharesOf(blend)), labels: [label] });
   return { milliseconds: performance.now() - started };
 }
 

@@ -27,8 +27,9 @@
  * @property {number} nfe network calls per picture
  * @property {boolean} [noise] whether to report the noise first
  * @property {string} [solver] how, if not by the average velocity; `euler` follows the velocity
- * @property {{corners: (bigint | Float32Array)[], place: [number, number]}} [mix] one picture between the noises of four
- *   seeds, or noises themselves: top left, top right, bottom left, bottom right
+ * @property {{corners: (bigint | Float32Array)[], place: [number, number], bitmap?: boolean}} [mix] one picture between the
+ *   noises of four seeds, or noises themselves: top left, top right, bottom left, bottom right; with `bitmap` it may come as one,
+ *   straight from the GPU
  */
 
 export class Engine {
@@ -71,7 +72,7 @@ export class Engine {
   /**
    * Generates pictures. A newer call, also of {@link load}, ends this one.
    * @param {Request} request
-   * @param {(report: {first: number, rgba: Uint8Array, labels: number[]} | {noise: Uint8ClampedArray[]}) => void} onPictures
+   * @param {(report: {first: number, rgba?: Uint8Array, bitmap?: ImageBitmap, labels: number[]} | {noise: Uint8ClampedArray[]}) => void} onPictures
    *   pictures as they are made, as RGBA bytes one after the other, and their classes
    * @returns {Promise<{milliseconds: number} | {stale: true}>} time in network calls, or that a newer call came
    */

@@ -24,8 +24,8 @@ export class Explore extends EventTarget {
 
   /**
    * @param {HTMLElement} root with the elements that carry `data-part`
-   * @param {(mix: {corners: (bigint | Float32Array)[], place: [number, number]}) => Promise<Uint8Array | undefined>} generate
-   *   the pixels at a place, or nothing where another request came between
+   * @param {(mix: {corners: (bigint | Float32Array)[], place: [number, number], bitmap?: boolean}) => Promise<{rgba?: Uint8Array, bitmap?: ImageBitmap} | undefined>} generate
+   *   the picture at a place, or nothing where another request came between
    */
   constructor(root, generate) {
     super();
@@ -49,8 +49,12 @@ export class Explore extends EventTarget {
     return this.#place;
   }
 
-  /** The picture there, once it is drawn. */
-  picture;
+  /** The picture there in every bit; it is made anew, as one that came straight from the GPU was never here. */
+  async exact() {
+    const { corners, ...size } = this.#square ?? {};
+    const made = corners && (await this.#generate({ corners, place: [...this.#place] }));
+    return made?.rgba && pictureAt(0, made.rgba, size);
+  }
 
   /**
    * Makes a new square, and draws its corners and the place where the visitor is.
@@ -62,9 +66,9 @@ export class Explore extends EventTarget {
     this.#mark(place);
     await this.#draw();
     for (const [i, corner] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) {
-      const rgba = await this.#generate({ corners: square.corners, place: corner });
-      if (!rgba || this.#square !== square) return;
-      draw(this.#parts[`corner${i}`], pictureAt(0, rgba, square));
+      const made = await this.#generate({ corners: square.corners, place: corner });
+      if (!made || this.#square !== square) return;
+      draw(this.#parts[`corner${i}`], pictureAt(0, made.rgba, square));
     }
   }
 
@@ -97,12 +101,11 @@ export class Explore extends EventTarget {
         const turn = this.#wanted;
         const { corners, width, height } = this.#square;
         this.#started = performance.now();
-        const rgba = await this.#generate({ corners, place: [...this.#place] });
+        const made = await this.#generate({ corners, place: [...this.#place], bitmap: true });
         // Another request came between; the next move draws again.
-        if (!rgba) break;
+        if (!made) break;
         this.#drawn = turn;
-        this.picture = pictureAt(0, rgba, { width, height });
-        draw(this.#parts.picture, this.picture);
+        draw(this.#parts.picture, made.bitmap ?? pictureAt(0, made.rgba, { width, height }));
         this.#tell(performance.now() - this.#started);
       }
     } finally {

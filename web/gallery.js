@@ -75,10 +75,19 @@ export class Gallery {
   }
 }
 
-/** Puts a picture on a canvas of its size. */
+/**
+ * Puts a picture on a canvas of its size.
+ * @param {HTMLCanvasElement} canvas
+ * @param {ImageData | ImageBitmap} picture a bitmap is used up
+ */
 export function draw(canvas, picture) {
   [canvas.width, canvas.height] = [picture.width, picture.height];
-  canvas.getContext('2d').putImageData(picture, 0, 0);
+  const context = canvas.getContext('2d');
+  if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
+  else {
+    context.drawImage(picture, 0, 0);
+    picture.close();
+  }
 }
 
 /** One of the pictures of a size that lie one after the other in RGBA bytes. */

@@ -71,7 +71,7 @@ export class Ladder extends EventTarget {
     const [engine, backend, source] = [this.#engine, this.#backend, this.#source];
     let picture;
     const listen = (report) => {
-      if (report.first === 0) picture = report.rgba.slice(0, report.rgba.length / report.labels.length);
+      if (report.first === 0) picture = report.rgba?.slice(0, report.rgba.length / report.labels.length);
       onPictures(report);
     };
     try {

@@ -32,6 +32,8 @@ export class Lessons {
   #queue = Promise.resolve();
   /** The network that was trained by Flow Matching, once the race has called for it. */
   #rival;
+  /** Whether pictures may come straight from the GPU: on some systems that costs the device, and is not tried again. */
+  #bitmaps = true;
 
   /**
    * @param {import('./ladder.js').Ladder} engine
@@ -48,6 +50,7 @@ export class Lessons {
     this.#race = new Race(element('race'), (request) => this.#single(request));
     new Plane(element('plane'), { t: element('plane-t'), r: element('plane-r') }, element('plane-words'));
     element('race-again').addEventListener('click', () => this.#runRace(randomSeed()));
+    engine.addEventListener('device-lost', () => (this.#bitmaps = false));
     new Drawing(element('drawing'), (file) => this.startFrom(file));
     element('explore-save').addEventListener('click', () => this.#save());
     const observer = new IntersectionObserver((entries) => {
@@ -77,7 +80,7 @@ export class Lessons {
   /** The picture of the square, once it is drawn; it is drawn although nobody looks. */
   async drawn() {
     await this.#showSquare();
-    return this.#explore.picture;
+    return this.#explore.exact();
   }
 
   /** Runs a picture of the visitor's backward; its noise becomes the first corner. */
@@ -121,9 +124,9 @@ export class Lessons {
     await this.#race.run().catch(this.#hooks.failed);
   }
 
-  async #between(mix) {
-    const result = await this.#generate({ seed: this.#choice.seed, nfe: this.#choice.nfe, mix });
-    return result?.rgba;
+  #between(mix) {
+    const bitmap = mix.bitmap && this.#bitmaps;
+    return this.#generate({ seed: this.#choice.seed, nfe: this.#choice.nfe, mix: { ...mix, bitmap } });
   }
 
   /** The walks are those of a network that was trained by Flow Matching alone, where the page has one, else of its own. */
@@ -156,14 +159,14 @@ export class Lessons {
   async #ask(request, engine) {
     if (!this.#at) return undefined;
     const { info, classes } = this.#at;
-    let rgba;
-    const result = await engine.generate({ count: 1, ...classes, ...request }, (report) => (rgba = report.rgba ?? rgba));
+    let [rgba, bitmap] = [];
+    const result = await engine.generate({ count: 1, ...classes, ...request }, (report) => ({ rgba, bitmap } = report));
     if (result.stale || this.#at?.info !== info) return undefined;
-    return { rgba, milliseconds: result.milliseconds, width: info.width, height: info.height };
+    return { rgba, bitmap, milliseconds: result.milliseconds, width: info.width, height: info.height };
   }
 
-  #save() {
-    const { picture } = this.#explore;
+  async #save() {
+    const picture = await this.#explore.exact().catch(this.#hooks.failed);
     if (!picture || !this.#at) return;
     this.#choice.place ??= this.#explore.place;
     // From a picture of the visitor's it cannot be made again by anybody else.

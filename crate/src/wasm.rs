@@ -90,6 +90,19 @@ impl Generator {
         Ok(model.from_noise(noise, class, nfe, solver_of(solver)?).await?)
     }
 
+    /// The one picture that noise becomes, as a bitmap that is never read back. On the GPU only.
+    pub async fn show(
+        &self,
+        noise: Vec<f32>,
+        class: Option<usize>,
+        nfe: usize,
+        blend: Option<Vec<f32>>,
+    ) -> Result<web_sys::ImageBitmap, JsError> {
+        let class = choose(class, blend)?;
+        let model = self.model.clone();
+        Ok(model.show(&noise, class, nfe).await?)
+    }
+
     /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU only.
     pub async fn invert(
         &self,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, fromEngine, nativePicture, openStage, overWhite, psnr, trainTinyModel, wall } from './support.mjs';
+import { ROOT, fromEngine, nativePicture, openStage, overWhite, psnr, settled, trainTinyModel, wall } from './support.mjs';
 
 /** Least agreement of WebGPU and native pictures, both computed in f32. */
 const LEAST_PSNR = 45;
@@ -52,3 +52,58 @@ test('a software adapter is not taken unasked: the CPU is faster', async () => {
   assert.equal(await page.textContent('#backend'), 'CPU');
   assert.match(await page.textContent('#notice'), /software/);
 });
+
+test('the square is drawn from the GPU without reading back, and shows the same pictures', async () => {
+  const context = await stage.browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  page.problems = [];
+  page.on('pageerror', (error) => page.problems.push(error.message));
+  await page.route('**/engine-worker.js', async (route) => {
+    const response = await route.fetch();
+    const count = `const map = GPUBuffer.prototype.mapAsync;
+      self.readings = 0;
+      GPUBuffer.prototype.mapAsync = function (...how) { self.readings += 1; return map.apply(this, how); };\n`;
+    await route.fulfill({ response, body: count + (await response.text()) });
+  });
+  const at = (x, y) => `?seed=12&count=1&at=${x},${y}&backend=`;
+  await page.goto(`${stage.site.address}${at(0.5, 0.5)}webgpu`);
+  await settled(page);
+  await squareOf(page);
+  const readings = () => page.workers()[0].evaluate(() => self.readings);
+  const before = [await readings(), await live(page)];
+  await page.focus('[data-part=across]');
+  for (let i = 0; i < 4; i++) {
+    await page.keyboard.press('ArrowRight');
+    await page.waitForTimeout(700);
+  }
+  await page.waitForFunction(() => /at=0\.7%2C0\.5/.test(location.search));
+  await page.waitForTimeout(3000);
+  assert.equal(await readings(), before[0], 'a picture was read back');
+  const shown = await live(page);
+  assert.ok(psnr(shown, before[1]) < 60, 'the picture did not follow the hand');
+  const onCpu = await stage.open(`${at(0.7, 0.5)}cpu`);
+  await squareOf(onCpu);
+  assert.ok(psnr(shown, await live(onCpu)) >= 40, 'another picture than on the CPU');
+  assert.deepEqual(page.problems, []);
+});
+
+/** Waits until the square and its corners are drawn. */
+async function squareOf(page) {
+  await page.locator('#explore').scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => document.querySelector('[data-part=corner3]').width === 32, undefined, { timeout: 120_000 });
+  await page.waitForTimeout(500);
+}
+
+/** The picture at the chosen place, over white. */
+function live(page) {
+  return page.evaluate(() => {
+    const canvas = document.querySelector('[data-part=picture].live');
+    const over = document.createElement('canvas');
+    [over.width, over.height] = [canvas.width, canvas.height];
+    const context = over.getContext('2d');
+    context.fillStyle = '#fff';
+    context.fillRect(0, 0, over.width, over.height);
+    context.drawImage(canvas, 0, 0);
+    return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
+  });
+}

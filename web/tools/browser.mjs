@@ -45,7 +45,9 @@ function ownOfPlaywright() {
 /** Arguments: quiet, and with `webgpu` a real WebGPU that computes in software. */
 export function chromiumArguments({ webgpu }) {
   const quiet = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-  return webgpu ? [...quiet, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'] : [...quiet, '--disable-gpu'];
+  // The later ones let a canvas take pictures from the adapter; without them that costs the device.
+  const software = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan', '--use-vulkan=swiftshader', '--use-angle=swiftshader'];
+  return webgpu ? [...quiet, ...software] : [...quiet, '--disable-gpu'];
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) console.log(process.argv[2] === 'firefox' ? findFirefox() : findChromium());

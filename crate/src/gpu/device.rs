@@ -12,6 +12,9 @@ use crate::error::Error;
 /// An open GPU.
 #[derive(Clone, Debug)]
 pub struct Gpu {
+    /// What canvases are made with, in browsers.
+    #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+    pub(super) origin: (wgpu::Instance, wgpu::Adapter),
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     state: Arc<State>,
@@ -54,7 +57,7 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |e| {
             locked(&fault.fault).get_or_insert_with(|| e.to_string());
         }));
-        Ok(Self { device, queue, state })
+        Ok(Self { origin: (instance, adapter), device, queue, state })
     }
 
     /// Whether it still computes.

@@ -20,39 +20,44 @@ use crate::weights::{self, ModelInfo};
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]
 pub struct Generator {
-    model: Rc<Model>,
+    pub(super) model: Rc<Model>,
 }
 
 #[derive(Debug)]
-struct Model {
-    gpu: Gpu,
-    info: ModelInfo,
+pub(super) struct Model {
+    pub gpu: Gpu,
+    pub info: ModelInfo,
     network: Network,
     most_pictures: usize,
     /// What a generation works in; away while one does.
-    state: RefCell<Option<State>>,
+    pub state: RefCell<Option<State>>,
+    /// Where single pictures are drawn without being read back; made when first needed.
+    #[cfg(target_family = "wasm")]
+    pub screen: RefCell<Option<super::screen::Screen>>,
 }
 
 /// What changes from batch to batch.
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     slots: Slots,
-    workspace: Workspace,
+    pub workspace: Workspace,
 }
 
-/// Which of the results is wanted.
+/// Which of the results is read back.
 #[derive(Clone, Copy)]
-enum Wanted {
+pub(super) enum Wanted {
     Images,
     Rgba,
+    #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+    Nothing,
 }
 
 /// How a batch is made.
 #[derive(Clone, Copy)]
-struct Way {
-    nfe: usize,
-    solver: Solver,
-    wanted: Wanted,
+pub(super) struct Way {
+    pub nfe: usize,
+    pub solver: Solver,
+    pub wanted: Wanted,
 }
 
 impl Generator {
@@ -68,7 +73,15 @@ impl Generator {
             let most_pictures = most_pictures(gpu, &network.sizes)?;
             let workspace = Workspace::new(gpu, &network, 1)?;
             let state = RefCell::new(Some(State { slots: Slots::new(), workspace }));
-            Ok(Model { gpu: gpu.clone(), info: info.clone(), network, most_pictures, state })
+            Ok(Model {
+                gpu: gpu.clone(),
+                info: info.clone(),
+                network,
+                most_pictures,
+                state,
+                #[cfg(target_family = "wasm")]
+                screen: Default::default(),
+            })
         };
         Ok(Self { model: Rc::new(gpu.accepted(make).await?) })
     }
@@ -124,7 +137,7 @@ impl Generator {
     }
 
     /// The pictures of a request, from the noise of its seeds or from noise that is given.
-    async fn run(&self, request: Request, noise: Option<&[f32]>, way: Way) -> Result<Vec<u8>, Error> {
+    pub(super) async fn run(&self, request: Request, noise: Option<&[f32]>, way: Way) -> Result<Vec<u8>, Error> {
         let model = &self.model;
         model.gpu.check()?;
         if !matches!(way.solver, Solver::MeanFlow | Solver::Euler) {
@@ -195,6 +208,7 @@ impl Model {
         let (source, bytes) = match wanted {
             Wanted::Images => (&workspace.z, 4 * values * count),
             Wanted::Rgba => (&workspace.rgba, 4 * pixels * count),
+            Wanted::Nothing => return Ok(Vec::new()),
         };
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, 0, bytes as u64);

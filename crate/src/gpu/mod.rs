@@ -7,7 +7,7 @@
 //!
 //! [`device`] opens the GPU and hears of its loss, [`matrix`] lays weights out, [`kernels`] compiles the WGSL,
 //! [`network`] holds a model's layers, [`workspace`] the buffers and dispatches of a batch, [`generator`] answers
-//! requests.
+//! requests; in browsers `screen` draws a picture without reading it back.
 
 mod condition;
 mod device;
@@ -15,6 +15,8 @@ mod generator;
 mod kernels;
 mod matrix;
 mod network;
+#[cfg(target_family = "wasm")]
+mod screen;
 mod workspace;
 
 pub use device::Gpu;

@@ -46,15 +46,20 @@ impl Dispatch {
 
 /// Binds buffers to a kernel.
 pub(super) fn bind(gpu: &Gpu, pipeline: &wgpu::ComputePipeline, buffers: &[(u32, &wgpu::Buffer)]) -> wgpu::BindGroup {
+    bind_layout(gpu, &pipeline.get_bind_group_layout(0), buffers)
+}
+
+/// The same for any pipeline's layout.
+pub(super) fn bind_layout(
+    gpu: &Gpu,
+    layout: &wgpu::BindGroupLayout,
+    buffers: &[(u32, &wgpu::Buffer)],
+) -> wgpu::BindGroup {
     let entries: Vec<_> = buffers
         .iter()
         .map(|&(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
         .collect();
-    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &entries,
-    })
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
 }
 
 /// Everything that batches of up to `capacity` pictures need besides the layers.

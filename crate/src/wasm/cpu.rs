@@ -58,6 +58,10 @@ impl Model {
         to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
     }
 
+    pub async fn show(&self, _: &[f32], _: Class, _: usize) -> Result<web_sys::ImageBitmap, Error> {
+        Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
+    }
+
     pub async fn invert(&self, values_of: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
         values(self.0.invert(values_of, class, calls)?).await
     }
