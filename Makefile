@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-setup test-build test-rust test-browser bench screenshots reproduction clean
+.PHONY: help setup demo build package test test-setup test-build test-rust test-browser soak bench screenshots reproduction clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -10,6 +10,7 @@ help:
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
 	@echo "make screenshots  remake docs/screenshots"
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
+	@echo "make soak    a million mutated weights files, two hundred kills of a run in training"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
 	@echo "make clean   remove what was built"
 
@@ -39,6 +40,10 @@ test-build: test-setup
 
 test-browser: test-build
 	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
+
+# Minutes of what the suite does for seconds.
+soak: test-setup
+	MEANFLOW_FUZZ=1000000 MEANFLOW_KILLS=200 cargo test --release --test suite -- fuzz kill
 
 bench: test-build
 	@node tests/browser/bench.mjs

@@ -18,6 +18,8 @@ mod flow;
 mod fuzz;
 #[path = "rust/guidance.rs"]
 mod guidance;
+#[path = "rust/kill.rs"]
+mod kill;
 #[path = "rust/latent.rs"]
 mod latent;
 #[path = "rust/net.rs"]

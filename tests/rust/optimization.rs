@@ -2,10 +2,10 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use meanflow::train::{OptimizerKind, Sampler, TrainConfig, Trainer};
+use meanflow::train::{Average, Cooldown, MAIN, OptimizerKind, RunFolder, Sampler, TrainConfig, Trainer};
 
-use crate::support::{device, values};
-use crate::train::{config, images};
+use crate::support::{device, relative_error, values};
+use crate::train::{config, images, numbers};
 
 /// Muon's steps are orthogonal and of the length that matches AdamW's: no row of a matrix moves further than one unit.
 /// AdamW moves each number by about the learning rate, so its rows move about five units, in the blocks and outside.
@@ -72,6 +72,12 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("[guidance]\nkappa = 1.0", "kappa"),
         ("[guidance]\nstart = 0.8\nend = 0.2", "start"),
         ("[guidance]\nomega = 2.0\n[train]\nclass_dropout = 0.0", "class_dropout"),
+        ("[train]\naccumulate = 3", "accumulate"),
+        ("[train]\nclip = 0.0", "clip"),
+        ("[train.averages]\nlong = { decay = 1.0 }", "averages"),
+        ("[train.averages]\nmain = { decay = 0.9 }", "other than `main`"),
+        ("[train.averages]\n\"../x\" = { decay = 0.9 }", "letters"),
+        ("[log]\nkeep_every = 0", "keep_every"),
         ("this is no TOML", "TOML"),
     ] {
         let error = TrainConfig::from_toml(text).expect_err(reason).to_string();
@@ -107,7 +113,78 @@ fn the_learning_rate_and_the_share_of_intervals_follow_their_schedules() {
     close(train.learning_rate_at(0), 0.1);
     close(train.learning_rate_at(500), 1.0);
     close(train.learning_rate_at(950), 0.5);
+    close(train.learning_rate_at(975), 0.25);
+    train.cooldown = Cooldown::Cosine;
+    close(train.learning_rate_at(950), 0.5);
+    close(train.learning_rate_at(975), 0.5 - 0.5 * std::f64::consts::FRAC_1_SQRT_2);
+    close(train.learning_rate_at(500), 1.0);
     close(train.interval_share_at(199, 0.6), 0.0);
     close(train.interval_share_at(249, 0.6), 0.3);
     close(train.interval_share_at(999, 0.6), 0.6);
+}
+
+/// Parameters after some steps.
+fn trained(config: &TrainConfig, steps: u64) -> Trainer {
+    let images = images();
+    let mut sampler = Sampler::new(&images, &config.train, false);
+    let mut trainer = Trainer::new(config, &config.net_config(2).expect("sizes fit"), &device());
+    (0..steps).for_each(|step| drop(trainer.step(sampler.batch(step, &device()).expect("pictures"))));
+    trainer
+}
+
+#[test]
+fn a_batch_in_parts_is_the_same_step() {
+    let mut config = config(100);
+    (config.train.flow_matching_steps, config.train.ramp_steps, config.train.batch_size) = (0, 0, 12);
+    config.times.interval_probability = 0.5;
+    let whole = numbers(trained(&config, 4).net());
+    for parts in [2, 3, 12] {
+        config.train.accumulate = parts;
+        let error = relative_error(&numbers(trained(&config, 4).net()), &whole);
+        // Adam divides by the gradient's size, so the rounding of tiny gradients is not tiny after it.
+        assert!(error < 2e-3, "{parts} parts: {error}");
+    }
+}
+
+#[test]
+fn gradients_are_bounded_together_and_small_ones_left_alone() {
+    let config = config(100);
+    let step = |clip: Option<f64>| {
+        let mut config = config.clone();
+        (config.train.clip, config.train.warmup_steps) = (clip, 0);
+        numbers(trained(&config, 3).net())
+    };
+    let free = step(None);
+    assert_eq!(free, step(Some(1e6)), "a bound that is far away changes something");
+    assert_ne!(free, step(Some(1e-3)));
+    // Adam forgets the scale of gradients, but not beside its epsilon: far below it nothing moves.
+    let before = numbers(trained(&config, 0).net());
+    let after = step(Some(1e-13));
+    let moved = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(moved < 1e-6, "moved by {moved}");
+}
+
+#[test]
+fn averages_decay_as_they_say_and_each_can_be_exported() {
+    let half = Average::HalfLife { half_life: 1000.0, ramp: 0.05 };
+    // Ten steps of 100 images halve a part; early, five hundredths of what was seen do.
+    assert!((half.decay_at(100_000, 100).powi(10) - 0.5).abs() < 1e-12);
+    assert!((half.decay_at(99, 100) - 0.5_f64.powf(100.0 / 500.0)).abs() < 1e-12);
+    assert_eq!(Average::Constant { decay: 0.9 }.decay_at(0, 100), 0.9);
+
+    let mut config = config(20);
+    config.train.averages = [("still", 0.999_999), ("swift", 0.0)]
+        .map(|(name, decay)| (name.to_owned(), Average::Constant { decay }))
+        .into();
+    assert_eq!(TrainConfig::from_toml(&config.to_toml().expect("it writes")).expect("it reads"), config);
+    let dir = tempfile::tempdir().expect("a folder");
+    let run = RunFolder::create(dir.path(), &config).expect("a new run");
+    crate::train::Listener::default().train(&config, &images(), &run).expect("it trains");
+    let average = |name: &str| run.averaged(name, &device(), |text| panic!("{text}")).map(|(net, _)| numbers(&net));
+    let start = numbers(trained(&config, 0).net());
+    assert!(relative_error(&average("still").expect("it is there"), &start) < 1e-3, "a slow average has moved");
+    let swift = average("swift").expect("it is there");
+    assert!(relative_error(&swift, &start) > 1e-2 && swift != average(MAIN).expect("it is there"));
+    let error = average("other").expect_err("there is none").to_string();
+    assert!(error.contains("no average `other`; there are main, still, swift"), "{error}");
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::train::data::{DataConfig, Images};
-use meanflow::train::{Ema, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, train};
+use meanflow::train::{Ema, MAIN, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, train};
 use meanflow::weights::{Precision, encode};
 
 use crate::support::{assert_close, device, randomise, tape, tiny_config, values};
@@ -92,7 +92,7 @@ pub fn config(steps: u64) -> TrainConfig {
 
 /// The exported bytes of a run.
 fn weights(run: &RunFolder) -> Vec<u8> {
-    let (net, info) = run.averaged(&device(), |text| panic!("{text}")).expect("a checkpoint");
+    let (net, info) = run.averaged(MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
     encode(&net, &info, Precision::F32).expect("it encodes")
 }
 
@@ -114,7 +114,7 @@ fn one_step_samples_have_the_colour_of_their_class() {
     assert!(last.residual_instant < first.residual_instant, "Flow Matching error did not fall");
     assert!(first.residual_interval.is_none() && last.residual_interval.is_some(), "the ramp did not happen");
 
-    let (net, info) = run.averaged(&device(), |text| panic!("{text}")).expect("a checkpoint");
+    let (net, info) = run.averaged(MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
     let generator = meanflow::Generator::new(net, info, &device());
     let mean = |class| {
         let request = meanflow::generator::Request { seed: 0, count: 16, class: Some(class).into(), nfe: 1 };
@@ -233,9 +233,8 @@ fn a_folder_with_a_run_is_not_overwritten() {
 fn the_average_moves_by_one_minus_its_decay() {
     let start = tiny_config(3, 0).init(0, &tape());
     let end = randomise(start.clone());
-    let mut ema = Ema::new(&start, 0.9);
-    // Late enough for the decay to have risen to its final value: (1 + n) / (10 + n) > 0.9 from n = 80.
-    ema.follow(&end, 1000);
+    let mut ema = Ema::new(&start);
+    ema.follow(&end, 0.9);
     assert!(!ema.net().devices()[0].is_autodiff(), "the average is on the tape");
     let blend: Vec<f32> = numbers(&start)
         .into_iter()

@@ -10,7 +10,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
-use super::config::TrainConfig;
+use super::config::{Logging, MAIN, TrainConfig};
 use super::ema::Ema;
 use super::trainer::{Trainer, optimizer};
 use crate::net::{Net, NetConfig};
@@ -22,11 +22,11 @@ struct State {
     net: NetConfig,
 }
 
-/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `keep`.
+/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `log.keep`, and those of `log.keep_every`.
 ///
 /// # Errors
 /// When the disk refuses; earlier checkpoints are untouched.
-pub fn save(folder: &Path, trainer: &Trainer, keep: usize) -> Result<()> {
+pub fn save(folder: &Path, trainer: &Trainer, log: &Logging) -> Result<()> {
     let target = folder.join(format!("step-{:08}", trainer.step));
     let aside = folder.join(format!(".writing-{:08}", trainer.step));
     let _ = fs::remove_dir_all(&aside);
@@ -34,6 +34,9 @@ pub fn save(folder: &Path, trainer: &Trainer, keep: usize) -> Result<()> {
     let state = State { step: trainer.step, net: trainer.net.config().clone() };
     write(&aside.join("net.bpk"), &trainer.net.valid().into_record().into_bytes()?)?;
     write(&aside.join("ema.bpk"), &trainer.ema.net().clone().into_record().into_bytes()?)?;
+    for (name, ema) in &trainer.averages {
+        write(&aside.join(format!("ema-{name}.bpk")), &ema.net().clone().into_record().into_bytes()?)?;
+    }
     write(&aside.join("optimizer.bpk"), &trainer.optimizer.into_bytes()?)?;
     write(&aside.join("state.json"), &serde_json::to_vec_pretty(&state)?)?;
     let _ = fs::remove_dir_all(&target);
@@ -42,8 +45,30 @@ pub fn save(folder: &Path, trainer: &Trainer, keep: usize) -> Result<()> {
     if let Ok(directory) = File::open(folder) {
         let _ = directory.sync_all();
     }
-    for old in list(folder)?.into_iter().rev().skip(keep) {
+    let stays = |path: &PathBuf| {
+        log.keep_every.is_some_and(|every| step_of(path).is_some_and(|step| step.is_multiple_of(every)))
+    };
+    for old in list(folder)?.into_iter().rev().skip(log.keep).filter(|path| !stays(path)) {
         fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+    }
+    Ok(())
+}
+
+/// The step in a checkpoint's name.
+fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
+/// Removes what a program that was killed while it wrote has left behind.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn clear(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".writing-")) {
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
     }
     Ok(())
 }
@@ -100,20 +125,25 @@ pub fn resume(
         let trained = read_net(&path.join("net.bpk"), net, &device.clone().autodiff())?;
         let shadow = read_net(&path.join("ema.bpk"), net, device)?;
         let optimizer = optimizer(config).from_bytes(read_bytes(&path.join("optimizer.bpk"))?)?;
-        let ema = Ema::resume(shadow, config.train.ema_decay);
-        Ok(Trainer::from_parts(config, trained, ema, optimizer, state.step, device))
+        let average = |name: &String| {
+            let net = read_net(&path.join(format!("ema-{name}.bpk")), net, device)?;
+            Ok((name.clone(), Ema::resume(net)))
+        };
+        let averages = config.train.averages.keys().map(average).collect::<Result<_>>()?;
+        Ok(Trainer::from_parts(config, [trained, shadow], averages, optimizer, state.step, device))
     };
     newest(folder, read, warn)
 }
 
-/// The averaged network of the newest usable checkpoint, and its step.
+/// The averaged network of the newest usable checkpoint, and its step; by name where there are several.
 ///
 /// # Errors
 /// When there is none.
-pub fn averaged(folder: &Path, device: &Device, warn: impl FnMut(String)) -> Result<(Net, u64)> {
+pub fn averaged(folder: &Path, name: &str, device: &Device, warn: impl FnMut(String)) -> Result<(Net, u64)> {
+    let file = if name == MAIN { "ema.bpk".to_owned() } else { format!("ema-{name}.bpk") };
     let read = |path: &Path| -> Result<(Net, u64)> {
         let state = read_state(path)?;
-        Ok((read_net(&path.join("ema.bpk"), &state.net, device)?, state.step))
+        Ok((read_net(&path.join(&file), &state.net, device)?, state.step))
     };
     newest(folder, read, warn)
 }

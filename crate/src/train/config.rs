@@ -1,5 +1,7 @@
 //! All settings of a training run: one TOML file, written back complete into the run folder.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataConfig, Images};
@@ -7,6 +9,9 @@ use crate::error::{Error, check};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
 use crate::net::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, TimeInputs, UnetConfig};
 use crate::weights::DataInfo;
+
+/// The EMA of `[train] ema_decay`.
+pub const MAIN: &str = "main";
 
 /// Settings of a run. Every field has a default, so a file names only what it changes.
 ///
@@ -134,6 +139,61 @@ pub enum OptimizerKind {
     Muon,
 }
 
+/// How the learning rate falls in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cooldown {
+    /// In a straight line.
+    #[default]
+    Linear,
+    /// By half a cosine wave: slowly, fast, slowly.
+    Cosine,
+}
+
+/// An average of the weights as they are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Average {
+    /// `ema ← d ema + (1 − d) θ` with a constant decay `d`, from the first step on (MeanFlow's 0.9999).
+    Constant {
+        /// The decay, 0 to below 1.
+        decay: f64,
+    },
+    /// The decay that halves a weight's part within so many images, or within a share of those seen so far where that is
+    /// less (EDM, arXiv 2206.00364; pixel MeanFlow).
+    HalfLife {
+        /// Images.
+        half_life: f64,
+        /// The share; 0.05 in EDM.
+        #[serde(default = "Average::ramp")]
+        ramp: f64,
+    },
+}
+
+impl Average {
+    fn ramp() -> f64 {
+        0.05
+    }
+
+    /// The decay of a step, the first being 0, with so many images each.
+    pub fn decay_at(&self, step: u64, batch_size: usize) -> f64 {
+        match *self {
+            Self::Constant { decay } => decay,
+            Self::HalfLife { half_life, ramp } => {
+                let (batch, seen) = (batch_size as f64, (step + 1) as f64 * batch_size as f64);
+                0.5_f64.powf(batch / half_life.min(ramp * seen).max(1e-8))
+            }
+        }
+    }
+
+    fn is_valid(&self) -> bool {
+        match *self {
+            Self::Constant { decay } => (0.0..1.0).contains(&decay),
+            Self::HalfLife { half_life, ramp } => half_life > 0.0 && half_life.is_finite() && ramp > 0.0,
+        }
+    }
+}
+
 /// The optimization: an optimizer with warm-up, and an exponential moving average (EMA) of the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -148,8 +208,14 @@ pub struct Optimization {
     pub learning_rate: f64,
     /// Steps over which the learning rate rises from 0.
     pub warmup_steps: u64,
-    /// Last steps, over which it falls linearly to 0.
+    /// Last steps, over which it falls to 0.
     pub cooldown_steps: u64,
+    /// How it falls: `"linear"`, or `"cosine"`, by half a wave.
+    pub cooldown: Cooldown,
+    /// Bound on the Euclidean norm of all gradients together; without it there is none, as in the papers.
+    pub clip: Option<f64>,
+    /// In how many parts a batch runs through the network, their gradients added up: the same step in less memory.
+    pub accumulate: usize,
     /// Adam's decay of the gradient's mean.
     pub beta1: f32,
     /// Adam's decay of the squared gradient's mean.
@@ -158,6 +224,8 @@ pub struct Optimization {
     pub weight_decay: f32,
     /// Decay of the EMA; it starts lower and rises to this as steps go by.
     pub ema_decay: f64,
+    /// More EMAs, by name, beside the one of `ema_decay`, which is called `main`; `meanflow export --ema NAME` takes one.
+    pub averages: BTreeMap<String, Average>,
     /// First steps that train Flow Matching alone (`r = t`): the velocity must come first.
     pub flow_matching_steps: u64,
     /// Steps over which the share of `r < t` then rises to `times.interval_probability`.
@@ -182,10 +250,14 @@ impl Default for Optimization {
             learning_rate: 1e-3,
             warmup_steps: 200,
             cooldown_steps: 2_000,
+            cooldown: Cooldown::Linear,
+            clip: None,
+            accumulate: 1,
             beta1: 0.9,
             beta2: 0.95,
             weight_decay: 0.0,
             ema_decay: 0.999,
+            averages: BTreeMap::new(),
             flow_matching_steps: 4_000,
             ramp_steps: 2_000,
             balance_classes: false,
@@ -210,11 +282,13 @@ pub struct Logging {
     pub checkpoint_every: u64,
     /// Checkpoints kept; the newest ones.
     pub keep: usize,
+    /// Checkpoints whose step is a multiple of this are kept too; without it none are.
+    pub keep_every: Option<u64>,
 }
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { every: 50, sample_every: 500, samples: 64, checkpoint_every: 500, keep: 2 }
+        Self { every: 50, sample_every: 500, samples: 64, checkpoint_every: 500, keep: 2, keep_every: None }
     }
 }
 
@@ -285,6 +359,21 @@ impl TrainConfig {
                 "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
             ),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),
+            (
+                train.accumulate > 0 && train.batch_size.is_multiple_of(train.accumulate),
+                "[train] accumulate must be at least 1 and divide batch_size",
+            ),
+            (train.clip.is_none_or(|clip| clip > 0.0 && clip.is_finite()), "[train] clip must be above 0"),
+            (
+                train.averages.values().all(Average::is_valid),
+                "[train.averages] need a decay of 0 to below 1, or a half-life",
+            ),
+            (
+                train.averages.keys().all(|name| {
+                    name != MAIN && !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+                }),
+                "[train.averages] have names of letters, digits and hyphens, other than `main`",
+            ),
             (train.learning_rate > 0.0 && train.learning_rate.is_finite(), "[train] learning_rate must be above 0"),
             ((0.0..1.0).contains(&train.ema_decay), "[train] ema_decay must be 0 to below 1"),
             ((0.0..=1.0).contains(&train.class_dropout), "[train] class_dropout must be 0 to 1"),
@@ -296,6 +385,7 @@ impl TrainConfig {
             (self.weight.p >= 0.0 && self.weight.c > 0.0, "[weight] p must not be negative, and c must be above 0"),
             (log.every > 0 && log.sample_every > 0 && log.checkpoint_every > 0, "[log] intervals must be at least 1"),
             (log.keep > 0, "[log] keep must be at least 1"),
+            (log.keep_every != Some(0), "[log] keep_every must be at least 1"),
             ((1..=1024).contains(&log.samples), "[log] samples must be 1 to 1024"),
         ];
         check(rules, str::to_owned)
@@ -314,12 +404,15 @@ impl Optimization {
         self.steps = steps;
     }
 
-    /// Learning rate of a step: warm-up, constant, linear cool-down.
+    /// Learning rate of a step: warm-up, constant, cool-down.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let part = |done: u64, of: u64| if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) };
-        self.learning_rate
-            * part(step + 1, self.warmup_steps)
-            * part(self.steps.saturating_sub(step), self.cooldown_steps)
+        let left = part(self.steps.saturating_sub(step), self.cooldown_steps);
+        let left = match self.cooldown {
+            Cooldown::Linear => left,
+            Cooldown::Cosine => 0.5 - 0.5 * (std::f64::consts::PI * left).cos(),
+        };
+        self.learning_rate * part(step + 1, self.warmup_steps) * left
     }
 
     /// Share of `r < t` rows at a step, rising to `final_share` after the Flow Matching phase.

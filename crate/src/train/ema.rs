@@ -10,18 +10,24 @@ use crate::net::Net;
 #[derive(Clone, Debug)]
 pub struct Ema {
     net: Net,
-    decay: f64,
+}
+
+/// The decay of the main average at a step: it rises from 0.1 to the configured one as `(1 + n) / (10 + n)`, so that the first
+/// samples are not of the initial weights.
+pub fn rising_decay(decay: f64, step: u64) -> f64 {
+    let n = step as f64;
+    decay.min((1.0 + n) / (10.0 + n))
 }
 
 impl Ema {
     /// Starts at the network itself.
-    pub fn new(net: &Net, decay: f64) -> Self {
-        Self { net: net.valid(), decay }
+    pub fn new(net: &Net) -> Self {
+        Self { net: net.valid() }
     }
 
     /// Continues from a shadow read from a checkpoint.
-    pub fn resume(shadow: Net, decay: f64) -> Self {
-        Self { net: shadow.valid(), decay }
+    pub fn resume(shadow: Net) -> Self {
+        Self { net: shadow.valid() }
     }
 
     /// The averaged network.
@@ -29,11 +35,8 @@ impl Ema {
         &self.net
     }
 
-    /// `ema ← ema + (1 − d)(θ − ema)`, with `d` rising from 0.1 to the configured decay as `(1 + n) / (10 + n)`, so
-    /// that the first samples are not of the initial weights.
-    pub fn follow(&mut self, net: &Net, step: u64) {
-        let n = step as f64;
-        let decay = self.decay.min((1.0 + n) / (10.0 + n));
+    /// `ema ← ema + (1 − d)(θ − ema)` with the decay `d`.
+    pub fn follow(&mut self, net: &Net, decay: f64) {
         let mut weights = Collect(GradientsParams::new());
         net.visit(&mut weights);
         let mut blend = Blend { weights: weights.0, rate: 1.0 - decay };

@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 pub mod data;
 mod ema;
+mod gradients;
 pub mod grid;
 mod log;
 pub mod playground;
@@ -15,7 +16,7 @@ mod run;
 mod trainer;
 
 pub use batch::{Batch, Sampler};
-pub use config::{Logging, NetChoice, Optimization, OptimizerKind, TrainConfig};
+pub use config::{Average, Cooldown, Logging, MAIN, NetChoice, Optimization, OptimizerKind, TrainConfig};
 pub use ema::Ema;
 pub use log::Record;
 pub use run::{Observer, Outcome, RunFolder};
@@ -70,12 +71,12 @@ pub fn train(
             run.write_samples(config, &trainer, device)?;
         }
         if due(every.checkpoint_every) {
-            run.save(&trainer, every.keep)?;
+            run.save(&trainer, every)?;
             saved = done;
         }
     }
     if saved < trainer.steps_done() {
-        run.save(&trainer, every.keep)?;
+        run.save(&trainer, every)?;
     }
     Ok(Outcome { steps: trainer.steps_done(), finished: trainer.steps_done() >= settings.steps })
 }

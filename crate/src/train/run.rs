@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
 use super::checkpoint;
-use super::config::TrainConfig;
+use super::config::{Logging, MAIN, TrainConfig};
 use super::data::Images;
 use super::grid;
 use super::log::Record;
@@ -116,7 +116,9 @@ impl RunFolder {
         if !self.resume {
             return Ok(Trainer::new(config, &net, device));
         }
+        checkpoint::clear(&self.checkpoints())?;
         let trainer = checkpoint::resume(&self.checkpoints(), config, &net, device, |text| observer.notice(&text))?;
+        self.rewind_log(trainer.steps_done())?;
         observer.notice(&format!("continuing at step {}", trainer.steps_done()));
         Ok(trainer)
     }
@@ -129,8 +131,26 @@ impl RunFolder {
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    pub(super) fn save(&self, trainer: &Trainer, keep: usize) -> Result<()> {
-        checkpoint::save(&self.checkpoints(), trainer, keep)
+    /// Takes the lines of steps that will be taken again out of the log, and one that was cut off.
+    fn rewind_log(&self, step: u64) -> Result<()> {
+        let file = self.path.join("log.jsonl");
+        if !file.exists() {
+            return Ok(());
+        }
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let taken = |line: &&str| {
+            let record: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            record.and_then(|record| record.get("step")?.as_u64()).is_some_and(|taken| taken <= step)
+        };
+        let kept: String = text.lines().filter(taken).flat_map(|line| [line, "\n"]).collect();
+        match kept == text {
+            true => Ok(()),
+            false => self.write("log.jsonl", kept.as_bytes()),
+        }
+    }
+
+    pub(super) fn save(&self, trainer: &Trainer, log: &Logging) -> Result<()> {
+        checkpoint::save(&self.checkpoints(), trainer, log)
     }
 
     /// A grid of samples of the averaged network, from the same noise every time: in one step, or as many as Flow
@@ -163,10 +183,16 @@ impl RunFolder {
     /// The averaged network of the newest checkpoint as it is used, without an auxiliary head, and its description.
     ///
     /// # Errors
-    /// When the run has no usable checkpoint.
-    pub fn averaged(&self, device: &Device, warn: impl FnMut(String)) -> Result<(Net, ModelInfo)> {
+    /// When the run has no usable checkpoint, or no average of this name.
+    pub fn averaged(&self, name: &str, device: &Device, warn: impl FnMut(String)) -> Result<(Net, ModelInfo)> {
         let mut info = self.read_info()?;
-        let (net, step) = checkpoint::averaged(&self.checkpoints(), device, warn)?;
+        let (_, config) = Self::open(&self.path)?;
+        let averages = &config.train.averages;
+        if name != MAIN && !averages.contains_key(name) {
+            let known: Vec<&str> = [MAIN].into_iter().chain(averages.keys().map(String::as_str)).collect();
+            bail!("{} has no average `{name}`; there are {}", self.path.display(), known.join(", "));
+        }
+        let (net, step) = checkpoint::averaged(&self.checkpoints(), name, device, warn)?;
         let net = net.without_velocity_head();
         (info.training.step, info.net) = (step, net.config().clone());
         Ok((net, info))

@@ -1,15 +1,18 @@
 //! One training step: the objective, by default Algorithm 1 of MeanFlow, and the optimizer around it.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, Muon, MuonConfig};
+use burn::optim::{AdamWConfig, AdjustLrFn, GradientsAccumulator, GradientsParams, ModuleOptimizer, Muon, MuonConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
 use super::config::{OptimizerKind, TrainConfig};
-use super::ema::Ema;
+use super::ema::{Ema, rising_decay};
+use super::gradients;
 use crate::error::Error;
-use crate::flow::{Nets, Residuals, Times, Training};
+use crate::flow::{Nets, PathSample, Residuals, Times, Training};
 use crate::net::{Dropout, Labels, Net, NetConfig};
 use crate::rng::{Purpose, Stream};
 
@@ -17,6 +20,8 @@ use crate::rng::{Purpose, Stream};
 pub struct Trainer {
     pub(super) net: Net,
     pub(super) ema: Ema,
+    /// The other averages, by name.
+    pub(super) averages: BTreeMap<String, Ema>,
     pub(super) optimizer: ModuleOptimizer,
     pub(super) step: u64,
     config: TrainConfig,
@@ -35,18 +40,27 @@ impl Trainer {
     /// A fresh run on `device` (without autodiff; the trainer adds it).
     pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
         let net = net.init(config.train.seed, &device.clone().autodiff()).materialize();
-        Self::from_parts(config, net.clone(), Ema::new(&net, config.train.ema_decay), optimizer(config), 0, device)
+        let averages = config.train.averages.keys().map(|name| (name.clone(), Ema::new(&net))).collect();
+        Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer(config), 0, device)
     }
 
     pub(super) fn from_parts(
         config: &TrainConfig,
-        net: Net,
-        ema: Ema,
+        [net, shadow]: [Net; 2],
+        averages: BTreeMap<String, Ema>,
         optimizer: ModuleOptimizer,
         step: u64,
         device: &Device,
     ) -> Self {
-        Self { net, ema, optimizer, step, config: config.clone(), device: device.clone() }
+        Self {
+            net,
+            ema: Ema::resume(shadow),
+            averages,
+            optimizer,
+            step,
+            config: config.clone(),
+            device: device.clone(),
+        }
     }
 
     /// Steps taken so far.
@@ -87,23 +101,28 @@ impl Trainer {
             dropout: (train.dropout > 0.0).then(|| Dropout::new(train.dropout, train.seed, step)),
         });
         let nets = Nets { live: &live, frozen: &frozen, average: &average };
-        let residuals = objective.residuals(nets, path, times, labels, step);
-        let loss = weight.apply(&residuals);
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.net);
-        self.net = self.optimizer.step(train.learning_rate_at(step), self.net.clone(), gradients);
-        self.ema.follow(&self.net, step);
-        self.step += 1;
-
-        let off_tape = |x: Option<Tensor<1>>| x.map(Tensor::inner);
-        let Residuals { interval, instant, auxiliary } = residuals;
-        Measured {
-            loss: loss.inner(),
-            residuals: Residuals {
-                interval: off_tape(interval),
-                instant: off_tape(instant),
-                auxiliary: off_tape(auxiliary),
-            },
+        let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
+        for part in 0..train.accumulate {
+            let (path, times, labels) = part_of(&path, &times, &labels, [part, train.accumulate]);
+            let residuals = objective.residuals(nets, path, times, labels, step);
+            // The mean over the batch is that of its parts, which are of one size.
+            let loss = weight.apply(&residuals) / train.accumulate as f64;
+            sum.accumulate(&self.net, GradientsParams::from_grads(loss.backward(), &self.net));
+            measured.push(Measured { loss: loss.inner(), residuals: off_tape(residuals) });
         }
+        let gradients = match train.clip {
+            Some(limit) => gradients::clip(&self.net, sum.grads(), limit),
+            None => sum.grads(),
+        };
+        self.net = self.optimizer.step(train.learning_rate_at(step), self.net.clone(), gradients);
+        self.ema.follow(&self.net, rising_decay(train.ema_decay, step));
+        for (name, average) in &train.averages {
+            if let Some(ema) = self.averages.get_mut(name) {
+                ema.follow(&self.net, average.decay_at(step, rows));
+            }
+        }
+        self.step += 1;
+        Measured::joined(measured)
     }
 
     /// The labels of a batch, with the guidance that the network is told, if any.
@@ -118,6 +137,51 @@ impl Trainer {
         let shape = images.dims();
         let noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(shape.iter().product());
         Tensor::from_data(TensorData::new(noise, shape), &self.device)
+    }
+}
+
+/// One of several equal parts of a batch; rows with `r < t` come first in it too.
+fn part_of(
+    path: &PathSample,
+    times: &Times,
+    labels: &Option<Labels>,
+    [part, parts]: [usize; 2],
+) -> (PathSample, Times, Option<Labels>) {
+    let length = times.t.dims()[0] / parts;
+    let start = part * length;
+    let narrow = |x: &Tensor<4>| x.clone().narrow(0, start, length);
+    let times = Times {
+        t: times.t.clone().narrow(0, start, length),
+        r: times.r.clone().narrow(0, start, length),
+        intervals: times.intervals.saturating_sub(start).min(length),
+    };
+    let labels = labels.clone().map(|labels| labels.narrow(start, length));
+    (PathSample { z: narrow(&path.z), v: narrow(&path.v) }, times, labels)
+}
+
+fn off_tape(residuals: Residuals) -> Residuals {
+    let Residuals { interval, instant, auxiliary } = residuals;
+    let [interval, instant, auxiliary] = [interval, instant, auxiliary].map(|part| part.map(Tensor::inner));
+    Residuals { interval, instant, auxiliary }
+}
+
+impl Measured {
+    /// What the parts of a batch measured together.
+    fn joined(mut parts: Vec<Self>) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let join = |of: fn(&Residuals) -> &Option<Tensor<1>>| {
+            let found: Vec<_> = parts.iter().filter_map(|part| of(&part.residuals).clone()).collect();
+            (!found.is_empty()).then(|| Tensor::cat(found, 0))
+        };
+        let residuals = Residuals {
+            interval: join(|residuals| &residuals.interval),
+            instant: join(|residuals| &residuals.instant),
+            auxiliary: join(|residuals| &residuals.auxiliary),
+        };
+        let loss = Tensor::cat(parts.into_iter().map(|part| part.loss).collect(), 0).sum();
+        Self { loss, residuals }
     }
 }
 

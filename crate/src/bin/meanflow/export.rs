@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use meanflow::device;
 use meanflow::generator::Generator;
-use meanflow::train::RunFolder;
+use meanflow::train::{MAIN, RunFolder};
 use meanflow::weights::{self, Precision};
 
 /// Write the averaged weights of a run as one file for the page, the command line or Python.
@@ -19,6 +19,9 @@ pub struct Args {
     /// File to write
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
+    /// Which average of the weights: main, or one of the run's [train.averages]
+    #[arg(long, value_name = "NAME", default_value = MAIN)]
+    ema: String,
     /// Precision of the stored weights
     #[arg(long, value_enum, default_value_t = Dtype::F16)]
     dtype: Dtype,
@@ -47,7 +50,7 @@ pub fn run(args: Args) -> Result<()> {
     let (run, _) = RunFolder::open(&args.run)?;
     // Only copies numbers: no need to wake a GPU.
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
-    let (net, mut info) = run.averaged(&device, |text| eprintln!("warning: {text}"))?;
+    let (net, mut info) = run.averaged(&args.ema, &device, |text| eprintln!("warning: {text}"))?;
     info.check = Some(Generator::new(net.clone(), info.clone(), &device).check()?);
     let bytes = weights::encode(&net, &info, args.dtype.into())?;
     replace(&args.out, &bytes)?;

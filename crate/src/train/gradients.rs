@@ -1,0 +1,54 @@
+//! Gradients of all parameters together: their norm, and a bound on it.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+use crate::net::Net;
+
+/// The Euclidean norm of all gradients, `[1]`, still on the device; `None` where there are none.
+pub fn norm(net: &Net, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    let mut sum = Squares { gradients, total: None };
+    net.visit(&mut sum);
+    sum.total.map(Tensor::sqrt)
+}
+
+/// Scales all gradients alike so that their norm is at most `limit`; nothing waits for the device.
+pub fn clip(net: &Net, gradients: GradientsParams, limit: f64) -> GradientsParams {
+    let Some(norm) = norm(net, &gradients) else { return gradients };
+    // The small number keeps gradients of zero what they are.
+    let factor = ((norm + 1e-12).recip() * limit).clamp_max(1.0);
+    let mut scale = Scale { gradients, factor, scaled: GradientsParams::new() };
+    net.visit(&mut scale);
+    scale.scaled
+}
+
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    total: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+        let squares = (gradient.clone() * gradient).sum();
+        self.total = Some(match self.total.take() {
+            Some(total) => total + squares,
+            None => squares,
+        });
+    }
+}
+
+struct Scale {
+    gradients: GradientsParams,
+    factor: Tensor<1>,
+    scaled: GradientsParams,
+}
+
+impl ModuleVisitor for Scale {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.scaled.register(param.id, gradient * self.factor.clone().reshape([1; D]));
+        }
+    }
+}
