@@ -217,3 +217,16 @@ fn unusable_data_and_settings_are_named() {
     fails_to_train(&images, &["--resume"], &["holds no run"]);
     fails(&["export", &run, "--out", &place.path("x")], &["holds no run"]);
 }
+
+#[test]
+fn a_dry_run_says_what_a_run_would_take_and_writes_nothing() {
+    let place = Place::new();
+    let (data, config) = place.images();
+    let run = place.path("dry");
+    let said = succeeds(&["train", "--data", &data, "--config", &config, "--out", &run, "--dry-run"]);
+    for words in ["images of", "M parameters", "a step:", "steps of", "nothing was written"] {
+        assert!(said.contains(words), "`{said}` does not say `{words}`");
+    }
+    assert!(!Path::new(&run).exists());
+    fails(&["train", "--data", &place.path("missing"), "--out", &run, "--dry-run"], &["missing", "no such file"]);
+}

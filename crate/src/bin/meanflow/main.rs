@@ -13,6 +13,7 @@ mod model;
 mod neighbours;
 mod playground;
 mod random;
+mod rehearse;
 mod repack;
 mod sample;
 mod train;

@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use meanflow::device;
 use meanflow::train::{Observer, Record, RunFolder, TrainConfig, data, train};
 
+use crate::rehearse::rehearse;
+
 /// Train a generator on a folder, archive or data set of images.
 ///
 /// DATA may be a folder of images (sub-folders are classes), the same in .tar, .tar.gz or .zip, MNIST-style IDX
@@ -37,6 +39,9 @@ pub struct Args {
     /// Go on from the newest checkpoint in OUT
     #[arg(long)]
     resume: bool,
+    /// Only check the data and the settings, take a few steps, and say how long the whole run would take
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
 }
 
 /// Runs the command.
@@ -59,6 +64,10 @@ pub fn run(args: Args) -> Result<()> {
 
     let images = data::load(&args.data, &config.data)?;
     config.suits(&images)?;
+    if args.dry_run {
+        println!("{}", summary(&images, &config, &args.out)?);
+        return rehearse(&config, &images, &device);
+    }
     let run = match resumed {
         Some(run) => run,
         None => RunFolder::create(&args.out, &config)?,

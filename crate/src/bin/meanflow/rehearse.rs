@@ -1,0 +1,74 @@
+//! `meanflow train --dry-run`: whether a run would work, and how long it would take.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use meanflow::train::data::Images;
+use meanflow::train::{Sampler, TrainConfig, Trainer};
+
+/// Steps that are timed, after one that warms caches and pools.
+const STEPS: u64 = 3;
+
+/// Takes a few real steps of both phases and says what the whole run would take. Nothing is written.
+pub fn rehearse(config: &TrainConfig, images: &Images, device: &Device) -> Result<()> {
+    let phase = |share: f64| -> Result<Duration> {
+        let mut config = config.clone();
+        (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
+        config.times.interval_probability = share;
+        let mut sampler =
+            Sampler::new(images, &config.train, config.data.flip).with_dropped_last(config.guidance.is_on());
+        let mut trainer = Trainer::new(&config, &config.net_config(images.classes.len())?, device);
+        let mut began = Instant::now();
+        for step in 0..=STEPS {
+            let loss = trainer.step(sampler.batch(step, device)?).loss;
+            let loss = loss.try_into_scalar::<f32>().map_err(|e| meanflow::Error::Device(e.to_string()))?;
+            if !loss.is_finite() {
+                bail!("the loss is {loss} at step {step}");
+            }
+            if step == 0 {
+                began = Instant::now();
+            }
+        }
+        Ok(began.elapsed() / STEPS as u32)
+    };
+    let train = &config.train;
+    let (plain, full) = (phase(0.0)?, phase(config.times.interval_probability)?);
+    // The share of `r < t` rows decides what a step costs, and it rises from 0.
+    let cost = |step: u64| match config.times.interval_probability {
+        0.0 => plain.as_secs_f64(),
+        most => {
+            let part = train.interval_share_at(step, most) / most;
+            plain.as_secs_f64() * (1.0 - part) + full.as_secs_f64() * part
+        }
+    };
+    let total: f64 = (0..train.steps).map(cost).sum();
+    println!(
+        "a step: {:.3} s of Flow Matching, {:.3} s with all its r < t rows",
+        plain.as_secs_f64(),
+        full.as_secs_f64()
+    );
+    println!("{} steps of {} images: {}", train.steps, train.batch_size, in_words(total));
+    if let Some(bytes) = peak_memory() {
+        println!("memory so far, at most: {:.1} GB", bytes as f64 / 1e9);
+    }
+    println!("nothing was written; the same command without --dry-run begins the run");
+    Ok(())
+}
+
+/// Seconds in the unit that people read.
+fn in_words(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("about {s:.0} seconds"),
+        s if s < 7200.0 => format!("about {:.0} minutes", s / 60.0),
+        s if s < 172_800.0 => format!("about {:.1} hours", s / 3600.0),
+        s => format!("about {:.1} days", s / 86_400.0),
+    }
+}
+
+/// The most memory that this process has had, in bytes, where the system says so.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| 1024 * kilobytes)
+}
