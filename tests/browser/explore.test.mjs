@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { DIST, open, openStage, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
+import { DIST, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 
@@ -151,6 +151,23 @@ async function settledLater(page) {
   return page.textContent('#status');
 }
 
+test('the race is against a network that was trained by Flow Matching, where there is one', async () => {
+  const page = await stage.open('?seed=5&count=1&backend=cpu');
+  await page.locator('#race').scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => document.querySelector('#race figure:nth-child(5)').dataset.state === 'done', undefined, { timeout: 60_000 });
+  const weights = join(DIST, 'static/models/emoji-flow-matching.safetensors');
+  for (const [i, nfe] of [[2, 1], [4, 4], [5, 8]]) {
+    const native = overWhite(nativePicture(weights, { seed: 5, nfe, solver: 'euler' }));
+    assert.ok(psnr(await pixels(page, `#race figure:nth-child(${i}) canvas`), native) >= 40, `${nfe} steps`);
+  }
+  // The tiles have no such counterpart: their own velocity is followed.
+  const tiles = await stage.open('?model=tiles&class=item/potion&seed=5&count=1&backend=cpu');
+  await tiles.locator('#race').scrollIntoViewIfNeeded();
+  await tiles.waitForFunction(() => document.querySelector('#race figure:nth-child(4)').dataset.state === 'done', undefined, { timeout: 60_000 });
+  const native = overWhite(nativePicture(join(DIST, 'static/models/tiles.safetensors'), { seed: 5, nfe: 4, solver: 'euler', className: 'item/potion' }));
+  assert.ok(psnr(await pixels(tiles, '#race figure:nth-child(4) canvas'), native) >= 40);
+});
+
 test('the race shows the one call and the walks, with their times', async () => {
   const page = await stage.open('?seed=5&count=1&backend=cpu');
   const seed = (await wall(page))[0];
@@ -216,7 +233,8 @@ test('weights that are not the announced ones are refused', async () => {
 });
 
 test('the announced checksums are those of the shipped weights', () => {
-  for (const { file, sha256 } of JSON.parse(readFileSync(join(DIST, 'static/models/models.json'), 'utf8'))) {
+  const models = JSON.parse(readFileSync(join(DIST, 'static/models/models.json'), 'utf8'));
+  for (const { file, sha256 } of models.flatMap((model) => [model, model.flowMatching ?? []]).flat()) {
     assert.equal(createHash('sha256').update(readFileSync(join(DIST, 'static/models', file))).digest('hex'), sha256, file);
   }
 });

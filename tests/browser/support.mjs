@@ -118,10 +118,10 @@ export function meanflow(...args) {
 }
 
 /** RGBA bytes of one picture of the native build. */
-export function nativePicture(weights, { seed, className, nfe = 1 }) {
+export function nativePicture(weights, { seed, className, nfe = 1, solver = 'mean-flow' }) {
   const out = join(temporaryFolder(), 'picture.png');
   const more = className === undefined ? [] : ['--class', className];
-  meanflow('sample', weights, '--out', out, '--count', '1', '--seed', String(seed), '--nfe', String(nfe), '--device', 'cpu', ...more);
+  meanflow('sample', weights, '--out', out, '--count', '1', '--seed', String(seed), '--nfe', String(nfe), '--solver', solver, '--device', 'cpu', ...more);
   return Array.from(decode(readFileSync(out)).data);
 }
 

@@ -178,6 +178,17 @@ fn a_run_folder_holds_log_samples_settings_and_the_newest_checkpoints() {
     assert_eq!(lines.len(), 4);
     assert!(lines.iter().all(|l| l["residual"].as_f64().is_some_and(|r| r > 0.0)));
     assert_eq!(lines[3]["step"], 40);
+    // The same for TensorBoard: framed records, the first of them the version.
+    let events = fs::read(dir.path().join("events.out.tfevents.meanflow")).expect("events");
+    let (mut at, mut records) = (0, Vec::new());
+    while at < events.len() {
+        let length = u64::from_le_bytes(events[at..at + 8].try_into().expect("eight bytes")) as usize;
+        records.push(&events[at + 12..at + 12 + length]);
+        at += 16 + length;
+    }
+    let holds = |record: &[u8], text: &str| record.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(records.len() == 5 && holds(records[0], "brain.Event:2"));
+    assert!(records[1..].iter().all(|record| holds(record, "residual/all") && holds(record, "learning_rate")));
     let settings = fs::read_to_string(dir.path().join("config.toml")).expect("settings");
     assert_eq!(TrainConfig::from_toml(&settings).expect("they read"), config);
 }

@@ -1,13 +1,14 @@
 //! The training half: data, the loop, and a run folder in which nothing is lost. Native only.
 //!
 //! A run folder holds `config.toml` (every setting), `model.json` (what the weights will say about themselves),
-//! `log.jsonl`, `samples/` (grids from fixed noise) and `checkpoints/`.
+//! `log.jsonl`, the same for TensorBoard, `samples/` (grids from fixed noise) and `checkpoints/`.
 
 mod batch;
 mod checkpoint;
 mod config;
 pub mod data;
 mod ema;
+mod events;
 mod gradients;
 pub mod grid;
 mod log;

@@ -10,6 +10,7 @@ use burn::tensor::Device;
 use super::checkpoint;
 use super::config::{Logging, MAIN, TrainConfig};
 use super::data::Images;
+use super::events;
 use super::grid;
 use super::log::Record;
 use super::trainer::Trainer;
@@ -128,7 +129,8 @@ impl RunFolder {
         let line = serde_json::to_string(record)? + "\n";
         let open = OpenOptions::new().create(true).append(true).open(&file);
         open.and_then(|mut log| log.write_all(line.as_bytes()))
-            .with_context(|| format!("cannot write {}", file.display()))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        events::append(&self.path, record)
     }
 
     /// Takes the lines of steps that will be taken again out of the log, and one that was cut off.
