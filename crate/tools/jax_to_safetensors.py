@@ -1,4 +1,4 @@
-"""The authors' JAX checkpoints (Gsunshine/meanflow) as safetensors for `meanflow import`.
+"""The authors' JAX checkpoints (Gsunshine/meanflow, Lyy-iiis/imeanflow and pMF) as safetensors for `meanflow import`.
 
     pip install numpy safetensors flax orbax-checkpoint
     python jax_to_safetensors.py CHECKPOINT OUT.safetensors [--tree ema_params]
@@ -27,6 +27,8 @@ def flatten(tree, path=()):
 def to_pytorch(path, value):
     """The name and the layout that PyTorch has for a parameter of Flax."""
     parts = [re.sub(r"^layers_(\d+)$", r"\1", part) for part in path]
+    # Modules in a list, as improved and pixel MeanFlow have their blocks: `shared_blocks_3`.
+    parts = [re.sub(r"^(shared_blocks|[uv]_heads)_(\d+)$", r"\1.\2", part) for part in parts]
     parts = [part for part in parts if part not in ("params", "net", "_flax_linear", "_flax_embedding", "_flax_conv")]
     leaf = parts.pop()
     if leaf == "kernel":
