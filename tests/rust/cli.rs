@@ -230,3 +230,20 @@ fn a_dry_run_says_what_a_run_would_take_and_writes_nothing() {
     assert!(!Path::new(&run).exists());
     fails(&["train", "--data", &place.path("missing"), "--out", &run, "--dry-run"], &["missing", "no such file"]);
 }
+
+#[test]
+fn a_report_is_one_page_that_holds_the_run() {
+    let place = Place::new();
+    let (data, config) = place.images();
+    let (run, page) = (place.path("run"), place.path("report.html"));
+    fails(&["report", &run], &["config.toml"]);
+    succeeds(&["train", "--data", &data, "--config", &config, "--out", &run]);
+    succeeds(&["report", &run, "--out", &page]);
+    let html = fs::read_to_string(&page).expect("a page");
+    for part in ["<title>tiny</title>", "Step 6", "12 images", "polyline", "data:image/png;base64,", "batch_size = 4"] {
+        assert!(html.contains(part), "the page does not hold `{part}`");
+    }
+    assert!(!html.contains("http"), "the page fetches something");
+    succeeds(&["report", &run]);
+    assert!(Path::new(&run).join("report.html").exists());
+}

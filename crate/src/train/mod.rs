@@ -13,6 +13,7 @@ mod gradients;
 pub mod grid;
 mod log;
 pub mod playground;
+mod report;
 mod run;
 mod trainer;
 
@@ -20,6 +21,7 @@ pub use batch::{Batch, Sampler};
 pub use config::{Average, Cooldown, Logging, MAIN, NetChoice, Optimization, OptimizerKind, TrainConfig};
 pub use ema::Ema;
 pub use log::Record;
+pub use report::report;
 pub use run::{Observer, Outcome, RunFolder};
 pub use trainer::{Measured, Trainer};
 

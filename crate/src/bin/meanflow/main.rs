@@ -15,6 +15,7 @@ mod playground;
 mod random;
 mod rehearse;
 mod repack;
+mod report;
 mod sample;
 mod train;
 
@@ -35,6 +36,7 @@ struct Cli {
 enum Command {
     Train(train::Args),
     Sample(sample::Args),
+    Report(report::Args),
     Export(export::Args),
     Import(import::Args),
     Encode(encode::Args),
@@ -56,6 +58,7 @@ fn main() -> std::process::ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),
         Command::Encode(args) => encode::run(&args),
