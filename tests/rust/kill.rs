@@ -92,7 +92,7 @@ fn a_run_that_is_killed_again_and_again_ends_like_one_that_never_was() {
             break;
         }
     }
-    assert!(count >= kills.min(3), "only {count} kills came in time");
+    assert!(2 * count >= kills, "only {count} kills came in time");
     assert!(weights(&place, &killed) == weights(&place, &straight), "after {count} kills the weights differ");
     assert_eq!(steps_in_log(&killed), (1..=steps).collect::<Vec<_>>());
 }

@@ -13,8 +13,7 @@ use super::log::Record;
 /// The file's name; TensorBoard looks for `tfevents` in it.
 pub const NAME: &str = "events.out.tfevents.meanflow";
 
-/// Appends the numbers of a line of the log. After a run that went on from an earlier step, TensorBoard takes the later of
-/// two records of a step.
+/// Appends the numbers of a line of the log.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -38,6 +37,48 @@ pub fn append(folder: &Path, record: &Record) -> Result<()> {
     bytes.extend(frame(&event.0));
     let open = OpenOptions::new().create(true).append(true).open(&path);
     open.and_then(|mut file| file.write_all(&bytes)).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Takes out the records of steps that will be taken again, and one that was cut off.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn rewind(folder: &Path, step: u64) -> Result<()> {
+    let path = folder.join(NAME);
+    if !path.exists() {
+        return Ok(());
+    }
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut kept = 0;
+    while let Some(length) = frame_length(&bytes[kept..]) {
+        if step_of(&bytes[kept + 12..kept + length - 4]) > step {
+            break;
+        }
+        kept += length;
+    }
+    match kept == bytes.len() {
+        true => Ok(()),
+        false => std::fs::write(&path, &bytes[..kept]).with_context(|| format!("cannot write {}", path.display())),
+    }
+}
+
+/// Bytes of the whole record at the beginning of some; `None` where there is none.
+fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let length = u64::from_le_bytes(*bytes.first_chunk::<8>()?).checked_add(16)?;
+    usize::try_from(length).ok().filter(|&length| length <= bytes.len())
+}
+
+/// The step of an event: the integer after its time; 0 for the version.
+fn step_of(event: &[u8]) -> u64 {
+    let Some([0x10, varint @ ..]) = event.get(9..) else { return 0 };
+    let mut step = 0;
+    for (i, &byte) in varint.iter().take(10).enumerate() {
+        step |= u64::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    step
 }
 
 fn scalars(record: &Record) -> impl Iterator<Item = (&'static str, f64)> {
@@ -124,6 +165,39 @@ fn masked(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_rewound_to_whole_records_of_steps_that_stay() {
+        let folder = std::env::temp_dir().join(format!("meanflow-events-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let record = |step| Record {
+            step,
+            loss: 1.0,
+            residual: 2.0,
+            residual_interval: None,
+            residual_instant: Some(2.0),
+            learning_rate: 1e-3,
+            images_per_second: 3.0,
+            seconds: 4.0,
+        };
+        for step in [100, 200, 300] {
+            append(&folder, &record(step)).expect("it writes");
+        }
+        let path = folder.join(NAME);
+        let whole = std::fs::read(&path).expect("it reads");
+        rewind(&folder, 300).expect("nothing to do");
+        assert_eq!(std::fs::read(&path).expect("it reads"), whole);
+        // Cut off in the middle of the last record, and a step taken back.
+        std::fs::write(&path, &whole[..whole.len() - 5]).expect("it writes");
+        rewind(&folder, 250).expect("it rewinds");
+        append(&folder, &record(300)).expect("it writes");
+        let mended = std::fs::read(&path).expect("it reads");
+        assert_eq!(mended.len(), whole.len());
+        rewind(&folder, 0).expect("it rewinds");
+        let version = std::fs::read(&path).expect("it reads");
+        assert_eq!(frame_length(&version), Some(version.len()), "only the version stays");
+        std::fs::remove_dir_all(&folder).expect("it goes");
+    }
 
     /// RFC 3720 has the checksum of thirty-two zeros.
     #[test]

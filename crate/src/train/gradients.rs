@@ -52,3 +52,43 @@ impl ModuleVisitor for Scale {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::net::NetConfig;
+
+    #[test]
+    fn a_norm_beyond_the_bound_is_brought_to_it_and_no_other() {
+        let config = NetConfig {
+            width: 16,
+            depth: 1,
+            heads: 2,
+            ..NetConfig::preset("browser-s", 8, 3, 0).expect("it is known")
+        };
+        let net = config.init(0, &Device::flex());
+        let ones = || {
+            struct Ones(GradientsParams);
+            impl ModuleVisitor for Ones {
+                fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                    self.0.register(param.id, param.val().ones_like());
+                }
+            }
+            let mut ones = Ones(GradientsParams::new());
+            net.visit(&mut ones);
+            ones.0
+        };
+        let size = |gradients: &GradientsParams| {
+            let norm = norm(&net, gradients).expect("there are gradients");
+            f64::from(norm.try_into_scalar::<f32>().expect("a number"))
+        };
+        let whole = (config.parameters() as f64).sqrt();
+        assert!((size(&ones()) - whole).abs() < 1e-3 * whole);
+        for (limit, expected) in [(0.5, 0.5), (0.9 * whole, 0.9 * whole), (2.0 * whole, whole)] {
+            let clipped = size(&clip(&net, ones(), limit));
+            assert!((clipped - expected).abs() < 1e-3 * expected, "{clipped}, not {expected}");
+        }
+    }
+}

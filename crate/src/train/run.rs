@@ -120,6 +120,7 @@ impl RunFolder {
         checkpoint::clear(&self.checkpoints())?;
         let trainer = checkpoint::resume(&self.checkpoints(), config, &net, device, |text| observer.notice(&text))?;
         self.rewind_log(trainer.steps_done())?;
+        events::rewind(&self.path, trainer.steps_done())?;
         observer.notice(&format!("continuing at step {}", trainer.steps_done()));
         Ok(trainer)
     }

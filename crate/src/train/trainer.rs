@@ -14,7 +14,7 @@ use super::gradients;
 use crate::error::Error;
 use crate::flow::{Nets, PathSample, Residuals, Times, Training};
 use crate::net::{Dropout, Labels, Net, NetConfig};
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Purpose, Stream, fold_in};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
 pub struct Trainer {
@@ -96,14 +96,16 @@ impl Trainer {
             }
             _ => path,
         };
-        let [live, frozen, average] = [&self.net, &frozen, self.ema.net()].map(|net| Training {
-            net,
-            dropout: (train.dropout > 0.0).then(|| Dropout::new(train.dropout, train.seed, step)),
-        });
-        let nets = Nets { live: &live, frozen: &frozen, average: &average };
         let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
         for part in 0..train.accumulate {
             let (path, times, labels) = part_of(&path, &times, &labels, [part, train.accumulate]);
+            // Each part drops features of its own, or all would drop the same ones.
+            let seed = fold_in(train.seed, part as u64);
+            let [live, frozen, average] = [&self.net, &frozen, self.ema.net()].map(|net| Training {
+                net,
+                dropout: (train.dropout > 0.0).then(|| Dropout::new(train.dropout, seed, step)),
+            });
+            let nets = Nets { live: &live, frozen: &frozen, average: &average };
             let residuals = objective.residuals(nets, path, times, labels, step);
             // The mean over the batch is that of its parts, which are of one size.
             let loss = weight.apply(&residuals) / train.accumulate as f64;
