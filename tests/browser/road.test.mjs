@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
+import { DIST, meanflow, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 
@@ -116,4 +116,34 @@ test('where no engine starts, there are pictures from earlier and the reason', a
   await page.check('input[name=model] >> nth=1', { force: true });
   await settled(page);
   assert.ok(!(await page.isVisible('#poster')) && (await page.isVisible('#gallery')));
+});
+
+test('an exported folder is a page of its own on any host', async () => {
+  const folder = join(temporaryFolder(), 'site');
+  meanflow('export', join(weights, '../run'), '--web', folder, '--site', DIST, '--dtype', 'f32');
+  const { server, address } = await serve(folder, { prefix: '/blog/post/' });
+  const page = await stage.browser.newPage();
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  try {
+    await page.goto(address);
+    await page.waitForFunction(() => document.querySelector('mean-flow').shadowRoot?.querySelectorAll('canvas').length === 12, undefined, { timeout: 60_000 });
+    await page.waitForFunction(() => document.querySelector('mean-flow').toBlob(11).then(() => true, () => false), undefined, { timeout: 60_000 });
+    const shown = await page.evaluate(() => {
+      const canvas = document.querySelector('mean-flow').shadowRoot.querySelectorAll('canvas')[3];
+      const over = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d');
+      over.fillStyle = '#fff';
+      over.fillRect(0, 0, canvas.width, canvas.height);
+      over.drawImage(canvas, 0, 0);
+      return Array.from(over.getImageData(0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 < 3);
+    });
+    assert.ok(psnr(shown, overWhite(nativePicture(weights, { seed: 3 }))) >= 40);
+    assert.match(await page.textContent('pre'), /<mean-flow src="tiny\.safetensors" seed="0" count="12" columns="6" controls><\/mean-flow>/);
+    assert.ok(await page.evaluate(async () => (await fetch('poster.png')).ok));
+    assert.deepEqual(problems, []);
+  } finally {
+    await page.close();
+    server.close();
+  }
+  assert.throws(() => meanflow('export', join(weights, '../run'), '--web', folder, '--site', folder + '-missing'), ({ stderr }) => /holds no built page/.test(stderr));
 });

@@ -17,6 +17,7 @@ mod rehearse;
 mod repack;
 mod report;
 mod sample;
+mod site;
 mod train;
 
 use clap::{Parser, Subcommand};
