@@ -10,6 +10,7 @@ mod in_context;
 pub(crate) mod init;
 mod labels;
 mod patches;
+mod presets;
 mod rotary;
 #[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
 mod unet;

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::config::Optimization;
 use super::data::{DataError, Images};
+use super::optimization::Optimization;
 use crate::image::from_byte;
 use crate::rng::{Purpose, Stream, fold_in};
 

@@ -10,8 +10,9 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
-use super::config::{Logging, MAIN, TrainConfig};
+use super::config::{Logging, TrainConfig};
 use super::ema::Ema;
+use super::optimization::MAIN;
 use super::trainer::{Trainer, optimizer};
 use crate::net::{Net, NetConfig};
 

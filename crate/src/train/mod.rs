@@ -12,15 +12,17 @@ mod events;
 mod gradients;
 pub mod grid;
 mod log;
+mod optimization;
 pub mod playground;
 mod report;
 mod run;
 mod trainer;
 
 pub use batch::{Batch, Sampler};
-pub use config::{Average, Cooldown, Logging, MAIN, NetChoice, Optimization, OptimizerKind, TrainConfig};
+pub use config::{Logging, NetChoice, TrainConfig};
 pub use ema::Ema;
 pub use log::Record;
+pub use optimization::{Average, Cooldown, MAIN, Optimization, OptimizerKind};
 pub use report::report;
 pub use run::{Observer, Outcome, RunFolder};
 pub use trainer::{Measured, Trainer};

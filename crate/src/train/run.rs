@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
 use super::checkpoint;
-use super::config::{Logging, MAIN, TrainConfig};
+use super::config::{Logging, TrainConfig};
 use super::data::Images;
 use super::events;
 use super::grid;
 use super::log::Record;
+use super::optimization::MAIN;
 use super::trainer::Trainer;
 use crate::class::Class;
 use crate::flow::{Objective, Solver};

@@ -8,9 +8,10 @@ use burn::optim::{AdamWConfig, AdjustLrFn, GradientsAccumulator, GradientsParams
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
-use super::config::{OptimizerKind, TrainConfig};
+use super::config::TrainConfig;
 use super::ema::{Ema, rising_decay};
 use super::gradients;
+use super::optimization::OptimizerKind;
 use crate::error::Error;
 use crate::flow::{Nets, PathSample, Residuals, Times, Training};
 use crate::net::{Dropout, Labels, Net, NetConfig};

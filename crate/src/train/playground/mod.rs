@@ -13,8 +13,9 @@ pub use figure::{Portrait, Series};
 pub use points::Points;
 
 use super::batch::Batch;
-use super::config::{OptimizerKind, TrainConfig};
+use super::config::TrainConfig;
 use super::log::Meter;
+use super::optimization::OptimizerKind;
 use super::trainer::Trainer;
 use super::{Observer, Record};
 use crate::error::Error;

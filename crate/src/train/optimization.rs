@@ -1,0 +1,182 @@
+//! How a run optimizes: the `[train]` table of the settings, and the schedules that follow from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The EMA of `[train] ema_decay`.
+pub const MAIN: &str = "main";
+
+/// Which rule turns gradients into steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// AdamW for every parameter, as the MeanFlow paper trains.
+    #[default]
+    AdamW,
+    /// Muon for the matrices inside the blocks, AdamW for the rest, as pixel MeanFlow trains (arXiv 2601.22158): its
+    /// orthogonal steps are scaled to the size of AdamW's, so both share one learning rate (arXiv 2502.16982).
+    Muon,
+}
+
+/// How the learning rate falls in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cooldown {
+    /// In a straight line.
+    #[default]
+    Linear,
+    /// By half a cosine wave: slowly, fast, slowly.
+    Cosine,
+}
+
+/// An average of the weights as they are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Average {
+    /// `ema ← d ema + (1 − d) θ` with a constant decay `d`, from the first step on (MeanFlow's 0.9999).
+    Constant {
+        /// The decay, 0 to below 1.
+        decay: f64,
+    },
+    /// The decay that halves a weight's part within so many images, or within a share of those seen so far where that is
+    /// less (EDM, arXiv 2206.00364; pixel MeanFlow).
+    HalfLife {
+        /// Images.
+        half_life: f64,
+        /// The share; 0.05 in EDM.
+        #[serde(default = "Average::ramp")]
+        ramp: f64,
+    },
+}
+
+impl Average {
+    fn ramp() -> f64 {
+        0.05
+    }
+
+    /// The decay of a step, the first being 0, with so many images each.
+    pub fn decay_at(&self, step: u64, batch_size: usize) -> f64 {
+        match *self {
+            Self::Constant { decay } => decay,
+            Self::HalfLife { half_life, ramp } => {
+                let (batch, seen) = (batch_size as f64, (step + 1) as f64 * batch_size as f64);
+                0.5_f64.powf(batch / half_life.min(ramp * seen).max(1e-8))
+            }
+        }
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        match *self {
+            Self::Constant { decay } => (0.0..1.0).contains(&decay),
+            Self::HalfLife { half_life, ramp } => half_life > 0.0 && half_life.is_finite() && ramp > 0.0,
+        }
+    }
+}
+
+/// The optimization: an optimizer with warm-up, and an exponential moving average (EMA) of the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Optimization {
+    /// Optimizer steps in all.
+    pub steps: u64,
+    /// Images per step.
+    pub batch_size: usize,
+    /// `"adamw"` or `"muon"`.
+    pub optimizer: OptimizerKind,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises from 0.
+    pub warmup_steps: u64,
+    /// Last steps, over which it falls to 0.
+    pub cooldown_steps: u64,
+    /// How it falls: `"linear"`, or `"cosine"`, by half a wave.
+    pub cooldown: Cooldown,
+    /// Bound on the Euclidean norm of all gradients together; without it there is none, as in the papers.
+    pub clip: Option<f64>,
+    /// In how many parts a batch runs through the network, their gradients added up: the same step in less memory.
+    pub accumulate: usize,
+    /// Adam's decay of the gradient's mean.
+    pub beta1: f32,
+    /// Adam's decay of the squared gradient's mean.
+    pub beta2: f32,
+    /// Decoupled weight decay; the paper uses none.
+    pub weight_decay: f32,
+    /// Decay of the EMA; it starts lower and rises to this as steps go by.
+    pub ema_decay: f64,
+    /// More EMAs, by name, beside the one of `ema_decay`, which is called `main`; `meanflow export --ema NAME` takes one.
+    pub averages: BTreeMap<String, Average>,
+    /// First steps that train Flow Matching alone (`r = t`): the velocity must come first.
+    pub flow_matching_steps: u64,
+    /// Steps over which the share of `r < t` then rises to `times.interval_probability`.
+    pub ramp_steps: u64,
+    /// Whether the classes take turns, so that small ones are seen as often as large ones.
+    pub balance_classes: bool,
+    /// Share of labels replaced by the null label, so that the model also learns images of no named class; with
+    /// guidance, these rows have `r = t`.
+    pub class_dropout: f64,
+    /// Share of the features that the U-Net drops; 0.2 on CIFAR-10 in the paper. The transformers have none.
+    pub dropout: f64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for Optimization {
+    fn default() -> Self {
+        Self {
+            steps: 20_000,
+            batch_size: 64,
+            optimizer: OptimizerKind::default(),
+            learning_rate: 1e-3,
+            warmup_steps: 200,
+            cooldown_steps: 2_000,
+            cooldown: Cooldown::Linear,
+            clip: None,
+            accumulate: 1,
+            beta1: 0.9,
+            beta2: 0.95,
+            weight_decay: 0.0,
+            ema_decay: 0.999,
+            averages: BTreeMap::new(),
+            flow_matching_steps: 4_000,
+            ramp_steps: 2_000,
+            balance_classes: false,
+            class_dropout: 0.1,
+            dropout: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+impl Optimization {
+    /// The same schedule over another number of steps: a shorter run must not end before its MeanFlow phase begins.
+    pub fn scale_to(&mut self, steps: u64) {
+        let ratio = steps as f64 / self.steps.max(1) as f64;
+        let phases =
+            [&mut self.warmup_steps, &mut self.cooldown_steps, &mut self.flow_matching_steps, &mut self.ramp_steps];
+        for phase in phases {
+            *phase = (*phase as f64 * ratio).round() as u64;
+        }
+        self.steps = steps;
+    }
+
+    /// Learning rate of a step: warm-up, constant, cool-down.
+    pub fn learning_rate_at(&self, step: u64) -> f64 {
+        let part = |done: u64, of: u64| if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) };
+        let left = part(self.steps.saturating_sub(step), self.cooldown_steps);
+        let left = match self.cooldown {
+            Cooldown::Linear => left,
+            Cooldown::Cosine => 0.5 - 0.5 * (std::f64::consts::PI * left).cos(),
+        };
+        self.learning_rate * part(step + 1, self.warmup_steps) * left
+    }
+
+    /// Share of `r < t` rows at a step, rising to `final_share` after the Flow Matching phase.
+    pub fn interval_share_at(&self, step: u64, final_share: f64) -> f64 {
+        match step.checked_sub(self.flow_matching_steps) {
+            None => 0.0,
+            Some(_) if self.ramp_steps == 0 => final_share,
+            Some(since) => final_share * ((since + 1) as f64 / self.ramp_steps as f64).min(1.0),
+        }
+    }
+}
