@@ -1,4 +1,4 @@
-//! A run that is killed again and again ends like one that never was.
+//! A run that is killed again and again ends like one that never was, and one without room for a checkpoint keeps the last.
 //!
 //! `MEANFLOW_KILLS=200 cargo test --release --test suite -- kill` kills it two hundred times at least.
 
@@ -95,4 +95,35 @@ fn a_run_that_is_killed_again_and_again_ends_like_one_that_never_was() {
     assert!(2 * count >= kills, "only {count} kills came in time");
     assert!(weights(&place, &killed) == weights(&place, &straight), "after {count} kills the weights differ");
     assert_eq!(steps_in_log(&killed), (1..=steps).collect::<Vec<_>>());
+}
+
+/// Runs the program with files limited to so many kilobytes, as a full disk would.
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_is_named_and_the_checkpoint_before_is_kept() {
+    let place = Place::new();
+    let (data, _) = place.images();
+    let config = place.file("run.toml", SETTINGS.replace("STEPS", "4"));
+    let run = place.path("run");
+    assert!(train(&config, &data, &run, false).wait().expect("it ends").success());
+    let before = weights(&place, &run);
+
+    let program = env!("CARGO_BIN_EXE_meanflow");
+    // Without the trap the system would end the program instead of refusing the write.
+    let script = "trap '' XFSZ; ulimit -f 24; exec \"$0\" train --data \"$1\" --out \"$2\" --resume --steps 9";
+    let output = Command::new("bash").args(["-c", script, program, &data, &run]).output().expect("it starts");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("cannot write") && message.contains(".writing-00000005"), "{message}");
+    assert!(weights(&place, &run) == before, "the checkpoint before is lost");
+
+    // With room again it goes on, and what was begun is gone.
+    succeeds(&["train", "--data", &data, "--out", &run, "--resume", "--steps", "6"]);
+    let left = std::fs::read_dir(Path::new(&run).join("checkpoints")).expect("a folder");
+    assert!(left.flatten().all(|entry| entry.file_name().to_string_lossy().starts_with("step-")));
+    assert_eq!(steps_in_log(&run), (1..=6).collect::<Vec<_>>());
+    // A file that somebody removed is named too, and an older checkpoint used.
+    std::fs::remove_file(Path::new(&run).join("checkpoints/step-00000006/optimizer.bpk")).expect("it is there");
+    let said = succeeds(&["train", "--data", &data, "--out", &run, "--resume", "--steps", "7"]);
+    assert!(said.contains("optimizer.bpk") && said.contains("continuing at step 5"), "{said}");
 }

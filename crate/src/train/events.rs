@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use super::log::Record;
+use super::whole::replace;
 
 /// The file's name; TensorBoard looks for `tfevents` in it.
 pub const NAME: &str = "events.out.tfevents.meanflow";
@@ -58,7 +59,7 @@ pub fn rewind(folder: &Path, step: u64) -> Result<()> {
     }
     match kept == bytes.len() {
         true => Ok(()),
-        false => std::fs::write(&path, &bytes[..kept]).with_context(|| format!("cannot write {}", path.display())),
+        false => replace(&path, &bytes[..kept]),
     }
 }
 

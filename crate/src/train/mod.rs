@@ -17,6 +17,7 @@ pub mod playground;
 mod report;
 mod run;
 mod trainer;
+mod whole;
 
 pub use batch::{Batch, Sampler};
 pub use config::{Logging, NetChoice, TrainConfig};
@@ -26,6 +27,7 @@ pub use optimization::{Average, Cooldown, MAIN, Optimization, OptimizerKind};
 pub use report::report;
 pub use run::{Observer, Outcome, RunFolder};
 pub use trainer::{Measured, Trainer};
+pub use whole::replace;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

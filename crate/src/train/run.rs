@@ -15,6 +15,7 @@ use super::grid;
 use super::log::Record;
 use super::optimization::MAIN;
 use super::trainer::Trainer;
+use super::whole::replace;
 use crate::class::Class;
 use crate::flow::{Objective, Solver};
 use crate::generator::{Generator, Request, SampleOptions};
@@ -86,8 +87,7 @@ impl RunFolder {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let file = self.path.join(name);
-        fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))
+        replace(&self.path.join(name), bytes)
     }
 
     /// A fresh trainer, or the newest checkpoint's; writes down what the weights will say about themselves.

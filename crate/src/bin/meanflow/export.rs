@@ -1,13 +1,12 @@
 //! `meanflow export`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use meanflow::device;
 use meanflow::generator::Generator;
-use meanflow::train::{MAIN, RunFolder};
+use meanflow::train::{MAIN, RunFolder, replace};
 use meanflow::weights::{self, Precision};
 
 use crate::site;
@@ -74,13 +73,4 @@ pub fn run(args: Args) -> Result<()> {
         println!("{}: step {step}, {megabytes:.2} MB of weights; open it through any web server", folder.display());
     }
     Ok(())
-}
-
-/// Writes beside the file and renames, so that an earlier export is never half overwritten.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".partial");
-    let aside = PathBuf::from(aside);
-    let write = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, path));
-    write.with_context(|| format!("cannot write {}", path.display()))
 }

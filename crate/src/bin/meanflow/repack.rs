@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use meanflow::train::replace;
 use meanflow::{device, weights};
 
-use crate::export::{Dtype, replace};
+use crate::export::Dtype;
 use crate::model::read_generator;
 
 /// Write a weights file anew, in another precision, or with what older versions did not store.
