@@ -81,7 +81,9 @@ export class Ladder extends EventTarget {
       return { ...result, backend };
     } catch (error) {
       if (engine === this.#engine) await this.#recover(engine, error);
-      return { ...(await this.#engine.generate(request, listen)), backend: this.#backend };
+      // A bitmap may be what cost the device.
+      const again = request.mix ? { ...request, mix: { ...request.mix, bitmap: false } } : request;
+      return { ...(await this.#engine.generate(again, listen)), backend: this.#backend };
     }
   }
 
@@ -96,8 +98,10 @@ export class Ladder extends EventTarget {
 
   /** Makes sure that there is an engine with the model, after one has failed; the request can then be asked again. */
   #recover(engine, error) {
+    // What fails while a lost engine is replaced waits for the new one.
+    if (this.#recovering) return this.#recovering;
     if (!error.lost) return this.#fallBack(error);
-    this.#recovering ??= this.#replace(engine, error).finally(() => (this.#recovering = undefined));
+    this.#recovering = this.#replace(engine, error).finally(() => (this.#recovering = undefined));
     return this.#recovering;
   }
 

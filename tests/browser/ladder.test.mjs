@@ -217,6 +217,26 @@ test('where the GPU was asked for, it is begun anew, and after a second loss the
   assert.deepEqual(engine.loaded, ['cat', 'cat']);
 });
 
+test('a request that ends with the lost engine is answered by the next, and not as a bitmap again', async () => {
+  const { ladder, of } = ladderOfMany({ wanted: 'webgpu' });
+  await ladder.load('cat');
+  const [engine] = of('webgpu');
+  const [works, asked] = [engine.generate, []];
+  // The loss is told before the request fails, and closing the engine ends it with another error.
+  engine.generate = async () => {
+    engine.generate = async (request, ...rest) => {
+      asked.push(request.mix.bitmap);
+      return works.call(engine, request, ...rest);
+    };
+    engine.onlost('a canvas took it');
+    throw new Error('the engine was closed');
+  };
+  let seen;
+  await ladder.generate({ seed: 7, count: 1, nfe: 1, mix: { corners: [], place: [0, 0], bitmap: true } }, ({ rgba }) => (seen = rgba[0]));
+  assert.equal(seen, 'cat'.length + 7);
+  assert.deepEqual(asked, [false]);
+});
+
 test('a Worker that ends is begun anew and asked again, once', async () => {
   const { ladder, events, of } = ladderOfMany({ wanted: 'cpu' });
   await ladder.load('cat');

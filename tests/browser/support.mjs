@@ -52,9 +52,12 @@ export function openStage({ webgpu, prefix }) {
   return stage;
 }
 
-/** Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. */
-export function launch({ webgpu }) {
-  return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu }) });
+/**
+ * Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. Without `canvas` a canvas that
+ * shows what that adapter drew costs the device.
+ */
+export function launch({ webgpu, canvas }) {
+  return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
 }
 
 /**

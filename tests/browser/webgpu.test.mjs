@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, fromEngine, nativePicture, openStage, overWhite, psnr, settled, trainTinyModel, wall } from './support.mjs';
+import { ROOT, fromEngine, launch, nativePicture, open, openStage, overWhite, psnr, settled, trainTinyModel, wall } from './support.mjs';
 
 /** Least agreement of WebGPU and native pictures, both computed in f32. */
 const LEAST_PSNR = 45;
@@ -85,6 +85,22 @@ test('the square is drawn from the GPU without reading back, and shows the same 
   await squareOf(onCpu);
   assert.ok(psnr(shown, await live(onCpu)) >= 40, 'another picture than on the CPU');
   assert.deepEqual(page.problems, []);
+});
+
+test('where a canvas costs the device, it is replaced once and the square drawn by reading back', async () => {
+  const browser = await launch({ webgpu: true, canvas: false });
+  try {
+    const page = await open(browser, `${stage.site.address}?seed=12&count=1&at=0.7,0.5&backend=webgpu`);
+    await squareOf(page);
+    assert.equal(await page.textContent('#backend'), 'WebGPU');
+    const shown = await live(page);
+    const onCpu = await stage.open('?seed=12&count=1&at=0.7,0.5&backend=cpu');
+    await squareOf(onCpu);
+    assert.ok(psnr(shown, await live(onCpu)) >= 40, 'another picture than on the CPU');
+    assert.deepEqual(page.problems, []);
+  } finally {
+    await browser.close();
+  }
 });
 
 /** Waits until the square and its corners are drawn. */

@@ -42,12 +42,13 @@ function ownOfPlaywright() {
   }
 }
 
-/** Arguments: quiet, and with `webgpu` a real WebGPU that computes in software. */
-export function chromiumArguments({ webgpu }) {
+/** Arguments: quiet, and with `webgpu` a real WebGPU that computes in software; without `canvas`, one that no canvas can show. */
+export function chromiumArguments({ webgpu, canvas = true }) {
   const quiet = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-  // The later ones let a canvas take pictures from the adapter; without them that costs the device.
-  const software = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan', '--use-vulkan=swiftshader', '--use-angle=swiftshader'];
-  return webgpu ? [...quiet, ...software] : [...quiet, '--disable-gpu'];
+  if (!webgpu) return [...quiet, '--disable-gpu'];
+  // These let a canvas take pictures from the adapter; without them that costs the device.
+  const shown = ['--enable-features=Vulkan', '--use-vulkan=swiftshader', '--use-angle=swiftshader'];
+  return [...quiet, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', ...(canvas ? shown : [])];
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) console.log(process.argv[2] === 'firefox' ? findFirefox() : findChromium());
