@@ -174,6 +174,9 @@ test('along the velocity, and from noise that is given, the engine draws what th
       (model) => model.generate(5n, 3, 1, 4, 'euler'),
       (model) => model.fromNoise(noise, 2, 1),
       (model) => model.fromNoise(noise, undefined, 3, 'euler'),
+      // Between classes, from seeds and from noise.
+      (model) => model.generate(5n, 3, undefined, 2, undefined, Float32Array.of(0, 0.6, 2, 0.4)),
+      (model) => model.fromNoise(noise, undefined, 1, undefined, Float32Array.of(0, 1, 1, 1, 2, 2)),
     ];
     const worst = [];
     for (const way of ways) {
@@ -183,6 +186,8 @@ test('along the velocity, and from noise that is given, the engine draws what th
     }
     const [euler, average] = [await models[1].generate(5n, 3, 1, 4, 'euler'), await models[1].generate(5n, 3, 1, 4)];
     if (euler.every((byte, i) => byte === average[i])) throw new Error('both ways draw the same');
+    const [mixed, first] = [await models[1].generate(5n, 1, undefined, 1, undefined, Float32Array.of(0, 0.5, 2, 0.5)), await models[1].generate(5n, 1, 0, 1)];
+    if (mixed.every((byte, i) => byte === first[i])) throw new Error('a mixture is one of its classes');
     return worst;
   });
   // Rounding may tip a byte.

@@ -347,6 +347,33 @@ test('in a browser a Worker that is killed is begun anew, and the element tells 
   assert.deepEqual(page.problems, []);
 });
 
+test('in a browser a trap of the engine leaves no dead page, and neither does a second one', async () => {
+  const context = await stage.browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  await page.route('**/engine-worker.js', async (route) => {
+    const response = await route.fetch();
+    const [script, at] = [await response.text(), "async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {"];
+    assert.ok(script.includes(at));
+    // More numbers than there is memory for: a panic of the real thing.
+    await route.fulfill({ response, body: script.replace(at, `${at} if (self.trap) { self.trap = false; wasm.noise(1n, 3_000_000_000); }`) });
+  });
+  await page.goto(`${stage.site.address}?backend=cpu&seed=3&count=1`);
+  await settled(page);
+  const before = await wall(page);
+  for (const seed of [4, 3]) {
+    const [worker] = page.workers();
+    await worker.evaluate(() => (self.trap = true));
+    const ended = new Promise((resolve) => worker.once('close', resolve));
+    await page.fill('#seed', String(seed));
+    await page.press('#seed', 'Enter');
+    await ended;
+    await settled(page);
+    assert.equal(await page.textContent('#status'), '');
+  }
+  assert.ok(psnr((await wall(page))[0], before[0]) >= 60);
+  await context.close();
+});
+
 test('weights that say another picture of their seed are refused, and the reason is told', async () => {
   const weights = readFileSync('static/models/emoji.safetensors');
   const at = weights.indexOf('\\"means\\":[') + 12;
