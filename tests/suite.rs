@@ -16,6 +16,8 @@ mod evaluation;
 mod flow;
 #[path = "rust/fuzz.rs"]
 mod fuzz;
+#[path = "rust/gpu.rs"]
+mod gpu;
 #[path = "rust/guidance.rs"]
 mod guidance;
 #[path = "rust/kill.rs"]

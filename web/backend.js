@@ -2,6 +2,14 @@
 
 /** @typedef {'webgpu' | 'cpu'} Backend */
 
+/**
+ * What is at work, for a badge.
+ * @param {{backend: Backend, arithmetic?: string}} state
+ */
+export function backendName({ backend, arithmetic }) {
+  return backend === 'cpu' ? 'CPU' : arithmetic === 'f16' ? 'WebGPU f16' : 'WebGPU';
+}
+
 /** Names under which software renderers present themselves: on them the CPU build is faster. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
 

@@ -15,6 +15,7 @@
  * @property {number} parameters
  * @property {string} [sha256] of the weights; not known on a page without a secure connection
  * @property {'webgpu' | 'cpu'} backend what it runs on
+ * @property {'f16' | 'f32'} arithmetic in which precision it multiplies
  */
 
 /**
@@ -50,6 +51,9 @@ export class Engine {
    */
   onlost = () => {};
 
+  /** In which precision the model is computed. @type {'f16' | 'f32' | undefined} */
+  arithmetic;
+
   /** @param {'webgpu' | 'cpu'} build which wasm build to run; it starts with the first {@link load} */
   constructor(build) {
     this.#build = build;
@@ -65,7 +69,7 @@ export class Engine {
   async load(source, onProgress = () => {}, hash = undefined) {
     const address = source instanceof Blob ? source : new URL(source, document.baseURI).href;
     const info = await this.#call('load', { source: address, build: this.#build, hash }, ({ progress }) => onProgress(progress));
-    if (!info.stale) [this.#source, this.#hash] = [address, hash];
+    if (!info.stale) [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
     return info;
   }
 

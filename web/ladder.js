@@ -15,8 +15,8 @@ const MOST_LOSSES = 2;
 
 /**
  * The interface of an {@link Engine}, and events: `change` when another backend takes over, or stays for good; its `detail`
- * is `{backend, notice}`. `device-lost` when the device or its Worker has ended, `{reason, losses}`; `recovered` when there is
- * one again, or the CPU goes on for good, `{backend, notice}`.
+ * is `{backend, arithmetic, notice}`. `device-lost` when the device or its Worker has ended, `{reason, losses}`; `recovered` when there is
+ * one again, or the CPU goes on for good, the same.
  */
 export class Ladder extends EventTarget {
   #wanted;
@@ -63,7 +63,7 @@ export class Ladder extends EventTarget {
     if (info.stale) return info;
     [this.#source, this.#hash] = [source, hash];
     if (this.#mayClimb) this.#climb();
-    return { ...info, backend: this.#backend, notice: this.#notice };
+    return { ...info, ...this.#state };
   }
 
   /** As {@link Engine.generate}; the answer also says which `backend` gave it. */
@@ -113,7 +113,7 @@ export class Ladder extends EventTarget {
     const gpu = this.#backend === 'webgpu';
     this.dispatchEvent(new CustomEvent('device-lost', { detail: { reason: error.message, losses: this.#losses } }));
     const spent = gpu && this.#losses >= MOST_LOSSES;
-    const tell = () => this.dispatchEvent(new CustomEvent('recovered', { detail: { backend: this.#backend, notice: this.#notice } }));
+    const tell = () => this.dispatchEvent(new CustomEvent('recovered', { detail: this.#state }));
     const notice = `WebGPU was lost ${this.#losses} times (${error.message}); the CPU goes on.`;
     if (this.#reserve) {
       await this.#fallBack(error, spent ? notice : undefined);
@@ -136,6 +136,10 @@ export class Ladder extends EventTarget {
     // The reserve may hold an older model.
     if (this.#reserve) await this.#reserve.load(this.#source, undefined, this.#hash);
     return (this.#reserve ?? this.#engine).invert(picture);
+  }
+
+  get #state() {
+    return { backend: this.#backend, arithmetic: this.#engine.arithmetic, notice: this.#notice };
   }
 
   /** What is at work. */
@@ -228,6 +232,6 @@ export class Ladder extends EventTarget {
 
   #change(engine, backend, notice) {
     [this.#engine, this.#backend, this.#notice] = [engine, backend, notice];
-    this.dispatchEvent(new CustomEvent('change', { detail: { backend, notice } }));
+    this.dispatchEvent(new CustomEvent('change', { detail: this.#state }));
   }
 }

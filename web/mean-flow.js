@@ -6,6 +6,7 @@
 // Elements with the same `src` and `backend` share one download and one engine. Nothing is fetched before the element
 // comes near the viewport. The module may be imported where there is no document.
 
+import { backendName } from './backend.js';
 import { classesOf } from './classes.js';
 import { draw, pictureAt } from './gallery.js';
 import { Ladder } from './ladder.js';
@@ -71,7 +72,7 @@ function release(element) {
  * @fires generate `detail`: `{seed, count, nfe, label, milliseconds}`
  * @fires error `detail`: `{message}`
  * @fires device-lost `detail`: `{reason, losses}`; the pictures that are there stay, and what is under way is made again
- * @fires recovered `detail`: `{backend, notice}`
+ * @fires recovered `detail`: `{backend, arithmetic, notice}`
  */
 export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   static observedAttributes = ['src', 'seed', 'count', 'columns', 'steps', 'label', 'backend', 'controls'];
@@ -260,8 +261,8 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   }
 
   /** Says what the model runs on, and why. */
-  #badge({ backend, notice }) {
-    Object.assign(this.#parts.badge, { textContent: backend === 'webgpu' ? 'WebGPU' : 'CPU', title: notice ?? '' });
+  #badge(state) {
+    Object.assign(this.#parts.badge, { textContent: backendName(state), title: state.notice ?? '' });
   }
 
   #prepare(count, { width, height }) {

@@ -1,6 +1,7 @@
 // The page: reads the address, drives the engine, shows what comes.
 
 import { readAddress, writeAddress } from './address.js';
+import { backendName } from './backend.js';
 import { blendText, classesOf, partsOf } from './classes.js';
 import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
@@ -13,7 +14,6 @@ import { readRecipe, verify } from './save.js';
 /** Up to this many classes fit as buttons. */
 const MAX_CLASS_BUTTONS = 16;
 const ANY = '';
-const BACKEND_NAMES = { webgpu: 'WebGPU', cpu: 'CPU' };
 
 const element = (id) => document.getElementById(id);
 
@@ -239,10 +239,10 @@ function offerMixture() {
   share.oninput = () => show({ className: blendText(first, second, Number((1 - share.value).toFixed(2))) });
 }
 
-function describeBackend({ backend, notice }) {
-  atWork = backend;
-  element('backend').textContent = BACKEND_NAMES[backend];
-  element('notice').textContent = notice;
+function describeBackend(state) {
+  atWork = state.backend;
+  element('backend').textContent = backendName(state);
+  element('notice').textContent = state.notice;
 }
 
 function describeModel() {

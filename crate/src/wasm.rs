@@ -12,7 +12,6 @@ use crate::class::{Blend, Class};
 use crate::flow::Solver;
 use crate::generator::Request;
 use crate::rng;
-use crate::weights::Check;
 use backend::{Device, Model};
 
 /// A loaded model.
@@ -30,10 +29,6 @@ impl Generator {
         let model = Model::from_bytes(&bytes, &device).await?;
         if model.info().latent.is_some() {
             return Err(JsError::new("the model makes latents, for which there is no autoencoder here"));
-        }
-        let info = model.info();
-        if let Some(check) = &info.check {
-            check.accept(&model.images(Check::request(check.seed)).await?, &info.net)?;
         }
         Ok(Generator { model })
     }
@@ -54,6 +49,7 @@ impl Generator {
             "step": info.training.step,
             "parameters": info.net.parameters(),
             "format_version": info.format_version,
+            "arithmetic": self.model.arithmetic(),
         })
         .to_string()
     }

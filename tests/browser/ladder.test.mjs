@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
+import { backendName } from '../../web/backend.js';
 import { Ladder } from '../../web/ladder.js';
 import { openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
@@ -54,6 +55,17 @@ test('the CPU answers at once, then the GPU takes over with the same picture', a
   assert.equal((await change)[0].detail.backend, 'webgpu');
   engines.cpu.fails = () => true;
   assert.equal(await colour(ladder, 7), picture);
+});
+
+test('the badge says which arithmetic the GPU is at work in', async () => {
+  const { ladder, engines } = paperLadder();
+  engines.webgpu.arithmetic = 'f16';
+  engines.cpu.arithmetic = 'f32';
+  const change = once(ladder, 'change');
+  assert.equal(backendName(await ladder.load('cat')), 'CPU');
+  await colour(ladder, 7);
+  assert.equal(backendName((await change)[0].detail), 'WebGPU f16');
+  assert.equal(backendName({ backend: 'webgpu', arithmetic: 'f32' }), 'WebGPU');
 });
 
 for (const [what, gpu, reason] of [

@@ -60,18 +60,23 @@ pub fn random_net(config: &NetConfig, device: &Device) -> Net {
 
 /// The same parameters with random values.
 pub fn randomise(net: Net) -> Net {
-    struct Randomise(u64);
+    randomise_by(net, |_| 0.15)
+}
+
+/// The same with values of a deviation that may depend on the shape.
+pub fn randomise_by(net: Net, deviation: fn(&[usize]) -> f32) -> Net {
+    struct Randomise(u64, fn(&[usize]) -> f32);
     impl ModuleMapper for Randomise {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             self.0 += 1;
-            let seed = self.0;
+            let (seed, deviation) = (self.0, self.1);
             param.map(|old| {
-                let new = random(seed, old.dims()) * 0.15;
+                let new = random(seed, old.dims()) * deviation(&old.dims());
                 if old.is_autodiff() { new.autodiff().require_grad() } else { new }
             })
         }
     }
-    net.map(&mut Randomise(1000))
+    net.map(&mut Randomise(1000, deviation))
 }
 
 /// The gradients of all parameters, in one row.

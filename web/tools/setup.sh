@@ -49,6 +49,10 @@ if [ "${1:-}" = tests ]; then
   for tool in clippy rustfmt; do
     cargo "${tool/rustfmt/fmt}" --version >/dev/null 2>&1 || { say "adding $tool"; rustup component add "$tool"; }
   done
+  if [ "$(uname)" = Linux ] && ! compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null && ! compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; then
+    say "installing a Vulkan driver, with one that computes on the CPU"
+    apt_install mesa-vulkan-drivers libvulkan1
+  fi
   if ! node web/tools/browser.mjs >/dev/null 2>&1; then
     say "installing Chromium"
     # Where the distribution has none (Ubuntu, macOS), the build that Playwright offers.

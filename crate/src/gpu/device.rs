@@ -17,6 +17,8 @@ pub struct Gpu {
     pub(super) origin: (wgpu::Instance, wgpu::Adapter),
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
+    /// Whether kernels may compute in half precision.
+    pub(super) half: bool,
     state: Arc<State>,
 }
 
@@ -48,7 +50,10 @@ impl Gpu {
             max_storage_buffer_binding_size: most.max_storage_buffer_binding_size,
             ..Default::default()
         };
-        let wanted = wgpu::DeviceDescriptor { label: Some("meanflow"), required_limits, ..Default::default() };
+        let required_features = adapter.features() & wgpu::Features::SHADER_F16;
+        let half = !required_features.is_empty();
+        let label = Some("meanflow");
+        let wanted = wgpu::DeviceDescriptor { label, required_features, required_limits, ..Default::default() };
         let (device, queue) = adapter.request_device(&wanted).await.map_err(|e| wrong(&e))?;
         let state = Arc::new(State::default());
         let lost = state.clone();
@@ -57,7 +62,18 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |e| {
             locked(&fault.fault).get_or_insert_with(|| e.to_string());
         }));
-        Ok(Self { origin: (instance, adapter), device, queue, state })
+        Ok(Self { origin: (instance, adapter), device, queue, half, state })
+    }
+
+    /// The adapter and how it is reached, for people.
+    pub fn name(&self) -> String {
+        let info = self.origin.1.get_info();
+        format!("{} ({})", info.name, info.backend)
+    }
+
+    /// Whether it has half-precision arithmetic.
+    pub fn has_half(&self) -> bool {
+        self.half
     }
 
     /// Whether it still computes.
@@ -147,6 +163,8 @@ impl Gpu {
     pub(super) async fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
         let (tell, told) = oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, ..bytes, move |mapped| drop(tell.send(mapped)));
+        // Natively nothing else hears of it; browsers do so by themselves.
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Device(e.to_string()))?;
         let mapped = told.await;
         self.check()?;
         let unreadable = |e: &dyn std::fmt::Display| Error::Device(format!("the pictures cannot be read: {e}"));

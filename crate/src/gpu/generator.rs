@@ -8,6 +8,7 @@ use bytemuck::{cast_slice, pod_collect_to_vec};
 
 use super::condition::Slots;
 use super::device::Gpu;
+use super::kernels::Arithmetic;
 use super::network::Network;
 use super::workspace::{Workspace, most_pictures};
 use crate::class::Class;
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::{Request, whole_pictures};
 use crate::rng;
-use crate::weights::{self, ModelInfo};
+use crate::weights::{self, Check, ModelInfo, Tensors};
 
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]
@@ -61,15 +62,39 @@ pub(super) struct Way {
 }
 
 impl Generator {
-    /// Reads a weights file and compiles its kernels.
+    /// Reads a weights file and compiles its kernels, in the fastest precision that passes the file's own check.
     ///
     /// # Errors
-    /// As [`weights::decode`], and when the GPU cannot run the network.
+    /// As [`weights::decode`], when the GPU cannot run the network, and when what it makes of the known seed is something
+    /// else than the file says.
     pub async fn from_bytes(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
         gpu.check()?;
         let (info, tensors) = weights::open(bytes)?;
+        let mut refused = Error::Device("there is no arithmetic for these weights".into());
+        for &arithmetic in Arithmetic::ladder(tensors.are_half(), gpu.half) {
+            let generator = Self::computing(gpu, &info, &tensors, arithmetic).await?;
+            match generator.check().await {
+                Ok(()) => return Ok(generator),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Compared with what the weights say that the model makes of one known seed, where they do.
+    async fn check(&self) -> Result<(), Error> {
+        let ModelInfo { check: Some(check), net, .. } = self.info() else { return Ok(()) };
+        check.accept(&self.images(Check::request(check.seed)).await?, net)
+    }
+
+    async fn computing(
+        gpu: &Gpu,
+        info: &ModelInfo,
+        tensors: &Tensors<'_>,
+        arithmetic: Arithmetic,
+    ) -> Result<Self, Error> {
         let make = || {
-            let network = Network::read(gpu, &tensors, &info.net)?;
+            let network = Network::read(gpu, tensors, &info.net, arithmetic)?;
             let most_pictures = most_pictures(gpu, &network.sizes)?;
             let workspace = Workspace::new(gpu, &network, 1)?;
             let state = RefCell::new(Some(State { slots: Slots::new(), workspace }));
@@ -84,6 +109,11 @@ impl Generator {
             })
         };
         Ok(Self { model: Rc::new(gpu.accepted(make).await?) })
+    }
+
+    /// In which precision it computes, `f16` or `f32`.
+    pub fn arithmetic(&self) -> &'static str {
+        self.model.network.sizes.arithmetic.name()
     }
 
     /// What the weights file says about the model.

@@ -41,6 +41,36 @@ pub(super) enum Product {
     Head,
 }
 
+/// In which precision a model's weights are kept and multiplied. Sums, tokens and attention are always `f32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    /// Products of halves, four at a time, then summed in `f32`: for weights in half precision, on GPUs that have it.
+    Half,
+    /// Weights kept as halves, products in `f32`.
+    HalfWeights,
+    /// All in `f32`.
+    Single,
+}
+
+impl Arithmetic {
+    /// As people know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Half => "f16",
+            Self::HalfWeights | Self::Single => "f32",
+        }
+    }
+
+    /// Those that fit the weights of a file and a GPU, fastest first.
+    pub fn ladder(half_weights: bool, half_gpu: bool) -> &'static [Self] {
+        match (half_weights, half_gpu) {
+            (true, true) => &[Self::Half, Self::HalfWeights],
+            (true, false) => &[Self::HalfWeights],
+            (false, _) => &[Self::Single],
+        }
+    }
+}
+
 /// Sizes of a network as the kernels see them.
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
@@ -53,18 +83,18 @@ pub(super) struct Sizes {
     pub head_width: usize,
     /// Hidden features of the MLP.
     pub hidden: usize,
-    /// Whether weights are half-precision numbers.
-    pub half: bool,
+    /// Of the weights and their products.
+    pub arithmetic: Arithmetic,
 }
 
 impl Sizes {
-    pub fn new(config: &NetConfig, half: bool) -> Self {
+    pub fn new(config: &NetConfig, arithmetic: Arithmetic) -> Self {
         Self {
             tokens: config.side() * config.side(),
             width: config.width,
             head_width: (config.width / config.heads).next_multiple_of(4),
             hidden: config.mlp_ratio * config.width,
-            half,
+            arithmetic,
             config: config.clone(),
         }
     }
@@ -127,10 +157,13 @@ impl Sizes {
             ("DEPTH", DEPTH),
         ];
         let numbers = numbers.into_iter().chain(more.iter().copied()).map(number);
-        let parts = [reads, stores, include_str!("wgsl/linear.wgsl")].into_iter().chain([match self.half {
-            true => include_str!("wgsl/weights_half.wgsl"),
-            false => include_str!("wgsl/weights_full.wgsl"),
-        }]);
+        // It may begin with a directive, which must come before all else.
+        let weights = match self.arithmetic {
+            Arithmetic::Half => include_str!("wgsl/arithmetic_half.wgsl"),
+            Arithmetic::HalfWeights => include_str!("wgsl/weights_half.wgsl"),
+            Arithmetic::Single => include_str!("wgsl/weights_full.wgsl"),
+        };
+        let parts = [reads, stores, include_str!("wgsl/linear.wgsl")];
         // What stands in two of the parts is needed once.
         let shared = match product {
             Product::Patch => include_str!("wgsl/pixel.wgsl").to_owned(),
@@ -140,7 +173,8 @@ impl Sizes {
             Product::Modulation => String::new(),
             _ => include_str!("wgsl/modulation.wgsl").to_owned(),
         };
-        [self.constants()].into_iter().chain(numbers).chain(parts.map(str::to_owned)).chain([shared]).collect()
+        let numbers: String = numbers.collect();
+        [weights, &self.constants(), &numbers, &parts.concat(), &shared].concat()
     }
 
     fn gives(&self) -> &'static str {

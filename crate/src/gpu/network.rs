@@ -5,7 +5,7 @@ use wgpu::BufferUsages;
 
 use super::condition::{Embeddings, SLOTS};
 use super::device::Gpu;
-use super::kernels::{Kernels, MOST_HEAD_WIDTH, PARTS, Product, Sizes};
+use super::kernels::{Arithmetic, Kernels, MOST_HEAD_WIDTH, PARTS, Product, Sizes};
 use super::matrix::{Matrix, heads, plain};
 use super::workspace::{Dispatch, Grid, bind};
 use crate::error::Error;
@@ -81,9 +81,9 @@ impl Network {
     ///
     /// # Errors
     /// A network that the kernels cannot run, a file that lacks a tensor, or a GPU without room.
-    pub fn read(gpu: &Gpu, file: &Tensors, config: &NetConfig) -> Result<Self, Error> {
+    pub fn read(gpu: &Gpu, file: &Tensors, config: &NetConfig, arithmetic: Arithmetic) -> Result<Self, Error> {
         supported(config)?;
-        let sizes = Sizes::new(config, file.are_half());
+        let sizes = Sizes::new(config, arithmetic);
         // First, so that the browser compiles while the weights are laid out.
         let kernels = Kernels::new(gpu, &sizes);
         let NetConfig { width, heads: count, .. } = *config;

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::{Generator, Request, SampleOptions};
 use crate::image::to_rgba;
-use crate::weights::ModelInfo;
+use crate::weights::{Check, ModelInfo};
 
 /// The CPU is always there.
 #[derive(Clone)]
@@ -33,7 +33,15 @@ pub struct Model(Generator);
 
 impl Model {
     pub async fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
-        Generator::from_bytes(bytes, &device.0).map(Self)
+        let model = Self(Generator::from_bytes(bytes, &device.0)?);
+        if let ModelInfo { check: Some(check), net, .. } = model.info() {
+            check.accept(&model.images(Check::request(check.seed)).await?, net)?;
+        }
+        Ok(model)
+    }
+
+    pub fn arithmetic(&self) -> &'static str {
+        "f32"
     }
 
     pub fn info(&self) -> &ModelInfo {

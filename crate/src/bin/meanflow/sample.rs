@@ -52,17 +52,21 @@ pub struct Args {
     /// Enlarge each pixel this many times
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
     scale: u32,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
+    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in; webgpu is the page's own engine on this machine's GPU
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    #[cfg(feature = "kernels")]
+    if args.device.as_deref() == Some("webgpu") {
+        return kernels::run(&args);
+    }
     let device = device::open(args.device.as_deref())?;
     let generator = read_generator(&args.weights, &device)?;
     let vae = args.decoder.open(generator.info(), &device)?;
-    let class = args.class.map(|name| generator.info().class_of(&name)).transpose()?.unwrap_or_default();
+    let class = args.class.as_deref().map(|name| generator.info().class_of(name)).transpose()?.unwrap_or_default();
     match (args.solver, args.nfe, args.tolerance) {
         (Solver::DormandPrince, Some(_), _) => {
             bail!("dormand-prince decides its calls by --tolerance; it has no --nfe")
@@ -87,4 +91,38 @@ pub fn run(args: Args) -> Result<()> {
     grid::write(&args.out, &rgba, size, args.scale, args.columns)?;
     println!("{}: {} pictures, {} network calls each", args.out.display(), args.count, sampled.nfe);
     Ok(())
+}
+
+/// The page's own engine.
+#[cfg(feature = "kernels")]
+mod kernels {
+    use anyhow::{Context, Result, bail};
+    use meanflow::generator::Request;
+    use meanflow::gpu::{Generator, Gpu};
+    use meanflow::train::grid;
+
+    pub fn run(args: &super::Args) -> Result<()> {
+        if args.guidance != 1.0 || args.guidance_interval.is_some() || args.tolerance.is_some() {
+            bail!("on webgpu there is no guidance and no dormand-prince");
+        }
+        let bytes = std::fs::read(&args.weights).with_context(|| format!("cannot read {}", args.weights.display()))?;
+        let gpu = pollster::block_on(Gpu::open())?;
+        let generator = pollster::block_on(Generator::from_bytes(&bytes, &gpu))
+            .with_context(|| args.weights.display().to_string())?;
+        let info = generator.info();
+        if info.latent.is_some() {
+            bail!("the model `{}` makes latents; webgpu has no autoencoder", info.name);
+        }
+        let class = args.class.as_deref().map(|name| info.class_of(name)).transpose()?.unwrap_or_default();
+        let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe.unwrap_or(1) };
+        let rgba = pollster::block_on(generator.rgba(request, args.solver))?;
+        grid::write(&args.out, &rgba, info.net.image_size, args.scale, args.columns)?;
+        let (calls, name, arithmetic) = (request.nfe, gpu.name(), generator.arithmetic());
+        println!(
+            "{}: {} pictures, {calls} network calls each, on {name} in {arithmetic}",
+            args.out.display(),
+            args.count
+        );
+        Ok(())
+    }
 }

@@ -23,8 +23,8 @@ const ACROSS = TILE_QUADS / 2u;
 const THREADS = TILE_ROWS / 4u * ACROSS;
 
 // Some implementations write zeros into workgroup memory element by element: keep it small.
-var<workgroup> input_tile: array<vec4f, TILE_ROWS * DEPTH_QUADS>;
-var<workgroup> weight_tile: array<vec4f, DEPTH * TILE_QUADS>;
+var<workgroup> input_tile: array<Quad, TILE_ROWS * DEPTH_QUADS>;
+var<workgroup> weight_tile: array<Quad, DEPTH * TILE_QUADS>;
 
 fn fill(first_row: u32, first_quad: u32, step: u32, thread: u32) {
   for (var i = thread; i < TILE_ROWS * DEPTH_QUADS; i += THREADS) {
@@ -34,7 +34,7 @@ fn fill(first_row: u32, first_quad: u32, step: u32, thread: u32) {
     if first_row + row < call.rows && quad < INPUT_QUADS {
       value = input_quad(first_row + row, row, quad);
     }
-    input_tile[i] = value;
+    input_tile[i] = Quad(value);
   }
   for (var i = thread; i < DEPTH * TILE_QUADS; i += THREADS) {
     let at = (step * DEPTH + i / TILE_QUADS) * WEIGHT_QUADS + first_quad + i % TILE_QUADS;
@@ -66,15 +66,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       let a2 = input_tile[(row + 2u) * DEPTH_QUADS + k];
       let a3 = input_tile[(row + 3u) * DEPTH_QUADS + k];
       let left = weights_at(k, quad);
-      sum00 += left * a0;
-      sum10 += left * a1;
-      sum20 += left * a2;
-      sum30 += left * a3;
+      sum00 += vec4f(left * a0);
+      sum10 += vec4f(left * a1);
+      sum20 += vec4f(left * a2);
+      sum30 += vec4f(left * a3);
       let right = weights_at(k, quad + ACROSS);
-      sum01 += right * a0;
-      sum11 += right * a1;
-      sum21 += right * a2;
-      sum31 += right * a3;
+      sum01 += vec4f(right * a0);
+      sum11 += vec4f(right * a1);
+      sum21 += vec4f(right * a2);
+      sum31 += vec4f(right * a3);
     }
     workgroupBarrier();
   }
@@ -83,9 +83,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 }
 
 // The weights of four inputs for a quad of outputs; times a quad of inputs they give their share of the outputs.
-fn weights_at(k: u32, quad: u32) -> mat4x4f {
+fn weights_at(k: u32, quad: u32) -> Quads {
   let at = k * 4u * TILE_QUADS + quad;
-  return mat4x4f(
+  return Quads(
     weight_tile[at],
     weight_tile[at + TILE_QUADS],
     weight_tile[at + 2u * TILE_QUADS],
