@@ -44,6 +44,24 @@ pub fn open(name: Option<&str>) -> Result<Device, Error> {
     by_name(kind, index).ok_or_else(unknown)
 }
 
+/// Opens the devices of one kind that have these indices; without any, the one that the name says.
+///
+/// # Errors
+/// As [`open`], and an index twice where each is another device, or beside one in the name.
+pub fn open_all(name: Option<&str>, indices: &[usize]) -> Result<Vec<Device>, Error> {
+    if indices.is_empty() {
+        return open(name).map(|device| vec![device]);
+    }
+    let kind = name.or_else(|| names().first().copied()).unwrap_or_default();
+    if kind.contains(':') {
+        return Err(Error::Device(format!("`{kind}` has an index already; give the others with it")));
+    }
+    if let Some(twice) = indices.iter().enumerate().find(|(i, index)| indices[..*i].contains(index)) {
+        return Err(Error::Device(format!("the device {} is given twice", twice.1)));
+    }
+    indices.iter().map(|index| open(Some(&format!("{kind}:{index}")))).collect()
+}
+
 #[allow(unused_variables)] // `index` means nothing to the CPU
 fn by_name(kind: &str, index: usize) -> Option<Device> {
     match kind {

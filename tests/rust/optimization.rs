@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use meanflow::train::{Average, Cooldown, MAIN, OptimizerKind, RunFolder, Sampler, TrainConfig, Trainer};
+use meanflow::train::{Average, Cooldown, MAIN, OptimizerKind, RunFolder, Sampler, TrainConfig, Trainer, Which};
 
 use crate::support::{device, relative_error, values};
 use crate::train::{config, images, numbers};
@@ -146,6 +146,52 @@ fn a_batch_in_parts_is_the_same_step() {
     }
 }
 
+/// The parts of a batch are the same on one device, one after the other, and on several at once.
+#[test]
+fn several_devices_take_the_step_of_one() {
+    let mut config = config(100);
+    (config.train.flow_matching_steps, config.train.ramp_steps, config.train.batch_size) = (0, 0, 12);
+    config.times.interval_probability = 0.5;
+    let on = |config: &TrainConfig, helpers: usize| {
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false);
+        let net = config.net_config(2).expect("sizes fit");
+        let mut trainer = Trainer::new(config, &net, &device()).with_helpers(&vec![device(); helpers]);
+        let mut loss = 0.0;
+        for step in 0..4 {
+            let measured = trainer.step(sampler.batch(step, &device()).expect("pictures"));
+            loss = measured.loss.try_into_scalar::<f32>().expect("a number");
+        }
+        (numbers(trainer.net()), loss)
+    };
+    let whole = on(&config, 0);
+    for helpers in [1, 2, 4] {
+        let (net, loss) = on(&config, helpers);
+        let error = relative_error(&net, &whole.0);
+        assert!(error < 2e-3, "{} devices: {error}", helpers + 1);
+        assert!(
+            (loss - whole.1).abs() < 1e-4 * whole.1,
+            "{} devices: the loss is {loss}, not {}",
+            helpers + 1,
+            whole.1
+        );
+    }
+    // The same parts in the same order: not even the rounding differs.
+    config.train.accumulate = 2;
+    let one_by_one = on(&config, 0);
+    config.train.accumulate = 1;
+    assert_eq!(on(&config, 1), one_by_one);
+}
+
+#[test]
+fn recomputing_what_the_backward_pass_needs_changes_no_number() {
+    let mut config = config(100);
+    (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
+    let kept = numbers(trained(&config, 4).net());
+    config.train.recompute = true;
+    assert_eq!(numbers(trained(&config, 4).net()), kept);
+}
+
 #[test]
 fn gradients_are_bounded_together_and_small_ones_left_alone() {
     let config = config(100);
@@ -180,7 +226,9 @@ fn averages_decay_as_they_say_and_each_can_be_exported() {
     let dir = tempfile::tempdir().expect("a folder");
     let run = RunFolder::create(dir.path(), &config).expect("a new run");
     crate::train::Listener::default().train(&config, &images(), &run).expect("it trains");
-    let average = |name: &str| run.averaged(name, &device(), |text| panic!("{text}")).map(|(net, _)| numbers(&net));
+    let average = |name: &str| {
+        run.averaged(Which::Newest, name, &device(), |text| panic!("{text}")).map(|(net, _)| numbers(&net))
+    };
     let start = numbers(trained(&config, 0).net());
     assert!(relative_error(&average("still").expect("it is there"), &start) < 1e-3, "a slow average has moved");
     let swift = average("swift").expect("it is there");

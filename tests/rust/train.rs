@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::train::data::{DataConfig, Images};
-use meanflow::train::{Ema, MAIN, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, train};
+use meanflow::train::{Ema, MAIN, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, Which, train};
 use meanflow::weights::{Precision, encode};
 
 use crate::support::{assert_close, device, randomise, tape, tiny_config, values};
@@ -42,7 +42,7 @@ impl Observer for Shared<'_> {
 impl Listener {
     pub fn train(&mut self, config: &TrainConfig, images: &Images, run: &RunFolder) -> anyhow::Result<Outcome> {
         let mut shared = Shared(&self.stop, &mut self.records, &mut self.notices, self.stop_after);
-        train(config, images, run, &device(), &self.stop, &mut shared)
+        train(config, images, run, &[device()], &self.stop, &mut shared)
     }
 }
 
@@ -92,7 +92,7 @@ pub fn config(steps: u64) -> TrainConfig {
 
 /// The exported bytes of a run.
 fn weights(run: &RunFolder) -> Vec<u8> {
-    let (net, info) = run.averaged(MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
+    let (net, info) = run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
     encode(&net, &info, Precision::F32).expect("it encodes")
 }
 
@@ -101,6 +101,32 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 /// From noise to the two kinds of pictures in one step, by class: dark and light must come out apart.
+/// With a learning rate that first learns and then destroys, the best checkpoint is an early one.
+#[test]
+fn the_best_checkpoint_outlives_newer_ones() {
+    let place = tempfile::tempdir().expect("a folder");
+    let mut config = config(60);
+    (config.log.every, config.log.checkpoint_every, config.log.keep, config.log.keep_best) = (5, 10, 1, true);
+    (config.train.flow_matching_steps, config.train.ramp_steps, config.train.cooldown_steps) = (0, 0, 0);
+    let run = RunFolder::create(&place.path().join("run"), &config).expect("a folder");
+    let mut listener = Listener::default();
+    listener.train(&config, &images(), &run).expect("it trains");
+    let line =
+        |record: &Record| (record.step, record.residual_interval.expect("rows with r < t"), record.rows[0] as f64);
+    let lines: Vec<_> = listener.records.iter().map(line).collect();
+    let mean = |pair: &[(u64, f64, f64)]| {
+        let rows: f64 = pair.iter().map(|line| line.2).sum();
+        (pair[1].0, pair.iter().map(|line| line.1 * line.2).sum::<f64>() / rows)
+    };
+    let means: Vec<_> = lines.chunks_exact(2).map(mean).collect();
+    let best = means.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("checkpoints").0;
+    let step =
+        |which| run.averaged(which, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint").1.training.step;
+    assert_eq!((step(Which::Best), step(Which::Newest)), (best, 60));
+    let kept = std::fs::read_dir(place.path().join("run/checkpoints")).expect("a folder").count();
+    assert_eq!(kept, if best == 60 { 1 } else { 2 });
+}
+
 #[test]
 fn one_step_samples_have_the_colour_of_their_class() {
     let dir = folder();
@@ -114,7 +140,7 @@ fn one_step_samples_have_the_colour_of_their_class() {
     assert!(last.residual_instant < first.residual_instant, "Flow Matching error did not fall");
     assert!(first.residual_interval.is_none() && last.residual_interval.is_some(), "the ramp did not happen");
 
-    let (net, info) = run.averaged(MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
+    let (net, info) = run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
     let generator = meanflow::Generator::new(net, info, &device());
     let mean = |class| {
         let request = meanflow::generator::Request { seed: 0, count: 16, class: Some(class).into(), nfe: 1 };
@@ -187,8 +213,11 @@ fn a_run_folder_holds_log_samples_settings_and_the_newest_checkpoints() {
         at += 16 + length;
     }
     let holds = |record: &[u8], text: &str| record.windows(text.len()).any(|part| part == text.as_bytes());
-    assert!(records.len() == 5 && holds(records[0], "brain.Event:2"));
-    assert!(records[1..].iter().all(|record| holds(record, "residual/all") && holds(record, "learning_rate")));
+    assert!(records.len() == 7 && holds(records[0], "brain.Event:2"));
+    let (grids, numbers): (Vec<_>, Vec<_>) = records[1..].iter().partition(|record| holds(record, "samples"));
+    assert!(numbers.iter().all(|record| holds(record, "residual/all") && holds(record, "learning_rate")));
+    let png = fs::read(dir.path().join("samples/step-00000040.png")).expect("a PNG");
+    assert!(grids.len() == 2 && grids[1].windows(png.len()).any(|part| part == png));
     let settings = fs::read_to_string(dir.path().join("config.toml")).expect("settings");
     assert_eq!(TrainConfig::from_toml(&settings).expect("they read"), config);
 }

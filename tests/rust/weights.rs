@@ -40,6 +40,49 @@ fn refused(bytes: &[u8], reason: &str) {
     }
 }
 
+/// Each number is off by at most half a step of its row's scale.
+#[test]
+fn whole_numbers_keep_each_weight_within_half_a_step() {
+    let config = tiny_config(3, 2);
+    let net = random_net(&config, &device());
+    let stored_as = |precision| encode(&net, &info(config.clone()), precision).expect("it encodes");
+    let [exact, whole] = [Precision::F32, Precision::I8].map(stored_as);
+    let half = stored_as(Precision::F16);
+    assert!(whole.len() < half.len() * 2 / 3, "{} bytes, not much less than {}", whole.len(), half.len());
+    let files = [&exact, &whole].map(|bytes| SafeTensors::deserialize(bytes).expect("a file"));
+    let name = "blocks.1.mlp.fc2.weight";
+    let [reference, stored] = files.each_ref().map(|file| file.tensor(name).expect("a matrix"));
+    let scales = files[1].tensor(&format!("{name}_scale")).expect("scales");
+    let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
+    let columns = reference.shape()[1];
+    let rows = reference.data().chunks_exact(4 * columns).zip(stored.data().chunks_exact(columns));
+    for ((row, whole), scale) in rows.zip(scales.data().chunks_exact(4).map(float)) {
+        let largest = row.chunks_exact(4).map(|x| float(x).abs()).fold(0.0, f32::max);
+        assert!((127.0 * scale - largest).abs() < 1e-5 * largest);
+        for (x, &byte) in row.chunks_exact(4).map(float).zip(whole) {
+            assert!((x - f32::from(byte as i8) * scale).abs() <= 0.5001 * scale);
+        }
+    }
+    let (read, _) = decode(&whole, &device()).expect("it reads");
+    let again = encode(&read, &info(config.clone()), Precision::I8).expect("it encodes");
+    let again = SafeTensors::deserialize(&again).expect("a file");
+    assert_eq!(again.tensor(name).expect("a matrix").data(), stored.data(), "another time it rounds nothing");
+}
+
+#[test]
+fn whole_numbers_without_scales_are_refused() {
+    let config = tiny_config(3, 2);
+    let net = random_net(&config, &device());
+    let bytes = encode(&net, &info(config.clone()), Precision::I8).expect("it encodes");
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(text.contains("head.linear.weight_scale"));
+    let place = bytes.windows(24).position(|part| part == b"head.linear.weight_scale").expect("its name");
+    let mut broken = bytes;
+    broken[place + 23] = b'E';
+    let error = decode(&broken, &device()).expect_err("no scales").to_string();
+    assert!(error.contains("its network needs"), "{error}");
+}
+
 #[test]
 fn weights_come_out_as_they_went_in() {
     let config = tiny_config(4, 3);

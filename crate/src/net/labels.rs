@@ -1,6 +1,6 @@
 //! What a network is told about the images of a batch besides the times: their classes, and how strongly these guide.
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
 
 use super::embed::Table;
 use crate::dual::Dual;
@@ -47,9 +47,8 @@ impl GuidanceScale {
         Self { scale: none.scale.mask_where(within, self.scale.clone()), ..none }
     }
 
-    fn narrow(self, start: usize, length: usize) -> Self {
-        let narrow = |x: Tensor<1>| x.narrow(0, start, length);
-        Self { scale: narrow(self.scale), start: narrow(self.start), end: narrow(self.end) }
+    fn map(self, each: impl Fn(Tensor<1>) -> Tensor<1>) -> Self {
+        Self { scale: each(self.scale), start: each(self.start), end: each(self.end) }
     }
 }
 
@@ -93,7 +92,25 @@ impl Labels {
             Classes::Named(classes) => Classes::Named(classes.narrow(0, start, length)),
             Classes::Blended(shares) => Classes::Blended(shares.narrow(0, start, length)),
         };
-        Self { classes, guidance: self.guidance.map(|guidance| guidance.narrow(start, length)) }
+        Self { classes, guidance: self.guidance.map(|guidance| guidance.map(|x| x.narrow(0, start, length))) }
+    }
+
+    /// The images of these rows.
+    pub fn select(self, rows: &Tensor<1, Int>) -> Self {
+        let classes = match self.classes {
+            Classes::Named(classes) => Classes::Named(classes.select(0, rows.clone())),
+            Classes::Blended(shares) => Classes::Blended(shares.select(0, rows.clone())),
+        };
+        Self { classes, guidance: self.guidance.map(|guidance| guidance.map(|x| x.select(0, rows.clone()))) }
+    }
+
+    /// The same on another device.
+    pub fn moved_to(self, device: &Device) -> Self {
+        let classes = match self.classes {
+            Classes::Named(classes) => Classes::Named(classes.to_device(device)),
+            Classes::Blended(shares) => Classes::Blended(shares.to_device(device)),
+        };
+        Self { classes, guidance: self.guidance.map(|guidance| guidance.map(|x| x.to_device(device))) }
     }
 
     /// As many images of no class, unguided.

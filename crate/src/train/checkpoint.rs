@@ -21,18 +21,32 @@ use crate::net::{Net, NetConfig};
 struct State {
     step: u64,
     net: NetConfig,
+    /// The mean one-step residual since the checkpoint before; none where nothing of it was trained.
+    #[serde(default)]
+    one_step: Option<f64>,
 }
 
-/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `log.keep`, and those of `log.keep_every`.
+/// Which of a run's checkpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// The newest that reads.
+    #[default]
+    Newest,
+    /// The one before which the one-step residual was lowest.
+    Best,
+}
+
+/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `log.keep`, those of `log.keep_every`, and
+/// with `log.keep_best` the one of the lowest one-step residual.
 ///
 /// # Errors
 /// When the disk refuses; earlier checkpoints are untouched.
-pub fn save(folder: &Path, trainer: &Trainer, log: &Logging) -> Result<()> {
+pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Logging) -> Result<()> {
     let target = folder.join(format!("step-{:08}", trainer.step));
     let aside = folder.join(format!(".writing-{:08}", trainer.step));
     let _ = fs::remove_dir_all(&aside);
     fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
-    let state = State { step: trainer.step, net: trainer.net.config().clone() };
+    let state = State { step: trainer.step, net: trainer.net.config().clone(), one_step };
     write(&aside.join("net.bpk"), &trainer.net.valid().into_record().into_bytes()?)?;
     write(&aside.join("ema.bpk"), &trainer.ema.net().clone().into_record().into_bytes()?)?;
     for (name, ema) in &trainer.averages {
@@ -46,13 +60,22 @@ pub fn save(folder: &Path, trainer: &Trainer, log: &Logging) -> Result<()> {
     if let Ok(directory) = File::open(folder) {
         let _ = directory.sync_all();
     }
+    let all = list(folder)?;
+    let best = if log.keep_best { best(&all) } else { None };
     let stays = |path: &PathBuf| {
-        log.keep_every.is_some_and(|every| step_of(path).is_some_and(|step| step.is_multiple_of(every)))
+        best.as_ref() == Some(path)
+            || log.keep_every.is_some_and(|every| step_of(path).is_some_and(|step| step.is_multiple_of(every)))
     };
-    for old in list(folder)?.into_iter().rev().skip(log.keep).filter(|path| !stays(path)) {
+    for old in all.into_iter().rev().skip(log.keep).filter(|path| !stays(path)) {
         fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
     Ok(())
+}
+
+/// The checkpoint of the lowest one-step residual, the newer where two are equal.
+fn best(all: &[PathBuf]) -> Option<PathBuf> {
+    let measured = all.iter().filter_map(|path| Some((read_state(path).ok()?.one_step?, path)));
+    measured.rev().min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, path)| path.clone())
 }
 
 /// The step in a checkpoint's name.
@@ -93,12 +116,25 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The newest checkpoint that reads: a damaged one is named in a warning, and the one before it is used.
+/// The newest checkpoint that reads, or the best: a damaged one is named in a warning, and the one before it is used.
 ///
 /// # Errors
 /// When there is none that reads.
-fn newest<T>(folder: &Path, mut read: impl FnMut(&Path) -> Result<T>, mut warn: impl FnMut(String)) -> Result<T> {
-    for path in list(folder)?.into_iter().rev() {
+fn find<T>(
+    folder: &Path,
+    which: Which,
+    mut read: impl FnMut(&Path) -> Result<T>,
+    mut warn: impl FnMut(String),
+) -> Result<T> {
+    let all = list(folder)?;
+    let first = match which {
+        Which::Newest => None,
+        Which::Best => match best(&all) {
+            Some(path) => Some(path),
+            None => bail!("no checkpoint in {} says how good it is", folder.display()),
+        },
+    };
+    for path in first.into_iter().chain(all.into_iter().rev()) {
         match read(&path) {
             Ok(value) => return Ok(value),
             Err(error) => warn(format!("checkpoint {} is not usable: {error:#}", path.display())),
@@ -123,7 +159,7 @@ pub fn resume(
         if state.net != *net {
             bail!("it is of another network ({:?}) than the settings ({net:?})", state.net);
         }
-        let trained = read_net(&path.join("net.bpk"), net, &device.clone().autodiff())?;
+        let trained = read_net(&path.join("net.bpk"), net, &config.train.tape(device))?;
         let shadow = read_net(&path.join("ema.bpk"), net, device)?;
         let optimizer = optimizer(config).from_bytes(read_bytes(&path.join("optimizer.bpk"))?)?;
         let average = |name: &String| {
@@ -133,20 +169,26 @@ pub fn resume(
         let averages = config.train.averages.keys().map(average).collect::<Result<_>>()?;
         Ok(Trainer::from_parts(config, [trained, shadow], averages, optimizer, state.step, device))
     };
-    newest(folder, read, warn)
+    find(folder, Which::Newest, read, warn)
 }
 
-/// The averaged network of the newest usable checkpoint, and its step; by name where there are several.
+/// The averaged network of a usable checkpoint, and its step; by name where there are several.
 ///
 /// # Errors
 /// When there is none.
-pub fn averaged(folder: &Path, name: &str, device: &Device, warn: impl FnMut(String)) -> Result<(Net, u64)> {
+pub fn averaged(
+    folder: &Path,
+    which: Which,
+    name: &str,
+    device: &Device,
+    warn: impl FnMut(String),
+) -> Result<(Net, u64)> {
     let file = if name == MAIN { "ema.bpk".to_owned() } else { format!("ema-{name}.bpk") };
     let read = |path: &Path| -> Result<(Net, u64)> {
         let state = read_state(path)?;
         Ok((read_net(&path.join(&file), &state.net, device)?, state.step))
     };
-    newest(folder, read, warn)
+    find(folder, which, read, warn)
 }
 
 fn read_state(path: &Path) -> Result<State> {

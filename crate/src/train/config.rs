@@ -139,11 +139,22 @@ pub struct Logging {
     pub keep: usize,
     /// Checkpoints whose step is a multiple of this are kept too; without it none are.
     pub keep_every: Option<u64>,
+    /// Whether the best checkpoint is kept too: the one before which the one-step residual was lowest, which is that of the
+    /// rows with `r < t`, and of all rows for Flow Matching.
+    pub keep_best: bool,
 }
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { every: 50, sample_every: 500, samples: 64, checkpoint_every: 500, keep: 2, keep_every: None }
+        Self {
+            every: 50,
+            sample_every: 500,
+            samples: 64,
+            checkpoint_every: 500,
+            keep: 2,
+            keep_every: None,
+            keep_best: false,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Event files for TensorBoard, written without it: length-framed records with checksums (TFRecord) of small protocol
-//! buffers, of which only the few fields that scalars need are written.
+//! buffers, of which only the few fields that numbers and pictures need are written.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -19,6 +19,34 @@ pub const NAME: &str = "events.out.tfevents.meanflow";
 /// # Errors
 /// When the disk refuses.
 pub fn append(folder: &Path, record: &Record) -> Result<()> {
+    let mut summary = Message::default();
+    for (tag, value) in scalars(record) {
+        let mut scalar = Message::default();
+        scalar.text(1, tag).float(2, value as f32);
+        summary.message(1, &scalar);
+    }
+    append_summary(folder, record.step, &summary)
+}
+
+/// Appends a grid of samples, which lies in a PNG file.
+///
+/// # Errors
+/// When the file cannot be read, or the disk refuses.
+pub fn append_picture(folder: &Path, step: u64, file: &Path) -> Result<()> {
+    let unreadable = || format!("cannot read {}", file.display());
+    let png = std::fs::read(file).with_context(unreadable)?;
+    let (width, height) = image::image_dimensions(file).with_context(unreadable)?;
+    let mut picture = Message::default();
+    // 4 stands for RGBA.
+    picture.integer(1, height.into()).integer(2, width.into()).integer(3, 4).bytes(4, &png);
+    let mut value = Message::default();
+    value.text(1, "samples").message(4, &picture);
+    let mut summary = Message::default();
+    summary.message(1, &value);
+    append_summary(folder, step, &summary)
+}
+
+fn append_summary(folder: &Path, step: u64, summary: &Message) -> Result<()> {
     let path = folder.join(NAME);
     let mut bytes = Vec::new();
     if !path.exists() {
@@ -27,14 +55,7 @@ pub fn append(folder: &Path, record: &Record) -> Result<()> {
         bytes.extend(frame(&version.0));
     }
     let mut event = Message::default();
-    event.double(1, now()).integer(2, record.step);
-    let mut summary = Message::default();
-    for (tag, value) in scalars(record) {
-        let mut scalar = Message::default();
-        scalar.text(1, tag).float(2, value as f32);
-        summary.message(1, &scalar);
-    }
-    event.message(5, &summary);
+    event.double(1, now()).integer(2, step).message(5, summary);
     bytes.extend(frame(&event.0));
     let open = OpenOptions::new().create(true).append(true).open(&path);
     open.and_then(|mut file| file.write_all(&bytes)).with_context(|| format!("cannot write {}", path.display()))
@@ -90,6 +111,7 @@ fn scalars(record: &Record) -> impl Iterator<Item = (&'static str, f64)> {
         ("residual/instant", record.residual_instant),
         ("learning_rate", Some(record.learning_rate)),
         ("images_per_second", Some(record.images_per_second)),
+        ("peak_memory", record.peak_memory.map(|bytes| bytes as f64)),
     ];
     all.into_iter().filter_map(|(tag, value)| Some((tag, value?)))
 }
@@ -180,6 +202,8 @@ mod tests {
             learning_rate: 1e-3,
             images_per_second: 3.0,
             seconds: 4.0,
+            peak_memory: None,
+            rows: [0, 1],
         };
         for step in [100, 200, 300] {
             append(&folder, &record(step)).expect("it writes");

@@ -27,6 +27,43 @@ pub struct Record {
     pub images_per_second: f64,
     /// Seconds of training since this process started.
     pub seconds: f64,
+    /// The most main memory that this process has had, in bytes, where the system says so.
+    pub peak_memory: Option<u64>,
+    /// Rows with `r < t`, and with `r = t`, since the last line.
+    #[serde(skip)]
+    pub rows: [usize; 2],
+}
+
+/// The mean one-step residual over several lines of the log.
+#[derive(Default)]
+pub(super) struct OneStep {
+    total: f64,
+    rows: usize,
+}
+
+impl OneStep {
+    /// Adds a line: its rows with `r < t`, or the others where the objective has none.
+    pub fn add(&mut self, record: &Record, instants: bool) {
+        let (residual, rows) = match instants {
+            true => (record.residual_instant, record.rows[1]),
+            false => (record.residual_interval, record.rows[0]),
+        };
+        self.total += residual.unwrap_or(0.0) * rows as f64;
+        self.rows += rows;
+    }
+
+    /// The mean, and back to nothing.
+    pub fn take(&mut self) -> Option<f64> {
+        let Self { total, rows } = std::mem::take(self);
+        (rows > 0).then(|| total / rows as f64)
+    }
+}
+
+/// The most main memory that this process has had, in bytes, where the system says so.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| 1024 * kilobytes)
 }
 
 /// Running sums since the last line, on the device, so that most steps wait for nothing.
@@ -109,6 +146,8 @@ impl Meter {
             learning_rate,
             images_per_second: std::mem::take(&mut self.images) as f64 / seconds,
             seconds: self.started.elapsed().as_secs_f64(),
+            peak_memory: peak_memory(),
+            rows: [interval.1, instant.1],
         })
     }
 }

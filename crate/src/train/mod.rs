@@ -13,6 +13,7 @@ mod gradients;
 pub mod grid;
 mod log;
 mod optimization;
+mod parts;
 pub mod playground;
 mod report;
 mod run;
@@ -20,9 +21,10 @@ mod trainer;
 mod whole;
 
 pub use batch::{Batch, Sampler};
+pub use checkpoint::Which;
 pub use config::{Logging, NetChoice, TrainConfig};
 pub use ema::Ema;
-pub use log::Record;
+pub use log::{Record, peak_memory};
 pub use optimization::{Average, Cooldown, MAIN, Optimization, OptimizerKind};
 pub use report::report;
 pub use run::{Observer, Outcome, RunFolder};
@@ -34,10 +36,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
+use crate::flow::Objective;
 use data::Images;
-use log::Meter;
+use log::{Meter, OneStep};
 
-/// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite.
+/// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite; on one device,
+/// or on several that share every batch, the first of which holds the state.
 ///
 /// # Errors
 /// Settings that do not suit the images, a non-finite loss (the last good checkpoint stays), a damaged checkpoint, or
@@ -46,16 +50,18 @@ pub fn train(
     config: &TrainConfig,
     images: &Images,
     run: &RunFolder,
-    device: &Device,
+    devices: &[Device],
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
     let (settings, every) = (&config.train, &config.log);
     config.suits(images)?;
     let mut sampler = Sampler::new(images, settings, config.data.flip).with_dropped_last(config.guidance.is_on());
-    let mut trainer = run.open_trainer(config, images, device, observer)?;
+    let mut trainer = run.open_trainer(config, images, device, observer)?.with_helpers(helpers);
     let mut meter = Meter::default();
     let mut saved = trainer.steps_done();
+    let mut since_saved = OneStep::default();
 
     while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
         let step = trainer.steps_done();
@@ -69,6 +75,7 @@ pub fn train(
         if due(every.every) || due(every.sample_every) || due(every.checkpoint_every) {
             let record = meter.record(done, settings.learning_rate_at(step))?;
             run.append(&record)?;
+            since_saved.add(&record, matches!(config.objective, Objective::FlowMatching {}));
             observer.record(&record);
             if !(record.loss.is_finite() && record.residual.is_finite()) {
                 bail!("the loss is {} at step {done}; the last good checkpoint is of step {saved}", record.loss);
@@ -78,12 +85,12 @@ pub fn train(
             run.write_samples(config, &trainer, device)?;
         }
         if due(every.checkpoint_every) {
-            run.save(&trainer, every)?;
+            run.save(&trainer, since_saved.take(), every)?;
             saved = done;
         }
     }
     if saved < trainer.steps_done() {
-        run.save(&trainer, every)?;
+        run.save(&trainer, since_saved.take(), every)?;
     }
     Ok(Outcome { steps: trainer.steps_done(), finished: trainer.steps_done() >= settings.steps })
 }

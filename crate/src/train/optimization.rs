@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 /// The EMA of `[train] ema_decay`.
@@ -96,6 +97,8 @@ pub struct Optimization {
     pub clip: Option<f64>,
     /// In how many parts a batch runs through the network, their gradients added up: the same step in less memory.
     pub accumulate: usize,
+    /// Whether the backward pass computes cheap intermediate results anew instead of keeping them: less memory, more time.
+    pub recompute: bool,
     /// Adam's decay of the gradient's mean.
     pub beta1: f32,
     /// Adam's decay of the squared gradient's mean.
@@ -133,6 +136,7 @@ impl Default for Optimization {
             cooldown: Cooldown::Linear,
             clip: None,
             accumulate: 1,
+            recompute: false,
             beta1: 0.9,
             beta2: 0.95,
             weight_decay: 0.0,
@@ -158,6 +162,12 @@ impl Optimization {
             *phase = (*phase as f64 * ratio).round() as u64;
         }
         self.steps = steps;
+    }
+
+    /// A device that records what it computes, for the backward pass.
+    pub(super) fn tape(&self, device: &Device) -> Device {
+        let tape = device.clone().autodiff();
+        if self.recompute { tape.gradient_checkpointing() } else { tape }
     }
 
     /// Learning rate of a step: warm-up, constant, cool-down.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
-use super::checkpoint;
+use super::checkpoint::{self, Which};
 use super::config::{Logging, TrainConfig};
 use super::data::Images;
 use super::events;
@@ -153,8 +153,8 @@ impl RunFolder {
         }
     }
 
-    pub(super) fn save(&self, trainer: &Trainer, log: &Logging) -> Result<()> {
-        checkpoint::save(&self.checkpoints(), trainer, log)
+    pub(super) fn save(&self, trainer: &Trainer, one_step: Option<f64>, log: &Logging) -> Result<()> {
+        checkpoint::save(&self.checkpoints(), trainer, one_step, log)
     }
 
     /// A grid of samples of the averaged network, from the same noise every time: in one step, or as many as Flow
@@ -175,7 +175,9 @@ impl RunFolder {
             None => sampled.images,
         };
         let rgba = pollster::block_on(to_rgba(images))?;
-        grid::write(&self.samples().join(format!("step-{:08}.png", trainer.steps_done())), &rgba, size, 2, None)
+        let file = self.samples().join(format!("step-{:08}.png", trainer.steps_done()));
+        grid::write(&file, &rgba, size, 2, None)?;
+        events::append_picture(&self.path, trainer.steps_done(), &file)
     }
 
     fn read_info(&self) -> Result<ModelInfo> {
@@ -184,11 +186,17 @@ impl RunFolder {
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))
     }
 
-    /// The averaged network of the newest checkpoint as it is used, without an auxiliary head, and its description.
+    /// The averaged network of the newest or best checkpoint as it is used, without an auxiliary head, and its description.
     ///
     /// # Errors
     /// When the run has no usable checkpoint, or no average of this name.
-    pub fn averaged(&self, name: &str, device: &Device, warn: impl FnMut(String)) -> Result<(Net, ModelInfo)> {
+    pub fn averaged(
+        &self,
+        which: Which,
+        name: &str,
+        device: &Device,
+        warn: impl FnMut(String),
+    ) -> Result<(Net, ModelInfo)> {
         let mut info = self.read_info()?;
         let (_, config) = Self::open(&self.path)?;
         let averages = &config.train.averages;
@@ -196,7 +204,7 @@ impl RunFolder {
             let known: Vec<&str> = [MAIN].into_iter().chain(averages.keys().map(String::as_str)).collect();
             bail!("{} has no average `{name}`; there are {}", self.path.display(), known.join(", "));
         }
-        let (net, step) = checkpoint::averaged(&self.checkpoints(), name, device, warn)?;
+        let (net, step) = checkpoint::averaged(&self.checkpoints(), which, name, device, warn)?;
         let net = net.without_velocity_head();
         (info.training.step, info.net) = (step, net.config().clone());
         Ok((net, info))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamWConfig, AdjustLrFn, GradientsAccumulator, GradientsParams, ModuleOptimizer, Muon, MuonConfig};
+use burn::optim::{AdamWConfig, AdjustLrFn, ModuleOptimizer, Muon, MuonConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
@@ -12,10 +12,11 @@ use super::config::TrainConfig;
 use super::ema::{Ema, rising_decay};
 use super::gradients;
 use super::optimization::OptimizerKind;
+use super::parts::{self, Networks, Rows};
 use crate::error::Error;
-use crate::flow::{Nets, PathSample, Residuals, Times, Training};
-use crate::net::{Dropout, Labels, Net, NetConfig};
-use crate::rng::{Purpose, Stream, fold_in};
+use crate::flow::{Residuals, Times};
+use crate::net::{Labels, Net, NetConfig};
+use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
 pub struct Trainer {
@@ -26,7 +27,8 @@ pub struct Trainer {
     pub(super) optimizer: ModuleOptimizer,
     pub(super) step: u64,
     config: TrainConfig,
-    device: Device,
+    /// The first holds the state; each takes its part of a batch.
+    devices: Vec<Device>,
 }
 
 /// What a step measured, still on the device: reading it back waits for the device.
@@ -40,7 +42,7 @@ pub struct Measured {
 impl Trainer {
     /// A fresh run on `device` (without autodiff; the trainer adds it).
     pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
-        let net = net.init(config.train.seed, &device.clone().autodiff()).materialize();
+        let net = net.init(config.train.seed, &config.train.tape(device)).materialize();
         let averages = config.train.averages.keys().map(|name| (name.clone(), Ema::new(&net))).collect();
         Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer(config), 0, device)
     }
@@ -60,8 +62,14 @@ impl Trainer {
             optimizer,
             step,
             config: config.clone(),
-            device: device.clone(),
+            devices: vec![device.clone()],
         }
+    }
+
+    /// Lets further devices take their part of every batch.
+    pub fn with_helpers(mut self, helpers: &[Device]) -> Self {
+        self.devices.extend_from_slice(helpers);
+        self
     }
 
     /// Steps taken so far.
@@ -81,12 +89,12 @@ impl Trainer {
 
     /// Takes one step on a batch.
     pub fn step(&mut self, batch: Batch) -> Measured {
-        let TrainConfig { objective, guidance, times, weight, train, .. } = &self.config;
+        let TrainConfig { objective, guidance, times, train, .. } = &self.config;
         let (step, [rows, ..]) = (self.step, batch.images.dims());
 
         let share = train.interval_share_at(step, times.interval_probability);
         let mut stream = Stream::new(train.seed, Purpose::Times, step);
-        let times = objective.times(times, [rows, batch.instants], share, &mut stream, &self.device);
+        let times = objective.times(times, [rows, batch.instants], share, &mut stream, &self.devices[0]);
         let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
 
         let frozen = self.net.valid();
@@ -97,25 +105,14 @@ impl Trainer {
             }
             _ => path,
         };
-        let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
-        for part in 0..train.accumulate {
-            let (path, times, labels) = part_of(&path, &times, &labels, [part, train.accumulate]);
-            // Each part drops features of its own, or all would drop the same ones.
-            let seed = fold_in(train.seed, part as u64);
-            let [live, frozen, average] = [&self.net, &frozen, self.ema.net()].map(|net| Training {
-                net,
-                dropout: (train.dropout > 0.0).then(|| Dropout::new(train.dropout, seed, step)),
-            });
-            let nets = Nets { live: &live, frozen: &frozen, average: &average };
-            let residuals = objective.residuals(nets, path, times, labels, step);
-            // The mean over the batch is that of its parts, which are of one size.
-            let loss = weight.apply(&residuals) / train.accumulate as f64;
-            sum.accumulate(&self.net, GradientsParams::from_grads(loss.backward(), &self.net));
-            measured.push(Measured { loss: loss.inner(), residuals: off_tape(residuals) });
-        }
+        let networks = Networks { live: self.net.clone(), frozen, average: self.ema.net().clone() };
+        let (gradients, measured) =
+            parts::gradients(&self.config, step, &networks, &Rows { path, times, labels }, &self.devices);
+        // Two copies of the weights would let no step work in place.
+        drop(networks);
         let gradients = match train.clip {
-            Some(limit) => gradients::clip(&self.net, sum.grads(), limit),
-            None => sum.grads(),
+            Some(limit) => gradients::clip(&self.net, gradients, limit),
+            None => gradients,
         };
         self.net = self.optimizer.step(train.learning_rate_at(step), self.net.clone(), gradients);
         self.ema.follow(&self.net, rising_decay(train.ema_decay, step));
@@ -125,7 +122,7 @@ impl Trainer {
             }
         }
         self.step += 1;
-        Measured::joined(measured)
+        measured
     }
 
     /// The labels of a batch, with the guidance that the network is told, if any.
@@ -139,52 +136,7 @@ impl Trainer {
     fn noise_like(&self, images: &Tensor<4>) -> Tensor<4> {
         let shape = images.dims();
         let noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(shape.iter().product());
-        Tensor::from_data(TensorData::new(noise, shape), &self.device)
-    }
-}
-
-/// One of several equal parts of a batch; rows with `r < t` come first in it too.
-fn part_of(
-    path: &PathSample,
-    times: &Times,
-    labels: &Option<Labels>,
-    [part, parts]: [usize; 2],
-) -> (PathSample, Times, Option<Labels>) {
-    let length = times.t.dims()[0] / parts;
-    let start = part * length;
-    let narrow = |x: &Tensor<4>| x.clone().narrow(0, start, length);
-    let times = Times {
-        t: times.t.clone().narrow(0, start, length),
-        r: times.r.clone().narrow(0, start, length),
-        intervals: times.intervals.saturating_sub(start).min(length),
-    };
-    let labels = labels.clone().map(|labels| labels.narrow(start, length));
-    (PathSample { z: narrow(&path.z), v: narrow(&path.v) }, times, labels)
-}
-
-fn off_tape(residuals: Residuals) -> Residuals {
-    let Residuals { interval, instant, auxiliary } = residuals;
-    let [interval, instant, auxiliary] = [interval, instant, auxiliary].map(|part| part.map(Tensor::inner));
-    Residuals { interval, instant, auxiliary }
-}
-
-impl Measured {
-    /// What the parts of a batch measured together.
-    fn joined(mut parts: Vec<Self>) -> Self {
-        if parts.len() == 1 {
-            return parts.remove(0);
-        }
-        let join = |of: fn(&Residuals) -> &Option<Tensor<1>>| {
-            let found: Vec<_> = parts.iter().filter_map(|part| of(&part.residuals).clone()).collect();
-            (!found.is_empty()).then(|| Tensor::cat(found, 0))
-        };
-        let residuals = Residuals {
-            interval: join(|residuals| &residuals.interval),
-            instant: join(|residuals| &residuals.instant),
-            auxiliary: join(|residuals| &residuals.auxiliary),
-        };
-        let loss = Tensor::cat(parts.into_iter().map(|part| part.loss).collect(), 0).sum();
-        Self { loss, residuals }
+        Tensor::from_data(TensorData::new(noise, shape), &self.devices[0])
     }
 }
 

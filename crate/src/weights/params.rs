@@ -18,21 +18,46 @@ pub enum Precision {
     F16,
     /// Exact.
     F32,
+    /// A quarter of the size: matrices as whole numbers of −127 to 127, each row with a scale in `NAME_scale`; what is no
+    /// matrix as [`Self::F16`].
+    I8,
 }
+
+/// What the name of a row's scales ends in.
+const SCALE: &str = "_scale";
 
 /// One tensor of the file.
 pub(crate) struct Stored {
     shape: Vec<usize>,
-    precision: Precision,
+    dtype: Dtype,
     bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn new(shape: Vec<usize>, dtype: Dtype, values: &[f32]) -> Self {
+        let bytes = match dtype {
+            Dtype::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        };
+        Self { shape, dtype, bytes }
+    }
+
+    /// A matrix as whole numbers, and the scale of each row.
+    fn quantized([rows, columns]: [usize; 2], values: &[f32]) -> [Self; 2] {
+        let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let scales: Vec<f32> = values.chunks_exact(columns).map(|row| largest(row) / 127.0).collect();
+        let whole = |(row, &scale): (&[f32], &f32)| -> Vec<u8> {
+            let scale = if scale > 0.0 { scale } else { 1.0 };
+            row.iter().map(|x| (x / scale).round() as i8 as u8).collect()
+        };
+        let bytes = values.chunks_exact(columns).zip(&scales).flat_map(whole).collect();
+        [Self { shape: vec![rows, columns], dtype: Dtype::I8, bytes }, Self::new(vec![rows], Dtype::F32, &scales)]
+    }
 }
 
 impl View for Stored {
     fn dtype(&self) -> Dtype {
-        match self.precision {
-            Precision::F16 => Dtype::F16,
-            Precision::F32 => Dtype::F32,
-        }
+        self.dtype
     }
 
     fn shape(&self) -> &[usize] {
@@ -102,8 +127,17 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
             let shape = value.dims().to_vec();
             match value.try_into_vec_as::<f32>() {
                 Ok(values) => {
-                    let bytes = to_bytes(&values, self.precision);
-                    self.stored.insert(self.place.name(), Stored { shape, precision: self.precision, bytes });
+                    let name = self.place.name();
+                    let stored = match (self.precision, &shape[..]) {
+                        (Precision::I8, &[rows, columns]) => {
+                            let [matrix, scales] = Stored::quantized([rows, columns], &values);
+                            self.stored.insert(format!("{name}{SCALE}"), scales);
+                            matrix
+                        }
+                        (Precision::F32, _) => Stored::new(shape, Dtype::F32, &values),
+                        _ => Stored::new(shape, Dtype::F16, &values),
+                    };
+                    self.stored.insert(name, stored);
                 }
                 Err(e) => self.failed = Some(e.to_string()),
             }
@@ -118,16 +152,10 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
     }
 }
 
-fn to_bytes(values: &[f32], precision: Precision) -> Vec<u8> {
-    match precision {
-        Precision::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
-        Precision::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-    }
-}
-
 /// Refuses a file whose tensors are not exactly those of `config`, before the network is allocated.
 pub(super) fn check(config: &NetConfig, file: &SafeTensors) -> Result<(), Error> {
-    let values: usize = file.iter().map(|(_, view)| view.shape().iter().product::<usize>()).sum();
+    let parameters = file.iter().filter(|(name, _)| !is_scale(file, name));
+    let values: usize = parameters.map(|(_, view)| view.shape().iter().product::<usize>()).sum();
     if values != config.parameters() {
         return Err(Error::Weights(format!(
             "it holds {values} numbers, but its network needs {}",
@@ -135,6 +163,12 @@ pub(super) fn check(config: &NetConfig, file: &SafeTensors) -> Result<(), Error>
         )));
     }
     Ok(())
+}
+
+/// Whether a tensor holds the scales of another one's rows.
+fn is_scale(file: &SafeTensors, name: &str) -> bool {
+    let of = name.strip_suffix(SCALE).and_then(|of| file.tensor(of).ok());
+    of.is_some_and(|view| view.dtype() == Dtype::I8)
 }
 
 /// The module with the file's weights; the error lists every tensor that is missing, extra, or of another shape.
@@ -178,7 +212,7 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
 
     let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
     let module = module.map(&mut map);
-    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name));
+    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !is_scale(file, name));
     map.failed.extend(unused.map(|name| format!("tensor `{name}` belongs to no parameter")));
     match map.failed.is_empty() {
         true => Ok(module),
@@ -193,7 +227,10 @@ pub(super) fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: 
     if view.shape() != expected {
         return Err(format!("tensor `{name}` has shape {:?}; its network needs {expected:?}", view.shape()));
     }
-    let values = to_f32(name, &view)?;
+    let values = match view.dtype() {
+        Dtype::I8 => scaled(file, name, &view)?,
+        _ => to_f32(name, &view)?,
+    };
     if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
         return Err(format!("tensor `{name}` holds {bad}"));
     }
@@ -204,11 +241,24 @@ pub(super) fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: 
     Ok((0..rows * columns).map(|i| values[(i % columns) * rows + i / columns]).collect())
 }
 
+/// A matrix of whole numbers, times the scales of its rows.
+fn scaled(file: &SafeTensors, name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
+    let &[rows, columns] = view.shape() else { return Err(format!("tensor `{name}` is I8 but no matrix")) };
+    let scales = format!("{name}{SCALE}");
+    let stored = file.tensor(&scales).map_err(|_| format!("tensor `{scales}` is missing"))?;
+    if stored.shape() != [rows] {
+        return Err(format!("tensor `{scales}` has shape {:?}; it needs [{rows}]", stored.shape()));
+    }
+    let scales = to_f32(&scales, &stored)?;
+    let whole = view.data().iter().map(|&byte| f32::from(byte as i8));
+    Ok(whole.enumerate().map(|(i, x)| x * scales[i / columns]).collect())
+}
+
 fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
     let bytes = view.data();
     match view.dtype() {
         Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
         Dtype::F16 => Ok(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
-        other => Err(format!("tensor `{name}` is {other:?}; only F16 and F32 are read")),
+        other => Err(format!("tensor `{name}` is {other:?}; only F16, F32 and I8 are read")),
     }
 }

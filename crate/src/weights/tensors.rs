@@ -1,7 +1,7 @@
 //! The tensors of a file by name, for readers that are not burn's network.
 
 use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::{ModelInfo, describe, params, read_info};
 use crate::error::Error;
@@ -22,9 +22,10 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(ModelInfo, Tensors<'_>), Error> {
 }
 
 impl Tensors<'_> {
-    /// Whether all of them are stored as `F16`.
+    /// Whether half precision holds them: all are stored as `F16`, or as whole numbers with scales.
     pub fn are_half(&self) -> bool {
-        self.0.iter().all(|(_, view)| view.dtype() == Dtype::F16)
+        let exact = |(_, view): (_, TensorView)| view.dtype() == Dtype::F32 && view.shape().len() > 1;
+        self.0.iter().any(|(_, view)| view.dtype() != Dtype::F32) && !self.0.iter().any(exact)
     }
 
     /// The values of a tensor of the given shape, in the file's order.

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use burn::tensor::Device;
 use clap::ValueEnum;
-use meanflow::device;
-use meanflow::generator::Generator;
-use meanflow::train::{MAIN, RunFolder, replace};
-use meanflow::weights::{self, Precision};
+use meanflow::generator::{Generator, Request};
+use meanflow::image::to_rgba;
+use meanflow::train::{MAIN, RunFolder, Which, replace};
+use meanflow::weights::{self, ModelInfo, Precision};
+use meanflow::{Class, device};
 
 use crate::site;
 
@@ -29,6 +31,9 @@ pub struct Args {
     /// Which average of the weights: main, or one of the run's [train.averages]
     #[arg(long, value_name = "NAME", default_value = MAIN)]
     ema: String,
+    /// The best checkpoint, as [log] keep_best keeps it, instead of the newest
+    #[arg(long)]
+    best: bool,
     /// Precision of the stored weights
     #[arg(long, value_enum, default_value_t = Dtype::F16)]
     dtype: Dtype,
@@ -41,6 +46,8 @@ pub(crate) enum Dtype {
     F16,
     /// Exact
     F32,
+    /// A quarter of the size: matrices as whole numbers with a scale a row
+    I8,
 }
 
 impl From<Dtype> for Precision {
@@ -48,6 +55,7 @@ impl From<Dtype> for Precision {
         match dtype {
             Dtype::F16 => Self::F16,
             Dtype::F32 => Self::F32,
+            Dtype::I8 => Self::I8,
         }
     }
 }
@@ -55,22 +63,57 @@ impl From<Dtype> for Precision {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let (run, _) = RunFolder::open(&args.run)?;
+    let which = if args.best { Which::Best } else { Which::Newest };
     // Only copies numbers: no need to wake a GPU.
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
-    let (net, mut info) = run.averaged(&args.ema, &device, |text| eprintln!("warning: {text}"))?;
-    info.check = Some(Generator::new(net.clone(), info.clone(), &device).check()?);
+    let (net, mut info) = run.averaged(which, &args.ema, &device, |text| eprintln!("warning: {text}"))?;
     if args.web.is_some() && info.latent.is_some() {
         bail!("the model `{}` makes latents, which a page cannot decode", info.name);
     }
-    let bytes = weights::encode(&net, &info, args.dtype.into())?;
+    let (bytes, loss) = store(Generator::new(net.clone(), info.clone(), &device), args.dtype.into(), &device)?;
+    info = weights::read_info(&bytes)?;
     let (step, megabytes) = (info.training.step, bytes.len() as f64 / 1e6);
     if let Some(out) = &args.out {
         replace(out, &bytes)?;
-        println!("{}: step {step}, {megabytes:.2} MB", out.display());
+        println!("{}: step {step}, {megabytes:.2} MB, {loss}", out.display());
     }
     if let Some(folder) = &args.web {
         site::write(folder, &args.site, &Generator::new(net, info, &device), &bytes)?;
-        println!("{}: step {step}, {megabytes:.2} MB of weights; open it through any web server", folder.display());
+        println!(
+            "{}: step {step}, {megabytes:.2} MB of weights, {loss}; open it through any web server",
+            folder.display()
+        );
     }
     Ok(())
+}
+
+/// Pictures that stored weights are measured on.
+const MEASURED: usize = 32;
+
+/// The bytes of a weights file, with what its model makes of the known seed, and in words what storing cost.
+pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> Result<(Vec<u8>, String)> {
+    let bytes = weights::encode(exact.net(), exact.info(), precision)?;
+    let stored = Generator::from_bytes(&bytes, device)?;
+    let info = ModelInfo { check: Some(stored.check()?), ..exact.info().clone() };
+    let bytes = weights::encode(exact.net(), &info, precision)?;
+    let request = Request { seed: 0, count: MEASURED, class: Class::Any, nfe: 1 };
+    let rgba = |generator: &Generator| pollster::block_on(to_rgba(generator.images(request)?));
+    let loss = match info.latent {
+        // Whose values are no colours.
+        Some(_) => "latents not compared".into(),
+        None => in_decibels(&rgba(&exact)?, &rgba(&stored)?),
+    };
+    Ok((bytes, loss))
+}
+
+/// How far pictures are from exact ones.
+fn in_decibels(exact: &[u8], stored: &[u8]) -> String {
+    let squares: f64 = exact.iter().zip(stored).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    match squares {
+        0.0 => "its pictures are those of the exact weights".into(),
+        squares => {
+            let psnr = 10.0 * (255.0_f64.powi(2) * exact.len() as f64 / squares).log10();
+            format!("{MEASURED} pictures {psnr:.1} dB from those of the exact weights")
+        }
+    }
 }

@@ -5,20 +5,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use meanflow::train::data::Images;
-use meanflow::train::{Sampler, TrainConfig, Trainer};
+use meanflow::train::{Sampler, TrainConfig, Trainer, peak_memory};
 
 /// Steps that are timed, after one that warms caches and pools.
 const STEPS: u64 = 3;
 
 /// Takes a few real steps of both phases and says what the whole run would take. Nothing is written.
-pub fn rehearse(config: &TrainConfig, images: &Images, device: &Device) -> Result<()> {
+pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Result<()> {
+    let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
     let phase = |share: f64| -> Result<Duration> {
         let mut config = config.clone();
         (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
         config.times.interval_probability = share;
         let mut sampler =
             Sampler::new(images, &config.train, config.data.flip).with_dropped_last(config.guidance.is_on());
-        let mut trainer = Trainer::new(&config, &config.net_config(images.classes.len())?, device);
+        let mut trainer =
+            Trainer::new(&config, &config.net_config(images.classes.len())?, device).with_helpers(helpers);
         let mut began = Instant::now();
         for step in 0..=STEPS {
             let loss = trainer.step(sampler.batch(step, device)?).loss;
@@ -64,11 +66,4 @@ fn in_words(seconds: f64) -> String {
         s if s < 172_800.0 => format!("about {:.1} hours", s / 3600.0),
         s => format!("about {:.1} days", s / 86_400.0),
     }
-}
-
-/// The most memory that this process has had, in bytes, where the system says so.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| 1024 * kilobytes)
 }

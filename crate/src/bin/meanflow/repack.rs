@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use meanflow::device;
 use meanflow::train::replace;
-use meanflow::{device, weights};
 
-use crate::export::Dtype;
+use crate::export::{Dtype, store};
 use crate::model::read_generator;
 
 /// Write a weights file anew, in another precision, or with what older versions did not store.
@@ -30,10 +30,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let generator = read_generator(&args.weights, &device)?;
-    let mut info = generator.info().clone();
-    info.check = Some(generator.check()?);
-    let bytes = weights::encode(generator.net(), &info, args.dtype.into())?;
+    let (bytes, loss) = store(generator, args.dtype.into(), &device)?;
     replace(&args.out, &bytes)?;
-    println!("{}: {:.2} MB", args.out.display(), bytes.len() as f64 / 1e6);
+    println!("{}: {:.2} MB, {loss}", args.out.display(), bytes.len() as f64 / 1e6);
     Ok(())
 }

@@ -36,6 +36,9 @@ pub struct Args {
     /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
+    /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    devices: Vec<usize>,
     /// Go on from the newest checkpoint in OUT
     #[arg(long)]
     resume: bool,
@@ -46,7 +49,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let device = device::open(args.device.as_deref())?;
+    let devices = device::open_all(args.device.as_deref(), &args.devices)?;
     let (resumed, mut config) = match args.resume {
         true => {
             let (run, config) = RunFolder::open(&args.out)?;
@@ -66,7 +69,7 @@ pub fn run(args: Args) -> Result<()> {
     config.suits(&images)?;
     if args.dry_run {
         println!("{}", summary(&images, &config, &args.out)?);
-        return rehearse(&config, &images, &device);
+        return rehearse(&config, &images, &devices);
     }
     let run = match resumed {
         Some(run) => run,
@@ -76,7 +79,7 @@ pub fn run(args: Args) -> Result<()> {
     bar.notice(&summary(&images, &config, &args.out)?);
 
     let stop = stop_on_ctrl_c()?;
-    let outcome = train(&config, &images, &run, &device, &stop, &mut bar)?;
+    let outcome = train(&config, &images, &run, &devices, &stop, &mut bar)?;
     bar.finish();
     let out = args.out.display();
     match outcome.finished {

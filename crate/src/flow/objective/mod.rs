@@ -230,6 +230,14 @@ impl Objective {
         matches!(self, Self::FlowMatching {} | Self::MeanFlow(_) | Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_))
     }
 
+    /// How many neighbouring rows of a batch belong together.
+    pub fn group(&self) -> usize {
+        match self {
+            Self::MomentMatching(config) => config.group,
+            _ => 1,
+        }
+    }
+
     fn direction(&self) -> Direction {
         match self {
             Self::MeanFlow(config) | Self::ImprovedMeanFlow(config) | Self::PixelMeanFlow(config) => config.direction,
