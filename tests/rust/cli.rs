@@ -224,7 +224,7 @@ fn a_dry_run_says_what_a_run_would_take_and_writes_nothing() {
     let (data, config) = place.images();
     let run = place.path("dry");
     let said = succeeds(&["train", "--data", &data, "--config", &config, "--out", &run, "--dry-run"]);
-    for words in ["images of", "M parameters", "a step:", "steps of", "nothing was written"] {
+    for words in ["images of", "M parameters", "a step:", "steps of", "no run was begun"] {
         assert!(said.contains(words), "`{said}` does not say `{words}`");
     }
     assert!(!Path::new(&run).exists());

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use data_samples::{Member, cifar_record, encoded, file, folder, grey_png, gzip, idx, tar, zip};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
-use meanflow::train::data::{DataConfig, Images, load};
+use meanflow::train::data::{DataConfig, Images, load, load_stored};
 use tempfile::TempDir;
 
 fn config(size: usize, channels: usize) -> DataConfig {
@@ -331,4 +331,65 @@ fn cut_archives_are_errors() {
     }
     let (_place, path) = file("cut.tar.gz", packed[..packed.len() / 2].to_vec());
     assert_says(&failure(&path, &config(2, 1)), &["cut.tar.gz", "ends too early, as if cut off"]);
+}
+
+/// As the hub's own library wrote it (`tests/fixtures/parquet.py`).
+fn hub() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/hub")
+}
+
+#[test]
+fn parquet_files_of_the_hub_load_by_their_own_description() {
+    let set = ok(&hub(), &config(4, 1));
+    assert_eq!(set.classes, ["cat", "dog"]);
+    assert_eq!(set.labels, [0, 1, 0, 1, 0, 1, 0, 1]);
+    let levels: Vec<u8> = set.pixels.chunks(16).map(|image| image[0]).collect();
+    assert_eq!(levels, [0, 10, 20, 30, 40, 50, 60, 70], "the files of the training split, in order");
+    assert_eq!(set.names[5], "dog/00005");
+    let test = ok(&hub().join("test-00000-of-00001.parquet"), &config(4, 1));
+    assert_eq!((test.len(), test.pixels[0], test.pixels[16]), (2, 200, 210));
+    let dogs = DataConfig { include: vec!["dog".into()], ..config(4, 1) };
+    assert_eq!(ok(&hub(), &dogs).labels, [0; 4]);
+    let unlabelled = ok(&hub(), &DataConfig { class_depth: 0, ..config(4, 1) });
+    assert_eq!((unlabelled.len(), unlabelled.classes.len()), (8, 0));
+}
+
+#[test]
+fn damaged_parquet_files_say_what_is_wrong() {
+    let whole = fs::read(hub().join("train-00000-of-00002.parquet")).expect("a fixture");
+    let cut = folder(&[("train.parquet", whole[..whole.len() - 9].to_vec())]);
+    assert_says(&failure(cut.path(), &config(4, 1)), &["train.parquet"]);
+    let mut torn = whole.clone();
+    torn[40..120].fill(0xff);
+    let torn = folder(&[("train.parquet", torn)]);
+    assert_says(&failure(torn.path(), &config(4, 1)), &["train.parquet"]);
+    let packed = folder(&[("set.zip", zip(&[("train.parquet", whole)]))]);
+    assert_says(&failure(&packed.path().join("set.zip"), &config(4, 1)), &["set.zip", "unpack"]);
+}
+
+#[test]
+fn sets_larger_than_memory_are_converted_once_and_read_from_the_disk() {
+    let place = folder(&pets());
+    let (pets, cache) = (place.path().join("pets"), place.path().join("run/data"));
+    let memory = ok(&pets, &config(2, 1));
+    let disk = load_stored(&pets, &config(2, 1), &cache).expect("it loads");
+    assert!(disk.pixels.is_empty());
+    assert_eq!((&disk.labels, &disk.classes, &disk.names), (&memory.labels, &memory.classes, &memory.names));
+    let stored = disk.stored.expect("it is on the disk");
+    for (i, pixels) in memory.pixels.chunks(4).enumerate() {
+        assert_eq!(stored.read(i).expect("it reads"), pixels);
+    }
+    // Used again, unless the settings or the pixels are others.
+    let bin = cache.join("pixels.bin");
+    fs::write(&bin, vec![7; 16]).expect("it writes");
+    let again = load_stored(&pets, &config(2, 1), &cache).expect("it loads").stored.expect("it is on the disk");
+    assert_eq!(again.read(3).expect("it reads"), [7; 4]);
+    fs::write(&bin, vec![7; 15]).expect("it writes");
+    let mended = load_stored(&pets, &config(2, 1), &cache).expect("it loads").stored.expect("it is on the disk");
+    assert_eq!(mended.read(0).expect("it reads"), memory.pixels[..4]);
+    let colour = load_stored(&pets, &config(2, 3), &cache).expect("it loads").stored.expect("it is on the disk");
+    assert_eq!(colour.read(0).expect("it reads").len(), 12);
+    // In Parquet files, whose parts do not hold every class.
+    let disk = load_stored(&hub(), &config(4, 1), &place.path().join("hub")).expect("it loads");
+    assert_eq!((disk.labels, disk.classes), (vec![0, 1, 0, 1, 0, 1, 0, 1], vec!["cat".to_owned(), "dog".to_owned()]));
 }

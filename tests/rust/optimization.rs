@@ -183,6 +183,23 @@ fn several_devices_take_the_step_of_one() {
     assert_eq!(on(&config, 1), one_by_one);
 }
 
+/// Batches from the disk are those from memory.
+#[test]
+fn streamed_images_make_the_same_batches() {
+    let place = tempfile::tempdir().expect("a folder");
+    let hub = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/hub");
+    let data = meanflow::train::data::DataConfig { size: 4, channels: 3, flip: true, ..Default::default() };
+    let memory = meanflow::train::data::load(&hub, &data).expect("it loads");
+    let disk = meanflow::train::data::load_stored(&hub, &data, place.path()).expect("it loads");
+    let config = config(10);
+    let [mut from_memory, mut from_disk] = [&memory, &disk].map(|images| Sampler::new(images, &config.train, true));
+    for step in 0..3 {
+        let [a, b] =
+            [&mut from_memory, &mut from_disk].map(|sampler| sampler.batch(step, &device()).expect("pictures"));
+        assert_eq!(values(a.images), values(b.images));
+    }
+}
+
 #[test]
 fn recomputing_what_the_backward_pass_needs_changes_no_number() {
     let mut config = config(100);

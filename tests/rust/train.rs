@@ -57,6 +57,7 @@ pub fn images() -> Images {
         labels: (0..count).map(|i| u32::from(i >= count / 2)).collect(),
         classes: vec!["dark".into(), "light".into()],
         names: (0..count).map(|i| i.to_string()).collect(),
+        stored: None,
         latents: None,
         skipped: Vec::new(),
     }
@@ -214,7 +215,8 @@ fn a_run_folder_holds_log_samples_settings_and_the_newest_checkpoints() {
     }
     let holds = |record: &[u8], text: &str| record.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(records.len() == 7 && holds(records[0], "brain.Event:2"));
-    let (grids, numbers): (Vec<_>, Vec<_>) = records[1..].iter().partition(|record| holds(record, "samples"));
+    let (grids, numbers): (Vec<_>, Vec<_>) =
+        records[1..].iter().copied().partition(|record: &&[u8]| holds(record, "samples"));
     assert!(numbers.iter().all(|record| holds(record, "residual/all") && holds(record, "learning_rate")));
     let png = fs::read(dir.path().join("samples/step-00000040.png")).expect("a PNG");
     assert!(grids.len() == 2 && grids[1].windows(png.len()).any(|part| part == png));

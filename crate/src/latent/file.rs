@@ -123,6 +123,7 @@ impl Latents {
             classes: if named { self.info.classes.clone() } else { Vec::new() },
             names: (0..count).map(|i| i.to_string()).collect(),
             skipped: Vec::new(),
+            stored: None,
             latents: Some(Arc::new(self)),
         })
     }

@@ -1,5 +1,7 @@
 //! Batches: which images, in which order, as tensors. All of it follows from the seed and the step.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::data::{DataError, Images};
@@ -76,7 +78,10 @@ impl<'a> Sampler<'a> {
             match &images.latents {
                 Some(latents) => pixels.extend(latents.draw(index, mirrored, &mut moments)?),
                 None => {
-                    let image = &images.pixels[index * values..(index + 1) * values];
+                    let image = match &images.stored {
+                        Some(stored) => Cow::Owned(stored.read(index)?),
+                        None => Cow::Borrowed(&images.pixels[index * values..(index + 1) * values]),
+                    };
                     match mirrored {
                         true => pixels
                             .extend(image.chunks_exact(size).flat_map(|line| line.iter().rev()).map(|&b| from_byte(b))),

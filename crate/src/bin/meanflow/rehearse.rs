@@ -54,7 +54,7 @@ pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Re
     if let Some(bytes) = peak_memory() {
         println!("memory so far, at most: {:.1} GB", bytes as f64 / 1e9);
     }
-    println!("nothing was written; the same command without --dry-run begins the run");
+    println!("no run was begun; the same command without --dry-run begins it");
     Ok(())
 }
 

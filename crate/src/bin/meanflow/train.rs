@@ -14,7 +14,7 @@ use crate::rehearse::rehearse;
 /// Train a generator on a folder, archive or data set of images.
 ///
 /// DATA may be a folder of images (sub-folders are classes), the same in .tar, .tar.gz or .zip, MNIST-style IDX
-/// files, or CIFAR-10 in its binary form. OUT receives the settings, a log, sample grids and checkpoints. Ctrl-C
+/// files, CIFAR-10 in its binary form, or Parquet files as the Hugging Face hub ships sets. OUT receives the settings, a log, sample grids and checkpoints. Ctrl-C
 /// stops cleanly with a checkpoint; --resume goes on from it.
 #[derive(clap::Args)]
 pub struct Args {
@@ -39,6 +39,9 @@ pub struct Args {
     /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     devices: Vec<usize>,
+    /// Keep the images in a file in OUT instead of in memory: for sets that are larger than it
+    #[arg(long)]
+    stream: bool,
     /// Go on from the newest checkpoint in OUT
     #[arg(long)]
     resume: bool,
@@ -65,7 +68,10 @@ pub fn run(args: Args) -> Result<()> {
     }
     config.train.seed = args.seed.unwrap_or(config.train.seed);
 
-    let images = data::load(&args.data, &config.data)?;
+    let images = match args.stream {
+        true => data::load_stored(&args.data, &config.data, &args.out.join("data"))?,
+        false => data::load(&args.data, &config.data)?,
+    };
     config.suits(&images)?;
     if args.dry_run {
         println!("{}", summary(&images, &config, &args.out)?);

@@ -75,7 +75,7 @@ impl<'a> Builder<'a> {
         self.pixels.truncate(names.len() * values);
         let (labels, classes) = label(&of_class, classes);
         let (size, channels) = (self.config.size, self.config.channels);
-        Ok(Images { size, channels, pixels: self.pixels, latents: None, labels, classes, names, skipped })
+        Ok(Images { size, channels, pixels: self.pixels, stored: None, latents: None, labels, classes, names, skipped })
     }
 }
 

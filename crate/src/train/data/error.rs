@@ -25,7 +25,7 @@ pub enum DataError {
     /// A file that is none of the formats.
     #[error(
         "{}: {reason}; expected a folder of images, a .tar, .tar.gz or .zip of one, \
-         MNIST-style IDX files, CIFAR-10 binary files, or latents", path.display()
+         MNIST-style IDX files, CIFAR-10 binary files, Parquet files, or latents", path.display()
     )]
     NotASet {
         /// The file.

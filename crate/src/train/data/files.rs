@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::archive;
 use super::error::{DataError, explain};
-use super::{cifar, idx, paths};
+use super::{cifar, idx, parquet, paths};
 
 /// Bytes that tell whether a file without an image extension is an image.
 pub(super) const HEAD: u64 = 16;
@@ -41,6 +41,8 @@ pub(super) enum Format {
     Idx,
     /// CIFAR-10's binary version.
     Cifar,
+    /// Columns, as the Hugging Face hub ships sets.
+    Parquet,
 }
 
 enum Container {
@@ -73,6 +75,9 @@ impl Files {
         let raw = File::open(path).and_then(|file| read_head(file, 4)).map_err(|e| DataError::io(path, e))?;
         if raw.starts_with(b"PK\x03\x04") || raw.starts_with(b"PK\x05\x06") {
             return Ok(Self::listed(path, archive::list_zip(path)?, Container::Zip, true));
+        }
+        if raw == parquet::MAGIC {
+            return Self::single(path, Format::Parquet);
         }
         let stream = archive::open_stream(path).and_then(|stream| read_head(stream, 512));
         let head = stream.map_err(|e| DataError::damaged(path, explain(&e)))?;
@@ -115,7 +120,7 @@ impl Files {
     }
 
     fn listed(path: &Path, mut entries: Vec<Entry>, container: Container, strip: bool) -> Self {
-        let counts = |entry: &&Entry| entry.is_image || idx::is_images(&entry.name) || cifar::is_batch(&entry.name);
+        let counts = |entry: &&Entry| entry.is_image || is_packed(&entry.name);
         let common = paths::common_folder(entries.iter().filter(counts).map(|entry| entry.name.as_str()));
         if let (true, Some(prefix)) = (strip, common) {
             for entry in &mut entries {
@@ -127,6 +132,7 @@ impl Files {
         let format = match () {
             () if any(idx::is_images) => Format::Idx,
             () if any(cifar::is_batch) => Format::Cifar,
+            () if any(parquet::is_parquet) => Format::Parquet,
             () => Format::Pictures,
         };
         Self { path: path.into(), entries, format, chosen: None, container }
@@ -179,6 +185,14 @@ impl Files {
         }
     }
 
+    /// Where an entry lies on the disk, unless it is in an archive.
+    pub fn place(&self, entry: &Entry) -> Option<&Path> {
+        match &self.container {
+            Container::Folder(places) => places.get(entry.position).map(PathBuf::as_path),
+            Container::Tar | Container::Zip => None,
+        }
+    }
+
     /// The file of this name, or the same name with `.gz`.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.entries.iter().position(|entry| entry.name.strip_suffix(".gz").unwrap_or(&entry.name) == name)
@@ -193,6 +207,11 @@ impl Files {
         };
         DataError::Damaged { path, reason: reason.into() }
     }
+}
+
+/// Whether a file is called like one of many images.
+fn is_packed(name: &str) -> bool {
+    idx::is_images(name) || cifar::is_batch(name) || parquet::is_parquet(name)
 }
 
 /// Calls `visit` with every file below a folder that is not hidden.

@@ -1,15 +1,15 @@
 //! Sets of images, as files, to training images.
 //!
 //! A set is a folder (searched through all its folders), the same inside a `.tar`, `.tar.gz` or `.zip`, MNIST-style
-//! IDX files, or CIFAR-10 binary files. What it is shows in its content, not in its name. Picture files
-//! come in the order of their names, so a set loads the same everywhere, packed or not; IDX and CIFAR-10 images come in
-//! the order of their records.
+//! IDX files, CIFAR-10 binary files, or Parquet files with a column of pictures, as the Hugging Face hub ships sets. What it
+//! is shows in its content, not in its name. Picture files come in the order of their names, so a set loads the same
+//! everywhere, packed or not; the images of the other formats come in the order of their records.
 //!
 //! # Names and classes
 //! - A name is a path inside the set. An archive's one common leading folder is not part of it.
 //! - The class is the first `class_depth` folders of the name. If no image lies in a folder, the set has no classes; if
 //!   only some do, that is an error.
-//! - In IDX and CIFAR-10 sets the class is the label, and names read `class/number`.
+//! - In IDX, CIFAR-10 and Parquet sets the class is the label, and names read `class/number`.
 //! - Hidden files and files that are no images are not looked at. An image that cannot be read is skipped and listed in
 //!   [`Images::skipped`]; more than 1 % of them is an error.
 //!
@@ -30,8 +30,10 @@ mod convert;
 mod error;
 mod files;
 mod idx;
+mod parquet;
 mod paths;
 mod pictures;
+mod stored;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::DataError;
 use files::{Files, Format};
+pub use stored::{Stored, load_stored};
 
 use crate::latent::Latents;
 
@@ -96,15 +99,17 @@ impl DataConfig {
     }
 }
 
-/// Training images in memory.
+/// Training images, in memory or in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Images {
     /// Edge, in pixels.
     pub size: usize,
     /// 4 = RGBA, 3 = RGB, 1 = grey.
     pub channels: usize,
-    /// `[count, channels, size, size]`; alpha is straight. Empty for latents.
+    /// `[count, channels, size, size]`; alpha is straight. Empty for latents, and where they are on the disk.
     pub pixels: Vec<u8>,
+    /// The pixels, where they are on the disk.
+    pub stored: Option<Arc<Stored>>,
     /// Where the images are latents, the file that they are drawn from.
     pub latents: Option<Arc<Latents>>,
     /// For each image the index of its class; 0 where there are no classes.
@@ -118,7 +123,7 @@ pub struct Images {
 }
 
 /// An image that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its name inside the set.
     pub name: String,
@@ -144,6 +149,7 @@ impl Images {
             size: config.size,
             channels: config.channels,
             pixels: (0..count * config.values()).map(scramble).collect(),
+            stored: None,
             latents: None,
             labels: vec![0; count],
             classes: Vec::new(),
@@ -169,6 +175,7 @@ pub fn load_parts(
     let files = Files::open(path)?;
     match files.format {
         Format::Pictures => pictures::load_parts(&files, config, PART, visit),
+        Format::Parquet => parquet::load_parts(&files, config, PART, visit),
         _ => visit(load(path, config)?),
     }
 }
@@ -187,5 +194,13 @@ pub fn load(path: &Path, config: &DataConfig) -> Result<Images, DataError> {
         Format::Pictures => pictures::load(&files, config),
         Format::Idx => idx::load(&files, config),
         Format::Cifar => cifar::load(&files, config),
+        Format::Parquet => {
+            let mut all = None;
+            parquet::load_parts(&files, config, usize::MAX, &mut |images| {
+                all = Some(images);
+                Ok(())
+            })?;
+            all.ok_or_else(|| DataError::NoImages { path: path.into(), reason: "holds no rows".into() })
+        }
     }
 }
