@@ -9,6 +9,7 @@ published code.
 
 import argparse
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -97,7 +98,9 @@ def main():
         times.append(time.perf_counter() - started)
     times.sort()
     assert torch.isfinite(loss)
-    print(json.dumps({"images_per_second": args.batch / times[len(times) // 2], "fastest": args.batch / times[0], "slowest": args.batch / times[-1]}))
+    speed = {"images_per_second": args.batch / times[len(times) // 2], "slowest": args.batch / times[-1], "fastest": args.batch / times[0]}
+    memory = torch.cuda.max_memory_allocated() if args.device == "cuda" else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps(speed | {"peak_memory": memory}))
 
 
 main()

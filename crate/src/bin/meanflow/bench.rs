@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
+use burn::module::Module;
+use burn::tensor::Device;
 use meanflow::device;
 use meanflow::train::data::Images;
-use meanflow::train::{Sampler, TrainConfig, Trainer};
+use meanflow::train::{Sampler, TrainConfig, Trainer, peak_memory};
+use meanflow::weights::{self, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
 
 use crate::train::read_config;
 
@@ -19,6 +22,15 @@ pub struct Args {
     /// Timed steps
     #[arg(long, default_value_t = 5)]
     steps: u64,
+    /// Print a line of JSON for each
+    #[arg(long)]
+    json: bool,
+    /// Time only steps with so large a share of rows r < t
+    #[arg(long)]
+    share: Option<f64>,
+    /// Also write the network before the first step, for another program to time the same
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
@@ -26,37 +38,72 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    let device = device::open(args.device.as_deref())?;
     for path in &args.configs {
         let config = read_config(Some(path))?;
-        let plain = images_per_second(&config, 0.0, args)?;
-        let mixed = images_per_second(&config, config.times.interval_probability, args)?;
+        if let Some(file) = &args.weights {
+            let bytes = untrained(&config, &device)?;
+            std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let share = args.share.unwrap_or(config.times.interval_probability);
+        let speed = images_per_second(&config, share, args.steps, &device)?;
+        if args.json {
+            let [slowest, median, fastest] = speed;
+            let line = serde_json::json!({
+                "images_per_second": median, "slowest": slowest, "fastest": fastest, "peak_memory": peak_memory(),
+            });
+            println!("{line}");
+            continue;
+        }
+        let plain = images_per_second(&config, 0.0, args.steps, &device)?[1];
         println!(
-            "{}: train {mixed:.1} img/s with {:.0} % of rows r < t; Flow Matching alone {plain:.1} img/s; ratio {:.2}",
+            "{}: train {:.1} img/s with {:.0} % of rows r < t; Flow Matching alone {plain:.1} img/s; ratio {:.2}",
             config.name,
-            100.0 * config.times.interval_probability,
-            mixed / plain,
+            speed[1],
+            100.0 * share,
+            speed[1] / plain,
         );
     }
     Ok(())
 }
 
-fn images_per_second(config: &TrainConfig, interval_share: f64, args: &Args) -> Result<f64> {
+/// Of single steps: the slowest, the median and the fastest.
+fn images_per_second(config: &TrainConfig, share: f64, steps: u64, device: &Device) -> Result<[f64; 3]> {
     let mut config = config.clone();
     config.train.flow_matching_steps = 0;
     config.train.ramp_steps = 0;
-    config.times.interval_probability = interval_share;
-    let device = device::open(args.device.as_deref())?;
+    config.times.interval_probability = share;
     let images = Images::random(&config.data, 64);
-    let mut trainer = Trainer::new(&config, &config.net_config(0)?, &device);
+    let mut trainer = Trainer::new(&config, &config.net_config(0)?, device);
     let mut sampler = Sampler::new(&images, &config.train, false);
-    let mut started = Instant::now();
-    for step in 0..args.steps + 1 {
-        if step == 1 {
-            device.sync().ok();
-            started = Instant::now(); // the first step warms caches, pools and autotune
+    let mut speeds = Vec::new();
+    // The first steps warm caches, pools and autotune.
+    for step in 0..steps + 2 {
+        let began = Instant::now();
+        let loss = trainer.step(sampler.batch(step, device)?).loss;
+        loss.try_into_scalar::<f32>().map_err(|e| anyhow!("{e}"))?;
+        device.sync().ok();
+        if step >= 2 {
+            speeds.push(config.train.batch_size as f64 / began.elapsed().as_secs_f64());
         }
-        trainer.step(sampler.batch(step, &device)?);
     }
-    device.sync().ok();
-    Ok((args.steps * config.train.batch_size as u64) as f64 / started.elapsed().as_secs_f64())
+    speeds.sort_by(f64::total_cmp);
+    let at = |i: usize| speeds.get(i).copied().context("--steps must be at least 1");
+    Ok([at(0)?, at(speeds.len() / 2)?, at(speeds.len().saturating_sub(1))?])
+}
+
+/// The weights file of a network that has taken no step.
+fn untrained(config: &TrainConfig, device: &Device) -> Result<Vec<u8>> {
+    let net = config.net_config(0)?;
+    let info = ModelInfo {
+        format_version: FORMAT_VERSION,
+        name: config.name.clone(),
+        net: net.clone(),
+        classes: Vec::new(),
+        latent: None,
+        check: None,
+        data: config.card.clone(),
+        training: TrainingInfo::default(),
+    };
+    Ok(weights::encode(&Trainer::new(config, &net, device).net().valid(), &info, Precision::F32)?)
 }
