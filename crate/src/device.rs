@@ -20,6 +20,11 @@ pub fn names() -> Vec<&'static str> {
     all.into_iter().filter_map(|(name, compiled)| compiled.then_some(name)).collect()
 }
 
+/// Most parts of a batch that are computed at once on one CPU: each has gradients of its own.
+const MOST_SHARED: usize = 4;
+/// Rows that are worth a thread.
+const LEAST_ROWS: usize = 4;
+
 /// Opens a device by name: one of [`names`], with an optional index as in `cuda:1`. Without a name, the first.
 ///
 /// # Errors
@@ -44,15 +49,18 @@ pub fn open(name: Option<&str>) -> Result<Device, Error> {
     by_name(kind, index).ok_or_else(unknown)
 }
 
-/// Opens the devices of one kind that have these indices; without any, the one that the name says.
+/// Opens the devices of one kind that have these indices. Without any, the one that the name says; the CPU then as often as
+/// its cores can share batches of so many rows, since burn computes much of a step on one core.
 ///
 /// # Errors
 /// As [`open`], and an index twice where each is another device, or beside one in the name.
-pub fn open_all(name: Option<&str>, indices: &[usize]) -> Result<Vec<Device>, Error> {
-    if indices.is_empty() {
-        return open(name).map(|device| vec![device]);
-    }
+pub fn open_all(name: Option<&str>, indices: &[usize], rows: usize) -> Result<Vec<Device>, Error> {
     let kind = name.or_else(|| names().first().copied()).unwrap_or_default();
+    if indices.is_empty() {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shared = if kind == "cpu" { cores.min(MOST_SHARED).min(rows / LEAST_ROWS).max(1) } else { 1 };
+        return open(name).map(|device| vec![device; shared]);
+    }
     if kind.contains(':') {
         return Err(Error::Device(format!("`{kind}` has an index already; give the others with it")));
     }

@@ -20,10 +20,22 @@ pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
 
 /// SiLU `x σ(x)`, with derivative `σ + x σ (1 − σ)`.
 pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
-    x.elementwise(activation::silu, |x| {
-        let s = activation::sigmoid(x.clone());
-        s.clone() + x * s.clone() * (s.neg() + 1.0)
-    })
+    let s = activation::sigmoid(x.primal.clone());
+    gated(x, s, |_| None)
+}
+
+/// `x s` for a gate `s = σ(y)`, with derivative `s + x s (1 − s) dy/dx`; `slope` gives `dy/dx`, or nothing for 1. The gate
+/// serves both, as its exponential is the dearest part.
+fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>) -> Option<Tensor<D>>) -> Dual<D> {
+    let tangent = x.tangent.map(|dx| {
+        let (x, s) = (x.primal.clone().inner(), s.clone().inner());
+        let rise = match slope(&x) {
+            Some(slope) => x * slope,
+            None => x,
+        };
+        (s.clone() + rise * s.clone() * (s.neg() + 1.0)) * dx
+    });
+    Dual { primal: x.primal * s, tangent }
 }
 
 /// `2·√(2/π)`: with it the tanh-GELU is `x σ(κ (x + 0.044715 x³))`, since `½(1 + tanh y) = σ(2y)`.
@@ -33,18 +45,9 @@ const CUBIC: f64 = 0.044_715;
 
 /// GELU in its tanh approximation, written as `x σ(κ(x + c x³))`: the same function in fewer passes over memory.
 pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {
-    let gate = |x: Tensor<D>| {
-        let slope = (x.clone() * x.clone()) * (KAPPA * CUBIC) + KAPPA;
-        activation::sigmoid(x * slope)
-    };
-    x.elementwise(
-        |x| x.clone() * gate(x),
-        |x| {
-            let s = gate(x.clone());
-            let slope = (x.clone() * x.clone()) * (3.0 * KAPPA * CUBIC) + KAPPA;
-            s.clone() + x * slope * s.clone() * (s.neg() + 1.0)
-        },
-    )
+    let squares = x.primal.clone() * x.primal.clone();
+    let s = activation::sigmoid(x.primal.clone() * (squares * (KAPPA * CUBIC) + KAPPA));
+    gated(x, s, |x| Some((x.clone() * x.clone()) * (3.0 * KAPPA * CUBIC) + KAPPA))
 }
 
 /// Softmax `P` over the last axis; the tangent is `P (dS − Σ P dS)`.

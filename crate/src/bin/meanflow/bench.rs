@@ -31,6 +31,9 @@ pub struct Args {
     /// Also write the network before the first step, for another program to time the same
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Several devices of the kind that --device names, by their indices
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    devices: Vec<usize>,
     /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
@@ -38,15 +41,15 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let device = device::open(args.device.as_deref())?;
     for path in &args.configs {
         let config = read_config(Some(path))?;
+        let devices = device::open_all(args.device.as_deref(), &args.devices, config.train.batch_size)?;
         if let Some(file) = &args.weights {
-            let bytes = untrained(&config, &device)?;
+            let bytes = untrained(&config, &devices[0])?;
             std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
         }
         let share = args.share.unwrap_or(config.times.interval_probability);
-        let speed = images_per_second(&config, share, args.steps, &device)?;
+        let speed = images_per_second(&config, share, args.steps, &devices)?;
         if args.json {
             let [slowest, median, fastest] = speed;
             let line = serde_json::json!({
@@ -55,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
             println!("{line}");
             continue;
         }
-        let plain = images_per_second(&config, 0.0, args.steps, &device)?[1];
+        let plain = images_per_second(&config, 0.0, args.steps, &devices)?[1];
         println!(
             "{}: train {:.1} img/s with {:.0} % of rows r < t; Flow Matching alone {plain:.1} img/s; ratio {:.2}",
             config.name,
@@ -68,13 +71,14 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Of single steps: the slowest, the median and the fastest.
-fn images_per_second(config: &TrainConfig, share: f64, steps: u64, device: &Device) -> Result<[f64; 3]> {
+fn images_per_second(config: &TrainConfig, share: f64, steps: u64, devices: &[Device]) -> Result<[f64; 3]> {
+    let (device, helpers) = devices.split_first().context("timing needs a device")?;
     let mut config = config.clone();
     config.train.flow_matching_steps = 0;
     config.train.ramp_steps = 0;
     config.times.interval_probability = share;
     let images = Images::random(&config.data, 64);
-    let mut trainer = Trainer::new(&config, &config.net_config(0)?, device);
+    let mut trainer = Trainer::new(&config, &config.net_config(0)?, device).with_helpers(helpers);
     let mut sampler = Sampler::new(&images, &config.train, false);
     let mut speeds = Vec::new();
     // The first steps warm caches, pools and autotune.

@@ -22,6 +22,10 @@ mod train;
 
 use clap::{Parser, Subcommand};
 
+/// Training frees and takes the same large buffers in every step; the system's allocator gives them back in between.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One-step image generation with MeanFlow: train on your images, export one file, open it in a page.
 ///
 /// Start with `meanflow train --data my-images --out run`, look at run/samples while it trains, then

@@ -36,7 +36,8 @@ pub struct Args {
     /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch
+    /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch. Without it
+    /// the CPU shares it among up to 4 cores, which changes rounding alone; with 0 it does not
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     devices: Vec<usize>,
     /// Keep the images in a file in OUT instead of in memory: for sets that are larger than it
@@ -52,7 +53,6 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let devices = device::open_all(args.device.as_deref(), &args.devices)?;
     let (resumed, mut config) = match args.resume {
         true => {
             let (run, config) = RunFolder::open(&args.out)?;
@@ -66,6 +66,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(steps) => config.train.scale_to(steps),
         None => {}
     }
+    let rows = config.train.batch_size / config.train.accumulate;
+    let devices = device::open_all(args.device.as_deref(), &args.devices, rows)?;
     config.train.seed = args.seed.unwrap_or(config.train.seed);
 
     let images = match args.stream {
