@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-setup test-build test-rust test-browser soak bench screenshots reproduction clean
+.PHONY: help setup demo build package test test-setup test-build test-rust test-browser soak bench bench-train bench-web screenshots reproduction clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -12,6 +12,8 @@ help:
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
 	@echo "make soak    a million mutated weights files, two hundred kills of a run in training"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
+	@echo "make bench-train  a training step against PyTorch, ratios in one run (DEVICE=cuda on a GPU)"
+	@echo "make bench-web  the page's engines against ONNX Runtime Web, in one browser"
 	@echo "make clean   remove what was built"
 
 setup:
@@ -48,6 +50,15 @@ soak: test-setup
 bench: test-build
 	@node tests/browser/bench.mjs
 	@target/release/meanflow bench-train crate/configs/emoji.toml crate/configs/tiles.toml
+
+# The device also decides what is compiled: `make bench-train DEVICE=cuda` needs CUDA.
+DEVICE ?= cpu
+bench-train:
+	cargo build --release $(if $(filter-out cpu,$(DEVICE)),--features $(DEVICE))
+	@bash web/tools/python.sh docs/benchmarks/train.py --device $(DEVICE)
+
+bench-web: test-build
+	@node tests/browser/bench-web.mjs
 
 package: build
 	@bash web/tools/build-package.sh

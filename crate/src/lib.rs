@@ -44,6 +44,10 @@ pub mod gpu;
 #[cfg(feature = "train")]
 pub mod latent;
 #[cfg(feature = "train")]
+pub mod onnx;
+#[cfg(feature = "train")]
+mod protobuf;
+#[cfg(feature = "train")]
 pub mod train;
 #[cfg(target_family = "wasm")]
 mod wasm;

@@ -5,12 +5,12 @@ cd "$(dirname "$0")/../.."
 bash web/tools/build-wasm.sh
 rm -rf dist.partial && mkdir -p dist.partial/web
 cp index.html LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md dist.partial/
-cp web/*.js dist.partial/web/
+cp web/*.js web/bench.html dist.partial/web/
 cp -r web/pkg dist.partial/web/pkg
 cp -r static dist.partial/static
 find dist.partial -name '.stamp' -delete -o -name '*.d.ts' -delete
 # What a visit without a network needs: everything but the models, which have a store of their own, and the GPU's build.
-files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path 'web/pkg/webgpu/*' -not -name '*.md' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
+files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path 'web/pkg/webgpu/*' -not -name '*.md' -not -name 'bench.*' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
 sed "s|/\* filled in by build-site.sh \*/|'./', $files|" web/tools/offline.js > dist.partial/sw.js
 rm -rf dist && mv dist.partial dist
 echo "dist/ is ready: $(du -sh dist | cut -f1)"

@@ -29,7 +29,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::dual::Dual;
 use init::Init;
-#[cfg(feature = "webgpu")]
+#[cfg(any(feature = "train", feature = "webgpu"))]
 pub(crate) use {
     block::NORM_EPSILON,
     embed::{FREQUENCIES, frequencies, position_table},

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::log::Record;
 use super::whole::replace;
+use crate::protobuf::Message;
 
 /// The file's name; TensorBoard looks for `tfevents` in it.
 pub const NAME: &str = "events.out.tfevents.meanflow";
@@ -52,11 +53,11 @@ fn append_summary(folder: &Path, step: u64, summary: &Message) -> Result<()> {
     if !path.exists() {
         let mut version = Message::default();
         version.double(1, now()).text(3, "brain.Event:2");
-        bytes.extend(frame(&version.0));
+        bytes.extend(frame(version.as_bytes()));
     }
     let mut event = Message::default();
     event.double(1, now()).integer(2, step).message(5, summary);
-    bytes.extend(frame(&event.0));
+    bytes.extend(frame(event.as_bytes()));
     let open = OpenOptions::new().create(true).append(true).open(&path);
     open.and_then(|mut file| file.write_all(&bytes)).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -118,53 +119,6 @@ fn scalars(record: &Record) -> impl Iterator<Item = (&'static str, f64)> {
 
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-/// A protocol buffer, field by field.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    fn integer(&mut self, field: u64, value: u64) -> &mut Self {
-        self.varint(field << 3);
-        self.varint(value);
-        self
-    }
-
-    fn double(&mut self, field: u64, value: f64) -> &mut Self {
-        self.varint(field << 3 | 1);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    fn float(&mut self, field: u64, value: f32) -> &mut Self {
-        self.varint(field << 3 | 5);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    fn text(&mut self, field: u64, text: &str) -> &mut Self {
-        self.bytes(field, text.as_bytes())
-    }
-
-    fn message(&mut self, field: u64, message: &Self) -> &mut Self {
-        self.bytes(field, &message.0)
-    }
-
-    fn bytes(&mut self, field: u64, bytes: &[u8]) -> &mut Self {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend(bytes);
-        self
-    }
 }
 
 /// A record: its length and its bytes, each with a checksum.

@@ -9,7 +9,7 @@ use meanflow::generator::{Generator, Request};
 use meanflow::image::to_rgba;
 use meanflow::train::{MAIN, RunFolder, Which, replace};
 use meanflow::weights::{self, ModelInfo, Precision};
-use meanflow::{Class, device};
+use meanflow::{Class, device, onnx};
 
 use crate::site;
 
@@ -20,8 +20,11 @@ pub struct Args {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// File to write
-    #[arg(long, value_name = "FILE.safetensors", required_unless_present = "web")]
+    #[arg(long, value_name = "FILE.safetensors", required_unless_present_any = ["web", "onnx"])]
     out: Option<PathBuf>,
+    /// The same network for other runtimes, an ONNX file: u(z, r, t, label) in f32
+    #[arg(long, value_name = "FILE.onnx")]
+    onnx: Option<PathBuf>,
     /// Folder to write for a static host: the weights, a poster, a page that shows them, and the element
     #[arg(long, value_name = "DIR")]
     web: Option<PathBuf>,
@@ -76,6 +79,11 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(out) = &args.out {
         replace(out, &bytes)?;
         println!("{}: step {step}, {megabytes:.2} MB, {loss}", out.display());
+    }
+    if let Some(file) = &args.onnx {
+        let graph = onnx::encode(&net, &info)?;
+        replace(file, &graph)?;
+        println!("{}: step {step}, {:.2} MB", file.display(), graph.len() as f64 / 1e6);
     }
     if let Some(folder) = &args.web {
         site::write(folder, &args.site, &Generator::new(net, info, &device), &bytes)?;

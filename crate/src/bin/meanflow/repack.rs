@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use meanflow::device;
 use meanflow::train::replace;
+use meanflow::{device, onnx};
 
 use crate::export::{Dtype, store};
 use crate::model::read_generator;
@@ -19,8 +19,11 @@ pub struct Args {
     #[arg(value_name = "WEIGHTS")]
     weights: PathBuf,
     /// File to write, which may be the same
-    #[arg(long, value_name = "FILE.safetensors")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE.safetensors", required_unless_present = "onnx")]
+    out: Option<PathBuf>,
+    /// The same network for other runtimes, an ONNX file: u(z, r, t, label) in f32
+    #[arg(long, value_name = "FILE.onnx")]
+    onnx: Option<PathBuf>,
     /// Precision of the stored weights
     #[arg(long, value_enum, default_value_t = Dtype::F16)]
     dtype: Dtype,
@@ -30,8 +33,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let generator = read_generator(&args.weights, &device)?;
-    let (bytes, loss) = store(generator, args.dtype.into(), &device)?;
-    replace(&args.out, &bytes)?;
-    println!("{}: {:.2} MB, {loss}", args.out.display(), bytes.len() as f64 / 1e6);
+    if let Some(file) = &args.onnx {
+        let graph = onnx::encode(generator.net(), generator.info())?;
+        replace(file, &graph)?;
+        println!("{}: {:.2} MB", file.display(), graph.len() as f64 / 1e6);
+    }
+    if let Some(out) = &args.out {
+        let (bytes, loss) = store(generator, args.dtype.into(), &device)?;
+        replace(out, &bytes)?;
+        println!("{}: {:.2} MB, {loss}", out.display(), bytes.len() as f64 / 1e6);
+    }
     Ok(())
 }

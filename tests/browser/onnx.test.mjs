@@ -1,0 +1,61 @@
+// The ONNX form of a network through ONNX Runtime, against the CPU build on the same noise.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { ROOT, temporaryFolder } from './support.mjs';
+
+const require = createRequire(new URL('../../web/package.json', import.meta.url));
+const ort = require('onnxruntime-web');
+const wasm = await import('../../web/pkg/cpu/meanflow.js');
+wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
+
+const PROGRAM = join(ROOT, 'target/release/meanflow');
+const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
+
+for (const [what, net] of [
+  ['with classes', TINY],
+  ['without classes', { ...TINY, classes: 0, channels: 1, patch: 4 }],
+  ['told r and t', { ...TINY, times: 't,r' }],
+  ['told all times', { ...TINY, times: 't,r,h' }],
+  ['that gives images', { ...TINY, output: 'image' }],
+  ['of the size of the page', { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 }],
+]) {
+  test(`a network ${what} is the same in ONNX Runtime`, async () => {
+    const folder = temporaryFolder();
+    const [weights, graph] = ['w.safetensors', 'w.onnx'].map((name) => join(folder, name));
+    execFileSync(PROGRAM, ['random-weights', '--net', JSON.stringify(net), '--seed', '7', '--out', weights]);
+    execFileSync(PROGRAM, ['repack', weights, '--onnx', graph]);
+    const model = await wasm.Generator.load(readFileSync(weights));
+    const session = await ort.InferenceSession.create(readFileSync(graph));
+    const { image_size: size, channels, classes } = net;
+    const values = channels * size * size;
+    const [seed, count, label] = [3, 2, classes ? 1 : undefined];
+    const ours = await model.images(BigInt(seed), count, label, 1);
+    const noise = Float32Array.from([0, 1].flatMap((i) => [...wasm.noise(BigInt(seed + i), values)]));
+    const feeds = {
+      z: new ort.Tensor('float32', noise, [count, channels, size, size]),
+      r: new ort.Tensor('float32', new Float32Array(count), [count]),
+      t: new ort.Tensor('float32', new Float32Array(count).fill(1), [count]),
+    };
+    if (classes) feeds.label = new ort.Tensor('int64', new BigInt64Array(count).fill(BigInt(label)), [count]);
+    const { u } = await session.run(feeds);
+    assert.deepEqual(u.dims, [count, channels, size, size]);
+    let [most, apart] = [0, 0];
+    for (let i = 0; i < ours.length; i++) {
+      most = Math.max(most, Math.abs(ours[i]));
+      apart = Math.max(apart, Math.abs(noise[i] - u.data[i] - ours[i]));
+    }
+    assert.ok(apart <= 1e-4 * most, `${apart} of ${most}`);
+  });
+}
+
+test('a network that has no ONNX form is refused with the reason', () => {
+  const weights = join(temporaryFolder(), 'w.safetensors');
+  execFileSync(PROGRAM, ['random-weights', '--net', JSON.stringify({ ...TINY, guidance: 'scale' }), '--out', weights]);
+  const command = () => execFileSync(PROGRAM, ['repack', weights, '--onnx', `${weights}.onnx`], { stdio: 'pipe' });
+  assert.throws(command, ({ status, stderr }) => status === 1 && /plain Diffusion Transformers/.test(stderr.toString()));
+});
