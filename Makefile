@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-setup test-build test-rust test-browser soak bench bench-train bench-web screenshots reproduction clean
+.PHONY: help setup demo build package test test-setup test-build test-rust test-browser soak bench bench-train bench-sample bench-web screenshots reproduction clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -13,6 +13,7 @@ help:
 	@echo "make soak    a million mutated weights files, two hundred kills of a run in training"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
 	@echo "make bench-train  a training step against PyTorch, ratios in one run (DEVICE=cuda on a GPU)"
+	@echo "make bench-sample  pictures per second against PyTorch"
 	@echo "make bench-web  the page's engines against ONNX Runtime Web, in one browser"
 	@echo "make clean   remove what was built"
 
@@ -56,6 +57,10 @@ DEVICE ?= cpu
 bench-train:
 	cargo build --release $(if $(filter-out cpu,$(DEVICE)),--features $(DEVICE))
 	@bash web/tools/python.sh docs/benchmarks/train.py --device $(DEVICE)
+
+bench-sample:
+	cargo build --release $(if $(filter-out cpu,$(DEVICE)),--features $(DEVICE))
+	@bash web/tools/python.sh docs/benchmarks/sample.py --device $(DEVICE)
 
 bench-web: test-build
 	@node tests/browser/bench-web.mjs

@@ -20,11 +20,15 @@ HERE = Path(__file__).parent
 PROGRAM = HERE.parents[1] / "target" / "release" / "meanflow"
 
 
-def last_line(command):
+def run(command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{command}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return done.stdout
+
+
+def last_line(command):
+    return json.loads(run(command).strip().splitlines()[-1])
 
 
 def machine(device):
@@ -81,4 +85,5 @@ def main():
     (HERE / f"train-{args.device}.md").write_text("\n".join([about, "", *table, ""]))
 
 
-main()
+if __name__ == "__main__":
+    main()

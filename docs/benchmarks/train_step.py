@@ -103,4 +103,5 @@ def main():
     print(json.dumps(speed | {"peak_memory": memory}))
 
 
-main()
+if __name__ == "__main__":
+    main()

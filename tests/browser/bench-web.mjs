@@ -1,7 +1,7 @@
 // One network through this project and ONNX Runtime Web, in one browser, one after the other in every round: writes
 // docs/benchmarks/web.md. WebGPU is a software adapter here, so its times compare engines, not GPUs.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
@@ -53,8 +53,8 @@ async function contend(name, { batches, repeats }, weigh) {
   const browser = await launch({ webgpu: name.endsWith('webgpu') });
   const context = await browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  const bodies = new Map();
-  if (weigh) page.context().on('response', (response) => bodies.set(response.url(), response.body().catch(() => Buffer.alloc(0))));
+  const fetched = new Set();
+  if (weigh) context.on('response', (response) => fetched.add(new URL(response.url()).pathname));
   const visit = async (more) => {
     await page.goto(`${address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`);
     await page.waitForFunction(() => globalThis.result, undefined, { timeout: 900_000 });
@@ -63,20 +63,17 @@ async function contend(name, { batches, repeats }, weigh) {
     return result;
   };
   const cold = await visit(`batches=${batches}&repeats=${repeats}`);
-  if (weigh) cold.bytes = await runtimeBytes(bodies);
+  if (weigh) cold.bytes = runtimeBytes(fetched);
   cold.again = (await visit('batches=1&repeats=1')).first;
   await browser.close();
   return cold;
 }
 
-/** Brotli bytes of what an engine fetched that is no model, and of the models. */
-async function runtimeBytes(bodies) {
-  let bytes = 0;
-  for (const [url, body] of bodies) {
-    if (!/\.(m?js|wasm)$/.test(new URL(url).pathname) || url.endsWith('bench.js')) continue;
-    bytes += brotliCompressSync(await body, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }).length;
-  }
-  return bytes;
+/** Brotli bytes of what an engine fetched that is no model. */
+function runtimeBytes(fetched) {
+  const runtime = [...fetched].filter((path) => /\.(m?js|wasm)$/.test(path) && !path.endsWith('bench.js'));
+  const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } };
+  return runtime.reduce((sum, path) => sum + brotliCompressSync(readFileSync(join(site, path)), quality).length, 0);
 }
 
 function report() {

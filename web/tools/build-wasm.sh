@@ -13,16 +13,17 @@ stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(f
 build() {
   local out="web/pkg/$1" want
   want=$(stamp)
-  [ "$(cat "$out/.stamp" 2>/dev/null)" = "$want" ] && return
+  [ "$(cat "$out/.stamp" 2>/dev/null)" = "$want" ] && [ -e "target/wasm/$1.wasm" ] && return
   echo "compiling the $1 build for wasm"
   rm -rf "$out"
   # Two random-number crates below burn need to be told where a browser's randomness comes from.
   RUSTFLAGS="--cfg getrandom_backend=\"wasm_js\" $5" wasm-pack --log-level warn build crate --mode no-install --target web \
     --profile "$3" --no-pack --out-name meanflow --out-dir "../$out" -- --no-default-features --features "$2" ${WASM_FLAGS[@]+"${WASM_FLAGS[@]}"}
-  web/node_modules/.bin/wasm-opt "$4" --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
-    --enable-mutable-globals --enable-reference-types --enable-multivalue --enable-extended-const \
-    "$out/meanflow_bg.wasm" -o "$out/meanflow_bg.opt.wasm"
-  mv "$out/meanflow_bg.opt.wasm" "$out/meanflow_bg.wasm"
+  # Names say what the module is made of; the browser gets it without them.
+  local features=(--enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals
+    --enable-reference-types --enable-multivalue --enable-extended-const)
+  web/node_modules/.bin/wasm-opt "$4" -g "${features[@]}" "$out/meanflow_bg.wasm" -o "target/wasm/$1.wasm"
+  web/node_modules/.bin/wasm-opt "${features[@]}" --strip-debug "target/wasm/$1.wasm" -o "$out/meanflow_bg.wasm"
   rm -f "$out/.gitignore" "$out/package.json"
   echo "$want" > "$out/.stamp"
 }
@@ -30,3 +31,4 @@ build() {
 build cpu flex wasm -O3 '-C target-feature=+simd128'
 build webgpu webgpu wasm -O3 ''
 node web/tools/sizes.mjs
+node web/tools/contributors.mjs target/wasm/cpu.wasm target/wasm/webgpu.wasm

@@ -11,6 +11,7 @@
 //! Every rule reads primals through [`Tensor::inner`], so the stop-gradient `sg(du/dt)` of the MeanFlow target holds by
 //! construction, and no activation of the tangent pass is kept for the backward pass.
 
+mod cpu;
 mod layers;
 mod ops;
 

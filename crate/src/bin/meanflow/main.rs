@@ -1,6 +1,7 @@
 //! The `meanflow` command: train a one-step image generator, sample from it, export it for the web.
 
 mod bench;
+mod bench_sample;
 mod classifier;
 mod compare;
 mod encode;
@@ -56,6 +57,8 @@ enum Command {
     #[command(hide = true)]
     BenchTrain(bench::Args),
     #[command(hide = true)]
+    BenchSample(bench_sample::Args),
+    #[command(hide = true)]
     RandomWeights(random::Args),
 }
 
@@ -76,6 +79,7 @@ fn main() -> std::process::ExitCode {
         Command::Neighbours(args) => neighbours::run(&args),
         Command::Playground(args) => playground::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
+        Command::BenchSample(args) => bench_sample::run(&args),
         Command::RandomWeights(args) => random::run(&args),
     };
     match result {

@@ -1,0 +1,67 @@
+// What must not grow from picture to picture: memory, buffers, dispatches.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { DIST, ROOT, launch, temporaryFolder } from './support.mjs';
+import { serve } from '../../web/tools/serve.mjs';
+
+const TINY = { image_size: 16, channels: 3, patch: 4, width: 32, depth: 2, heads: 2, mlp_ratio: 2, classes: 3 };
+
+function tinyWeights() {
+  const path = join(temporaryFolder(), 'tiny.safetensors');
+  execFileSync(join(ROOT, 'target/release/meanflow'), ['random-weights', '--net', JSON.stringify(TINY), '--dtype', 'f16', '--out', path]);
+  return path;
+}
+
+test('a thousand pictures on the CPU take no more memory than the first', async () => {
+  const wasm = await import('../../web/pkg/cpu/meanflow.js');
+  const { memory } = wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
+  const model = await wasm.Generator.load(readFileSync(tinyWeights()));
+  const draw = (seed) => model.generate(BigInt(seed), 2, undefined, 1);
+  for (let i = 0; i < 5; i++) await draw(i);
+  const before = memory.buffer.byteLength;
+  for (let i = 0; i < 500; i++) await draw(i);
+  assert.equal(memory.buffer.byteLength, before);
+});
+
+test('a hundred pictures on the GPU make no buffer, and each takes the same dispatches', async () => {
+  const site = await serve(DIST);
+  const browser = await launch({ webgpu: true });
+  try {
+    const page = await (await browser.newContext({ serviceWorkers: 'block' })).newPage();
+    await page.route('**/engine-worker.js', async (route) => {
+      const response = await route.fetch();
+      const count = `self.counts = { buffers: 0, groups: 0, pipelines: 0, dispatches: 0 };
+        for (const [owner, method, what] of [[GPUDevice, 'createBuffer', 'buffers'], [GPUDevice, 'createBindGroup', 'groups'], [GPUDevice, 'createComputePipeline', 'pipelines'], [GPUComputePassEncoder, 'dispatchWorkgroups', 'dispatches']]) {
+          const real = owner.prototype[method];
+          owner.prototype[method] = function (...how) { self.counts[what] += 1; return real.apply(this, how); };
+        }\n`;
+      await route.fulfill({ response, body: count + (await response.text()) });
+    });
+    await page.route('**/tiny.safetensors', (route) => route.fulfill({ body: readFileSync(weights), contentType: 'application/octet-stream' }));
+    const weights = tinyWeights();
+    await page.goto(`${site.address}web/bench.html`);
+    await page.evaluate(async () => {
+      const { Engine } = await import('./engine.js');
+      globalThis.engine = new Engine('webgpu');
+      await engine.load('tiny.safetensors');
+      globalThis.draw = (seed) => engine.generate({ seed, count: 1, classIndex: 1, nfe: 1 }, () => {});
+      for (let i = 0; i < 3; i++) await draw(i);
+    });
+    const counts = () => page.workers()[0].evaluate(() => ({ ...self.counts }));
+    const before = await counts();
+    await page.evaluate(async () => {
+      for (let i = 0; i < 100; i++) await draw(i);
+    });
+    const after = await counts();
+    assert.deepEqual([after.buffers, after.groups, after.pipelines], [before.buffers, before.groups, before.pipelines]);
+    // Patches, five a block, the head, and the bytes.
+    assert.equal(after.dispatches - before.dispatches, 100 * (1 + 5 * TINY.depth + 1 + 1));
+  } finally {
+    await browser.close();
+    site.server.close();
+  }
+});
