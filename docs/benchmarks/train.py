@@ -77,11 +77,17 @@ def main():
         cells += [ratio("Flow Matching, ours"), f"{memory('ours')} / {memory('eager')} / {memory('compiled')}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
         print(lines[-1], flush=True)
+        write(args, lines)
+
+
+def write(args, lines):
+    import torch
+
     names = ["network", "batch", "img/s, ours", "to eager", "to eager, split", "to compiled", "to compiled, split"]
     names += ["to ours without the JVP", "peak memory, GB: ours / eager / compiled"]
     table = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names), *lines]
     command = f"make bench-train{' DEVICE=' + args.device if args.device != 'cpu' else ''}"
-    about = f"{date.today()}, {machine(args.device)}, PyTorch {torch.__version__}: `{command}`."
+    about = f"{date.today()}, {machine(args.device)}, PyTorch {torch.__version__}, {args.rounds} rounds of {args.steps} steps: `{command}`."
     (HERE / f"train-{args.device}.md").write_text("\n".join([about, "", *table, ""]))
 
 
