@@ -20,6 +20,8 @@ export interface ModelInfo {
   /** Of the weights; not known on a page without a secure connection. */
   sha256?: string;
   backend: 'webgpu' | 'cpu';
+  /** In which precision it multiplies. */
+  arithmetic: 'f16' | 'f32';
 }
 
 /** Pictures that were made. */
@@ -41,7 +43,7 @@ export interface MeanFlowEventMap {
   /** The device or its Worker has ended; the pictures that are there stay, and what is under way is made again. */
   'device-lost': CustomEvent<{ reason: string; losses: number }>;
   /** There is a device again, or the CPU goes on for good; `notice` says why it is not WebGPU. */
-  recovered: CustomEvent<{ backend: 'webgpu' | 'cpu'; notice: string }>;
+  recovered: CustomEvent<{ backend: 'webgpu' | 'cpu'; arithmetic: 'f16' | 'f32'; notice: string }>;
 }
 
 /**
