@@ -1,13 +1,12 @@
 // One network through this project and ONNX Runtime Web, in one browser, one after the other in every round: writes
 // docs/benchmarks/web.md. WebGPU is a software adapter here, so its times compare engines, not GPUs.
-import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, launch, temporaryFolder } from './support.mjs';
+import { DIST, ROOT, launch, meanflow, randomWeights, temporaryFolder } from './support.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
 /** The network of the bench: 6 blocks, width 192, 64 tokens. */
@@ -41,10 +40,9 @@ function prepare() {
   mkdirSync(join(bench, 'ort'), { recursive: true });
   const ort = join(ROOT, 'web/node_modules/onnxruntime-web/dist');
   for (const file of readdirSync(ort).filter((name) => /\.(mjs|wasm)$/.test(name))) copyFileSync(join(ort, file), join(bench, 'ort', file));
-  const program = join(ROOT, 'target/release/meanflow');
-  const weights = join(bench, 'model.safetensors');
-  execFileSync(program, ['random-weights', '--net', JSON.stringify(NET), '--dtype', 'f16', '--out', weights]);
-  execFileSync(program, ['repack', weights, '--onnx', join(bench, 'model.onnx')]);
+  const weights = randomWeights(NET, 'f16');
+  copyFileSync(weights, join(bench, 'model.safetensors'));
+  meanflow('repack', weights, '--onnx', join(bench, 'model.onnx'));
   return folder;
 }
 

@@ -1,19 +1,16 @@
 // The ONNX form of a network through ONNX Runtime, against the CPU build on the same noise.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, temporaryFolder } from './support.mjs';
+import { meanflow, randomWeights } from './support.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const ort = require('onnxruntime-web');
 const wasm = await import('../../web/pkg/cpu/meanflow.js');
 wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
 
-const PROGRAM = join(ROOT, 'target/release/meanflow');
 const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
 
 for (const [what, net] of [
@@ -25,10 +22,9 @@ for (const [what, net] of [
   ['of the size of the page', { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 }],
 ]) {
   test(`a network ${what} is the same in ONNX Runtime`, async () => {
-    const folder = temporaryFolder();
-    const [weights, graph] = ['w.safetensors', 'w.onnx'].map((name) => join(folder, name));
-    execFileSync(PROGRAM, ['random-weights', '--net', JSON.stringify(net), '--seed', '7', '--out', weights]);
-    execFileSync(PROGRAM, ['repack', weights, '--onnx', graph]);
+    const weights = randomWeights(net);
+    const graph = `${weights}.onnx`;
+    meanflow('repack', weights, '--onnx', graph);
     const model = await wasm.Generator.load(readFileSync(weights));
     const session = await ort.InferenceSession.create(readFileSync(graph));
     const { image_size: size, channels, classes } = net;
@@ -54,8 +50,7 @@ for (const [what, net] of [
 }
 
 test('a network that has no ONNX form is refused with the reason', () => {
-  const weights = join(temporaryFolder(), 'w.safetensors');
-  execFileSync(PROGRAM, ['random-weights', '--net', JSON.stringify({ ...TINY, guidance: 'scale' }), '--out', weights]);
-  const command = () => execFileSync(PROGRAM, ['repack', weights, '--onnx', `${weights}.onnx`], { stdio: 'pipe' });
+  const weights = randomWeights({ ...TINY, guidance: 'scale' });
+  const command = () => meanflow('repack', weights, '--onnx', `${weights}.onnx`);
   assert.throws(command, ({ status, stderr }) => status === 1 && /plain Diffusion Transformers/.test(stderr.toString()));
 });

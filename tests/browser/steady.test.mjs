@@ -1,25 +1,17 @@
 // What must not grow from picture to picture: memory, buffers, dispatches.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { DIST, ROOT, launch, temporaryFolder } from './support.mjs';
+import { DIST, launch, randomWeights } from './support.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 
 const TINY = { image_size: 16, channels: 3, patch: 4, width: 32, depth: 2, heads: 2, mlp_ratio: 2, classes: 3 };
 
-function tinyWeights() {
-  const path = join(temporaryFolder(), 'tiny.safetensors');
-  execFileSync(join(ROOT, 'target/release/meanflow'), ['random-weights', '--net', JSON.stringify(TINY), '--dtype', 'f16', '--out', path]);
-  return path;
-}
-
 test('a thousand pictures on the CPU take no more memory than the first', async () => {
   const wasm = await import('../../web/pkg/cpu/meanflow.js');
   const { memory } = wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
-  const model = await wasm.Generator.load(readFileSync(tinyWeights()));
+  const model = await wasm.Generator.load(readFileSync(randomWeights(TINY, 'f16')));
   const draw = (seed) => model.generate(BigInt(seed), 2, undefined, 1);
   for (let i = 0; i < 5; i++) await draw(i);
   const before = memory.buffer.byteLength;
@@ -42,7 +34,7 @@ test('a hundred pictures on the GPU make no buffer, and each takes the same disp
       await route.fulfill({ response, body: count + (await response.text()) });
     });
     await page.route('**/tiny.safetensors', (route) => route.fulfill({ body: readFileSync(weights), contentType: 'application/octet-stream' }));
-    const weights = tinyWeights();
+    const weights = randomWeights(TINY, 'f16');
     await page.goto(`${site.address}web/bench.html`);
     await page.evaluate(async () => {
       const { Engine } = await import('./engine.js');

@@ -392,4 +392,10 @@ fn sets_larger_than_memory_are_converted_once_and_read_from_the_disk() {
     // In Parquet files, whose parts do not hold every class.
     let disk = load_stored(&hub(), &config(4, 1), &place.path().join("hub")).expect("it loads");
     assert_eq!((disk.labels, disk.classes), (vec![0, 1, 0, 1, 0, 1, 0, 1], vec!["cat".to_owned(), "dog".to_owned()]));
+    // The order of the classes is the set's own, as in memory.
+    let reversed = hub().join("reversed.parquet");
+    let disk = load_stored(&reversed, &config(4, 1), &place.path().join("reversed")).expect("it loads");
+    let memory = ok(&reversed, &config(4, 1));
+    assert_eq!((&disk.labels, &disk.classes), (&memory.labels, &memory.classes));
+    assert_eq!((memory.labels, memory.classes), (vec![0, 1, 0], vec!["dog".to_owned(), "cat".to_owned()]));
 }

@@ -1,10 +1,11 @@
 //! The page's GPU engine, natively: the network it computes is burn's, in each arithmetic that the adapter has.
 
 use meanflow::gpu;
-use meanflow::weights::{self, Check, DataInfo, ModelInfo, Precision, TrainingInfo};
+use meanflow::weights::{self, Check, ModelInfo, Precision};
 use meanflow::{Class, Generator, Net, NetConfig, generator::Request};
 
 use crate::support::{assert_close, device, randomise_by, relative_error, values};
+use crate::weights::info;
 
 /// Relative error allowed between two orders of the same sums in f32.
 const SINGLE: f64 = 1e-4;
@@ -17,26 +18,13 @@ fn open() -> gpu::Gpu {
         .unwrap_or_else(|e| panic!("{e}; these tests need a GPU or a Vulkan driver for the CPU (mesa-vulkan-drivers)"))
 }
 
-fn info(net: &NetConfig) -> ModelInfo {
-    ModelInfo {
-        format_version: weights::FORMAT_VERSION,
-        name: "random".into(),
-        classes: (0..net.classes).map(|i| i.to_string()).collect(),
-        net: net.clone(),
-        latent: None,
-        check: None,
-        data: DataInfo { license: "CC0-1.0".into(), ..Default::default() },
-        training: TrainingInfo::default(),
-    }
-}
-
 /// Parameters about as large as trained ones: larger ones would magnify rounding from block to block.
 fn random_net(config: &NetConfig) -> Net {
     randomise_by(config.init(0, &device()), |shape| if shape.len() == 1 { 0.1 } else { (shape[0] as f32).powf(-0.5) })
 }
 
 fn weights_of(config: &NetConfig, precision: Precision) -> Vec<u8> {
-    weights::encode(&random_net(config), &info(config), precision).expect("encodes")
+    weights::encode(&random_net(config), &info(config.clone()), precision).expect("encodes")
 }
 
 fn on_burn(bytes: &[u8], request: Request) -> Vec<f32> {
@@ -111,7 +99,7 @@ fn arithmetic_that_fails_the_files_own_check_makes_room_for_the_next() {
     let config = shapes().remove(0).1;
     let net = random_net(&config);
     let encode = |check: Option<Check>| {
-        weights::encode(&net, &ModelInfo { check, ..info(&config) }, Precision::F16).expect("encodes")
+        weights::encode(&net, &ModelInfo { check, ..info(config.clone()) }, Precision::F16).expect("encodes")
     };
     let bytes = encode(None);
     let reference = on_burn(&bytes, Check::request(0));

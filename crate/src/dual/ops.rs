@@ -13,7 +13,7 @@ impl<const D: usize> Dual<D> {
     }
 
     /// Elementwise function with its derivative; `derivative` sees the untracked primal.
-    pub(super) fn elementwise(
+    fn elementwise(
         self,
         function: impl FnOnce(Tensor<D>) -> Tensor<D>,
         derivative: impl FnOnce(Tensor<D>) -> Tensor<D>,

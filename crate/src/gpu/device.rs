@@ -17,8 +17,6 @@ pub struct Gpu {
     pub(super) origin: (wgpu::Instance, wgpu::Adapter),
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
-    /// Whether kernels may compute in half precision.
-    pub(super) half: bool,
     state: Arc<State>,
 }
 
@@ -51,7 +49,6 @@ impl Gpu {
             ..Default::default()
         };
         let required_features = adapter.features() & wgpu::Features::SHADER_F16;
-        let half = !required_features.is_empty();
         let label = Some("meanflow");
         let wanted = wgpu::DeviceDescriptor { label, required_features, required_limits, ..Default::default() };
         let (device, queue) = adapter.request_device(&wanted).await.map_err(|e| wrong(&e))?;
@@ -62,7 +59,7 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |e| {
             locked(&fault.fault).get_or_insert_with(|| e.to_string());
         }));
-        Ok(Self { origin: (instance, adapter), device, queue, half, state })
+        Ok(Self { origin: (instance, adapter), device, queue, state })
     }
 
     /// The adapter and how it is reached, for people.
@@ -73,7 +70,7 @@ impl Gpu {
 
     /// Whether it has half-precision arithmetic.
     pub fn has_half(&self) -> bool {
-        self.half
+        self.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
     /// Whether it still computes.

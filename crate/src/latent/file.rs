@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::vae::{Moments, Vae};
 use crate::image::from_byte;
 use crate::rng::Stream;
-use crate::train::data::{DataConfig, DataError, Images, load_parts};
+use crate::train::data::{DataConfig, DataError, Images, label, load_parts};
 use crate::weights::LatentSpace;
 
 /// The metadata entry that holds the [`LatentInfo`].
@@ -216,25 +216,23 @@ pub fn encode(
     let io = |e| DataError::io(&aside, e);
     let mut file = File::create(&aside).map_err(io)?;
     file.write_all(&vec![b' '; HEADER]).map_err(io)?;
-    let (mut classes, mut labels): (Vec<String>, Vec<i32>) = (Vec::new(), Vec::new());
-    load_parts(data, &pictures, &mut |images| {
-        for (i, &label) in images.labels.iter().enumerate() {
-            labels.push(match images.classes.get(label as usize) {
-                // Parts come in the order of names, so classes come in theirs.
-                Some(class) => position(&mut classes, class) as i32,
-                None => -1,
-            });
+    let mut of_class = Vec::new();
+    let order = load_parts(data, &pictures, &mut |images| {
+        for (i, class) in images.class_names().enumerate() {
+            of_class.push(class);
             if (i + 1) % batch == 0 || i + 1 == images.len() {
                 let rows = i / batch * batch..i + 1;
                 let bytes = moments(vae, &images, rows, config.flip, device)
                     .map_err(|e| DataError::damaged(data, format!("cannot be encoded: {e}")))?;
                 file.write_all(&bytes).map_err(io)?;
-                done(labels.len());
+                done(of_class.len());
             }
         }
         Ok(())
     })?;
-    let bytes: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+    let (labels, classes) = label(&of_class, &order);
+    let or_none = |(label, class): (&u32, &String)| if class.is_empty() { -1 } else { *label as i32 };
+    let bytes: Vec<u8> = labels.iter().zip(&of_class).map(or_none).flat_map(i32::to_le_bytes).collect();
     file.write_all(&bytes).map_err(io)?;
     let views = 1 + usize::from(config.flip);
     let shape = [labels.len(), views, 2, config.channels, config.size, config.size];
@@ -243,14 +241,6 @@ pub fn encode(
     let finish = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head)).and_then(|()| file.sync_all());
     finish.and_then(|()| std::fs::rename(&aside, out)).map_err(io)?;
     Ok(labels.len())
-}
-
-/// The place of a class among those seen, at the end where it is new.
-fn position(classes: &mut Vec<String>, class: &String) -> usize {
-    classes.iter().position(|known| known == class).unwrap_or_else(|| {
-        classes.push(class.clone());
-        classes.len() - 1
-    })
 }
 
 /// Mean and deviation of some pictures, and of their mirror images, as F16.

@@ -94,10 +94,6 @@ pub(super) fn gradients(
         }
         (sum.grads(), measured)
     };
-    if let [_] = devices {
-        let (gradients, measured) = work(0, networks);
-        return (gradients, Measured::joined(measured));
-    }
     let done = std::thread::scope(|scope| {
         let others: Vec<_> = (1..devices.len())
             .map(|i| {

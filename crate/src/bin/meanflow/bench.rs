@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use burn::module::Module;
 use burn::tensor::Device;
 use meanflow::device;
 use meanflow::train::data::Images;
@@ -109,5 +108,5 @@ fn untrained(config: &TrainConfig, device: &Device) -> Result<Vec<u8>> {
         data: config.card.clone(),
         training: TrainingInfo::default(),
     };
-    Ok(weights::encode(&Trainer::new(config, &net, device).net().valid(), &info, Precision::F32)?)
+    Ok(weights::encode(&net.init(config.train.seed, device), &info, Precision::F32)?)
 }

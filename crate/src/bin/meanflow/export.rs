@@ -1,6 +1,6 @@
 //! `meanflow export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
@@ -9,7 +9,7 @@ use meanflow::generator::{Generator, Request};
 use meanflow::image::to_rgba;
 use meanflow::train::{MAIN, RunFolder, Which, replace};
 use meanflow::weights::{self, ModelInfo, Precision};
-use meanflow::{Class, device, onnx};
+use meanflow::{Class, Net, device, onnx};
 
 use crate::site;
 
@@ -81,9 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         println!("{}: step {step}, {megabytes:.2} MB, {loss}", out.display());
     }
     if let Some(file) = &args.onnx {
-        let graph = onnx::encode(&net, &info)?;
-        replace(file, &graph)?;
-        println!("{}: step {step}, {:.2} MB", file.display(), graph.len() as f64 / 1e6);
+        write_onnx(file, &net, &info)?;
     }
     if let Some(folder) = &args.web {
         site::write(folder, &args.site, &Generator::new(net, info, &device), &bytes)?;
@@ -112,6 +110,14 @@ pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> 
         None => in_decibels(&rgba(&exact)?, &rgba(&stored)?),
     };
     Ok((bytes, loss))
+}
+
+/// Writes the network for other runtimes.
+pub(crate) fn write_onnx(file: &Path, net: &Net, info: &ModelInfo) -> Result<()> {
+    let graph = onnx::encode(net, info)?;
+    replace(file, &graph)?;
+    println!("{}: step {}, {:.2} MB", file.display(), info.training.step, graph.len() as f64 / 1e6);
+    Ok(())
 }
 
 /// How far pictures are from exact ones.

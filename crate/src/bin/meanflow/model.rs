@@ -10,10 +10,14 @@ use meanflow::generator::Generator;
 use meanflow::latent::Vae;
 use meanflow::weights::ModelInfo;
 
+/// The bytes of a weights file.
+pub fn read_weights(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// The model in a weights file.
 pub fn read_generator(path: &Path, device: &Device) -> Result<Generator> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Generator::from_bytes(&bytes, device).with_context(|| path.display().to_string())
+    Generator::from_bytes(&read_weights(path)?, device).with_context(|| path.display().to_string())
 }
 
 /// The same, of a model whose images are no latents.

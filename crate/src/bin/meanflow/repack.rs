@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use meanflow::device;
 use meanflow::train::replace;
-use meanflow::{device, onnx};
 
-use crate::export::{Dtype, store};
+use crate::export::{Dtype, store, write_onnx};
 use crate::model::read_generator;
 
 /// Write a weights file anew, in another precision, or with what older versions did not store.
@@ -34,9 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let generator = read_generator(&args.weights, &device)?;
     if let Some(file) = &args.onnx {
-        let graph = onnx::encode(generator.net(), generator.info())?;
-        replace(file, &graph)?;
-        println!("{}: {:.2} MB", file.display(), graph.len() as f64 / 1e6);
+        write_onnx(file, generator.net(), generator.info())?;
     }
     if let Some(out) = &args.out {
         let (bytes, loss) = store(generator, args.dtype.into(), &device)?;

@@ -101,11 +101,13 @@ mod kernels {
     use meanflow::gpu::{Generator, Gpu};
     use meanflow::train::grid;
 
+    use crate::model::read_weights;
+
     pub fn run(args: &super::Args) -> Result<()> {
         if args.guidance != 1.0 || args.guidance_interval.is_some() || args.tolerance.is_some() {
             bail!("on webgpu there is no guidance and no dormand-prince");
         }
-        let bytes = std::fs::read(&args.weights).with_context(|| format!("cannot read {}", args.weights.display()))?;
+        let bytes = read_weights(&args.weights)?;
         let gpu = pollster::block_on(Gpu::open())?;
         let generator = pollster::block_on(Generator::from_bytes(&bytes, &gpu))
             .with_context(|| args.weights.display().to_string())?;

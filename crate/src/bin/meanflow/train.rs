@@ -14,8 +14,8 @@ use crate::rehearse::rehearse;
 /// Train a generator on a folder, archive or data set of images.
 ///
 /// DATA may be a folder of images (sub-folders are classes), the same in .tar, .tar.gz or .zip, MNIST-style IDX
-/// files, CIFAR-10 in its binary form, or Parquet files as the Hugging Face hub ships sets. OUT receives the settings, a log, sample grids and checkpoints. Ctrl-C
-/// stops cleanly with a checkpoint; --resume goes on from it.
+/// files, CIFAR-10 in its binary form, or Parquet files as the Hugging Face hub ships sets. OUT receives the settings, a
+/// log, sample grids and checkpoints. Ctrl-C stops cleanly with a checkpoint; --resume goes on from it.
 #[derive(clap::Args)]
 pub struct Args {
     /// The training images

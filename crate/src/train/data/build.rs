@@ -100,8 +100,8 @@ pub(super) fn choose(path: &Path, config: &DataConfig, mut items: Vec<Item>) -> 
     }
 }
 
-/// Labels, and the classes they index.
-fn label(of_class: &[String], order: &[String]) -> (Vec<u32>, Vec<String>) {
+/// Labels, and the classes they index: those in `order` that occur. An empty name is of no class.
+pub(crate) fn label(of_class: &[String], order: &[String]) -> (Vec<u32>, Vec<String>) {
     let used: HashSet<&String> = of_class.iter().filter(|class| !class.is_empty()).collect();
     let classes: Vec<String> = order.iter().filter(|class| used.contains(class)).cloned().collect();
     let index: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();

@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use build::label;
 pub use error::DataError;
 use files::{Files, Format};
 pub use stored::{Stored, load_stored};
@@ -142,6 +143,11 @@ impl Images {
         self.labels.is_empty()
     }
 
+    /// The class of each image by its name, empty where there is none.
+    pub(crate) fn class_names(&self) -> impl Iterator<Item = String> {
+        self.labels.iter().map(|&label| self.classes.get(label as usize).cloned().unwrap_or_default())
+    }
+
     /// `count` images of arbitrary but fixed pixels without classes, for timing.
     pub fn random(config: &DataConfig, count: usize) -> Self {
         let scramble = |i: usize| ((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
@@ -162,22 +168,29 @@ impl Images {
 /// Most images that are in memory at once where a set is read in parts.
 const PART: usize = 512;
 
-/// Loads the set at `path` by the rules of this module, part by part where it holds a file per image.
+/// Takes one part of a set after the other, each with the classes that occur in it.
+type Visit<'a> = dyn FnMut(Images) -> Result<(), DataError> + 'a;
+
+/// Loads the set at `path` by the rules of this module, part by part where it holds a file or a row per image; returns the
+/// order of the classes of the whole set, in which some may have no images.
 ///
 /// # Errors
 /// As [`load`], and what `visit` returns.
-pub fn load_parts(
-    path: &Path,
-    config: &DataConfig,
-    visit: &mut dyn FnMut(Images) -> Result<(), DataError>,
-) -> Result<(), DataError> {
+pub fn load_parts(path: &Path, config: &DataConfig, visit: &mut Visit) -> Result<Vec<String>, DataError> {
     config.validate()?;
-    let files = Files::open(path)?;
-    match files.format {
-        Format::Pictures => pictures::load_parts(&files, config, PART, visit),
-        Format::Parquet => parquet::load_parts(&files, config, PART, visit),
-        _ => visit(load(path, config)?),
-    }
+    read_parts(&Files::open(path)?, config, PART, visit)
+}
+
+/// The same of at most `most` images at a time.
+fn read_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> Result<Vec<String>, DataError> {
+    let whole = match files.format {
+        Format::Pictures => return pictures::load_parts(files, config, most, visit),
+        Format::Parquet => return parquet::load_parts(files, config, most, visit),
+        Format::Idx => idx::load(files, config)?,
+        Format::Cifar => cifar::load(files, config)?,
+    };
+    let classes = whole.classes.clone();
+    visit(whole).map(|()| classes)
 }
 
 /// Loads the set at `path` by the rules of this module. A file of latents is one too: its images stay on the disk.
@@ -189,18 +202,10 @@ pub fn load(path: &Path, config: &DataConfig) -> Result<Images, DataError> {
     if let Some(latents) = Latents::open(path)? {
         return latents.into_images(config);
     }
-    let files = Files::open(path)?;
-    match files.format {
-        Format::Pictures => pictures::load(&files, config),
-        Format::Idx => idx::load(&files, config),
-        Format::Cifar => cifar::load(&files, config),
-        Format::Parquet => {
-            let mut all = None;
-            parquet::load_parts(&files, config, usize::MAX, &mut |images| {
-                all = Some(images);
-                Ok(())
-            })?;
-            all.ok_or_else(|| DataError::NoImages { path: path.into(), reason: "holds no rows".into() })
-        }
-    }
+    let mut whole = None;
+    read_parts(&Files::open(path)?, config, usize::MAX, &mut |images| {
+        whole = Some(images);
+        Ok(())
+    })?;
+    whole.ok_or_else(|| DataError::NoImages { path: path.into(), reason: "holds no images".into() })
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::build::{Builder, Item, choose};
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Images, convert, paths};
+use super::{DataConfig, Visit, convert, paths};
 
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
@@ -39,13 +39,13 @@ struct Columns {
     label: Option<(String, Option<Vec<String>>)>,
 }
 
-/// Reads the set in parts of at most `most` pictures, each with the classes that occur in it.
+/// Reads the set in parts of at most `most` pictures; returns the order of its classes.
 pub(super) fn load_parts(
     files: &Files,
     config: &DataConfig,
     most: usize,
-    visit: &mut dyn FnMut(Images) -> Result<(), DataError>,
-) -> Result<(), DataError> {
+    visit: &mut Visit,
+) -> Result<Vec<String>, DataError> {
     let tables = open(files)?;
     let Some(first) = tables.first() else {
         return Err(DataError::damaged(&files.path, "holds no Parquet files that can be named"));
@@ -70,7 +70,7 @@ pub(super) fn load_parts(
             }
         }
     }
-    visit(part.finish(&order)?)
+    visit(part.finish(&order)?).map(|()| order)
 }
 
 /// The files, by name.

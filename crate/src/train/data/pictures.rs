@@ -3,26 +3,21 @@
 use super::build::{Builder, Item, choose};
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Images, convert, paths};
+use super::{DataConfig, Images, Visit, convert, paths};
 
-pub(super) fn load(files: &Files, config: &DataConfig) -> Result<Images, DataError> {
-    let (items, classes) = list(files, config)?;
-    read(files, config, items, &classes)
-}
-
-/// The same in parts of at most `most` images, each with all classes of its own; returns the classes of the set.
+/// Reads the set in parts of at most `most` images; returns the order of its classes.
 pub(super) fn load_parts(
     files: &Files,
     config: &DataConfig,
     most: usize,
-    visit: &mut dyn FnMut(Images) -> Result<(), DataError>,
-) -> Result<(), DataError> {
+    visit: &mut Visit,
+) -> Result<Vec<String>, DataError> {
     let (mut items, classes) = list(files, config)?;
     while !items.is_empty() {
         let rest = items.split_off(most.min(items.len()));
         visit(read(files, config, std::mem::replace(&mut items, rest), &classes)?)?;
     }
-    Ok(())
+    Ok(classes)
 }
 
 /// The images that the settings choose, in the order of their names, and their classes.

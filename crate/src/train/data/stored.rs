@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
-use super::{DataConfig, Images, Skipped, load_parts};
+use super::{DataConfig, Images, Skipped, label, load_parts};
 use crate::train::replace;
 
 /// The pixels of a set of images, on the disk.
@@ -91,19 +91,13 @@ fn read_index(path: &Path) -> Option<Index> {
 fn convert(path: &Path, config: &DataConfig, folder: &Path, pixels: &Path, listed: &Path) -> Result<Index, DataError> {
     fs::create_dir_all(folder).map_err(|e| DataError::io(folder, e))?;
     let mut file = BufWriter::new(File::create(pixels).map_err(|e| DataError::io(pixels, e))?);
-    let mut of_class: Vec<Option<String>> = Vec::new();
+    let mut of_class = Vec::new();
     let (source, config) = (path.to_path_buf(), config.clone());
     let mut index =
         Index { source, config, labels: Vec::new(), classes: Vec::new(), names: Vec::new(), skipped: Vec::new() };
-    load_parts(path, &index.config.clone(), &mut |part| {
+    let order = load_parts(path, &index.config.clone(), &mut |part| {
         file.write_all(&part.pixels).map_err(|e| DataError::io(pixels, e))?;
-        // A part's labels are of its own classes.
-        of_class.extend(part.labels.iter().map(|&label| part.classes.get(label as usize).cloned()));
-        for class in part.classes {
-            if !index.classes.contains(&class) {
-                index.classes.push(class);
-            }
-        }
+        of_class.extend(part.class_names());
         index.names.extend(part.names);
         index.skipped.extend(part.skipped);
         Ok(())
@@ -112,9 +106,7 @@ fn convert(path: &Path, config: &DataConfig, folder: &Path, pixels: &Path, liste
         .map_err(std::io::IntoInnerError::into_error)
         .and_then(|file| file.sync_all())
         .map_err(|e| DataError::io(pixels, e))?;
-    index.classes.sort_by_key(|class| (class.parse::<i64>().unwrap_or(i64::MAX), class.clone()));
-    let place = |class: &Option<String>| index.classes.iter().position(|known| Some(known) == class.as_ref());
-    index.labels = of_class.iter().map(|class| place(class).unwrap_or(0) as u32).collect();
+    (index.labels, index.classes) = label(&of_class, &order);
     let text = serde_json::to_vec(&index).map_err(|e| DataError::Config(e.to_string()))?;
     replace(listed, &text).map_err(|e| DataError::io(listed, std::io::Error::other(format!("{e:#}"))))?;
     Ok(index)
