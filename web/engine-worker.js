@@ -4,6 +4,7 @@
 // pictures it is at.
 
 import { Progress, download } from './download.js';
+import { fusesMultiplications } from './fused.js';
 import { between } from './latent.js';
 import { fetchWeights, sha256 } from './store.js';
 
@@ -33,6 +34,7 @@ const tasks = {
     weights.catch(() => {});
     if (!wasm) await start(build, progress.part());
     const bytes = await weights;
+    const digest = hash ?? sha256(bytes);
     const next = await wasm.Generator.load(bytes).catch((error) => {
       throw new Error(`${nameOf(source)}: ${error.message}`);
     });
@@ -133,11 +135,13 @@ const sharesOf = (blend) => blend && Float32Array.from(blend);
 /** The wasm builds; spelt out, so that bundlers find them. */
 const BUILDS = {
   cpu: { module: () => import('./pkg/cpu/meanflow.js'), wasm: new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url) },
+  relaxed: { module: () => import('./pkg/relaxed/meanflow.js'), wasm: new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url) },
   webgpu: { module: () => import('./pkg/webgpu/meanflow.js'), wasm: new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url) },
 };
 
 async function start(build, progress) {
-  const [module, response] = await Promise.all([BUILDS[build].module(), download(BUILDS[build].wasm, progress)]);
+  const parts = BUILDS[build === 'cpu' && fusesMultiplications() ? 'relaxed' : build];
+  const [module, response] = await Promise.all([parts.module(), download(parts.wasm, progress)]);
   await module.default({ module_or_path: response });
   await module.openDevice();
   [wasm, backend] = [module, build];

@@ -1,23 +1,24 @@
-// The GPU engine against burn's network, both in one page: the same numbers for any shape, no allocation while it
-// works, and what it does when it cannot go on. It computes on a software adapter here.
+// The builds against one another in one page: burn's network, the same with fused multiplications, and the GPU engine give
+// the same numbers for any shape. The GPU engine alone: no allocation while it works, and what it does when it cannot go on.
+// It computes on a software adapter here.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { openStage, randomWeights } from './support.mjs';
 
-/** Largest difference of two builds' values over the largest value; both compute in f32, in another order. */
+/** Largest difference of two builds' values over the largest value; all compute in f32, in another order. */
 const TOLERANCE = 1e-4;
 
 const stage = openStage({ webgpu: true });
 
-/** A page that can fetch `weights` at `/weights` and has the two builds as `builds.cpu` and `builds.webgpu`. */
+/** A page that can fetch `weights` at `/weights` and has the builds in `builds`, by name. */
 async function openBuilds(weights) {
   const page = await (await stage.browser.newContext()).newPage();
   await page.route('**/weights', (route) => route.fulfill({ path: weights, contentType: 'application/octet-stream' }));
   await page.goto(`${stage.site.address}static/favicon.svg`);
   await page.evaluate(async (site) => {
     globalThis.builds = {};
-    for (const build of ['cpu', 'webgpu']) {
+    for (const build of ['cpu', 'relaxed', 'webgpu']) {
       const wasm = await import(`${site}web/pkg/${build}/meanflow.js`);
       await wasm.default();
       builds[build] = wasm;
@@ -58,20 +59,22 @@ const SHAPES = {
 for (const [name, { net, count = 1, nfe = 1, dtype = 'f32' }] of Object.entries(SHAPES)) {
   test(`the engine computes what the network does: ${name}`, async () => {
     const page = await openBuilds(randomWeights(net, dtype));
-    const { error, values } = await page.evaluate(
+    const found = await page.evaluate(
       async ({ count, nfe }) => {
         const images = {};
-        for (const build of ['cpu', 'webgpu']) images[build] = await (await load(build)).images(3n, count, undefined, nfe);
-        if (images.cpu.length !== images.webgpu.length) throw new Error(`${images.webgpu.length} values, not ${images.cpu.length}`);
+        for (const build of Object.keys(builds)) images[build] = await (await load(build)).images(3n, count, undefined, nfe);
         const largest = images.cpu.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
         // A comparison with NaN is false, so it must not be the one that lets through.
-        const worst = images.cpu.reduce((most, x, i) => (Math.abs(x - images.webgpu[i]) <= most ? most : Math.abs(x - images.webgpu[i])), 0);
-        return { error: worst / largest, values: images.cpu.length };
+        const worst = (other) => images.cpu.reduce((most, x, i) => (Math.abs(x - other[i]) <= most ? most : Math.abs(x - other[i])), 0);
+        return Object.values(images).map((values) => ({ values: values.length, error: worst(values) / largest }));
       },
       { count, nfe },
     );
-    assert.equal(values, count * net.channels * net.image_size ** 2);
-    assert.ok(error <= TOLERANCE, `relative error ${error}`);
+    assert.equal(found.length, 3);
+    for (const { values, error } of found) {
+      assert.equal(values, count * net.channels * net.image_size ** 2);
+      assert.ok(error <= TOLERANCE, `relative error ${error}`);
+    }
     await page.context().close();
   });
 }

@@ -5,11 +5,11 @@ cd "$(dirname "$0")/../.."
 rm -rf dist-npm && mkdir dist-npm
 # The element and what it imports; the page's own scripts stay at home.
 cp web/package/* LICENSE-MIT LICENSE-APACHE dist-npm/
-for module in mean-flow backend classes download engine engine-worker gallery ladder latent numbers psnr store; do
+for module in mean-flow backend classes download engine engine-worker fused gallery ladder latent numbers psnr store; do
   cp "web/$module.js" dist-npm/
 done
 mkdir dist-npm/pkg
-for build in cpu webgpu; do
+for build in cpu relaxed webgpu; do
   mkdir "dist-npm/pkg/$build"
   cp "web/pkg/$build"/meanflow{.js,.d.ts,_bg.wasm} "dist-npm/pkg/$build/"
 done

@@ -11,6 +11,6 @@ cp -r static dist.partial/static
 find dist.partial -name '.stamp' -delete -o -name '*.d.ts' -delete
 # What a visit without a network needs: everything but the models, which have a store of their own, and the GPU's build.
 files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path 'web/pkg/webgpu/*' -not -name '*.md' -not -name 'bench.*' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
-sed "s|/\* filled in by build-site.sh \*/|'./', $files|" web/tools/offline.js > dist.partial/sw.js
+sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(sed 's/^export //' web/fused.js; cat web/tools/offline.js) > dist.partial/sw.js
 rm -rf dist && mv dist.partial dist
 echo "dist/ is ready: $(du -sh dist | cut -f1)"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the inference crate twice with wasm-pack, into web/pkg/cpu and web/pkg/webgpu, and prints the sizes.
+# Compiles the inference crate with wasm-pack, into web/pkg/webgpu, web/pkg/cpu and web/pkg/relaxed (the CPU's again, for browsers
+# that know fused multiplications), and prints the sizes.
 # A build whose sources have not changed is kept.
 set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
@@ -9,7 +10,7 @@ export CARGO_TARGET_DIR="$root/target/wasm"
 
 stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/eval/*' -not -path '*/checkpoint/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
 
-# build NAME FEATURE PROFILE OPTIMISATION RUSTFLAGS
+# build NAME FEATURES PROFILE OPTIMISATION RUSTFLAGS [WASM_OPT_FLAG]
 build() {
   local out="web/pkg/$1" want
   want=$(stamp)
@@ -21,14 +22,16 @@ build() {
     --profile "$3" --no-pack --out-name meanflow --out-dir "../$out" -- --no-default-features --features "$2" ${WASM_FLAGS[@]+"${WASM_FLAGS[@]}"}
   # Names say what the module is made of; the browser gets it without them.
   local features=(--enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals
-    --enable-reference-types --enable-multivalue --enable-extended-const)
+    --enable-reference-types --enable-multivalue --enable-extended-const ${6:+"$6"})
   web/node_modules/.bin/wasm-opt "$4" -g "${features[@]}" "$out/meanflow_bg.wasm" -o "target/wasm/$1.wasm"
   web/node_modules/.bin/wasm-opt "${features[@]}" --strip-debug "target/wasm/$1.wasm" -o "$out/meanflow_bg.wasm"
   rm -f "$out/.gitignore" "$out/package.json"
   echo "$want" > "$out/.stamp"
 }
 
+# The second differs in this crate's kernels only, so that what it depends on is compiled once.
 build cpu flex wasm -O3 '-C target-feature=+simd128'
+build relaxed flex,relaxed wasm -O3 '-C target-feature=+simd128' --enable-relaxed-simd
 build webgpu webgpu wasm -O3 ''
 node web/tools/sizes.mjs
-node web/tools/contributors.mjs target/wasm/cpu.wasm target/wasm/webgpu.wasm
+node web/tools/contributors.mjs target/wasm/{cpu,relaxed,webgpu}.wasm

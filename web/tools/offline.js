@@ -1,13 +1,15 @@
 // Keeps the page for visits without a network. The newest files win: what is kept is used only where the network fails.
 //
-// build-site.sh writes this file to the root of the site, with the list of its files.
+// build-site.sh writes this file to the root of the site, after `fusesMultiplications` and with the list of its files.
 
 const KEPT = 'meanflow-page';
 const FILES = [/* filled in by build-site.sh */];
+/** The build that this browser does not take. */
+const UNUSED = fusesMultiplications() ? '/pkg/cpu/' : '/pkg/relaxed/';
 
 addEventListener('install', (event) => {
   skipWaiting();
-  event.waitUntil(caches.open(KEPT).then((store) => store.addAll(FILES)));
+  event.waitUntil(caches.open(KEPT).then((store) => store.addAll(FILES.filter((file) => !file.includes(UNUSED)))));
 });
 
 addEventListener('activate', (event) => event.waitUntil(clients.claim()));

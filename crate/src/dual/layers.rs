@@ -3,7 +3,7 @@
 //! Parameters do not move, so only the input's tangent passes through a layer, and it meets the parameters off the tape.
 
 use burn::nn::Linear;
-use burn::tensor::module::conv2d;
+use burn::tensor::module::{attention, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, activation};
 
@@ -14,6 +14,9 @@ use super::{Dual, cpu};
 /// # Shapes
 /// `[.., d_input]` → `[.., d_output]`.
 pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
+    if let (None, Some(primal)) = (&x.tangent, cpu::linear(&x.primal, layer)) {
+        return primal.into();
+    }
     let tangent = x.tangent.map(|dx| burn::tensor::module::linear(dx, layer.weight.val().inner(), None));
     Dual { primal: layer.forward(x.primal), tangent }
 }
@@ -67,10 +70,30 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     Dual { primal, tangent }
 }
 
+/// Attention `softmax(q kᵀ / √d) v`: a fused kernel where nothing moves and nothing is on the tape, the explicit form with its
+/// tangent otherwise (no fused kernel has a forward derivative).
+///
+/// # Shapes
+/// `[batch, heads, tokens, d]` each, and the same.
+pub fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
+    let [.., head_width] = q.dims();
+    let moves = q.tangent.is_some() || k.tangent.is_some() || v.tangent.is_some();
+    if !moves && !q.primal.is_autodiff() {
+        let ours = cpu::attend(&q.primal, &k.primal, &v.primal);
+        let fused = || attention(q.primal, k.primal, v.primal, None, None, Default::default());
+        return ours.unwrap_or_else(fused).into();
+    }
+    let scores = q.scale((head_width as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
+    softmax(scores).matmul(v)
+}
+
 /// Layer normalisation of the last axis without affine parameters: `x̂ = (x − mean) / √(var + ε)`.
 ///
 /// The tangent is `(dx − mean(dx) − x̂ · mean(x̂ dx)) / √(var + ε)`, which never forms a difference of large terms.
 pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
+    if let (None, Some(primal)) = (&x.tangent, cpu::layer_norm(&x.primal, epsilon)) {
+        return primal.into();
+    }
     let centred = x.primal.clone() - x.primal.mean_dim(D - 1);
     let variance = (centred.clone() * centred.clone()).mean_dim(D - 1);
     let deviation = (variance + epsilon).sqrt();

@@ -11,11 +11,12 @@
 //! Every rule reads primals through [`Tensor::inner`], so the stop-gradient `sg(du/dt)` of the MeanFlow target holds by
 //! construction, and no activation of the tangent pass is kept for the backward pass.
 
+#[cfg_attr(not(feature = "flex"), path = "cpu_absent.rs")]
 mod cpu;
 mod layers;
 mod ops;
 
-pub use layers::{convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
+pub use layers::{attend, convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
 
 use burn::tensor::Tensor;
 

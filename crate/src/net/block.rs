@@ -2,10 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::module::attention as fused_attention;
 
 use super::init::{Init, Start};
-use crate::dual::{Dual, gelu_tanh, layer_norm, linear, softmax};
+use crate::dual::{Dual, attend, gelu_tanh, layer_norm, linear};
 
 /// ε of every layer normalisation (DiT).
 pub(crate) const NORM_EPSILON: f64 = 1e-6;
@@ -69,18 +68,6 @@ impl Attention {
         let joined = attend(q, k, v).swap_dims(1, 2).reshape([batch, tokens, width]);
         linear(&self.proj, joined)
     }
-}
-
-/// `softmax(q kᵀ / √d) v` over `[batch, heads, tokens, d]`: burn's fused kernel where nothing moves and nothing is on
-/// the tape, the explicit form with its tangent otherwise (no fused kernel has a forward derivative).
-pub(super) fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
-    let [_, _, _, head_width] = q.dims();
-    let moves = q.tangent.is_some() || k.tangent.is_some() || v.tangent.is_some();
-    if !moves && !q.primal.is_autodiff() {
-        return fused_attention(q.primal, k.primal, v.primal, None, None, Default::default()).into();
-    }
-    let scores = q.scale((head_width as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
-    softmax(scores).matmul(v)
 }
 
 /// Two linear layers with a tanh-GELU between.

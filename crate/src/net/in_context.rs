@@ -5,13 +5,12 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
-use super::block::attend;
 use super::embed::{Guidance, Table, TimeEmbedding};
 use super::init::{Init, Start};
 use super::patches::{patchify, unpatchify};
 use super::rotary::Rotary;
 use super::{InContextConfig, NetConfig, Positions, Told, Velocities};
-use crate::dual::{Dual, linear, rms_norm, silu};
+use crate::dual::{Dual, attend, linear, rms_norm, silu};
 
 /// ε of every normalisation.
 const NORM_EPSILON: f64 = 1e-6;

@@ -5,9 +5,11 @@ use burn::tensor::{Device as Cpu, Tensor};
 use crate::class::Class;
 use crate::device;
 use crate::error::Error;
-use crate::flow::Solver;
+use crate::flow::{self, Solver};
 use crate::generator::{Generator, Request, SampleOptions};
 use crate::image::to_rgba;
+use crate::net::NetConfig;
+use crate::rng::noise_images;
 use crate::weights::{Check, ModelInfo};
 
 /// The CPU is always there.
@@ -16,7 +18,9 @@ pub struct Device(Cpu);
 
 impl Device {
     pub async fn open() -> Result<Self, Error> {
-        Ok(Self(device::open_for_inference()))
+        let device = device::open_for_inference();
+        warm_up(&device)?;
+        Ok(Self(device))
     }
 
     pub fn check(&self) -> Result<(), Error> {
@@ -27,6 +31,20 @@ impl Device {
         std::future::pending().await
     }
 }
+
+/// Draws with a small network. Browsers compile wasm quickly first, and well what has run for a while: so the kernels are ready
+/// when the weights are, for which there is nothing to do but wait.
+fn warm_up(device: &Cpu) -> Result<(), Error> {
+    let small = NetConfig { depth: 1, width: 96, heads: 3, ..NetConfig::preset("browser-s", 32, 4, 0)? };
+    let net = small.init(0, device);
+    for seed in 0..WARM_UPS {
+        flow::generate(&net, noise_images(seed, 1, [4, 32, 32], device), None, 1);
+    }
+    Ok(())
+}
+
+/// Enough calls for the compilers of today's browsers.
+const WARM_UPS: u64 = 3;
 
 #[derive(Clone)]
 pub struct Model(Generator);

@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::nn::Linear;
 
 use super::conv::{Conv, GroupNorm, Resample};
+use crate::dual::attend;
 use crate::dual::{Dual, linear, silu};
 use crate::net::Dropout;
-use crate::net::block::attend;
 use crate::net::init::{Init, Start};
 
 /// Sums of two branches are divided by √2, so that their size stays.

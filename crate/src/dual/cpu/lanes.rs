@@ -1,0 +1,223 @@
+//! Four numbers at once.
+
+#[cfg(not(target_arch = "wasm32"))]
+use portable as numbers;
+#[cfg(target_arch = "wasm32")]
+use wasm as numbers;
+
+pub use numbers::Lanes;
+
+/// How many numbers [`Lanes`] are.
+pub const WIDTH: usize = 4;
+
+impl Lanes {
+    /// `e^x` to about the last bit.
+    ///
+    /// `x` is split into whole and fractional powers of two (Cody and Waite); what remains of the fraction goes through its
+    /// Taylor polynomial. Beyond ±87 it stays at the ends.
+    #[inline(always)]
+    pub fn exp(self) -> Self {
+        /// Adding it leaves a whole number in the last bits.
+        const WHOLE: f32 = 12_582_912.0;
+        /// ln 2 in two parts, the first with so few bits that its multiples are exact.
+        const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+        let number = Self::splat;
+        let x = self.clamp(-87.0, 87.0);
+        let shifted = x.mul_add(number(std::f32::consts::LOG2_E), number(WHOLE));
+        let whole = shifted.add(number(-WHOLE));
+        let rest = LN_2.into_iter().fold(x, |rest, part| whole.mul_add(number(-part), rest));
+        let factorials = [720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0];
+        let sum = factorials.into_iter().fold(number(1.0 / 5040.0), |sum, n| sum.mul_add(rest, number(1.0 / n)));
+        sum.mul(shifted.as_exponent())
+    }
+}
+
+/// A function of single numbers. No closure, since [`map`] must take it into itself: only there may it multiply and add at once.
+pub trait Function {
+    /// Its values; `#[inline(always)]`.
+    fn of(&self, x: Lanes) -> Lanes;
+}
+
+/// Every value through `function`, in place.
+#[cfg_attr(all(target_arch = "wasm32", feature = "relaxed"), target_feature(enable = "relaxed-simd"))]
+pub fn map(values: &mut [f32], function: impl Function) {
+    let (whole, rest) = values.as_chunks_mut::<WIDTH>();
+    for values in whole {
+        *values = function.of(Lanes::load(values)).store();
+    }
+    let mut last = [0.0; WIDTH];
+    last[..rest.len()].copy_from_slice(rest);
+    let last = function.of(Lanes::load(&last)).store();
+    rest.copy_from_slice(&last[..rest.len()]);
+}
+
+/// All values joined in parts that do not wait for one another; `join` joins the parts.
+#[inline(always)]
+pub fn fold(values: &[f32], start: f32, add: impl Fn(f32, f32) -> f32, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let (whole, rest) = values.as_chunks::<{ 4 * WIDTH }>();
+    let mut parts = [start; 4 * WIDTH];
+    for values in whole {
+        parts.iter_mut().zip(values).for_each(|(part, x)| *part = add(*part, *x));
+    }
+    parts[0] = rest.iter().fold(parts[0], |part, x| add(part, *x));
+    parts.into_iter().fold(start, join)
+}
+
+#[cfg(target_arch = "wasm32")]
+mod wasm {
+    use core::arch::wasm32::*;
+
+    #[derive(Clone, Copy)]
+    pub struct Lanes(v128);
+
+    impl Lanes {
+        #[inline(always)]
+        pub fn load(values: &[f32; 4]) -> Self {
+            let [a, b, c, d] = *values;
+            Self(f32x4(a, b, c, d))
+        }
+
+        #[inline(always)]
+        pub fn store(self) -> [f32; 4] {
+            let x = self.0;
+            [
+                f32x4_extract_lane::<0>(x),
+                f32x4_extract_lane::<1>(x),
+                f32x4_extract_lane::<2>(x),
+                f32x4_extract_lane::<3>(x),
+            ]
+        }
+
+        #[inline(always)]
+        pub fn splat(value: f32) -> Self {
+            Self(f32x4_splat(value))
+        }
+
+        #[inline(always)]
+        pub fn add(self, other: Self) -> Self {
+            Self(f32x4_add(self.0, other.0))
+        }
+
+        #[inline(always)]
+        pub fn mul(self, by: Self) -> Self {
+            Self(f32x4_mul(self.0, by.0))
+        }
+
+        #[inline(always)]
+        pub fn div(self, by: Self) -> Self {
+            Self(f32x4_div(self.0, by.0))
+        }
+
+        /// `self · by + to`, rounded once where the build may use such instructions.
+        #[inline(always)]
+        pub fn mul_add(self, by: Self, to: Self) -> Self {
+            #[cfg(feature = "relaxed")]
+            return Self(f32x4_relaxed_madd(self.0, by.0, to.0));
+            #[cfg(not(feature = "relaxed"))]
+            return self.mul(by).add(to);
+        }
+
+        #[inline(always)]
+        pub fn clamp(self, least: f32, most: f32) -> Self {
+            Self(f32x4_pmin(f32x4_pmax(self.0, f32x4_splat(least)), f32x4_splat(most)))
+        }
+
+        /// 2 to the whole number in the last bits.
+        #[inline(always)]
+        pub fn as_exponent(self) -> Self {
+            Self(i32x4_add(i32x4_shl(self.0, 23), i32x4_splat(127 << 23)))
+        }
+    }
+}
+
+/// Arrays that compilers make vectors of.
+#[cfg(not(target_arch = "wasm32"))]
+mod portable {
+    use std::array::from_fn;
+
+    #[derive(Clone, Copy)]
+    pub struct Lanes([f32; 4]);
+
+    impl Lanes {
+        #[inline(always)]
+        pub fn load(values: &[f32; 4]) -> Self {
+            Self(*values)
+        }
+
+        #[inline(always)]
+        pub fn store(self) -> [f32; 4] {
+            self.0
+        }
+
+        #[inline(always)]
+        pub fn splat(value: f32) -> Self {
+            Self([value; 4])
+        }
+
+        #[inline(always)]
+        pub fn add(self, other: Self) -> Self {
+            Self(from_fn(|i| self.0[i] + other.0[i]))
+        }
+
+        #[inline(always)]
+        pub fn mul(self, by: Self) -> Self {
+            Self(from_fn(|i| self.0[i] * by.0[i]))
+        }
+
+        #[inline(always)]
+        pub fn div(self, by: Self) -> Self {
+            Self(from_fn(|i| self.0[i] / by.0[i]))
+        }
+
+        #[inline(always)]
+        pub fn mul_add(self, by: Self, to: Self) -> Self {
+            self.mul(by).add(to)
+        }
+
+        #[inline(always)]
+        pub fn clamp(self, least: f32, most: f32) -> Self {
+            Self(from_fn(|i| self.0[i].clamp(least, most)))
+        }
+
+        #[inline(always)]
+        pub fn as_exponent(self) -> Self {
+            Self(from_fn(|i| f32::from_bits((self.0[i].to_bits() << 23).wrapping_add(127 << 23))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponentials_are_right_to_about_the_last_bit() {
+        let exp = |x: f32| Lanes::splat(x).exp().store()[0];
+        for i in -870_000..=870_000 {
+            let x = i as f32 * 1e-4;
+            let (ours, exact) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!((ours - exact).abs() <= 2.5e-7 * exact, "e^{x} is {exact}, not {ours}");
+        }
+        assert_eq!(exp(-1e30), exp(-87.0));
+        assert_eq!(exp(f32::INFINITY), exp(87.0));
+    }
+
+    struct TwiceAndOne;
+
+    impl Function for TwiceAndOne {
+        fn of(&self, x: Lanes) -> Lanes {
+            x.mul_add(Lanes::splat(2.0), Lanes::splat(1.0))
+        }
+    }
+
+    #[test]
+    fn rows_of_every_length_are_mapped_and_folded_whole() {
+        for length in 0..70 {
+            let mut values: Vec<f32> = (0..length).map(|i| i as f32).collect();
+            let sum = fold(&values, 0.0, |sum, x| sum + x, |a, b| a + b);
+            assert_eq!(sum, (length * (length - 1).max(0) / 2) as f32);
+            map(&mut values, TwiceAndOne);
+            assert!(values.iter().enumerate().all(|(i, x)| *x == (2 * i + 1) as f32), "{length}");
+        }
+    }
+}
