@@ -20,6 +20,11 @@ pub fn names() -> Vec<&'static str> {
     all.into_iter().filter_map(|(name, compiled)| compiled.then_some(name)).collect()
 }
 
+/// Whether tensors of this device are in the CPU's memory, and computed there.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    by_name("cpu", 0).is_some_and(|cpu| cpu == *device)
+}
+
 /// Most parts of a batch that are computed at once on one CPU: each has gradients of its own.
 const MOST_SHARED: usize = 4;
 /// Rows that are worth a thread.

@@ -74,6 +74,21 @@ fn a_plain_call_gives_the_same_value_without_a_tangent() {
 }
 
 #[test]
+fn many_pictures_are_those_of_a_few_at_a_time_in_their_order() {
+    let net = random_net(&tiny_config(3, 4), &device());
+    let z = random(1, [37, 3, 8, 8]);
+    let ramp = |from: f32, to: f32| times(&(0..37).map(|i| from + (to - from) * i as f32 / 36.0).collect::<Vec<_>>());
+    let (r, t, y) = (ramp(0.0, 0.4), ramp(1.0, 0.5), labels(&(0..37).map(|i| i % 5).collect::<Vec<_>>()));
+    let u = |first: usize, count: usize| {
+        let part = |x: &Tensor<1>| x.clone().narrow(0, first, count).into();
+        let y = Labels::from(y.clone().narrow(0, first, count));
+        values(net.u(z.clone().narrow(0, first, count).into(), part(&r), part(&t), Some(y)).primal)
+    };
+    let few: Vec<f32> = (0..37).step_by(3).flat_map(|first| u(first, 3.min(37 - first))).collect();
+    assert_close("u", &u(0, 37), &few, 1e-6);
+}
+
+#[test]
 fn the_network_depends_on_every_input() {
     let net = random_net(&tiny_config(3, 2), &device());
     let u = |z: u64, r: f32, t: f32, y: i32| {

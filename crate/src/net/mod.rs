@@ -12,6 +12,7 @@ mod labels;
 mod patches;
 mod presets;
 mod rotary;
+mod shared;
 #[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
 mod unet;
 
@@ -116,7 +117,10 @@ impl Net {
     /// `z`: `[batch, channels, size, size]`, `t` and `r`: `[batch]`; result as `z`. `labels` are needed exactly when
     /// the network has classes.
     pub fn forward(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
-        self.call(z, Told { r, t, labels }, false, None).average
+        match shared::forward(self, &z, &r, &t, labels.as_ref()) {
+            Some(value) => value.into(),
+            None => self.call(z, Told { r, t, labels }, false, None).average,
+        }
     }
 
     /// The same, with the velocity of the auxiliary head, and with dropout if it is given.
