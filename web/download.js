@@ -23,24 +23,14 @@ export class Progress {
 }
 
 /**
- * A response whose body reports its progress as it is read, so that wasm still compiles while it streams.
+ * A response whose body reports its progress as it is read.
  * @param {string | URL} url
  * @param {(loaded: number, total: number) => void} progress
  * @param {AbortSignal} [signal] ends it
  * @throws with the address and the reason
  */
 export async function download(url, progress, signal) {
-  const name = new URL(url).pathname.split('/').pop();
-  let response;
-  try {
-    response = await fetch(url, { signal });
-  } catch (error) {
-    if (signal?.aborted) throw error;
-    throw new Error(`cannot download ${name}: ${error.message}`, { cause: error });
-  }
-  if (!response.ok) throw new Error(`cannot download ${name}: the server answered ${response.status} ${response.statusText}`.trimEnd());
-  // The length is that of the compressed bytes where a server compresses; the reader counts the plain ones.
-  const total = response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length') ?? 0);
+  const [response, total] = await request(url, signal);
   let loaded = 0;
   progress(loaded, total);
   const counter = new TransformStream({
@@ -53,4 +43,36 @@ export async function download(url, progress, signal) {
     flush: () => progress(loaded, loaded),
   });
   return new Response(response.body.pipeThrough(counter), { headers: response.headers });
+}
+
+/**
+ * A wasm module, compiled while it streams. Its progress is its beginning and its end: browsers keep compiled code only of
+ * responses that nothing else reads.
+ * @param {string | URL} url
+ * @param {(loaded: number, total: number) => void} progress
+ * @throws as {@link download}, and what is no module
+ */
+export async function downloadModule(url, progress) {
+  const [response, total] = await request(url);
+  progress(0, total);
+  // Some servers do not know what wasm is.
+  const streams = response.headers.get('Content-Type')?.startsWith('application/wasm');
+  const module = await (streams ? WebAssembly.compileStreaming(response) : response.arrayBuffer().then((bytes) => WebAssembly.compile(bytes)));
+  progress(total || 1, total || 1);
+  return module;
+}
+
+/** The response, and how many bytes it will have, or 0 where that is not known. */
+async function request(url, signal) {
+  const name = new URL(url).pathname.split('/').pop();
+  let response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Error(`cannot download ${name}: ${error.message}`, { cause: error });
+  }
+  if (!response.ok) throw new Error(`cannot download ${name}: the server answered ${response.status} ${response.statusText}`.trimEnd());
+  // The length is that of the compressed bytes where a server compresses; the reader counts the plain ones.
+  return [response, response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length') ?? 0)];
 }

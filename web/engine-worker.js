@@ -1,16 +1,14 @@
 // The engine's half that computes: it runs in a Worker, so that the page never waits for a network call.
 //
-// Requests are served one after the other. A newer request to load or to generate makes an older one stop after the
-// pictures it is at.
+// Requests are served one after the other. A newer request makes an older one stop after the pictures it is at.
 
-import { Progress, download } from './download.js';
-import { fusesMultiplications } from './fused.js';
 import { between } from './latent.js';
-import { fetchWeights, sha256 } from './store.js';
 
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
 
+/** Pending until the scripts of the wasm build are there. */
+let scripts;
 /** The wasm module in use. */
 let wasm;
 /** Which build it is. */
@@ -26,23 +24,25 @@ let newest = new AbortController();
 let queue = Promise.resolve();
 
 const tasks = {
-  /** Reads a model; the first time, also starts the wasm build. */
-  async load({ source, build, hash }, { report, signal }) {
-    const progress = new Progress((bytes) => report({ progress: bytes }));
-    const weights = readWeights(source, hash, progress.part(), signal);
-    // Until the runtime has started nobody awaits the weights: their failure must not count as unhandled.
-    weights.catch(() => {});
-    if (!wasm) await start(build, progress.part());
-    const bytes = await weights;
-    const digest = hash ?? sha256(bytes);
+  /** Starts the wasm build, of which there is one in a Worker's life. */
+  async start({ module: compiled }) {
+    if (wasm) return;
+    const module = await scripts;
+    await module.default({ module_or_path: compiled });
+    await module.openDevice();
+    wasm = module;
+  },
+
+  /** Makes the bytes of a weights file the model. */
+  async load({ bytes, name }) {
     const next = await wasm.Generator.load(bytes).catch((error) => {
-      throw new Error(`${nameOf(source)}: ${error.message}`);
+      throw new Error(`${name}: ${error.message}`);
     });
     // A device that was lost has been replaced by now.
     lost = wasm.deviceLost();
     lost.then((reason) => postMessage({ lost: reason }), () => {});
     model?.free();
-    [model, info] = [next, { ...JSON.parse(next.info), sha256: hash ?? (await sha256(bytes)) }];
+    [model, info] = [next, JSON.parse(next.info)];
     return { ...info, backend };
   },
 
@@ -83,6 +83,10 @@ const tasks = {
 self.onmessage = ({ data: { lock, id, task, ...request } }) => {
   if (lock) {
     live(lock);
+    // What the build is called by comes while the page compiles it.
+    backend = request.build === 'webgpu' ? 'webgpu' : 'cpu';
+    scripts = BUILDS[request.build]();
+    scripts.catch(() => {});
     return;
   }
   newest.abort();
@@ -132,28 +136,12 @@ const labelOf = (seed, classIndex) => classIndex ?? wasm.classOf(BigInt.asUintN(
 /** Classes and their weights, one after the other, as the engine takes them. */
 const sharesOf = (blend) => blend && Float32Array.from(blend);
 
-/** The wasm builds; spelt out, so that bundlers find them. */
+/** What each wasm build is called by; spelt out, so that bundlers find them. */
 const BUILDS = {
-  cpu: { module: () => import('./pkg/cpu/meanflow.js'), wasm: new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url) },
-  relaxed: { module: () => import('./pkg/relaxed/meanflow.js'), wasm: new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url) },
-  webgpu: { module: () => import('./pkg/webgpu/meanflow.js'), wasm: new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url) },
+  cpu: () => import('./pkg/cpu/meanflow.js'),
+  relaxed: () => import('./pkg/relaxed/meanflow.js'),
+  webgpu: () => import('./pkg/webgpu/meanflow.js'),
 };
-
-async function start(build, progress) {
-  const parts = BUILDS[build === 'cpu' && fusesMultiplications() ? 'relaxed' : build];
-  const [module, response] = await Promise.all([parts.module(), download(parts.wasm, progress)]);
-  await module.default({ module_or_path: response });
-  await module.openDevice();
-  [wasm, backend] = [module, build];
-}
-
-/** The bytes of a weights file, from an address or from a file of the visitor's. */
-async function readWeights(source, hash, progress, signal) {
-  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
-  return fetchWeights(source, hash, progress, signal);
-}
-
-const nameOf = (source) => source.name ?? new URL(source).pathname.split('/').pop();
 
 /** Lets messages in: network calls on the CPU leave no gap for them. */
 const messages = () => new Promise((resume) => setTimeout(resume));

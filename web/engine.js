@@ -1,5 +1,9 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
+import { Progress, downloadModule } from './download.js';
+import { fusesMultiplications } from './fused.js';
+import { fetchWeights, sha256 } from './store.js';
+
 /**
  * What a model says about itself.
  * @typedef {object} ModelInfo
@@ -35,6 +39,8 @@
 
 export class Engine {
   #worker;
+  /** Ends the download of a model that is no longer wanted. */
+  #download = new AbortController();
   #build;
   /** The address or file of the loaded model, and its checksum. */
   #source;
@@ -68,9 +74,32 @@ export class Engine {
    */
   async load(source, onProgress = () => {}, hash = undefined) {
     const address = source instanceof Blob ? source : new URL(source, document.baseURI).href;
-    const info = await this.#call('load', { source: address, build: this.#build, hash }, ({ progress }) => onProgress(progress));
-    if (!info.stale) [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
-    return info;
+    this.#download.abort();
+    this.#download = new AbortController();
+    const { signal } = this.#download;
+    // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up while the
+    // weights are on their way.
+    if (!this.#worker) this.#start();
+    const progress = new Progress(onProgress);
+    const weights = readWeights(address, hash, progress.part(), signal);
+    // Until the build has started nobody awaits the weights: their failure must not count as unhandled.
+    weights.catch(() => {});
+    const module = await compile(buildFor(this.#build), () => progress.part());
+    if (signal.aborted) return { stale: true };
+    await this.#call('start', { module });
+    let bytes;
+    try {
+      bytes = await weights;
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    if (signal.aborted) return { stale: true };
+    const digest = hash ?? sha256(bytes);
+    const name = address.name ?? new URL(address).pathname.split('/').pop();
+    const info = await this.#call('load', { bytes, name }, undefined, [bytes.buffer]);
+    if (info.stale) return info;
+    [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
+    return { ...info, sha256: await digest };
   }
 
   /**
@@ -83,6 +112,7 @@ export class Engine {
   async generate(request, onPictures) {
     // After a trap the worker is a new one, without a model.
     if (!this.#worker && this.#source) await this.load(this.#source, undefined, this.#hash);
+    this.#download.abort();
     return this.#call('generate', request, onPictures);
   }
 
@@ -93,12 +123,13 @@ export class Engine {
    * @returns {Promise<{noise: Float32Array}>} for `mix`
    */
   invert(picture) {
-    return this.#call('invert', picture, () => {});
+    return this.#call('invert', picture);
   }
 
   /** Frees everything. */
   close() {
     this.onlost = () => {};
+    this.#download.abort();
     this.#stop(new Error('the engine was closed'));
   }
 
@@ -113,7 +144,7 @@ export class Engine {
     // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
     const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
     this.#watch = new AbortController();
-    this.#worker.postMessage({ lock });
+    this.#worker.postMessage({ lock, build: buildFor(this.#build) });
     const { signal } = this.#watch;
     this.#awaken = () => navigator.locks?.request(lock, { signal }, () => this.#end('the engine was ended')).catch(() => {});
   }
@@ -134,12 +165,12 @@ export class Engine {
     this.#calls.clear();
   }
 
-  #call(task, request, report) {
+  #call(task, request, report = () => {}, given = []) {
     if (!this.#worker) this.#start();
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, report });
-      this.#worker.postMessage({ id, task, ...request });
+      this.#worker.postMessage({ id, task, ...request }, given);
     });
   }
 
@@ -162,6 +193,38 @@ export class Engine {
     if (error === undefined) call.resolve(result);
     else call.reject(Object.assign(new Error(error), { lost }));
   }
+}
+
+/** The wasm builds; spelt out, so that bundlers find them. */
+const BUILDS = {
+  cpu: new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url),
+  relaxed: new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url),
+  webgpu: new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url),
+};
+
+/** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend */
+const buildFor = (backend) => (backend === 'cpu' && fusesMultiplications() ? 'relaxed' : backend);
+
+/** Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew. */
+const compiled = new Map();
+
+/**
+ * @param {keyof BUILDS} build
+ * @param {() => (loaded: number, total: number) => void} progress called where there is something to download
+ */
+function compile(build, progress) {
+  if (!compiled.has(build)) {
+    const module = downloadModule(BUILDS[build], progress());
+    compiled.set(build, module);
+    module.catch(() => compiled.delete(build));
+  }
+  return compiled.get(build);
+}
+
+/** The bytes of a weights file, from an address or from a file of the visitor's. */
+async function readWeights(source, hash, progress, signal) {
+  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+  return fetchWeights(source, hash, progress, signal);
 }
 
 /** A worker may only start from the page's own origin; a script of another is imported by one that does nothing else. */

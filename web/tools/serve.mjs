@@ -26,7 +26,14 @@ export function serve(folder, { port = 0, prefix = '/' } = {}) {
       response.writeHead(404, { 'Content-Type': 'text/plain', ...OPEN }).end('not found');
       return;
     }
-    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': statSync(file).size, 'Cache-Control': 'no-cache', ...OPEN };
+    const { size, mtimeMs } = statSync(file);
+    // As static hosts do: asked for again, what has not changed is not sent again.
+    const tag = `"${size.toString(36)}-${Math.floor(mtimeMs).toString(36)}"`;
+    if (request.headers['if-none-match'] === tag) {
+      response.writeHead(304, { ETag: tag, 'Cache-Control': 'no-cache', ...OPEN }).end();
+      return;
+    }
+    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': size, 'Cache-Control': 'no-cache', ETag: tag, ...OPEN };
     response.writeHead(200, headers);
     if (request.method === 'HEAD') response.end();
     else createReadStream(file).pipe(response);

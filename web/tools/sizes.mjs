@@ -6,7 +6,7 @@ import { brotliCompressSync, constants } from 'node:zlib';
 const BUDGET = { cpu: 400e3, relaxed: 400e3, webgpu: 250e3, scripts: 40e3, model: 8e6 };
 
 const root = new URL('../../', import.meta.url);
-const list = (folder, ending) => readdirSync(new URL(folder, root)).filter((name) => name.endsWith(ending)).map((name) => readFileSync(new URL(folder + name, root)));
+const list = (folder, ending, without = /^$/) => readdirSync(new URL(folder, root)).filter((name) => name.endsWith(ending) && !without.test(name)).map((name) => readFileSync(new URL(folder + name, root)));
 
 function brotli(bytes) {
   return brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } }).length;
@@ -21,5 +21,5 @@ for (const build of ['cpu', 'relaxed', 'webgpu']) {
   const [wasm] = list(`web/pkg/${build}/`, '.wasm');
   report(`wasm ${build}, brotli`, brotli(wasm), BUDGET[build], ` (${(wasm.length / 1e6).toFixed(2)} MB raw)`);
 }
-report('scripts, brotli', list('web/', '.js').reduce((sum, script) => sum + brotli(script), 0), BUDGET.scripts);
+report('scripts, brotli', list('web/', '.js', /^bench/).reduce((sum, script) => sum + brotli(script), 0), BUDGET.scripts);
 for (const model of list('static/models/', '.safetensors')) report('model', model.length, BUDGET.model);

@@ -35,7 +35,7 @@ impl Device {
 /// Draws with a small network. Browsers compile wasm quickly first, and well what has run for a while: so the kernels are ready
 /// when the weights are, for which there is nothing to do but wait.
 fn warm_up(device: &Cpu) -> Result<(), Error> {
-    let small = NetConfig { depth: 1, width: 96, heads: 3, ..NetConfig::preset("browser-s", 32, 4, 0)? };
+    let small = NetConfig { depth: 1, width: 64, heads: 2, ..NetConfig::preset("browser-s", 32, 4, 0)? };
     let net = small.init(0, device);
     for seed in 0..WARM_UPS {
         flow::generate(&net, noise_images(seed, 1, [4, 32, 32], device), None, 1);
@@ -44,7 +44,7 @@ fn warm_up(device: &Cpu) -> Result<(), Error> {
 }
 
 /// Enough calls for the compilers of today's browsers.
-const WARM_UPS: u64 = 3;
+const WARM_UPS: u64 = 2;
 
 #[derive(Clone)]
 pub struct Model(Generator);
