@@ -14,7 +14,7 @@ help:
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
 	@echo "make bench-train  a training step against PyTorch, ratios in one run (DEVICE=cuda on a GPU)"
 	@echo "make bench-sample  pictures per second against PyTorch"
-	@echo "make bench-web  the page's engines against ONNX Runtime Web, in one browser"
+	@echo "make bench-web  the page's engines against ONNX Runtime Web and TensorFlow.js, in one browser"
 	@echo "make clean   remove what was built"
 
 setup:
@@ -63,6 +63,7 @@ bench-sample:
 	@bash web/tools/python.sh docs/benchmarks/sample.py --device $(DEVICE)
 
 bench-web: test-build
+	cd docs/benchmarks && npm ci --no-audit --no-fund --loglevel=error
 	@node tests/browser/bench-web.mjs
 
 package: build

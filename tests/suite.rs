@@ -1,5 +1,7 @@
 //! Every Rust test in one binary: one link, many files.
 
+#[path = "rust/augmentation.rs"]
+mod augmentation;
 #[path = "rust/checkpoint.rs"]
 mod checkpoint;
 #[path = "rust/cli.rs"]

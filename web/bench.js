@@ -1,15 +1,21 @@
-// Times of one network through several engines, on the visitor's own device. `?only=ours-cpu&batches=1,16&repeats=9&ort=FOLDER/
-// &onnx=FILE&model=FILE` runs one of them by itself, for `make bench-web`.
+// Times of one network through several engines, on the visitor's own device. `?only=ours-cpu&batches=1,16&repeats=9` runs one of
+// them by itself, for `make bench-web`, with `&rivals=FOLDER/&onnx=FILE&model=FILE`; `?only=limits` tells the GPU's, `?only=disagreement`
+// whether the rivals draw the same.
+import { limits } from './bench-limit.js';
 import { Engine } from './engine.js';
 
 const query = new URLSearchParams(location.search);
 const MODEL = query.get('model') ?? '../static/models/emoji.safetensors';
 const ONNX = query.get('onnx') ?? '../bench/model.onnx';
-const ORT = query.get('ort') ?? '../bench/ort/';
+const RIVALS = new URL(query.get('rivals') ?? '../bench/', location.href).href;
 const BATCHES = (query.get('batches') ?? '1,16').split(',').map(Number);
+/** Channels, height and width of that network's pictures. */
+const SHAPE = [4, 32, 32];
 /** Milliseconds of pictures before any are timed. */
 const WARM_UP = 2000;
 const REPEATS = Number(query.get('repeats') ?? 9);
+/** Milliseconds after which a batch is not repeated again. */
+const PATIENCE = 15_000;
 
 /**
  * An engine as the bench sees it.
@@ -21,6 +27,8 @@ const CONTENDERS = {
   'ours-webgpu': { title: 'MeanFlow, WebGPU', load: () => ours('webgpu') },
   'ort-wasm': { title: 'ONNX Runtime Web, wasm', load: () => onnxRuntime('wasm') },
   'ort-webgpu': { title: 'ONNX Runtime Web, WebGPU', load: () => onnxRuntime('webgpu') },
+  'tfjs-wasm': { title: 'TensorFlow.js, wasm', load: () => tensorFlow('wasm') },
+  'tfjs-webgpu': { title: 'TensorFlow.js, WebGPU', load: () => tensorFlow('webgpu') },
 };
 
 /** @param {'cpu' | 'webgpu'} build */
@@ -36,15 +44,16 @@ async function ours(build) {
 
 /** With the settings that its documentation recommends. @param {'wasm' | 'webgpu'} provider */
 async function onnxRuntime(provider) {
-  const ort = await import(new URL(provider === 'wasm' ? 'ort.wasm.min.mjs' : 'ort.webgpu.min.mjs', new URL(ORT, location.href)).href);
-  ort.env.wasm.wasmPaths = new URL(ORT, location.href).href;
+  const folder = `${RIVALS}ort/`;
+  const ort = await import(`${folder}${provider === 'wasm' ? 'ort.wasm.min.mjs' : 'ort.webgpu.min.mjs'}`);
+  ort.env.wasm.wasmPaths = folder;
   // Threads need headers that most hosts do not send; it would fall back to one by itself.
   ort.env.wasm.numThreads = crossOriginIsolated ? 0 : 1;
   const session = await ort.InferenceSession.create(ONNX, { executionProviders: [provider], graphOptimizationLevel: 'all' });
-  const [, channels, height, width] = session.inputMetadata?.[0]?.shape ?? [0, 4, 32, 32];
+  const [channels, height, width] = SHAPE;
   const values = channels * height * width;
-  return async (batch) => {
-    const noise = Float32Array.from({ length: batch * values }, normal);
+  return async (batch, seed) => {
+    const noise = drawNoise(batch * values, seed);
     const feeds = {
       z: new ort.Tensor('float32', noise, [batch, channels, height, width]),
       r: new ort.Tensor('float32', new Float32Array(batch), [batch]),
@@ -52,13 +61,48 @@ async function onnxRuntime(provider) {
     };
     const { u } = await session.run(feeds);
     const velocity = await u.getData();
-    return [Uint8ClampedArray.from(noise, (e, i) => 127.5 * (e - velocity[i]) + 127.5)];
+    return [toPictures(noise, velocity)];
   };
 }
 
-function normal() {
-  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+/** The same file, read into TensorFlow.js. @param {'wasm' | 'webgpu'} backend */
+async function tensorFlow(backend) {
+  const folder = `${RIVALS}tfjs/`;
+  await script(`${folder}tf-core.min.js`);
+  await script(`${folder}tf-backend-${backend}.min.js`);
+  const { tf } = globalThis;
+  if (backend === 'wasm') tf.wasm.setWasmPaths(folder);
+  if (!(await tf.setBackend(backend))) throw new Error(`TensorFlow.js has no ${backend} here`);
+  const [{ readOnnx }, response] = await Promise.all([import(`${folder}onnx-in-tensorflow.mjs`), fetch(ONNX)]);
+  const run = readOnnx(tf, new Uint8Array(await response.arrayBuffer()));
+  const [channels, height, width] = SHAPE;
+  return async (batch, seed) => {
+    const noise = drawNoise(batch * channels * height * width, seed);
+    const feeds = { z: tf.tensor(noise, [batch, channels, height, width]), r: tf.zeros([batch]), t: tf.ones([batch]) };
+    const u = run(feeds);
+    const velocity = await u.data();
+    tf.dispose([u, feeds]);
+    return [toPictures(noise, velocity)];
+  };
 }
+
+/** A script that is no module, as the rival is shipped. */
+function script(address) {
+  return new Promise((resolve, reject) => {
+    const element = Object.assign(document.createElement('script'), { src: address, onload: resolve, onerror: () => reject(new Error(`${address} is not there`)) });
+    document.head.append(element);
+  });
+}
+
+/** About normal numbers, the same for a seed. */
+function drawNoise(length, seed) {
+  let state = seed;
+  const uniform = () => (state = (1_664_525 * state + 1_013_904_223) % 4_294_967_296) / 4_294_967_296;
+  return Float32Array.from({ length }, () => Math.sqrt(12 / 4) * (uniform() + uniform() + uniform() + uniform() - 2));
+}
+
+/** One step of the average velocity, as bytes. */
+const toPictures = (noise, velocity) => Uint8ClampedArray.from(noise, (e, i) => 127.5 * (e - velocity[i]) + 127.5);
 
 /** Milliseconds: from nothing to the first picture, then the median and the 95th percentile a picture at each batch. */
 async function measure({ load }, say) {
@@ -71,7 +115,8 @@ async function measure({ load }, say) {
   for (const batch of BATCHES) {
     await draw(batch, 2);
     const times = [];
-    for (let i = 0; i < REPEATS; i++) {
+    const began = performance.now();
+    for (let i = 0; i < REPEATS && performance.now() - began < PATIENCE; i++) {
       say(`batch ${batch}, ${i + 1} of ${REPEATS}`);
       const start = performance.now();
       await draw(batch, 3 + i);
@@ -79,7 +124,7 @@ async function measure({ load }, say) {
     }
     times.sort((a, b) => a - b);
     const at = (share) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
-    result.batches[batch] = { median: at(0.5), p95: at(0.95) };
+    result.batches[batch] = { median: at(0.5), p95: at(0.95), times };
   }
   return result;
 }
@@ -90,6 +135,13 @@ async function run(name, say) {
   } catch (error) {
     return { error: error.message };
   }
+}
+
+/** The largest difference of the rivals' pictures of one seed, in bytes: that they compute the same network. */
+async function disagreement() {
+  const [one, other] = await Promise.all([onnxRuntime('wasm'), tensorFlow('wasm')]);
+  const [a, b] = [(await one(1, 1))[0], (await other(1, 1))[0]];
+  return { bytes: a.reduce((most, byte, i) => Math.max(most, Math.abs(byte - b[i])), 0), distinct: new Set(a).size };
 }
 
 const status = document.getElementById('status');
@@ -119,4 +171,4 @@ start.onclick = async () => {
   start.disabled = false;
 };
 const only = query.get('only');
-if (only) globalThis.result = await run(only, () => {});
+if (only) globalThis.result = await ({ limits, disagreement }[only]?.() ?? run(only, () => {}));

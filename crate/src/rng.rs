@@ -39,6 +39,8 @@ pub enum Purpose {
     Guidance = 13,
     /// Which latent of its distribution an image is.
     Latents = 14,
+    /// How images are changed.
+    Augmentation = 15,
 }
 
 /// A reproducible stream of random numbers.

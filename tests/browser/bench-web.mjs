@@ -1,45 +1,62 @@
-// One network through this project and ONNX Runtime Web, in one browser, one after the other in every round: writes
-// docs/benchmarks/web.md. WebGPU is a software adapter here, so its times compare engines, not GPUs.
-import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+// One network through this project, ONNX Runtime Web and TensorFlow.js, in one browser, one after the other in every round:
+// writes docs/benchmarks/web.md and web.svg. WebGPU is a software adapter here, so its times compare engines, not GPUs.
+import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 
 import { serve } from '../../web/tools/serve.mjs';
+import { write } from './bench-web-report.mjs';
 import { DIST, ROOT, launch, meanflow, randomWeights, temporaryFolder } from './support.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
 /** The network of the bench: 6 blocks, width 192, 64 tokens. */
 const NET = { image_size: 32, channels: 4, patch: 4, width: 192, depth: 6, heads: 6, mlp_ratio: 4, classes: 0 };
+/** Batches, and those for the first round alone, as they take minutes on a software adapter. */
+const ON_CPU = { batches: [1, 16, 64], once: [], repeats: 9 };
+const ON_GPU = { batches: [1, 16], once: [64], repeats: 3 };
 const CONTENDERS = {
-  'ours-cpu': { batches: '1,16,64', repeats: 9 },
-  'ort-wasm': { batches: '1,16,64', repeats: 9 },
-  'ours-webgpu': { batches: '1,16', repeats: 3 },
-  'ort-webgpu': { batches: '1,16', repeats: 3 },
+  'ours-cpu': ON_CPU,
+  'ort-wasm': ON_CPU,
+  'tfjs-wasm': ON_CPU,
+  'ours-webgpu': ON_GPU,
+  'ort-webgpu': ON_GPU,
+  'tfjs-webgpu': ON_GPU,
 };
+const chosen = (process.env.ONLY ?? Object.keys(CONTENDERS).join()).split(',');
 
 const site = prepare();
 const { server, address } = await serve(site);
+const { bytes, distinct } = await inPage('disagreement', '', false, async ({ result }) => result);
+if (bytes > 1 || distinct < 50) throw new Error(`the rivals draw other pictures: ${bytes} of 255 apart, ${distinct} values`);
+const limits = await inPage('limits', '', true, async ({ result }) => result);
 const rounds = [];
 for (let round = 0; round < ROUNDS; round++) {
   const results = {};
-  for (const [name, options] of Object.entries(CONTENDERS)) {
-    results[name] = await contend(name, options, round === 0);
-    console.log(`round ${round + 1}, ${name}: first ${results[name].first.toFixed(0)} ms, ${JSON.stringify(results[name].batches)}`);
+  for (const name of chosen) {
+    results[name] = await contend(name, CONTENDERS[name], round === 0);
+    const { first, again, memory, batches } = results[name];
+    const warm = Object.entries(batches).map(([batch, { median }]) => `${batch}: ${median.toFixed(1)}`);
+    console.log(`round ${round + 1}, ${name}: first ${first.toFixed(0)} ms, again ${again.toFixed(0)} ms, ${(memory / 1e6).toFixed(0)} MB; ${warm.join(', ')}`);
   }
   rounds.push(results);
 }
 server.close();
-report();
+if (chosen.length === Object.keys(CONTENDERS).length) write(rounds, limits, NET);
 
-/** The built site with the rival and the network beside it. */
+/** The built site with the rivals and the network beside it. */
 function prepare() {
   const folder = temporaryFolder();
   cpSync(DIST, folder, { recursive: true });
   const bench = join(folder, 'bench');
-  mkdirSync(join(bench, 'ort'), { recursive: true });
-  const ort = join(ROOT, 'web/node_modules/onnxruntime-web/dist');
-  for (const file of readdirSync(ort).filter((name) => /\.(mjs|wasm)$/.test(name))) copyFileSync(join(ort, file), join(bench, 'ort', file));
+  const copy = (from, to, wanted) => {
+    mkdirSync(join(bench, to), { recursive: true });
+    for (const file of readdirSync(from).filter((name) => wanted.test(name))) copyFileSync(join(from, file), join(bench, to, file));
+  };
+  copy(join(ROOT, 'web/node_modules/onnxruntime-web/dist'), 'ort', /\.(mjs|wasm)$/);
+  const tensorFlow = join(ROOT, 'docs/benchmarks/node_modules/@tensorflow');
+  for (const part of ['core', 'backend-webgpu', 'backend-wasm']) copy(join(tensorFlow, `tfjs-${part}/dist`), 'tfjs', /^tf-[a-z-]+\.min\.js$/);
+  copy(join(tensorFlow, 'tfjs-backend-wasm/wasm-out'), 'tfjs', /\.wasm$/);
+  copyFileSync(new URL('onnx-in-tensorflow.mjs', import.meta.url), join(bench, 'tfjs/onnx-in-tensorflow.mjs'));
   const weights = randomWeights(NET, 'f16');
   copyFileSync(weights, join(bench, 'model.safetensors'));
   meanflow('repack', weights, '--onnx', join(bench, 'model.onnx'));
@@ -47,57 +64,45 @@ function prepare() {
 }
 
 /** One engine in a fresh browser: an empty cache, then the same page again with a warm one. */
-async function contend(name, { batches, repeats }, weigh) {
-  const browser = await launch({ webgpu: name.endsWith('webgpu') });
+async function contend(name, { batches, once, repeats }, whole) {
+  return inPage(name, `batches=${[...batches, ...(whole ? once : [])]}&repeats=${repeats}`, name.endsWith('webgpu'), async ({ result, fetched, memory, visit }) => {
+    const cold = { ...result, bytes: runtimeBytes(fetched), memory: await memory() };
+    return { ...cold, again: (await visit('batches=1&repeats=1')).first };
+  });
+}
+
+/** Runs one entry of the bench page, and `then` with what it said, in the same browser. */
+async function inPage(name, query, webgpu, then) {
+  const browser = await launch({ webgpu });
   const context = await browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
   const fetched = new Set();
-  if (weigh) context.on('response', (response) => fetched.add(new URL(response.url()).pathname));
+  context.on('response', (response) => fetched.add(new URL(response.url()).pathname));
   const visit = async (more) => {
     await page.goto(`${address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`);
-    await page.waitForFunction(() => globalThis.result, undefined, { timeout: 900_000 });
+    await page.waitForFunction(() => globalThis.result, undefined, { timeout: 1_200_000 });
     const result = await page.evaluate(() => globalThis.result);
     if (result.error) throw new Error(`${name}: ${result.error}`);
     return result;
   };
-  const cold = await visit(`batches=${batches}&repeats=${repeats}`);
-  if (weigh) cold.bytes = runtimeBytes(fetched);
-  cold.again = (await visit('batches=1&repeats=1')).first;
+  const result = await visit(query);
+  const answer = await then({ result, fetched, visit, memory: () => peakMemory(browser) });
   await browser.close();
-  return cold;
+  return answer;
+}
+
+/** The most memory that the page and the GPU's process have held, in bytes; only Linux tells. */
+async function peakMemory(browser) {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  const peak = ({ id }) => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, 'utf8'))?.[1] ?? 0) * 1024;
+  const most = (type) => Math.max(0, ...processInfo.filter((one) => one.type === type).map(peak));
+  return most('renderer') + most('GPU');
 }
 
 /** Brotli bytes of what an engine fetched that is no model. */
 function runtimeBytes(fetched) {
-  const runtime = [...fetched].filter((path) => /\.(m?js|wasm)$/.test(path) && !path.endsWith('bench.js'));
+  const runtime = [...fetched].filter((path) => /\.(m?js|wasm)$/.test(path) && !/\/(bench|onnx-in-)[^/]*$/.test(path));
   const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } };
   return runtime.reduce((sum, path) => sum + brotliCompressSync(readFileSync(join(site, path)), quality).length, 0);
-}
-
-function report() {
-  const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-  const spread = (values, digits) => `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}–${Math.max(...values).toFixed(digits)})`;
-  const of = (name, read) => rounds.map((round) => read(round[name]));
-  const names = { 'ours-cpu': 'ours, CPU', 'ort-wasm': 'ONNX Runtime Web, wasm', 'ours-webgpu': 'ours, WebGPU', 'ort-webgpu': 'ONNX Runtime Web, WebGPU' };
-  const cell = (name, batch) => (rounds[0][name].batches[batch] ? `${spread(of(name, (r) => r.batches[batch].median), 1)}, 95 %: ${median(of(name, (r) => r.batches[batch].p95)).toFixed(1)}` : '–');
-  const lines = Object.entries(names).map(([name, title]) => {
-    const mega = (rounds[0][name].bytes / 1e6).toFixed(2);
-    const first = [of(name, (r) => r.first), of(name, (r) => r.again)].map((values) => spread(values, 0));
-    return `| ${title} | ${mega} | ${first.join(' | ')} | ${[1, 16, 64].map((batch) => cell(name, batch)).join(' | ')} |`;
-  });
-  const ratio = (ours, theirs, read) => spread(rounds.map((round) => read(round[theirs]) / read(round[ours])), 2);
-  const pairs = [['CPU against wasm', 'ours-cpu', 'ort-wasm', [1, 16, 64]], ['WebGPU against WebGPU', 'ours-webgpu', 'ort-webgpu', [1, 16]]];
-  const ratios = pairs.map(([title, ours, theirs, batches]) => {
-    const warm = [1, 16, 64].map((batch) => (batches.includes(batch) ? ratio(ours, theirs, (r) => r.batches[batch].median) : '–'));
-    return `| ${title} | ${(rounds[0][theirs].bytes / rounds[0][ours].bytes).toFixed(1)} | ${ratio(ours, theirs, (r) => r.first)} | ${ratio(ours, theirs, (r) => r.again)} | ${warm.join(' | ')} |`;
-  });
-  const heads = '| runtime, MB brotli | first picture, ms, empty cache | warm cache | ms a picture, batch 1 | batch 16 | batch 64 |';
-  const rule = `|${'---|'.repeat(7)}`;
-  const text = [
-    `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model}, ${cpus().length} cores, headless Chromium, WebGPU on SwiftShader, ${ROUNDS} rounds, medians (smallest–largest): \`make bench-web\`.`,
-    '', 'A DiT of 6 blocks, width 192, 64 tokens, random weights.', '', `| ${heads}`, rule, ...lines, '',
-    'How many times more the rival takes, of single rounds:', '', `| ${heads}`, rule, ...ratios, '',
-  ];
-  writeFileSync(join(ROOT, 'docs/benchmarks/web.md'), text.join('\n'));
-  console.log(text.join('\n'));
 }

@@ -55,6 +55,10 @@ fn row(numbers: [f32; 3]) -> Tensor<1> {
     Tensor::from_data(numbers, &device())
 }
 
+fn pair(number: f32) -> Tensor<1> {
+    Tensor::from_data([number; 2], &device())
+}
+
 /// The labels and guidance of `networks.py`.
 fn told() -> Labels {
     let guidance =
@@ -133,7 +137,14 @@ fn the_transformer_of_pixel_mean_flow_agrees_with_pytorch() {
 
 #[test]
 fn the_unet_agrees_with_pytorch() {
-    assert_parity("unet", None, "net_ema1.");
+    // Those of `networks.py`.
+    let changes = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.5, -0.3, 0.8, 1.2, -0.7], [0.0; 6]];
+    let told = Labels::changed(None, Tensor::from_data(changes, &device()));
+    let net = assert_parity("unet", Some(told), "net_ema1.");
+    // Told of no change, and told nothing: the same.
+    let u =
+        |labels| values(net.forward(random(1, [2, 3, 8, 8]).into(), pair(0.0).into(), pair(1.0).into(), labels).primal);
+    assert_eq!(u(None), u(Some(Labels::changed(None, Tensor::zeros([2, 6], &device())))));
 }
 
 /// One of each way of building.
@@ -147,7 +158,7 @@ fn all() -> Vec<NetConfig> {
         output,
         ..tiny.clone()
     };
-    let unet = Architecture::Unet(UnetConfig { multipliers: vec![1, 2], attention: vec![4] });
+    let unet = Architecture::Unet(UnetConfig { multipliers: vec![1, 2], attention: vec![4], augmentation: true });
     vec![
         NetConfig { guidance: GuidanceInputs::Scale, velocity_head: Some(0), ..tiny.clone() },
         NetConfig { guidance: GuidanceInputs::ScaleAndInterval, velocity_head: Some(2), ..tiny.clone() },
@@ -280,7 +291,7 @@ fn a_network_that_does_not_fit_says_why() {
 }
 
 /// The sizes of the papers (improved MeanFlow's and pixel MeanFlow's tables; the largest of the latter with hidden features
-/// rounded as its code does), and 55.9 M less 3,072 labels of augmentation.
+/// rounded as its code does), and the U-Net's, of which augmentation has 3,072.
 #[test]
 fn the_published_sizes_have_their_parameters() {
     for (name, millions) in [
@@ -298,5 +309,8 @@ fn the_published_sizes_have_their_parameters() {
         let count = NetConfig::preset(name, 256, 3, 1000).expect(name).parameters() as f64 / 1e6;
         assert!((count - millions).abs() < 0.051, "{name}: {count} M");
     }
-    assert_eq!(NetConfig::preset("unet", 32, 3, 0).expect("it is known").parameters(), 55_932_419 - 6 * 512);
+    let mut unet = NetConfig::preset("unet", 32, 3, 0).expect("it is known");
+    assert_eq!(unet.parameters(), 55_932_419 - 6 * 512);
+    unet.architecture = Architecture::Unet(UnetConfig { augmentation: true, ..UnetConfig::cifar() });
+    assert_eq!(unet.parameters(), 55_932_419);
 }

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use super::parts::Parts;
 use super::{Array, Checkpoint, ImportChoice};
 use crate::error::Error;
-use crate::net::{Architecture, BlockPlan, Net, NetConfig, TimeInputs, UnetConfig, UnetPlan};
+use crate::net::{Architecture, BlockPlan, CHANGES, Net, NetConfig, TimeInputs, UnetConfig, UnetPlan};
 
 /// Reads the network.
 ///
@@ -13,8 +13,8 @@ use crate::net::{Architecture, BlockPlan, Net, NetConfig, TimeInputs, UnetConfig
 /// As [`super::import`].
 pub(super) fn read(checkpoint: &Checkpoint, _: &ImportChoice, device: &Device) -> Result<Net, Error> {
     let (config, inside) = config(checkpoint)?;
-    // The labels of augmentation are for training alone; the filters are fixed.
-    let may_be_left = |name: &str| name == "map_augment.weight" || name.ends_with(".resample_filter");
+    // The filters are fixed.
+    let may_be_left = |name: &str| name.ends_with(".resample_filter");
     parts(&config, &inside).load(checkpoint, &config, may_be_left, device)
 }
 
@@ -34,6 +34,7 @@ fn config(checkpoint: &Checkpoint) -> Result<(NetConfig, UnetConfig), Error> {
     let multiplier = |&edge: &usize| named(edge, 0, "conv0").and_then(|shape| shape[0].checked_div(width)).unwrap_or(0);
     let inside = UnetConfig {
         multipliers: edges.iter().map(multiplier).collect(),
+        augmentation: shape("map_augment.weight").is_some(),
         attention: edges.iter().copied().filter(|&edge| named(edge, 0, "qkv").is_some()).collect(),
     };
     let config = NetConfig {
@@ -58,6 +59,9 @@ fn parts(config: &NetConfig, inside: &UnetConfig) -> Parts {
     let (width, features, size) = (config.width, 4 * config.width, config.image_size);
     let mut parts = Parts::default();
     parts.linear("map_layer0", "times0", [4 * width, features]);
+    if inside.augmentation {
+        parts.same("map_augment.weight", "augmentation.weight", &[4 * width, CHANGES]);
+    }
     parts.linear("map_layer1", "times1", [features, features]);
     parts.weight_and_bias(&format!("enc.{size}x{size}_conv"), "input", &[width, config.channels, 3, 3]);
     let plan = UnetPlan::new(config, inside);

@@ -3,7 +3,9 @@
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
-pub(super) fn gated<const D: usize>(_: &Tensor<D>, _: f32, _: f32) -> Option<Tensor<D>> {
+use super::Dual;
+
+pub(super) fn gated<const D: usize>(_: &Dual<D>, _: f32, _: f32) -> Option<Dual<D>> {
     None
 }
 
@@ -11,7 +13,11 @@ pub(super) fn attend(_: &Tensor<4>, _: &Tensor<4>, _: &Tensor<4>) -> Option<Tens
     None
 }
 
-pub(super) fn layer_norm<const D: usize>(_: &Tensor<D>, _: f64) -> Option<Tensor<D>> {
+pub(super) fn layer_norm<const D: usize>(_: &Dual<D>, _: f64) -> Option<Dual<D>> {
+    None
+}
+
+pub(super) fn softmax<const D: usize>(_: &Dual<D>) -> Option<Dual<D>> {
     None
 }
 

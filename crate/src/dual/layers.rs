@@ -23,8 +23,8 @@ pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
 
 /// SiLU `x σ(x)`, with derivative `σ + x σ (1 − σ)`.
 pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
-    if let (None, Some(primal)) = (&x.tangent, cpu::gated(&x.primal, 1.0, 0.0)) {
-        return primal.into();
+    if let Some(here) = cpu::gated(&x, 1.0, 0.0) {
+        return here;
     }
     let s = activation::sigmoid(x.primal.clone());
     gated(x, s, |_| None)
@@ -51,8 +51,8 @@ const CUBIC: f64 = 0.044_715;
 
 /// GELU in its tanh approximation, written as `x σ(κ(x + c x³))`: the same function in fewer passes over memory.
 pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {
-    if let (None, Some(primal)) = (&x.tangent, cpu::gated(&x.primal, KAPPA as f32, (KAPPA * CUBIC) as f32)) {
-        return primal.into();
+    if let Some(here) = cpu::gated(&x, KAPPA as f32, (KAPPA * CUBIC) as f32) {
+        return here;
     }
     let squares = x.primal.clone() * x.primal.clone();
     let s = activation::sigmoid(x.primal.clone() * (squares * (KAPPA * CUBIC) + KAPPA));
@@ -61,6 +61,9 @@ pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {
 
 /// Softmax `P` over the last axis; the tangent is `P (dS − Σ P dS)`.
 pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
+    if let Some(here) = cpu::softmax(&x) {
+        return here;
+    }
     let primal = activation::softmax(x.primal, D - 1);
     let tangent = x.tangent.map(|ds| {
         let p = primal.clone().inner();
@@ -91,8 +94,8 @@ pub fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
 ///
 /// The tangent is `(dx − mean(dx) − x̂ · mean(x̂ dx)) / √(var + ε)`, which never forms a difference of large terms.
 pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
-    if let (None, Some(primal)) = (&x.tangent, cpu::layer_norm(&x.primal, epsilon)) {
-        return primal.into();
+    if let Some(here) = cpu::layer_norm(&x, epsilon) {
+        return here;
     }
     let centred = x.primal.clone() - x.primal.mean_dim(D - 1);
     let variance = (centred.clone() * centred.clone()).mean_dim(D - 1);

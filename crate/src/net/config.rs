@@ -99,7 +99,14 @@ pub struct UnetConfig {
     pub multipliers: Vec<usize>,
     /// Edges at which the blocks attend over the image.
     pub attention: Vec<usize>,
+    /// Whether it is told how training images were changed, in [`CHANGES`] numbers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub augmentation: bool,
 }
+
+/// Numbers that say how a training image was changed (EDM, arXiv 2206.00364, appendix F.2): whether it was mirrored, its scale,
+/// two of how it was stretched, and two of where it was shifted to.
+pub const CHANGES: usize = 6;
 
 /// What a network is told of guidance (improved MeanFlow, arXiv 2512.02012); it needs classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

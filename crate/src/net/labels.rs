@@ -1,4 +1,5 @@
-//! What a network is told about the images of a batch besides the times: their classes, and how strongly these guide.
+//! What a network is told about the images of a batch besides the times: their classes, how strongly these guide, and how the
+//! images were changed.
 
 use burn::tensor::{Bool, Device, Int, Tensor};
 
@@ -13,10 +14,13 @@ use crate::dual::Dual;
 pub struct Labels {
     classes: Classes,
     guidance: Option<GuidanceScale>,
+    changes: Option<Tensor<2>>,
 }
 
 #[derive(Clone, Debug)]
 enum Classes {
+    /// There are no classes.
+    Absent,
     /// One class per image, `[batch]`.
     Named(Tensor<1, Int>),
     /// The share of every class and of the null label, `[batch, classes + 1]`.
@@ -55,7 +59,7 @@ impl GuidanceScale {
 impl From<Tensor<1, Int>> for Labels {
     /// One class per image, `[batch]`.
     fn from(classes: Tensor<1, Int>) -> Self {
-        Self { classes: Classes::Named(classes), guidance: None }
+        Self { classes: Classes::Named(classes), guidance: None, changes: None }
     }
 }
 
@@ -65,7 +69,21 @@ impl Labels {
     /// # Shapes
     /// `shares`: `[batch, classes + 1]`, rows of sum 1, the null label last.
     pub fn blended(shares: Tensor<2>) -> Self {
-        Self { classes: Classes::Blended(shares), guidance: None }
+        Self { classes: Classes::Blended(shares), guidance: None, changes: None }
+    }
+
+    /// Changed images, of the given classes where there are any.
+    ///
+    /// # Shapes
+    /// `classes`: `[batch]`; `changes`: `[batch, CHANGES]`, with [`CHANGES`](super::CHANGES).
+    pub fn changed(classes: Option<Tensor<1, Int>>, changes: Tensor<2>) -> Self {
+        let classes = classes.map_or(Classes::Absent, Classes::Named);
+        Self { classes, guidance: None, changes: Some(changes) }
+    }
+
+    /// How the images were changed, `[batch, CHANGES]`.
+    pub fn changes(&self) -> Option<&Tensor<2>> {
+        self.changes.as_ref()
     }
 
     /// The same classes, with guidance told to the network.
@@ -82,48 +100,67 @@ impl Labels {
     pub fn named(&self) -> Option<&Tensor<1, Int>> {
         match &self.classes {
             Classes::Named(classes) => Some(classes),
-            Classes::Blended(_) => None,
+            Classes::Absent | Classes::Blended(_) => None,
         }
     }
 
     /// `length` images from `start`.
     pub fn narrow(self, start: usize, length: usize) -> Self {
-        let classes = match self.classes {
-            Classes::Named(classes) => Classes::Named(classes.narrow(0, start, length)),
-            Classes::Blended(shares) => Classes::Blended(shares.narrow(0, start, length)),
-        };
-        Self { classes, guidance: self.guidance.map(|guidance| guidance.map(|x| x.narrow(0, start, length))) }
+        self.map(
+            |classes| classes.narrow(0, start, length),
+            |rows| rows.narrow(0, start, length),
+            |values| values.narrow(0, start, length),
+        )
     }
 
     /// The images of these rows.
     pub fn select(self, rows: &Tensor<1, Int>) -> Self {
-        let classes = match self.classes {
-            Classes::Named(classes) => Classes::Named(classes.select(0, rows.clone())),
-            Classes::Blended(shares) => Classes::Blended(shares.select(0, rows.clone())),
-        };
-        Self { classes, guidance: self.guidance.map(|guidance| guidance.map(|x| x.select(0, rows.clone()))) }
+        self.map(
+            |classes| classes.select(0, rows.clone()),
+            |all| all.select(0, rows.clone()),
+            |values| values.select(0, rows.clone()),
+        )
     }
 
     /// The same on another device.
     pub fn moved_to(self, device: &Device) -> Self {
-        let classes = match self.classes {
-            Classes::Named(classes) => Classes::Named(classes.to_device(device)),
-            Classes::Blended(shares) => Classes::Blended(shares.to_device(device)),
-        };
-        Self { classes, guidance: self.guidance.map(|guidance| guidance.map(|x| x.to_device(device))) }
+        self.map(|classes| classes.to_device(device), |rows| rows.to_device(device), |values| values.to_device(device))
     }
 
-    /// As many images of no class, unguided.
+    fn map(
+        self,
+        named: impl FnOnce(Tensor<1, Int>) -> Tensor<1, Int>,
+        rows: impl Fn(Tensor<2>) -> Tensor<2>,
+        values: impl Fn(Tensor<1>) -> Tensor<1>,
+    ) -> Self {
+        let classes = match self.classes {
+            Classes::Absent => Classes::Absent,
+            Classes::Named(classes) => Classes::Named(named(classes)),
+            Classes::Blended(shares) => Classes::Blended(rows(shares)),
+        };
+        let guidance = self.guidance.map(|guidance| guidance.map(values));
+        Self { classes, guidance, changes: self.changes.map(rows) }
+    }
+
+    /// As many images of no class, unguided, and changed as they were.
     pub fn null(&self, null_label: usize) -> Self {
-        match &self.classes {
-            Classes::Named(classes) => classes.full_like(null_label as i32).into(),
-            Classes::Blended(shares) => Tensor::full([shares.dims()[0]], null_label as i32, &shares.device()).into(),
-        }
+        let classes = match &self.classes {
+            Classes::Absent => Classes::Absent,
+            Classes::Named(classes) => Classes::Named(classes.full_like(null_label as i32)),
+            Classes::Blended(shares) => {
+                Classes::Named(Tensor::full([shares.dims()[0]], null_label as i32, &shares.device()))
+            }
+        };
+        Self { classes, guidance: None, changes: self.changes.clone() }
     }
 
     /// Which images have a class, `[batch]`.
+    ///
+    /// # Panics
+    /// For images without classes.
     pub fn are_named(&self, null_label: usize) -> Tensor<1, Bool> {
         match &self.classes {
+            Classes::Absent => unreachable!("who asks for named images has classes"),
             Classes::Named(classes) => classes.clone().not_equal_elem(null_label as i32),
             Classes::Blended(shares) => shares.clone().narrow(1, null_label, 1).lower_elem(1.0).squeeze_dim(1),
         }
@@ -137,6 +174,7 @@ impl Labels {
     /// The embedding of each image's class, `[batch, width]`.
     pub(super) fn embed(&self, table: &Table) -> Dual<2> {
         match &self.classes {
+            Classes::Absent => unreachable!("a network with classes is told them"),
             Classes::Named(classes) => table.weight.val().select(0, classes.clone()),
             Classes::Blended(shares) => shares.clone().matmul(table.weight.val()),
         }

@@ -16,7 +16,9 @@ mod shared;
 #[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
 mod unet;
 
-pub use config::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig};
+pub use config::{
+    Architecture, CHANGES, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
+};
 pub use dit::Dit;
 pub use dropout::Dropout;
 pub use in_context::InContext;

@@ -120,6 +120,6 @@ impl From<InContextConfig> for Architecture {
 impl UnetConfig {
     /// That of CIFAR-10: three levels of 256 channels, attention at 16 × 16.
     pub fn cifar() -> Self {
-        Self { multipliers: vec![2, 2, 2], attention: vec![16] }
+        Self { multipliers: vec![2, 2, 2], attention: vec![16], augmentation: false }
     }
 }

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::augment::Augmentation;
+use super::config::TrainConfig;
 use super::data::{DataError, Images};
 use super::optimization::Optimization;
 use crate::image::from_byte;
+use crate::net::CHANGES;
 use crate::rng::{Purpose, Stream, fold_in};
 
 /// Draws batches without replacement: every image once per epoch, in a new order each time.
@@ -16,6 +19,7 @@ pub struct Sampler<'a> {
     images: &'a Images,
     config: Optimization,
     flip: bool,
+    augmentation: Option<Augmentation>,
     dropped_last: bool,
     /// The images that take turns: one group per class, or one of all.
     groups: Vec<Group>,
@@ -33,6 +37,8 @@ pub struct Batch {
     pub images: Tensor<4>,
     /// Labels, some replaced by the null label.
     pub labels: Option<Tensor<1, Int>>,
+    /// How the images were changed, `[batch, CHANGES]`, where they were.
+    pub changes: Option<Tensor<2>>,
     /// How many rows at the end have the null label and must be trained at `r = t`: with guidance, all that have it.
     pub instants: usize,
 }
@@ -46,7 +52,13 @@ impl<'a> Sampler<'a> {
         }
         groups.retain(|members| !members.is_empty());
         let groups = groups.into_iter().map(|members| Group { members, epoch: None }).collect();
-        Self { images, config: config.clone(), flip, dropped_last: false, groups }
+        Self { images, config: config.clone(), flip, augmentation: None, dropped_last: false, groups }
+    }
+
+    /// The batches of a training run.
+    pub fn of_run(images: &'a Images, config: &TrainConfig) -> Self {
+        let sampler = Self::new(images, &config.train, config.data.flip).with_dropped_last(config.guidance.is_on());
+        Self { augmentation: config.augmentation.clone(), ..sampler }
     }
 
     /// Whether the rows whose label is dropped come last, as guidance needs them.
@@ -65,6 +77,8 @@ impl<'a> Sampler<'a> {
         let mut flips = Stream::new(seed, Purpose::Flip, step);
         let mut moments = Stream::new(seed, Purpose::Latents, step);
         let mut drops = Stream::new(seed, Purpose::Dropout, step);
+        let mut augmentations = Stream::new(seed, Purpose::Augmentation, step);
+        let mut changes = Vec::new();
         let mut pixels: Vec<f32> = Vec::with_capacity(rows * values);
         let mut labels = Vec::with_capacity(rows);
         let dropped: Vec<bool> = (0..rows).map(|_| drops.uniform() < self.config.class_dropout).collect();
@@ -89,6 +103,12 @@ impl<'a> Sampler<'a> {
                     }
                 }
             }
+            if let Some(augmentation) = &self.augmentation {
+                let change = augmentation.draw(&mut augmentations);
+                let start = pixels.len() - values;
+                change.apply(&mut pixels[start..], size);
+                changes.extend(change.told());
+            }
             labels.push(if dropped[row] { images.classes.len() as i32 } else { images.labels[index] as i32 });
         }
         let shape = [rows, images.channels, size, size];
@@ -96,6 +116,10 @@ impl<'a> Sampler<'a> {
             images: Tensor::from_data(TensorData::new(pixels, shape), device),
             labels: (!images.classes.is_empty())
                 .then(|| Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device)),
+            changes: self
+                .augmentation
+                .is_some()
+                .then(|| Tensor::from_data(TensorData::new(changes, [rows, CHANGES]), device)),
             instants: if self.dropped_last { dropped.into_iter().filter(|&dropped| dropped).count() } else { 0 },
         })
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::augment::Augmentation;
 use super::data::{DataConfig, Images};
 use super::optimization::{Average, MAIN, Optimization};
 use crate::error::{Error, check};
@@ -22,6 +23,8 @@ pub struct TrainConfig {
     pub name: String,
     /// How files become training images.
     pub data: DataConfig,
+    /// How images are changed at random, with the network told how; not at all without it. For the preset `unet`.
+    pub augmentation: Option<Augmentation>,
     /// Where the images come from and their licence, stored in the weights.
     pub card: DataInfo,
     /// The size of the network.
@@ -45,6 +48,7 @@ impl Default for TrainConfig {
         Self {
             name: "meanflow".into(),
             data: DataConfig::default(),
+            augmentation: None,
             card: DataInfo::default(),
             net: NetChoice::default(),
             objective: Objective::default(),
@@ -181,14 +185,24 @@ impl TrainConfig {
     /// # Errors
     /// An unknown preset, or sizes that do not fit together.
     pub fn net_config(&self, classes: usize) -> Result<NetConfig, Error> {
-        self.net.config(self.data.size, self.data.channels, classes)
+        let mut net = self.net.config(self.data.size, self.data.channels, classes)?;
+        if let (Some(_), Architecture::Unet(parts)) = (&self.augmentation, &mut net.architecture) {
+            parts.augmentation = true;
+        }
+        Ok(net)
     }
 
     /// Checks what depends on the images.
     ///
     /// # Errors
-    /// Guidance without classes, or a network that is told guidance without any to learn from, or the reverse.
+    /// Guidance without classes, a network that is told guidance without any to learn from, or the reverse, and latents that
+    /// are to be changed like images.
     pub fn suits(&self, images: &Images) -> Result<(), Error> {
+        if self.augmentation.is_some() && images.latents.is_some() {
+            return Err(Error::Config(
+                "[augmentation] is for images; latents can only be mirrored, by [data] flip".into(),
+            ));
+        }
         if self.guidance.is_on() && images.classes.is_empty() {
             return Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into()));
         }
@@ -214,6 +228,15 @@ impl TrainConfig {
             (
                 net.velocity_head.is_none() || self.objective.trains_velocity_head(),
                 "[net] velocity_head is for the objectives of MeanFlow",
+            ),
+            (
+                self.augmentation.is_none() || matches!(net.architecture, Architecture::Unet(_)),
+                "[augmentation] needs the preset `unet`: another network is not told how images were changed, and would \
+                 learn to change them",
+            ),
+            (
+                self.augmentation.as_ref().is_none_or(|changes| (0.0..=1.0).contains(&changes.probability)),
+                "[augmentation] probability must be 0 to 1",
             ),
             ((0.0..1.0).contains(&train.dropout), "[train] dropout must be 0 to below 1"),
             (

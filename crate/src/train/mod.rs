@@ -3,6 +3,7 @@
 //! A run folder holds `config.toml` (every setting), `model.json` (what the weights will say about themselves),
 //! `log.jsonl`, the same for TensorBoard, `samples/` (grids from fixed noise) and `checkpoints/`.
 
+mod augment;
 mod batch;
 mod checkpoint;
 mod config;
@@ -20,6 +21,7 @@ mod run;
 mod trainer;
 mod whole;
 
+pub use augment::{Augmentation, Change};
 pub use batch::{Batch, Sampler};
 pub use checkpoint::Which;
 pub use config::{Logging, NetChoice, TrainConfig};
@@ -57,7 +59,7 @@ pub fn train(
     let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
     let (settings, every) = (&config.train, &config.log);
     config.suits(images)?;
-    let mut sampler = Sampler::new(images, settings, config.data.flip).with_dropped_last(config.guidance.is_on());
+    let mut sampler = Sampler::of_run(images, config);
     let mut trainer = run.open_trainer(config, images, device, observer)?.with_helpers(helpers);
     let mut meter = Meter::default();
     let mut saved = trainer.steps_done();

@@ -98,7 +98,11 @@ impl Trainer {
         let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
 
         let frozen = self.net.valid();
-        let labels = batch.labels.map(|labels| self.tell(labels.into(), &times));
+        let labels = match (batch.labels, batch.changes) {
+            (classes, Some(changes)) => Some(Labels::changed(classes, changes)),
+            (classes, None) => classes.map(Labels::from),
+        };
+        let labels = labels.map(|labels| self.tell(labels, &times));
         let path = match &labels {
             Some(labels) if guidance.is_on() => {
                 guidance.apply(&frozen, path, &times.t, labels, frozen.config().null_label())

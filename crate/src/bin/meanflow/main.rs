@@ -4,6 +4,7 @@ mod bench;
 mod bench_sample;
 mod classifier;
 mod compare;
+mod dashboard;
 mod encode;
 mod eval;
 mod export;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use meanflow::device;
 use meanflow::train::playground::{Points, learn, portray};
 
-use crate::train::Bar;
+use crate::dashboard::Dashboard;
 
 /// Learn points in the plane in seconds, and draw what was learnt as an SVG file.
 ///
@@ -34,7 +34,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
-    let mut bar = Bar::new(args.steps);
+    let mut bar = Dashboard::new(args.steps);
     let net = learn(args.data, args.steps, args.seed, &device, &mut bar)?;
     bar.finish();
     let svg = portray(&net, args.data, args.seed, &device)?.to_svg();

@@ -17,8 +17,7 @@ pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Re
         let mut config = config.clone();
         (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
         config.times.interval_probability = share;
-        let mut sampler =
-            Sampler::new(images, &config.train, config.data.flip).with_dropped_last(config.guidance.is_on());
+        let mut sampler = Sampler::of_run(images, &config);
         let mut trainer =
             Trainer::new(&config, &config.net_config(images.classes.len())?, device).with_helpers(helpers);
         let mut began = Instant::now();

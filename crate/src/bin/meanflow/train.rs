@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use meanflow::device;
-use meanflow::train::{Observer, Record, RunFolder, TrainConfig, data, train};
+use meanflow::train::{Observer as _, RunFolder, TrainConfig, data, train};
 
+use crate::dashboard::Dashboard;
 use crate::rehearse::rehearse;
 
 /// Train a generator on a folder, archive or data set of images.
@@ -83,12 +83,12 @@ pub fn run(args: Args) -> Result<()> {
         Some(run) => run,
         None => RunFolder::create(&args.out, &config)?,
     };
-    let mut bar = Bar::new(config.train.steps);
-    bar.notice(&summary(&images, &config, &args.out)?);
+    let mut dashboard = Dashboard::new(config.train.steps);
+    dashboard.notice(&summary(&images, &config, &args.out)?);
 
     let stop = stop_on_ctrl_c()?;
-    let outcome = train(&config, &images, &run, &devices, &stop, &mut bar)?;
-    bar.finish();
+    let outcome = train(&config, &images, &run, &devices, &stop, &mut dashboard)?;
+    dashboard.finish();
     let out = args.out.display();
     match outcome.finished {
         true => println!("done: {} steps; next: meanflow export {out} --out model.safetensors", outcome.steps),
@@ -140,49 +140,4 @@ fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(stop)
-}
-
-/// A progress bar with images per second and time left; plain lines where there is no terminal.
-pub(crate) struct Bar {
-    bar: ProgressBar,
-}
-
-impl Bar {
-    pub(crate) fn new(steps: u64) -> Self {
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} · {msg} · {eta} left");
-        Self { bar: ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
-    }
-
-    pub(crate) fn finish(&self) {
-        self.bar.finish();
-    }
-}
-
-impl Observer for Bar {
-    fn step(&mut self, done: u64) {
-        if self.bar.position() == 0 {
-            // A resumed run must not count the steps of the past into its speed.
-            self.bar.set_position(done);
-            self.bar.reset_eta();
-        }
-        self.bar.set_position(done);
-    }
-
-    fn record(&mut self, record: &Record) {
-        let part = |value: Option<f64>| value.map_or("–".into(), |v| format!("{v:.1}"));
-        let text = format!(
-            "{:.0} img/s · residual r<t {} · r=t {}",
-            record.images_per_second,
-            part(record.residual_interval),
-            part(record.residual_instant),
-        );
-        if self.bar.is_hidden() {
-            println!("step {} · {text}", record.step);
-        }
-        self.bar.set_message(text);
-    }
-
-    fn notice(&mut self, text: &str) {
-        self.bar.suspend(|| println!("{text}"));
-    }
 }

@@ -46,7 +46,7 @@ fn attend_here(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>>
 }
 
 /// Softmax of a row times `scale`, in place.
-fn softmax(row: &mut [f32], scale: f32) {
+pub fn softmax(row: &mut [f32], scale: f32) {
     let larger = |a: f32, b: f32| if a > b { a } else { b };
     let most = fold(row, f32::NEG_INFINITY, larger, larger);
     map(row, Exp { scale: Lanes::splat(scale), shift: Lanes::splat(-scale * most) });

@@ -51,6 +51,25 @@ pub fn map(values: &mut [f32], function: impl Function) {
     rest.copy_from_slice(&last[..rest.len()]);
 }
 
+/// The derivative of a [`Function`].
+pub trait Slope {
+    /// Its values; `#[inline(always)]`.
+    fn slope(&self, x: Lanes) -> Lanes;
+}
+
+/// Directions times the slopes at `places`, in place.
+pub fn map_along(directions: &mut [f32], places: &[f32], function: impl Slope) {
+    let (whole, rest) = directions.as_chunks_mut::<WIDTH>();
+    let (whole_places, rest_places) = places.as_chunks::<WIDTH>();
+    for (direction, place) in whole.iter_mut().zip(whole_places) {
+        *direction = Lanes::load(direction).mul(function.slope(Lanes::load(place))).store();
+    }
+    let mut last = [0.0; WIDTH];
+    last[..rest_places.len()].copy_from_slice(rest_places);
+    let slopes = function.slope(Lanes::load(&last)).store();
+    rest.iter_mut().zip(slopes).for_each(|(direction, slope)| *direction *= slope);
+}
+
 /// All values joined in parts that do not wait for one another; `join` joins the parts.
 #[inline(always)]
 pub fn fold(values: &[f32], start: f32, add: impl Fn(f32, f32) -> f32, join: impl Fn(f32, f32) -> f32) -> f32 {
@@ -67,7 +86,7 @@ pub fn fold(values: &[f32], start: f32, add: impl Fn(f32, f32) -> f32, join: imp
 mod wasm {
     use core::arch::wasm32::*;
 
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, Debug)]
     pub struct Lanes(v128);
 
     impl Lanes {
@@ -135,7 +154,7 @@ mod wasm {
 mod portable {
     use std::array::from_fn;
 
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, Debug)]
     pub struct Lanes([f32; 4]);
 
     impl Lanes {

@@ -1,19 +1,20 @@
-//! Kernels for inference on the CPU: what burn's backend there computes one number at a time, or in many passes, in one.
+//! Kernels for the CPU: what burn's backend there computes one number at a time, or in many passes, in one.
 //!
 //! Nothing in here is of this program: slices in, slices out, so that it could live in `burn-flex`. Every function answers
-//! `None` where it does not apply (another device, the autodiff tape, another type of number); burn's own way is then right.
+//! `None` where it does not apply (another device, another type of number, and for some the autodiff tape); burn's own way is
+//! then right.
 
-mod activation;
 mod attention;
 mod lanes;
-mod norm;
 mod packed;
 mod product;
+mod symmetric;
+#[cfg_attr(not(feature = "train"), path = "tape_absent.rs")]
+mod tape;
 
-pub(super) use activation::gated;
 pub(super) use attention::attend;
-pub(super) use norm::layer_norm;
 pub(super) use product::linear;
+pub(super) use symmetric::{gated, layer_norm, softmax};
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
@@ -29,8 +30,17 @@ fn read<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
 
 /// The same with its values one after the other, as [`values`] needs them.
 fn read_in_order<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
-    let x = read(x)?;
-    Some(if x.is_contiguous() { x } else { x.to_contiguous() })
+    read(x).map(in_order)
+}
+
+fn in_order(x: FlexTensor) -> FlexTensor {
+    // A view of a part lies in order too, but not from the first of the memory.
+    if x.is_contiguous() { x } else { x.to_contiguous() }
+}
+
+/// Other values in the place of those of `x`.
+fn like(x: &FlexTensor, values: Vec<f32>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(x.layout().shape().clone()), DType::F32)
 }
 
 /// The values of a tensor from [`read_in_order`].

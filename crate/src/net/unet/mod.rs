@@ -10,7 +10,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::embed::Table;
 use super::init::{Init, Start};
-use super::{Dropout, NetConfig, Told, UnetConfig};
+use super::{CHANGES, Dropout, Labels, NetConfig, Told, UnetConfig};
 use crate::dual::{Dual, linear, silu};
 pub(crate) use block::BlockPlan;
 use block::UnetBlock;
@@ -29,6 +29,7 @@ const NEAR_ZERO: f64 = 1e-5;
 pub struct Unet {
     times0: Linear,
     times1: Linear,
+    augmentation: Option<Linear>,
     label: Option<Table>,
     input: Conv,
     encoder: Vec<UnetBlock>,
@@ -109,9 +110,10 @@ impl Unet {
         let frequency = |i: usize| libm::pow(MAX_PERIOD, -(i as f64) / (half - 1) as f64) as f32;
         let frequencies = TensorData::new((0..half).map(frequency).collect::<Vec<f32>>(), [1, half]);
         let told = config.times.told().into_iter().filter(|told| *told).count();
-        Self {
+        let net = Self {
             times0: init.linear(2 * half * told, features, Start::Xavier),
             times1: init.linear(features, features, Start::Xavier),
+            augmentation: None,
             label: (config.classes > 0)
                 .then(|| Table { weight: init.matrix(config.classes + 1, features, Start::Deviation(0.02)) }),
             input: Conv::new([config.channels, config.width], 3, 1.0, init),
@@ -121,7 +123,11 @@ impl Unet {
             output: Conv::new([last(config, parts), config.channels], 3, NEAR_ZERO, init),
             frequencies: Tensor::from_data(frequencies, &init.device.clone().inner()),
             config: config.clone(),
-        }
+        };
+        // Drawn last, so that networks without it have the same numbers.
+        let augmentation =
+            parts.augmentation.then(|| init.linear_without_bias(CHANGES, 2 * half * told, Start::Xavier));
+        Self { augmentation, ..net }
     }
 
     pub(super) fn forward(&self, z: Dual<4>, told: Told, dropout: Option<&Dropout>) -> Dual<4> {
@@ -145,7 +151,8 @@ impl Unet {
         self.config.to_velocity(z, output, told.t)
     }
 
-    /// The times, each as `[sin | cos]`, through two layers; with the class added before the second, where there is one.
+    /// The times, each as `[sin | cos]`, through two layers; with how the image was changed added before the first, and the
+    /// class before the second, where the network is told them. Of no change it need not be told.
     fn embed(&self, told: &Told) -> Dual<2> {
         let Told { r, t, labels } = told;
         let times = self.config.times.told().into_iter().zip([t.clone(), r.clone(), t.clone() - r.clone()]);
@@ -155,6 +162,11 @@ impl Unet {
             angles.clone().sin().concat(angles.cos(), 1)
         });
         let waves = waves.reduce(|all, wave| all.concat(wave, 1)).expect("every network is told some time");
+        let changes = labels.as_ref().and_then(Labels::changes);
+        let waves = match (&self.augmentation, changes) {
+            (Some(layer), Some(changes)) => waves + linear(layer, changes.clone().into()),
+            _ => waves,
+        };
         let mut inner = silu(linear(&self.times0, waves));
         if let Some(table) = &self.label {
             inner = inner + labels.as_ref().expect("a class-conditional network needs labels").embed(table);
@@ -173,6 +185,7 @@ impl Unet {
         let ends = Conv::parameters([config.channels, config.width], 3)
             + Conv::parameters([last(config, parts), config.channels], 3)
             + 2 * last(config, parts);
-        times + label + blocks + ends
+        let augmentation = if parts.augmentation { CHANGES * 2 * config.width * told } else { 0 };
+        times + augmentation + label + blocks + ends
     }
 }

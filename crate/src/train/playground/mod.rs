@@ -38,7 +38,7 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
     let mut meter = Meter::default();
     for step in 0..steps {
         let x = plane(&points.draw(BATCH, &mut Stream::new(seed, Purpose::Batch, step)), device);
-        meter.add(trainer.step(Batch { images: x, labels: None, instants: 0 }));
+        meter.add(trainer.step(Batch { images: x, labels: None, changes: None, instants: 0 }));
         observer.step(step + 1);
         if (step + 1).is_multiple_of(200) || step + 1 == steps {
             let record: Record = meter.record(step + 1, config.train.learning_rate_at(step))?;
