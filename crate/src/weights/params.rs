@@ -193,11 +193,10 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let name = self.place.name();
             let shape: [usize; D] = param.lazy_shape().dims();
-            match read(self.file, &name, &shape, self.place.is_transposed()) {
-                Ok(values) => {
+            // Never touches the old value, so its random initialisation is not even computed.
+            match tensor(self.file, &name, shape, self.place.is_transposed(), self.device) {
+                Ok(value) => {
                     self.used.insert(name);
-                    // Never touches the old value, so its random initialisation is not even computed.
-                    let value = Tensor::from_data(TensorData::new(values, shape), self.device);
                     Param::initialized(param.id, value)
                 }
                 Err(reason) => {
@@ -218,6 +217,24 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
         true => Ok(module),
         false => Err(Error::Weights(map.failed.join("; "))),
     }
+}
+
+/// A parameter of the given shape, from `[out, in]` to `[in, out]` where `transposed`.
+fn tensor<const D: usize>(
+    file: &SafeTensors,
+    name: &str,
+    shape: [usize; D],
+    transposed: bool,
+    device: &Device,
+) -> Result<Tensor<D>, String> {
+    let here = |values, shape: [usize; D]| Tensor::from_data(TensorData::new(values, shape), device);
+    // A browser's CPU packs weights its own way before it first draws: turning them before that would be for nothing.
+    if transposed && cfg!(target_family = "wasm") {
+        let mut turned = shape;
+        turned.reverse();
+        return Ok(here(read(file, name, &turned, false)?, turned).transpose());
+    }
+    Ok(here(read(file, name, &shape, transposed)?, shape))
 }
 
 /// The values of a parameter of the given shape, from `[out, in]` to `[in, out]` where `transposed`.

@@ -26,9 +26,33 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Reads row by row, as the values lie: jumps from row to row within some columns would miss the caches.
     pub fn new(b: Matrix) -> Self {
         let mut panels = vec![0.0; b.columns.next_multiple_of(COLUMNS) * b.rows];
+        if b.next_row == 1 {
+            Self::read_columns(b, &mut panels);
+        } else {
+            Self::read_rows(b, &mut panels);
+        }
+        Self { panels, columns: b.columns }
+    }
+
+    /// Where columns lie in one piece: some of them side by side.
+    fn read_columns(b: Matrix, panels: &mut [f32]) {
+        let starts = (0..b.columns).step_by(COLUMNS);
+        for (panel, first) in panels.chunks_exact_mut(b.rows * COLUMNS).zip(starts) {
+            let columns: [&[f32]; COLUMNS] = std::array::from_fn(|i| {
+                // What is missing beside the last is another's; its sums are unused.
+                let column = (first + i).min(b.columns - 1);
+                &b.values[column * b.next_column..][..b.rows]
+            });
+            for (row, slot) in panel.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+                slot.iter_mut().zip(columns).for_each(|(slot, column)| *slot = column[row]);
+            }
+        }
+    }
+
+    /// Row by row, as the values lie: jumps from row to row within some columns would miss the caches.
+    fn read_rows(b: Matrix, panels: &mut [f32]) {
         for row in 0..b.rows {
             let mut from = &b.values[row * b.next_row..];
             for (panel, column) in panels.chunks_exact_mut(b.rows * COLUMNS).zip((0..b.columns).step_by(COLUMNS)) {
@@ -43,7 +67,6 @@ impl Packed {
                 from = from.get(COLUMNS * b.next_column..).unwrap_or_default();
             }
         }
-        Self { panels, columns: b.columns }
     }
 }
 

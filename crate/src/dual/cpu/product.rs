@@ -126,6 +126,10 @@ mod tests {
             let x = Tensor::<3>::random([1, rows, inner], Distribution::Default, &device);
             let ours =
                 affine(&x, &layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val())).expect("it is the CPU");
+            // The same weights, lying by columns.
+            let turned = layer.weight.val().transpose().mul_scalar(1.0).transpose();
+            let again = affine(&x, &turned, layer.bias.as_ref().map(|bias| bias.val())).expect("it is the CPU");
+            assert_eq!(ours.clone().into_data(), again.into_data());
             let apart = (ours - layer.forward(x)).abs().max().try_into_scalar::<f32>().expect("a number");
             assert!(apart < 2e-6, "{rows} × {inner} × {columns}: {apart}");
         }
