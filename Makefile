@@ -77,4 +77,4 @@ reproduction:
 	@bash docs/reproduction/tables.sh
 
 clean:
-	rm -rf target dist dist-npm web/pkg web/node_modules .tools
+	rm -rf target dist dist-npm web/pkg web/node_modules docs/benchmarks/node_modules .tools

@@ -95,7 +95,7 @@ export class Engine {
     }
     if (signal.aborted) return { stale: true };
     const digest = hash ?? sha256(bytes);
-    const name = address.name ?? new URL(address).pathname.split('/').pop();
+    const name = address instanceof Blob ? (address.name ?? 'the file') : new URL(address).pathname.split('/').pop();
     const info = await this.#call('load', { bytes, name }, undefined, [bytes.buffer]);
     if (info.stale) return info;
     [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
