@@ -97,9 +97,8 @@ self.onmessage = ({ data: { lock, id, task, ...request } }) => {
     try {
       postMessage({ id, result: await tasks[task](request, context) });
     } catch (error) {
-      if (signal.aborted && error.name === 'AbortError') postMessage({ id, result: { stale: true } });
       // After a trap the instance cannot be trusted: uncaught, it ends this Worker, and a new one is begun.
-      else if (error instanceof WebAssembly.RuntimeError) setTimeout(() => { throw error; });
+      if (error instanceof WebAssembly.RuntimeError) setTimeout(() => { throw error; });
       else postMessage({ id, error: error.message, lost: await isLost() });
     }
   });

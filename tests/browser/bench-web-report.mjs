@@ -43,9 +43,9 @@ export function write(rounds, limits, net) {
     ...BATCHES.map((batch) => cell(name, batch)),
   ]);
   const ratios = PAIRS.map(([ours, theirs]) => {
-    const ratio = (read, digits = 2) => spread(rounds.filter((round) => read(round[ours])).map((round) => read(round[theirs]) / read(round[ours])), digits);
+    const ratio = (read) => spread(rounds.filter((round) => read(round[ours])).map((round) => read(round[theirs]) / read(round[ours])), 2);
     const reads = [({ memory }) => memory, ({ first }) => first, ({ again }) => again, ...BATCHES.map((batch) => ({ batches }) => batches[batch]?.median)];
-    return [`${NAMES[theirs]} to ours`, (rounds[0][theirs].bytes / rounds[0][ours].bytes).toFixed(1), ...reads.map((read) => ratio(read))];
+    return [`${NAMES[theirs]} to ours`, (rounds[0][theirs].bytes / rounds[0][ours].bytes).toFixed(1), ...reads.map(ratio)];
   });
   const about = `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model}, ${cpus().length} cores, headless Chromium, WebGPU on SwiftShader, ${rounds.length} rounds, medians (smallest–largest): \`make bench-web\`. Batch 64 on WebGPU: one round.`;
   const text = [
@@ -78,7 +78,7 @@ function distance({ operations, bytes }, { image_size, channels, patch, width, d
  * Bars of medians, those of each kind of backend on a scale of their own.
  * @param {(name: string) => {first: number, one: number, sixteen: number}} medians in milliseconds
  */
-export function plot(medians, rounds) {
+function plot(medians, rounds) {
   const [left, bar, wide] = [220, 22, 380];
   const lines = [];
   let y = 8;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::lanes::{Function, Lanes, fold, map};
+use super::lanes::{Function, Lanes, fold, map, sum};
 use super::packed::{Matrix, Packed, matrix};
 use super::product::product;
 use super::{read, write};
@@ -50,7 +50,7 @@ pub fn softmax(row: &mut [f32], scale: f32) {
     let larger = |a: f32, b: f32| if a > b { a } else { b };
     let most = fold(row, f32::NEG_INFINITY, larger, larger);
     map(row, Exp { scale: Lanes::splat(scale), shift: Lanes::splat(-scale * most) });
-    let whole = fold(row, 0.0, |sum, x| sum + x, |a, b| a + b).recip();
+    let whole = sum(row).recip();
     row.iter_mut().for_each(|x| *x *= whole);
 }
 

@@ -82,6 +82,23 @@ pub fn fold(values: &[f32], start: f32, add: impl Fn(f32, f32) -> f32, join: imp
     parts.into_iter().fold(start, join)
 }
 
+/// `Σ a`.
+pub fn sum(values: &[f32]) -> f32 {
+    fold(values, 0.0, |sum, x| sum + x, |a, b| a + b)
+}
+
+/// `Σ a b`, in parts like [`fold`].
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const PARTS: usize = 4 * WIDTH;
+    let (whole_a, rest_a) = a.as_chunks::<PARTS>();
+    let (whole_b, rest_b) = b.as_chunks::<PARTS>();
+    let mut parts = [0.0; PARTS];
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        parts.iter_mut().zip(a.iter().zip(b)).for_each(|(part, (a, b))| *part += a * b);
+    }
+    rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>() + parts.into_iter().sum::<f32>()
+}
+
 #[cfg(target_arch = "wasm32")]
 mod wasm {
     use core::arch::wasm32::*;

@@ -34,13 +34,7 @@ fn read_in_order<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
 }
 
 fn in_order(x: FlexTensor) -> FlexTensor {
-    // A view of a part lies in order too, but not from the first of the memory.
     if x.is_contiguous() { x } else { x.to_contiguous() }
-}
-
-/// Other values in the place of those of `x`.
-fn like(x: &FlexTensor, values: Vec<f32>) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(x.layout().shape().clone()), DType::F32)
 }
 
 /// The values of a tensor from [`read_in_order`].
@@ -48,17 +42,23 @@ fn values(x: &FlexTensor) -> &[f32] {
     x.as_slice().unwrap_or_default()
 }
 
+/// Values that lie in memory as the layout says.
+fn laid(values: Vec<f32>, layout: Layout) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+}
+
+/// Other values in the place of those of `x`, one after the other.
+fn like(x: &FlexTensor, values: Vec<f32>) -> FlexTensor {
+    laid(values, Layout::contiguous(x.layout().shape().clone()))
+}
+
 /// A tensor of these values, `strides` apart along each axis.
 fn write<const D: usize>(values: Vec<f32>, shape: [usize; D], strides: [usize; D]) -> Tensor<D> {
-    let layout = Layout::new(Shape::from(shape), strides.map(|stride| stride as isize).to_vec(), 0);
-    Tensor::from_primitive::<Flex>(FlexTensor::new(Bytes::from_elems(values), layout, DType::F32))
+    let strides = strides.map(|stride| stride as isize).to_vec();
+    Tensor::from_primitive::<Flex>(laid(values, Layout::new(Shape::from(shape), strides, 0)))
 }
 
 /// The same with the values one after the other.
 fn write_in_order<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-    let mut strides = [1; D];
-    for axis in (1..D).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
-    }
-    write(values, shape, strides)
+    Tensor::from_primitive::<Flex>(laid(values, Layout::contiguous(Shape::from(shape))))
 }

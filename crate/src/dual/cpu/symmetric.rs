@@ -8,7 +8,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
-use super::lanes::{Function, Lanes, Slope, fold, map, map_along};
+use super::lanes::{Function, Lanes, Slope, dot, fold, map, map_along, sum};
 use super::{in_order, like, read_in_order, tape, values};
 use crate::dual::Dual;
 
@@ -204,22 +204,6 @@ impl Symmetric for Shares {
         }
         out
     }
-}
-
-fn sum(values: &[f32]) -> f32 {
-    fold(values, 0.0, |sum, x| sum + x, |a, b| a + b)
-}
-
-/// `Σ a b`, in parts that do not wait for one another.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const PARTS: usize = 16;
-    let (whole_a, rest_a) = a.as_chunks::<PARTS>();
-    let (whole_b, rest_b) = b.as_chunks::<PARTS>();
-    let mut parts = [0.0; PARTS];
-    for (a, b) in whole_a.iter().zip(whole_b) {
-        parts.iter_mut().zip(a.iter().zip(b)).for_each(|(part, (a, b))| *part += a * b);
-    }
-    rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>() + parts.into_iter().sum::<f32>()
 }
 
 #[cfg(test)]
