@@ -2,7 +2,10 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use meanflow::train::{Average, Cooldown, MAIN, OptimizerKind, RunFolder, Sampler, TrainConfig, Trainer, Which};
+use meanflow::flow::Objective;
+use meanflow::train::{
+    Average, Cooldown, MAIN, MatmulPrecision, OptimizerKind, RunFolder, Sampler, TrainConfig, Trainer, Which,
+};
 
 use crate::support::{device, relative_error, values};
 use crate::train::{config, images, numbers};
@@ -130,6 +133,44 @@ fn trained(config: &TrainConfig, steps: u64) -> Trainer {
     let mut trainer = Trainer::new(config, &config.net_config(2).expect("sizes fit"), &device());
     (0..steps).for_each(|step| drop(trainer.step(sampler.batch(step, &device()).expect("pictures"))));
     trainer
+}
+
+/// The raw residuals of rows with `r < t` and of those with `r = t`, each the mean over a tenth of the run.
+fn curves(config: &TrainConfig) -> [Vec<f64>; 2] {
+    let (images, steps) = (images(), config.train.steps);
+    let mut sampler = Sampler::new(&images, &config.train, false);
+    let mut trainer = Trainer::new(config, &config.net_config(2).expect("sizes fit"), &device());
+    let mut curves = [vec![], vec![]];
+    for step in 0..steps {
+        let residuals = trainer.step(sampler.batch(step, &device()).expect("pictures")).residuals;
+        for (curve, part) in curves.iter_mut().zip([residuals.interval, residuals.instant]) {
+            let part = values(part.expect("rows of both kinds"));
+            curve.push(part.iter().map(|x| f64::from(*x)).sum::<f64>() / part.len() as f64);
+        }
+    }
+    let tenth = steps as usize / 10;
+    curves.map(|curve| curve.chunks(tenth).map(|part| part.iter().sum::<f64>() / tenth as f64).collect())
+}
+
+#[test]
+fn matrix_products_in_bf16_give_the_loss_curve_of_f32() {
+    for objective in [Objective::MeanFlow(Default::default()), Objective::ImprovedMeanFlow(Default::default())] {
+        let mut config = config(300);
+        (config.objective, config.train.batch_size) = (objective, 16);
+        (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
+        let exact = curves(&config);
+        config.train.precision = MatmulPrecision::Bf16;
+        let rounded = curves(&config);
+        assert_ne!(rounded, exact, "bf16 was not used");
+        for (rounded, exact) in rounded.iter().zip(&exact) {
+            assert!(exact[9] < 0.75 * exact[0], "nothing was learned: {exact:?}");
+            let apart = |a: f64, b: f64| (a / b - 1.0).abs();
+            let farthest = rounded.iter().zip(exact).map(|(a, b)| apart(*a, *b)).fold(0.0, f64::max);
+            let whole = apart(rounded.iter().sum(), exact.iter().sum());
+            // Two runs whose rounding differs are no closer than this in a tenth of one: few rows are most of a residual.
+            assert!(farthest < 0.2 && whole < 0.05, "{:?}: {rounded:?} for {exact:?}", config.objective);
+        }
+    }
 }
 
 #[test]

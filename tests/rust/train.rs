@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::train::data::{DataConfig, Images};
-use meanflow::train::{Ema, MAIN, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, TrainConfig, Which, train};
+use meanflow::train::{
+    Ema, MAIN, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, Start, TrainConfig, Which, train,
+};
 use meanflow::weights::{Precision, encode};
 
-use crate::support::{assert_close, device, randomise, tape, tiny_config, values};
+use crate::support::{assert_close, device, randomise, relative_error, tape, tiny_config, values};
 
 /// Hears everything; asks to stop after a step of its choice.
 #[derive(Default)]
@@ -179,6 +181,49 @@ fn a_seed_decides_the_run_and_a_resumed_run_equals_an_uninterrupted_one() {
     assert_eq!(reread, config);
     Listener::default().train(&config, &images, &run).expect("it resumes");
     assert!(weights(&run) == straight, "resumed and uninterrupted weights differ");
+}
+
+#[test]
+fn a_run_begins_with_the_weights_of_another() {
+    let (dir, images) = (folder(), images());
+    let train =
+        |run: &RunFolder, config: &TrainConfig| Listener::default().train(config, &images, run).expect("it trains");
+    let first = RunFolder::create(&dir.path().join("first"), &config(20)).expect("a new run");
+    train(&first, &config(20));
+    let file = dir.path().join("first.safetensors");
+    fs::write(&file, weights(&first)).expect("a file");
+
+    // A learning rate that changes nothing that can be seen.
+    let mut still = config(1);
+    still.train.learning_rate = 1e-9;
+    let start = Start::read(&file, &still, &images, &device()).expect("it suits");
+    let second = RunFolder::create(&dir.path().join("second"), &still).expect("a new run").beginning_with(start);
+    train(&second, &still);
+    still.train.steps = 2;
+    let (again, _) = RunFolder::open(&dir.path().join("second")).expect("the run");
+    train(&again, &still);
+
+    let picture = |run: &RunFolder| {
+        let (net, info) = run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
+        let init = info.training.init.clone();
+        let request = meanflow::generator::Request { seed: 0, count: 4, class: Some(1).into(), nfe: 1 };
+        (values(meanflow::Generator::new(net, info, &device()).images(request).expect("fair")), init)
+    };
+    let ((before, none), (after, from)) = (picture(&first), picture(&again));
+    assert_close("pictures", &after, &before, 1e-4);
+    assert_eq!((none, from), (None, Some(format!("{}, step 20", still.name))));
+
+    // The second, trained for real, moves on: what was read is not set to stay.
+    let start = Start::read(&file, &config(20), &images, &device()).expect("it suits");
+    let third = RunFolder::create(&dir.path().join("third"), &config(20)).expect("a new run").beginning_with(start);
+    train(&third, &config(20));
+    assert!(relative_error(&picture(&third).0, &before) > 1e-3, "nothing was learned");
+
+    let mut other = config(20);
+    other.net.width = Some(32);
+    let error = Start::read(&file, &other, &images, &device()).expect_err("another network");
+    let text = format!("{error:#}");
+    assert!(text.contains("first.safetensors") && text.contains("32"), "{text}");
 }
 
 #[test]

@@ -3,22 +3,38 @@
 //! Parameters do not move, so only the input's tangent passes through a layer, and it meets the parameters off the tape.
 
 use burn::nn::Linear;
-use burn::tensor::module::{attention, conv2d};
+use burn::tensor::module::{self, attention, conv2d};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, FloatDType, Tensor, activation};
 
 use super::{Dual, cpu};
 
-/// `x W + b`; the tangent is `dx W`.
+/// `x W + b`; the tangent is `dx W`. Where `W` is in bf16, so is `x` for the product, but not `dx`.
 ///
 /// # Shapes
 /// `[.., d_input]` → `[.., d_output]`.
 pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
+    if cfg!(feature = "train") && layer.weight.val().dtype() == DType::BF16 {
+        return rounded_linear(layer, x);
+    }
     if let (None, Some(primal)) = (&x.tangent, cpu::linear(&x.primal, layer)) {
         return primal.into();
     }
-    let tangent = x.tangent.map(|dx| burn::tensor::module::linear(dx, layer.weight.val().inner(), None));
+    let tangent = x.tangent.map(|dx| module::linear(dx, layer.weight.val().inner(), None));
     Dual { primal: layer.forward(x.primal), tangent }
+}
+
+/// [`linear`] with a weight in bf16, and all else in f32.
+fn rounded_linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
+    let weight = layer.weight.val();
+    let exact = weight.clone().inner().cast(FloatDType::F32);
+    let tangent = x.tangent.map(|dx| module::linear(dx, exact, None));
+    let product = module::linear(x.primal.cast(FloatDType::BF16), weight, None).cast(FloatDType::F32);
+    let primal = match &layer.bias {
+        Some(bias) => product + bias.val().unsqueeze(),
+        None => product,
+    };
+    Dual { primal, tangent }
 }
 
 /// SiLU `x σ(x)`, with derivative `σ + x σ (1 − σ)`.

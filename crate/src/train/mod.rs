@@ -16,8 +16,10 @@ mod log;
 mod optimization;
 mod parts;
 pub mod playground;
+mod precision;
 mod report;
 mod run;
+mod start;
 mod trainer;
 mod whole;
 
@@ -28,8 +30,10 @@ pub use config::{Logging, NetChoice, TrainConfig};
 pub use ema::Ema;
 pub use log::{Record, peak_memory};
 pub use optimization::{Average, Cooldown, MAIN, Optimization, OptimizerKind};
+pub use precision::MatmulPrecision;
 pub use report::report;
 pub use run::{Observer, Outcome, RunFolder};
+pub use start::Start;
 pub use trainer::{Measured, Trainer};
 pub use whole::replace;
 
@@ -59,6 +63,7 @@ pub fn train(
     let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
     let (settings, every) = (&config.train, &config.log);
     config.suits(images)?;
+    settings.precision.check(device)?;
     let mut sampler = Sampler::of_run(images, config);
     let mut trainer = run.open_trainer(config, images, device, observer)?.with_helpers(helpers);
     let mut meter = Meter::default();

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::precision::MatmulPrecision;
+
 /// The EMA of `[train] ema_decay`.
 pub const MAIN: &str = "main";
 
@@ -99,6 +101,8 @@ pub struct Optimization {
     pub accumulate: usize,
     /// Whether the backward pass computes cheap intermediate results anew instead of keeping them: less memory, more time.
     pub recompute: bool,
+    /// In which numbers matrices are multiplied: `"f32"`, or `"bf16"`, for GPUs that have units for it.
+    pub precision: MatmulPrecision,
     /// Adam's decay of the gradient's mean.
     pub beta1: f32,
     /// Adam's decay of the squared gradient's mean.
@@ -137,6 +141,7 @@ impl Default for Optimization {
             clip: None,
             accumulate: 1,
             recompute: false,
+            precision: MatmulPrecision::F32,
             beta1: 0.9,
             beta2: 0.95,
             weight_decay: 0.0,

@@ -20,6 +20,7 @@ pub(super) struct Rows {
 
 /// The networks of a step, on one device.
 pub(super) struct Networks {
+    /// In training, with its weights as they are; the others are as they are computed.
     pub live: Net,
     pub frozen: Net,
     pub average: Net,
@@ -126,8 +127,9 @@ fn part_gradients(
     // Each part drops features of its own, or all would drop the same ones.
     let seed = fold_in(config.train.seed, part);
     let dropout = || (config.train.dropout > 0.0).then(|| Dropout::new(config.train.dropout, seed, step));
+    let live = config.train.precision.of(&networks.live);
     let [live, frozen, average] =
-        [&networks.live, &networks.frozen, &networks.average].map(|net| Training { net, dropout: dropout() });
+        [&live, &networks.frozen, &networks.average].map(|net| Training { net, dropout: dropout() });
     let nets = Nets { live: &live, frozen: &frozen, average: &average };
     let Rows { path, times, labels } = rows;
     let share = times.t.dims()[0] as f64 / all.times.t.dims()[0] as f64;

@@ -14,6 +14,7 @@ use super::events;
 use super::grid;
 use super::log::Record;
 use super::optimization::MAIN;
+use super::start::Start;
 use super::trainer::Trainer;
 use super::whole::replace;
 use crate::class::Class;
@@ -46,7 +47,18 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    resume: bool,
+    begins: Begins,
+}
+
+/// What a run begins with.
+#[derive(Clone, Debug)]
+enum Begins {
+    /// Random weights.
+    Afresh,
+    /// Weights of another run, or of another program.
+    With(Box<Start>),
+    /// Its newest checkpoint.
+    Again,
 }
 
 impl RunFolder {
@@ -58,7 +70,7 @@ impl RunFolder {
         if path.join("config.toml").exists() {
             bail!("{} already holds a run; continue it with --resume, or choose another folder", path.display());
         }
-        let run = Self { path: path.into(), resume: false };
+        let run = Self { path: path.into(), begins: Begins::Afresh };
         for folder in [run.checkpoints(), run.samples()] {
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
@@ -75,7 +87,12 @@ impl RunFolder {
         let text = fs::read_to_string(&file)
             .with_context(|| format!("{} holds no run: cannot read {}", path.display(), file.display()))?;
         let config = TrainConfig::from_toml(&text).with_context(|| format!("in {}", file.display()))?;
-        Ok((Self { path: path.into(), resume: true }, config))
+        Ok((Self { path: path.into(), begins: Begins::Again }, config))
+    }
+
+    /// Begins with trained weights instead of random ones.
+    pub fn beginning_with(self, start: Start) -> Self {
+        Self { begins: Begins::With(Box::new(start)), ..self }
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -112,11 +129,18 @@ impl RunFolder {
                 batch_size: config.train.batch_size,
                 seed: config.train.seed,
                 program: concat!("meanflow ", env!("CARGO_PKG_VERSION")).into(),
+                init: match &self.begins {
+                    Begins::Afresh => None,
+                    Begins::With(start) => Some(start.description()),
+                    Begins::Again => self.read_info()?.training.init,
+                },
             },
         };
         self.write("model.json", &serde_json::to_vec_pretty(&info)?)?;
-        if !self.resume {
-            return Ok(Trainer::new(config, &net, device));
+        match &self.begins {
+            Begins::Afresh => return Ok(Trainer::new(config, &net, device)),
+            Begins::With(start) => return Ok(Trainer::beginning_with(config, start.net(), device)),
+            Begins::Again => {}
         }
         checkpoint::clear(&self.checkpoints())?;
         let trainer = checkpoint::resume(&self.checkpoints(), config, &net, device, |text| observer.notice(&text))?;

@@ -42,7 +42,17 @@ pub struct Measured {
 impl Trainer {
     /// A fresh run on `device` (without autodiff; the trainer adds it).
     pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
-        let net = net.init(config.train.seed, &config.train.tape(device)).materialize();
+        Self::afresh(config, net.init(config.train.seed, &config.train.tape(device)).materialize(), device)
+    }
+
+    /// A run that begins with the weights of `trained`, on any device; optimizer and averages begin anew.
+    pub fn beginning_with(config: &TrainConfig, trained: &Net, device: &Device) -> Self {
+        // Through a fresh network, because weights that were read are set not to be trained.
+        let fresh = trained.config().init(config.train.seed, &config.train.tape(device));
+        Self::afresh(config, fresh.load_record(trained.clone().into_record()), device)
+    }
+
+    fn afresh(config: &TrainConfig, net: Net, device: &Device) -> Self {
         let averages = config.train.averages.keys().map(|name| (name.clone(), Ema::new(&net))).collect();
         Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer(config), 0, device)
     }
@@ -97,7 +107,7 @@ impl Trainer {
         let times = objective.times(times, [rows, batch.instants], share, &mut stream, &self.devices[0]);
         let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
 
-        let frozen = self.net.valid();
+        let frozen = train.precision.of(&self.net.valid());
         let labels = match (batch.labels, batch.changes) {
             (classes, Some(changes)) => Some(Labels::changed(classes, changes)),
             (classes, None) => classes.map(Labels::from),
@@ -109,7 +119,8 @@ impl Trainer {
             }
             _ => path,
         };
-        let networks = Networks { live: self.net.clone(), frozen, average: self.ema.net().clone() };
+        let average = train.precision.of(self.ema.net());
+        let networks = Networks { live: self.net.clone(), frozen, average };
         let (gradients, measured) =
             parts::gradients(&self.config, step, &networks, &Rows { path, times, labels }, &self.devices);
         // Two copies of the weights would let no step work in place.

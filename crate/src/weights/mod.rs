@@ -95,6 +95,9 @@ pub struct TrainingInfo {
     pub seed: u64,
     /// Name and version of the program that wrote the file.
     pub program: String,
+    /// The model whose weights the run began with, and its steps; none where it began with random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
 }
 
 impl ModelInfo {

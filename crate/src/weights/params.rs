@@ -75,18 +75,18 @@ impl View for Stored {
 
 /// Where a walk through the module stands: the parameter's name, and whether PyTorch stores it transposed.
 #[derive(Default)]
-struct Place {
+pub(crate) struct Place {
     names: Vec<String>,
     containers: Vec<String>,
 }
 
 impl Place {
-    fn enter(&mut self, name: &str, container: &str) {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.names.push(name.to_owned());
         self.containers.push(container.to_owned());
     }
 
-    fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.names.pop();
         self.containers.pop();
     }
@@ -95,6 +95,13 @@ impl Place {
     fn name(&self) -> String {
         let named = self.names.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
         named.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether this is a matrix that acts on every token, rather than once on what a picture is conditioned by.
+    #[cfg(feature = "train")]
+    pub(crate) fn acts_on_tokens(&self) -> bool {
+        let within = |container: &str| self.containers.iter().any(|c| c == container);
+        self.is_transposed() && within("Struct:Block") && !self.names.iter().any(|n| n == "modulation")
     }
 
     /// burn keeps a linear layer as `[in, out]`, PyTorch and the file as `[out, in]`.

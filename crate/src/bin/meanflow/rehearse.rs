@@ -13,6 +13,7 @@ const STEPS: u64 = 3;
 /// Takes a few real steps of both phases and says what the whole run would take. Nothing is written.
 pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Result<()> {
     let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
+    config.train.precision.check(device)?;
     let phase = |share: f64| -> Result<Duration> {
         let mut config = config.clone();
         (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);

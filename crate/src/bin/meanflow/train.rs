@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use meanflow::device;
-use meanflow::train::{Observer as _, RunFolder, TrainConfig, data, train};
+use meanflow::train::{Observer as _, RunFolder, Start, TrainConfig, data, train};
 
 use crate::dashboard::Dashboard;
 use crate::rehearse::rehearse;
@@ -46,6 +46,9 @@ pub struct Args {
     /// Go on from the newest checkpoint in OUT
     #[arg(long)]
     resume: bool,
+    /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
+    init: Option<PathBuf>,
     /// Only check the data and the settings, take a few steps, and say how long the whole run would take
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
@@ -75,13 +78,15 @@ pub fn run(args: Args) -> Result<()> {
         false => data::load(&args.data, &config.data)?,
     };
     config.suits(&images)?;
+    let start = args.init.as_deref().map(|file| Start::read(file, &config, &images, &devices[0])).transpose()?;
     if args.dry_run {
         println!("{}", summary(&images, &config, &args.out)?);
         return rehearse(&config, &images, &devices);
     }
-    let run = match resumed {
-        Some(run) => run,
-        None => RunFolder::create(&args.out, &config)?,
+    let run = match (resumed, start) {
+        (Some(run), _) => run,
+        (None, Some(start)) => RunFolder::create(&args.out, &config)?.beginning_with(start),
+        (None, None) => RunFolder::create(&args.out, &config)?,
     };
     let mut dashboard = Dashboard::new(config.train.steps);
     dashboard.notice(&summary(&images, &config, &args.out)?);

@@ -1,0 +1,63 @@
+//! Matrix products in half the bits, around which everything stays in single precision.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, FloatDType, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::net::Net;
+use crate::weights::params::Place;
+
+/// In which numbers the transformers multiply their matrices while training. Weights, their averages and the optimizer, the
+/// derivative `du/dt`, the loss and all that is no matrix product are in f32 either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MatmulPrecision {
+    /// 24 significant bits.
+    #[default]
+    F32,
+    /// 8 significant bits, summed up in f32: what GPUs have special units for. The derivative's own products see the same
+    /// rounded weights, in f32, so that it is that of the network which the loss is of.
+    Bf16,
+}
+
+impl MatmulPrecision {
+    /// The network as it is computed: the matrices of its blocks are rounded, and say so by their type, which
+    /// [`crate::dual::linear`] follows. On the tape, gradients go on to the weights themselves.
+    pub fn of(self, net: &Net) -> Net {
+        match self {
+            Self::F32 => net.clone(),
+            Self::Bf16 => net.clone().map(&mut Rounded(Place::default())),
+        }
+    }
+
+    /// # Errors
+    /// When the device has no such numbers.
+    pub fn check(self, device: &Device) -> Result<(), Error> {
+        match self {
+            Self::Bf16 if !device.supports_dtype(FloatDType::BF16) => {
+                Err(Error::Device("[train] precision = \"bf16\": this device does not compute in bf16".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Rounded(Place);
+
+impl ModuleMapper for Rounded {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.0.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.0.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.0.acts_on_tokens() && param.val().dims().len() == 2 {
+            true => Param::initialized(param.id, param.val().cast(FloatDType::BF16)),
+            false => param,
+        }
+    }
+}
