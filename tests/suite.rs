@@ -12,6 +12,8 @@ mod data;
 mod density;
 #[path = "rust/dual.rs"]
 mod dual;
+#[path = "rust/engine.rs"]
+mod engine;
 #[path = "rust/evaluation.rs"]
 mod evaluation;
 #[path = "rust/flow.rs"]

@@ -7,12 +7,12 @@ import { between } from './latent.js';
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
 
-/** Pending until the scripts of the wasm build are there. */
-let scripts;
 /** The wasm module in use. */
 let wasm;
-/** Which build it is. */
-let backend;
+/** The one that this Worker began with. */
+let own;
+/** What the module in use computes on; the Worker's name is its build. */
+const backend = self.name === 'webgpu' ? 'webgpu' : 'cpu';
 /** The loaded model. */
 let model;
 /** What it says about itself. */
@@ -26,18 +26,19 @@ let queue = Promise.resolve();
 const tasks = {
   /** Starts the wasm build, of which there is one in a Worker's life. */
   async start({ module: compiled }) {
-    if (wasm) return;
+    if (own) return;
     const module = await scripts;
     await module.default({ module_or_path: compiled });
     await module.openDevice();
-    wasm = module;
+    wasm = own = module;
   },
 
   /** Makes the bytes of a weights file the model. */
   async load({ bytes, name }) {
-    const next = await wasm.Generator.load(bytes).catch((error) => {
+    const [module, next] = await read(bytes).catch((error) => {
       throw new Error(`${name}: ${error.message}`);
     });
+    wasm = module;
     // A device that was lost has been replaced by now.
     lost = wasm.deviceLost();
     lost.then((reason) => postMessage({ lost: reason }), () => {});
@@ -83,10 +84,6 @@ const tasks = {
 self.onmessage = ({ data: { lock, id, task, ...request } }) => {
   if (lock) {
     live(lock);
-    // What the build is called by comes while the page compiles it.
-    backend = request.build === 'webgpu' ? 'webgpu' : 'cpu';
-    scripts = BUILDS[request.build]();
-    scripts.catch(() => {});
     return;
   }
   newest.abort();
@@ -110,6 +107,19 @@ function live(lock) {
     postMessage({ alive: true });
     return new Promise(() => {});
   });
+}
+
+/** The model in the bytes of a weights file, and the module that computes it. */
+async function read(bytes) {
+  try {
+    return [own, await own.Generator.load(bytes)];
+  } catch (error) {
+    if (backend !== 'cpu' || !own.isOfAnotherNetwork(bytes)) throw error;
+  }
+  // Few models are of the networks that only burn has here.
+  const burn = await import('./pkg/burn/meanflow.js');
+  await burn.default();
+  return [burn, await burn.Generator.load(bytes)];
 }
 
 /** Whether the device is lost; the news may come a moment after the error. */
@@ -141,6 +151,10 @@ const BUILDS = {
   relaxed: () => import('./pkg/relaxed/meanflow.js'),
   webgpu: () => import('./pkg/webgpu/meanflow.js'),
 };
+
+/** The scripts of this Worker's build, which come while the page compiles it. */
+const scripts = BUILDS[self.name]();
+scripts.catch(() => {});
 
 /** Lets messages in: network calls on the CPU leave no gap for them. */
 const messages = () => new Promise((resume) => setTimeout(resume));

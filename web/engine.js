@@ -81,10 +81,11 @@ export class Engine {
     // weights are on their way.
     if (!this.#worker) this.#start();
     const progress = new Progress(onProgress);
+    const compiling = compile(buildFor(this.#build), () => progress.part());
     const weights = readWeights(address, hash, progress.part(), signal);
     // Until the build has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
-    const module = await compile(buildFor(this.#build), () => progress.part());
+    const module = await compiling;
     if (signal.aborted) return { stale: true };
     await this.#call('start', { module });
     let bytes;
@@ -134,7 +135,7 @@ export class Engine {
   }
 
   #start() {
-    this.#worker = startWorker();
+    this.#worker = startWorker(buildFor(this.#build));
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     // A script that does not load, or a wasm trap, after which that instance answers no more.
     this.#worker.onerror = (event) => {
@@ -144,7 +145,7 @@ export class Engine {
     // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
     const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
     this.#watch = new AbortController();
-    this.#worker.postMessage({ lock, build: buildFor(this.#build) });
+    this.#worker.postMessage({ lock });
     const { signal } = this.#watch;
     this.#awaken = () => navigator.locks?.request(lock, { signal }, () => this.#end('the engine was ended')).catch(() => {});
   }
@@ -227,12 +228,16 @@ async function readWeights(source, hash, progress, signal) {
   return fetchWeights(source, hash, progress, signal);
 }
 
-/** A worker may only start from the page's own origin; a script of another is imported by one that does nothing else. */
-function startWorker() {
+/**
+ * A worker may only start from the page's own origin; a script of another is imported by one that does nothing else. Its name tells
+ * it the build, so that it need not wait for a message.
+ * @param {keyof BUILDS} name
+ */
+function startWorker(name) {
   const { origin, protocol } = new URL(import.meta.url);
   // Bundlers look for these very words; webpack puts the file on its disk in the place of the address.
-  if (origin === location.origin || protocol === 'file:') return new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module' });
+  if (origin === location.origin || protocol === 'file:') return new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module', name });
   const script = new URL('./engine-worker.js', import.meta.url).href;
   const address = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: 'text/javascript' }));
-  return new Worker(address, { type: 'module' });
+  return new Worker(address, { type: 'module', name });
 }

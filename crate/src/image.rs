@@ -18,6 +18,11 @@ pub async fn to_rgba(images: Tensor<4>) -> Result<Vec<u8>, Error> {
     let pixels = height * width;
     let data = images.into_data_async().await.map_err(|e| Error::Device(e.to_string()))?;
     let values = data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(e.to_string()))?;
+    Ok(rgba_of(&values, [batch, channels, pixels]))
+}
+
+/// The same for values one after the other, `[batch, channels, pixels]`.
+pub(crate) fn rgba_of(values: &[f32], [batch, channels, pixels]: [usize; 3]) -> Vec<u8> {
     let byte = |x: f32| (127.5 * x + 127.5).round().clamp(0.0, 255.0) as u8;
     let mut rgba = Vec::with_capacity(batch * pixels * 4);
     for image in values.chunks_exact(channels * pixels) {
@@ -30,7 +35,7 @@ pub async fn to_rgba(images: Tensor<4>) -> Result<Vec<u8>, Error> {
             });
         }
     }
-    Ok(rgba)
+    rgba
 }
 
 /// The inverse of [`to_rgba`] for one byte: 0–255 to `[−1, 1]`.

@@ -21,16 +21,22 @@
 //! Images are `[batch, channels, height, width]` in `[−1, 1]`; times and labels are `[batch]`.
 //!
 //! [`dual`] is forward mode, [`net`] the network written over it, [`flow`] the method, [`weights`] the file format,
-//! [`generator`] a loaded model; `gpu` is the page's engine for WebGPU; `train`, `eval` and `checkpoint` (native only) are
+//! [`generator`] a loaded model; `gpu` and `cpu` are the page's engines, without burn; `train`, `eval` and `checkpoint` (native only) are
 //! the training half, its measure, and checkpoints of other programs.
 
 pub mod class;
+#[cfg(feature = "page")]
+mod condition;
+#[cfg(feature = "cpu")]
+pub mod cpu;
 pub mod device;
 pub mod dual;
 pub mod error;
 pub mod flow;
 pub mod generator;
 pub mod image;
+#[cfg(any(feature = "flex", feature = "page"))]
+mod kernels;
 pub mod net;
 pub mod rng;
 pub mod weights;

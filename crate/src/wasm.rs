@@ -1,7 +1,8 @@
-//! What JavaScript sees: one class, the same for both builds. No DOM here, no tensors there.
+//! What JavaScript sees: one class, the same for all builds. No DOM here, no tensors there.
 
 #[cfg_attr(feature = "webgpu", path = "wasm/webgpu.rs")]
-#[cfg_attr(not(feature = "webgpu"), path = "wasm/cpu.rs")]
+#[cfg_attr(feature = "cpu", path = "wasm/cpu.rs")]
+#[cfg_attr(feature = "flex", path = "wasm/burn.rs")]
 mod backend;
 
 use std::cell::RefCell;
@@ -12,6 +13,7 @@ use crate::class::{Blend, Class};
 use crate::flow::Solver;
 use crate::generator::Request;
 use crate::rng;
+use crate::weights;
 use backend::{Device, Model};
 
 /// A loaded model.
@@ -130,6 +132,12 @@ fn choose(class: Option<usize>, blend: Option<Vec<f32>>) -> Result<Class, JsErro
 /// The solver of a name; without one the average velocity's own.
 fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
     Ok(name.map(|name| name.parse()).transpose()?.unwrap_or_default())
+}
+
+/// Whether the bytes are a weights file, but of a network that this build does not compute.
+#[wasm_bindgen(js_name = isOfAnotherNetwork)]
+pub fn is_of_another_network(bytes: &[u8]) -> bool {
+    weights::read_info(bytes).is_ok_and(|info| !backend::computes(&info.net))
 }
 
 /// Opens the device. Optional: loading a model does it too; alone, it tells a missing GPU from a bad file.

@@ -1,11 +1,12 @@
 // One network through this project, ONNX Runtime Web and TensorFlow.js, in one browser, one after the other in every round:
-// writes docs/benchmarks/web.md and web.svg. WebGPU is a software adapter here, so its times compare engines, not GPUs.
+// writes docs/benchmarks/web-cpu.md and web-webgpu.md with their plots; `ONLY=ours-cpu,ort-wasm` runs some. WebGPU is a software
+// adapter here, so its times compare engines, not GPUs.
 import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { write } from './bench-web-report.mjs';
+import { KINDS, write } from './bench-web-report.mjs';
 import { DIST, ROOT, launch, meanflow, randomWeights, temporaryFolder } from './support.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
@@ -28,7 +29,8 @@ const site = prepare();
 const { server, address } = await serve(site);
 const { bytes, distinct } = await inPage('disagreement', '', false, async ({ result }) => result);
 if (bytes > 1 || distinct < 50) throw new Error(`the rivals draw other pictures: ${bytes} of 255 apart, ${distinct} values`);
-const limits = await inPage('limits', '', true, async ({ result }) => result);
+const isWhole = (kind) => Object.keys(KINDS[kind]).every((name) => chosen.includes(name));
+const limits = isWhole('webgpu') && (await inPage('limits', '', true, async ({ result }) => result));
 const rounds = [];
 for (let round = 0; round < ROUNDS; round++) {
   const results = {};
@@ -41,7 +43,7 @@ for (let round = 0; round < ROUNDS; round++) {
   rounds.push(results);
 }
 server.close();
-if (chosen.length === Object.keys(CONTENDERS).length) write(rounds, limits, NET);
+for (const kind of Object.keys(KINDS).filter(isWhole)) write(kind, rounds, limits, NET);
 
 /** The built site with the rivals and the network beside it. */
 function prepare() {

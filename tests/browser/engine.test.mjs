@@ -1,5 +1,5 @@
-// The builds against one another in one page: burn's network, the same with fused multiplications, and the GPU engine give
-// the same numbers for any shape. The GPU engine alone: no allocation while it works, and what it does when it cannot go on.
+// The builds against one another in one page: burn's network, the CPU engine, the same with fused multiplications, and the GPU
+// engine give the same numbers for any shape. The GPU engine alone: no allocation while it works, and what it does when it cannot go on.
 // It computes on a software adapter here.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -18,7 +18,7 @@ async function openBuilds(weights) {
   await page.goto(`${stage.site.address}static/favicon.svg`);
   await page.evaluate(async (site) => {
     globalThis.builds = {};
-    for (const build of ['cpu', 'relaxed', 'webgpu']) {
+    for (const build of ['burn', 'cpu', 'relaxed', 'webgpu']) {
       const wasm = await import(`${site}web/pkg/${build}/meanflow.js`);
       await wasm.default();
       builds[build] = wasm;
@@ -63,14 +63,14 @@ for (const [name, { net, count = 1, nfe = 1, dtype = 'f32' }] of Object.entries(
       async ({ count, nfe }) => {
         const images = {};
         for (const build of Object.keys(builds)) images[build] = await (await load(build)).images(3n, count, undefined, nfe);
-        const largest = images.cpu.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+        const largest = images.burn.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
         // A comparison with NaN is false, so it must not be the one that lets through.
-        const worst = (other) => images.cpu.reduce((most, x, i) => (Math.abs(x - other[i]) <= most ? most : Math.abs(x - other[i])), 0);
+        const worst = (other) => images.burn.reduce((most, x, i) => (Math.abs(x - other[i]) <= most ? most : Math.abs(x - other[i])), 0);
         return Object.values(images).map((values) => ({ values: values.length, error: worst(values) / largest }));
       },
       { count, nfe },
     );
-    assert.equal(found.length, 3);
+    assert.equal(found.length, 4);
     for (const { values, error } of found) {
       assert.equal(values, count * net.channels * net.image_size ** 2);
       assert.ok(error <= TOLERANCE, `relative error ${error}`);
@@ -152,17 +152,41 @@ test('a lost GPU is reported, requests fail with the reason, and loading again o
   await page.context().close();
 });
 
-test('a damaged file is refused as on the CPU', async () => {
+test('a network that the engines do not have is computed by burn, and the next one by the engine again', async () => {
+  const parts = { kind: 'in-context', hidden: 48, class_tokens: 2, guidance_tokens: 1, interval_tokens: 1, time_tokens: 2 };
+  const page = await openBuilds(randomWeights({ ...NET, times: 'h', classes: 3, architecture: parts }));
+  await page.route('**/plain', (route) => route.fulfill({ path: randomWeights(NET), contentType: 'application/octet-stream' }));
+  const { pixels, reference } = await page.evaluate(async (site) => {
+    const { Engine } = await import(`${site}web/engine.js`);
+    const engine = new Engine('cpu');
+    const draw = async (source) => {
+      await engine.load(source);
+      let drawn;
+      await engine.generate({ seed: 4n, count: 1, nfe: 2 }, ({ rgba }) => (drawn = [...rgba]));
+      return drawn;
+    };
+    const pixels = [await draw('/weights'), await draw('/plain'), await draw('/weights')];
+    const reference = [...(await (await load('burn')).generate(4n, 1, undefined, 2))];
+    engine.close();
+    return { pixels, reference };
+  }, stage.site.address);
+  assert.deepEqual(pixels[0], reference);
+  assert.deepEqual(pixels[2], reference);
+  assert.notDeepEqual(pixels[1], reference);
+  await page.context().close();
+});
+
+test('a damaged file is refused by every build in the same words', async () => {
   const page = await openBuilds(randomWeights(NET));
   const refusals = await page.evaluate(async () => {
     const bytes = new Uint8Array(await (await fetch('/weights')).arrayBuffer());
     const refused = (wasm, file) => wasm.Generator.load(file).then(() => 'none', (error) => error.message);
     const renamed = bytes.slice();
     renamed[new TextDecoder('latin1').decode(bytes).indexOf('mlp.fc1.bias')] = 'q'.charCodeAt(0);
-    return Promise.all([bytes.slice(0, 5000), renamed].map(async (file) => [await refused(builds.cpu, file.slice()), await refused(builds.webgpu, file)]));
+    return Promise.all([bytes.slice(0, 5000), renamed].map(async (file) => [await refused(builds.burn, file.slice()), await refused(builds.cpu, file.slice()), await refused(builds.webgpu, file)]));
   });
-  // The CPU lists everything that is wrong, the GPU what it meets first.
-  for (const [cpu, webgpu] of refusals) assert.ok(cpu.startsWith(webgpu), `${cpu}, but ${webgpu}`);
+  // burn's lists everything that is wrong, the engines what they meet first.
+  for (const [burn, ...engines] of refusals) for (const engine of engines) assert.ok(burn.startsWith(engine), `${burn}, but ${engine}`);
   assert.match(refusals[0][0], /truncated/);
   assert.match(refusals[1][0], /missing/);
   await page.context().close();

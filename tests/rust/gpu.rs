@@ -2,13 +2,12 @@
 
 use meanflow::gpu;
 use meanflow::weights::{self, Check, ModelInfo, Precision};
-use meanflow::{Class, Generator, Net, NetConfig, generator::Request};
+use meanflow::{Class, generator::Request};
 
-use crate::support::{assert_close, device, randomise_by, relative_error, values};
+use crate::engine::{SINGLE, on_burn, random_net, shapes, weights_of};
+use crate::support::{assert_close, relative_error};
 use crate::weights::info;
 
-/// Relative error allowed between two orders of the same sums in f32.
-const SINGLE: f64 = 1e-4;
 /// And where products are rounded to 11 bits, four at a time.
 const HALF: f64 = 1e-2;
 
@@ -18,52 +17,10 @@ fn open() -> gpu::Gpu {
         .unwrap_or_else(|e| panic!("{e}; these tests need a GPU or a Vulkan driver for the CPU (mesa-vulkan-drivers)"))
 }
 
-/// Parameters about as large as trained ones: larger ones would magnify rounding from block to block.
-fn random_net(config: &NetConfig) -> Net {
-    randomise_by(config.init(0, &device()), |shape| if shape.len() == 1 { 0.1 } else { (shape[0] as f32).powf(-0.5) })
-}
-
-fn weights_of(config: &NetConfig, precision: Precision) -> Vec<u8> {
-    weights::encode(&random_net(config), &info(config.clone()), precision).expect("encodes")
-}
-
-fn on_burn(bytes: &[u8], request: Request) -> Vec<f32> {
-    let generator = Generator::from_bytes(bytes, &device()).expect("a model");
-    values(generator.images(request).expect("pictures"))
-}
-
 /// The pictures, and in which arithmetic they were made.
 fn on_gpu(gpu: &gpu::Gpu, bytes: &[u8], request: Request) -> (Vec<f32>, &'static str) {
     let generator = pollster::block_on(gpu::Generator::from_bytes(bytes, gpu)).expect("a model");
     (pollster::block_on(generator.images(request)).expect("pictures"), generator.arithmetic())
-}
-
-/// Sizes that fill no tile, no quad and no workgroup evenly, and those that people use.
-fn shapes() -> Vec<(&'static str, NetConfig)> {
-    let preset = |name, size, channels, classes| {
-        let config = NetConfig::preset(name, size, channels, classes).expect("it is a preset");
-        NetConfig { depth: 1, ..config }
-    };
-    let odd = |width, heads, patch, size, channels| NetConfig {
-        width,
-        heads,
-        patch,
-        mlp_ratio: 3,
-        image_size: size,
-        ..preset("browser-s", 8, channels, 3)
-    };
-    vec![
-        ("browser-s", preset("browser-s", 32, 4, 9)),
-        ("browser-m", preset("browser-m", 32, 3, 0)),
-        ("dit-s/2", preset("dit-s/2", 16, 4, 10)),
-        ("dit-b/4", preset("dit-b/4", 16, 4, 10)),
-        ("dit-xl/2", preset("dit-xl/2", 8, 4, 10)),
-        ("heads of 5 features", odd(20, 4, 3, 15, 1)),
-        ("heads of 6 features", odd(36, 6, 2, 14, 3)),
-        ("one head", odd(52, 1, 5, 25, 3)),
-        ("one token", odd(24, 2, 4, 4, 4)),
-        ("patches of a pixel", odd(28, 7, 1, 7, 1)),
-    ]
 }
 
 #[test]

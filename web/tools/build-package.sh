@@ -9,7 +9,7 @@ for module in mean-flow backend classes download engine engine-worker fused gall
   cp "web/$module.js" dist-npm/
 done
 mkdir dist-npm/pkg
-for build in cpu relaxed webgpu; do
+for build in cpu relaxed webgpu burn; do
   mkdir "dist-npm/pkg/$build"
   cp "web/pkg/$build"/meanflow{.js,.d.ts,_bg.wasm} "dist-npm/pkg/$build/"
 done

@@ -9,8 +9,8 @@ cp web/*.js web/bench.html dist.partial/web/
 cp -r web/pkg dist.partial/web/pkg
 cp -r static dist.partial/static
 find dist.partial -name '.stamp' -delete -o -name '*.d.ts' -delete
-# What a visit without a network needs: everything but the models, which have a store of their own, and the GPU's build.
-files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path 'web/pkg/webgpu/*' -not -name '*.md' -not -name 'bench.*' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
+# What a visit without a network needs: everything but the models, which have a store of their own, and the builds of few visitors.
+files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path 'web/pkg/webgpu/*' -not -path 'web/pkg/burn/*' -not -name '*.md' -not -name 'bench.*' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
 sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(sed 's/^export //' web/fused.js; cat web/tools/offline.js) > dist.partial/sw.js
 rm -rf dist && mv dist.partial dist
 echo "dist/ is ready: $(du -sh dist | cut -f1)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the inference crate with wasm-pack, into web/pkg/webgpu, web/pkg/cpu and web/pkg/relaxed (the CPU's again, for browsers
-# that know fused multiplications), and prints the sizes.
+# Compiles the inference crate with wasm-pack, into web/pkg/cpu, web/pkg/relaxed (the same for browsers that know fused
+# multiplications), web/pkg/webgpu and web/pkg/burn (the networks that those do not have), and prints the sizes.
 # A build whose sources have not changed is kept.
 set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
@@ -29,9 +29,10 @@ build() {
   echo "$want" > "$out/.stamp"
 }
 
-# The second differs in this crate's kernels only, so that what it depends on is compiled once.
-build cpu flex wasm -O3 '-C target-feature=+simd128'
-build relaxed flex,relaxed wasm -O3 '-C target-feature=+simd128' --enable-relaxed-simd
-build webgpu webgpu wasm -O3 ''
+# With the same flags, what the first three depend on is compiled once. Browsers with WebGPU have vectors of 128 bits too.
+build cpu cpu wasm -O3 '-C target-feature=+simd128'
+build relaxed cpu,relaxed wasm -O3 '-C target-feature=+simd128' --enable-relaxed-simd
+build webgpu webgpu wasm -O3 '-C target-feature=+simd128'
+build burn flex wasm -O3 '-C target-feature=+simd128'
 node web/tools/sizes.mjs
-node web/tools/contributors.mjs target/wasm/{cpu,relaxed,webgpu}.wasm
+node web/tools/contributors.mjs target/wasm/{cpu,relaxed,webgpu,burn}.wasm

@@ -64,15 +64,17 @@ fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>
 const KAPPA: f64 = 1.595_769_121_605_730_7;
 /// The cubic coefficient of the tanh approximation.
 const CUBIC: f64 = 0.044_715;
+/// The polynomial of the gate, of `x` and `x³`.
+pub(crate) const GELU: [f64; 2] = [KAPPA, KAPPA * CUBIC];
 
 /// GELU in its tanh approximation, written as `x σ(κ(x + c x³))`: the same function in fewer passes over memory.
 pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {
-    if let Some(here) = cpu::gated(&x, KAPPA as f32, (KAPPA * CUBIC) as f32) {
+    if let Some(here) = cpu::gated(&x, GELU[0] as f32, GELU[1] as f32) {
         return here;
     }
     let squares = x.primal.clone() * x.primal.clone();
-    let s = activation::sigmoid(x.primal.clone() * (squares * (KAPPA * CUBIC) + KAPPA));
-    gated(x, s, |x| Some((x.clone() * x.clone()) * (3.0 * KAPPA * CUBIC) + KAPPA))
+    let s = activation::sigmoid(x.primal.clone() * (squares * GELU[1] + GELU[0]));
+    gated(x, s, |x| Some((x.clone() * x.clone()) * (3.0 * GELU[1]) + GELU[0]))
 }
 
 /// Softmax `P` over the last axis; the tangent is `P (dS − Σ P dS)`.

@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use bytemuck::{cast_slice, pod_collect_to_vec};
 
-use super::condition::Slots;
 use super::device::Gpu;
 use super::kernels::Arithmetic;
 use super::network::Network;
 use super::workspace::{Workspace, most_pictures};
 use crate::class::Class;
+use crate::condition::Slots;
 use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::{Request, whole_pictures};
@@ -175,14 +175,7 @@ impl Generator {
         }
         let net = &model.info.net;
         let values = net.channels * net.image_size * net.image_size;
-        let labels = match (noise, request.class) {
-            // Noise without a class is of no named one.
-            (Some(_), Class::Any) => {
-                request.labels(net.classes)?;
-                vec![Class::Any; request.count]
-            }
-            _ => request.labels(net.classes)?.unwrap_or_else(|| vec![Class::Any; request.count]),
-        };
+        let labels = request.classes(noise.is_some(), net.classes)?;
         let busy = || Error::Request("the model is at work on another request".into());
         let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
         let mut bytes = Vec::new();

@@ -3,13 +3,13 @@
 use bytemuck::cast_slice;
 use wgpu::BufferUsages;
 
-use super::condition::{Embeddings, SLOTS};
 use super::device::Gpu;
 use super::kernels::{Arithmetic, Kernels, MOST_HEAD_WIDTH, PARTS, Product, Sizes};
 use super::matrix::{Matrix, heads, plain};
 use super::workspace::{Dispatch, Grid, bind};
+use crate::condition::{Embeddings, SLOTS, is_plain};
 use crate::error::Error;
-use crate::net::{Architecture, GuidanceInputs, NetConfig, position_table};
+use crate::net::{NetConfig, position_table};
 use crate::weights::Tensors;
 
 /// The layers of a block.
@@ -47,33 +47,18 @@ struct Modulate {
     dispatches: Vec<Dispatch>,
 }
 
-/// Refuses what the kernels cannot do. It names every field, so that a new one must be considered here.
+/// Refuses what the kernels cannot do.
 fn supported(config: &NetConfig) -> Result<(), Error> {
-    let NetConfig {
-        image_size: _,
-        channels: _,
-        patch: _,
-        width,
-        depth: _,
-        heads,
-        mlp_ratio: _,
-        classes: _,
-        times: _,
-        output: _,
-        architecture,
-        guidance,
-        velocity_head,
-    } = config;
-    if *architecture != Architecture::Dit || *guidance != GuidanceInputs::None || velocity_head.is_some() {
+    if !is_plain(config) {
         return Err(Error::Device("on WebGPU there are only plain Diffusion Transformers".into()));
     }
-    if width / heads > MOST_HEAD_WIDTH {
-        return Err(Error::Device(format!(
-            "its heads have {} features; on WebGPU at most {MOST_HEAD_WIDTH} are possible",
-            width / heads
-        )));
+    let head_width = config.width / config.heads;
+    match head_width > MOST_HEAD_WIDTH {
+        true => Err(Error::Device(format!(
+            "its heads have {head_width} features; on WebGPU at most {MOST_HEAD_WIDTH} are possible"
+        ))),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 impl Network {

@@ -3,11 +3,11 @@
 use bytemuck::cast_slice;
 use wgpu::BufferUsages;
 
-use super::condition::SLOTS;
 use super::device::Gpu;
 use super::kernels::{Kernels, Product, Sizes, TILE_ROWS};
 use super::matrix::Matrix;
 use super::network::{Block, Network};
+use crate::condition::SLOTS;
 use crate::error::Error;
 use crate::net::{NetConfig, SMALLEST_DIVISOR};
 

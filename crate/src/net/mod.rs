@@ -32,7 +32,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::dual::Dual;
 use init::Init;
-#[cfg(any(feature = "train", feature = "webgpu"))]
+#[cfg(any(feature = "train", feature = "page"))]
 pub(crate) use {
     block::NORM_EPSILON,
     embed::{FREQUENCIES, frequencies, position_table},

@@ -1,26 +1,20 @@
-//! The CPU build: burn's network on the CPU.
-
-use burn::tensor::{Device as Cpu, Tensor};
+//! The CPU build: the engine of [`crate::cpu`], nothing of burn's.
 
 use crate::class::Class;
-use crate::device;
+pub(super) use crate::condition::is_plain as computes;
+use crate::cpu::{Generator, warm_up};
 use crate::error::Error;
-use crate::flow::{self, Solver};
-use crate::generator::{Generator, Request, SampleOptions};
-use crate::image::to_rgba;
-use crate::net::NetConfig;
-use crate::rng::noise_images;
-use crate::weights::{Check, ModelInfo};
+use crate::flow::Solver;
+use crate::generator::Request;
+use crate::weights::ModelInfo;
 
 /// The CPU is always there.
 #[derive(Clone)]
-pub struct Device(Cpu);
+pub struct Device;
 
 impl Device {
     pub async fn open() -> Result<Self, Error> {
-        let device = device::open_for_inference();
-        warm_up(&device)?;
-        Ok(Self(device))
+        warm_up().map(|()| Self)
     }
 
     pub fn check(&self) -> Result<(), Error> {
@@ -32,30 +26,12 @@ impl Device {
     }
 }
 
-/// Draws with a small network. Browsers compile wasm quickly first, and well what has run for a while: so the kernels are ready
-/// when the weights are, for which there is nothing to do but wait.
-fn warm_up(device: &Cpu) -> Result<(), Error> {
-    let small = NetConfig { depth: 1, width: 64, heads: 2, ..NetConfig::preset("browser-s", 32, 4, 0)? };
-    let net = small.init(0, device);
-    for seed in 0..WARM_UPS {
-        flow::generate(&net, noise_images(seed, 1, [4, 32, 32], device), None, 1);
-    }
-    Ok(())
-}
-
-/// Enough calls for the compilers of today's browsers.
-const WARM_UPS: u64 = 2;
-
 #[derive(Clone)]
 pub struct Model(Generator);
 
 impl Model {
-    pub async fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
-        let model = Self(Generator::from_bytes(bytes, &device.0)?);
-        if let ModelInfo { check: Some(check), net, .. } = model.info() {
-            check.accept(&model.images(Check::request(check.seed)).await?, net)?;
-        }
-        Ok(model)
+    pub async fn from_bytes(bytes: &[u8], _: &Device) -> Result<Self, Error> {
+        Generator::from_bytes(bytes).map(Self)
     }
 
     pub fn arithmetic(&self) -> &'static str {
@@ -67,11 +43,11 @@ impl Model {
     }
 
     pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
-        values(self.0.images(request)?).await
+        self.0.images(request)
     }
 
     pub async fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
-        to_rgba(self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images).await
+        self.0.rgba(request, solver)
     }
 
     pub async fn from_noise(
@@ -81,20 +57,14 @@ impl Model {
         nfe: usize,
         solver: Solver,
     ) -> Result<Vec<u8>, Error> {
-        to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
+        self.0.from_noise(noise, class, nfe, solver)
     }
 
     pub async fn show(&self, _: &[f32], _: Class, _: usize) -> Result<web_sys::ImageBitmap, Error> {
         Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
     }
 
-    pub async fn invert(&self, values_of: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
-        values(self.0.invert(values_of, class, calls)?).await
+    pub async fn invert(&self, values: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
+        self.0.invert(values, class, calls)
     }
-}
-
-async fn values(images: Tensor<4>) -> Result<Vec<f32>, Error> {
-    let unreadable = |e: &dyn std::fmt::Display| Error::Device(e.to_string());
-    let data = images.into_data_async().await.map_err(|e| unreadable(&e))?;
-    data.convert::<f32>().try_into_vec().map_err(|e| unreadable(&e))
 }

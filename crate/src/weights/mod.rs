@@ -6,7 +6,7 @@
 
 mod check;
 pub(crate) mod params;
-#[cfg(feature = "webgpu")]
+#[cfg(feature = "page")]
 mod tensors;
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::net::{Net, NetConfig};
 
 pub use check::Check;
 pub use params::Precision;
-#[cfg(feature = "webgpu")]
+#[cfg(feature = "page")]
 pub(crate) use tensors::{Tensors, open};
 
 /// Version of the file format; readers refuse any other.

@@ -1,11 +1,10 @@
-//! Attention with exponentials that are vectors.
+//! Attention by our kernel.
 
 use burn::tensor::Tensor;
 
-use super::lanes::{Function, Lanes, fold, map, sum};
-use super::packed::{Matrix, Packed, matrix};
-use super::product::product;
+use super::packed::matrix;
 use super::{read, write};
+use crate::kernels::attention::{Scratch, attend as attend_head};
 
 /// `softmax(q kᵀ / √d) v` in the browser.
 ///
@@ -23,48 +22,14 @@ pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> 
 fn attend_here(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> {
     let shape @ [batch, heads, tokens, width] = q.dims();
     let parts = [read(q)?, read(k)?, read(v)?];
-    let others = parts[1].layout().shape()[2];
     let strides = [tokens * heads * width, width, heads * width, 1];
-    let scale = (width as f32).sqrt().recip();
     let mut out = vec![0.0; batch * heads * tokens * width];
-    let mut scores = vec![0.0; tokens * others];
+    let mut scratch = Scratch::default();
     for (picture, head) in (0..batch).flat_map(|picture| (0..heads).map(move |head| (picture, head))) {
         let [q, k, v] = parts.each_ref().map(|part| matrix(part, &[picture, head]));
-        let transposed =
-            Matrix { next_row: k.next_column, next_column: k.next_row, rows: k.columns, columns: k.rows, ..k };
-        product(q, &Packed::new(transposed), |row, column, sums| {
-            scores[row * others + column..][..sums.len()].copy_from_slice(sums);
-        });
-        scores.chunks_exact_mut(others).for_each(|row| softmax(row, scale));
-        let p = Matrix { values: &scores, next_row: others, next_column: 1, rows: tokens, columns: others };
-        let out = &mut out[picture * strides[0] + head * strides[1]..];
-        product(p, &Packed::new(v), |row, column, sums| {
-            out[row * strides[2] + column..][..sums.len()].copy_from_slice(sums);
-        });
+        attend_head(q, k, v, &mut scratch, &mut out[picture * strides[0] + head * strides[1]..], strides[2]);
     }
     Some(write(out, shape, strides))
-}
-
-/// Softmax of a row times `scale`, in place.
-pub fn softmax(row: &mut [f32], scale: f32) {
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let most = fold(row, f32::NEG_INFINITY, larger, larger);
-    map(row, Exp { scale: Lanes::splat(scale), shift: Lanes::splat(-scale * most) });
-    let whole = sum(row).recip();
-    row.iter_mut().for_each(|x| *x *= whole);
-}
-
-/// `e^(scale x + shift)`.
-struct Exp {
-    scale: Lanes,
-    shift: Lanes,
-}
-
-impl Function for Exp {
-    #[inline(always)]
-    fn of(&self, x: Lanes) -> Lanes {
-        x.mul_add(self.scale, self.shift).exp()
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! Kernels for the CPU: what burn's backend there computes one number at a time, or in many passes, in one.
 //!
-//! Nothing in here is of this program: slices in, slices out, so that it could live in `burn-flex`. Every function answers
-//! `None` where it does not apply (another device, another type of number, and for some the autodiff tape); burn's own way is
+//! They are those of [`crate::kernels`], for tensors. Every function answers `None` where it does not apply (another device, another type of number, and for some the autodiff tape); burn's own way is
 //! then right.
 
 mod attention;
-mod lanes;
 mod packed;
 mod product;
 mod symmetric;

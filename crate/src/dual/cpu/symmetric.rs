@@ -8,9 +8,11 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
-use super::lanes::{Function, Lanes, Slope, dot, fold, map, map_along, sum};
 use super::{in_order, like, read_in_order, tape, values};
 use crate::dual::Dual;
+use crate::kernels::attention::softmax as row_softmax;
+use crate::kernels::lanes::{dot, map, map_along, sum};
+use crate::kernels::rows::{Gate, normalise};
 
 /// A function of whole tensors.
 pub trait Layer: Copy + Debug + Send + 'static {
@@ -51,30 +53,7 @@ pub fn along(derivatives: &impl Symmetric, direction: FlexTensor) -> FlexTensor 
 /// `x σ(y(x))` where `y` is `x (linear + cubic x²)`: GELU and SiLU. burn computes exponentials one by one here, which took a
 /// quarter of the time of a picture in the browser.
 pub fn gated<const D: usize>(x: &Dual<D>, linear: f32, cubic: f32) -> Option<Dual<D>> {
-    apply(Gate { linear: Lanes::splat(linear), cubic: Lanes::splat(cubic) }, x)
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Gate {
-    linear: Lanes,
-    cubic: Lanes,
-}
-
-impl Gate {
-    /// `σ(y(x))`.
-    #[inline(always)]
-    fn share(self, x: Lanes) -> Lanes {
-        let one = Lanes::splat(1.0);
-        let y = x.mul(x.mul(x).mul_add(self.cubic, self.linear));
-        one.div(y.mul(Lanes::splat(-1.0)).exp().add(one))
-    }
-}
-
-impl Function for Gate {
-    #[inline(always)]
-    fn of(&self, x: Lanes) -> Lanes {
-        x.mul(self.share(x))
-    }
+    apply(Gate::new(linear, cubic), x)
 }
 
 impl Layer for Gate {
@@ -88,7 +67,7 @@ impl Layer for Gate {
 }
 
 #[derive(Clone, Debug)]
-struct Gated {
+pub struct Gated {
     x: FlexTensor,
     gate: Gate,
 }
@@ -98,18 +77,6 @@ impl Symmetric for Gated {
         let mut out = direction.to_vec();
         map_along(&mut out, values(&self.x), self.gate);
         out
-    }
-}
-
-impl Slope for Gate {
-    /// `σ (1 + x (1 − σ) y'(x))`.
-    #[inline(always)]
-    fn slope(&self, x: Lanes) -> Lanes {
-        let one = Lanes::splat(1.0);
-        let share = self.share(x);
-        let rise = x.mul(x).mul_add(self.cubic.mul(Lanes::splat(3.0)), self.linear);
-        let rest = share.mul_add(Lanes::splat(-1.0), one);
-        share.mul(x.mul(rest).mul_add(rise, one))
     }
 }
 
@@ -130,15 +97,7 @@ impl Layer for LayerNorm {
     fn at(self, x: FlexTensor) -> (FlexTensor, Normal) {
         let Self { width, epsilon } = self;
         let mut out = values(&x).to_vec();
-        let normalise = |row: &mut [f32]| {
-            let mean = sum(row) / width as f32;
-            row.iter_mut().for_each(|x| *x -= mean);
-            let variance = fold(row, 0.0, |sum, x| sum + x * x, |a, b| a + b) / width as f32;
-            let scale = (variance + epsilon).sqrt().recip();
-            row.iter_mut().for_each(|x| *x *= scale);
-            scale
-        };
-        let scales = out.chunks_exact_mut(width).map(normalise).collect();
+        let scales = out.chunks_exact_mut(width).map(|row| normalise(row, epsilon)).collect();
         let out = like(&x, out);
         (out.clone(), Normal { out, scales, width })
     }
@@ -181,7 +140,7 @@ impl Layer for Softmax {
 
     fn at(self, x: FlexTensor) -> (FlexTensor, Shares) {
         let mut out = values(&x).to_vec();
-        out.chunks_exact_mut(self.width).for_each(|row| super::attention::softmax(row, 1.0));
+        out.chunks_exact_mut(self.width).for_each(|row| row_softmax(row, 1.0));
         let out = like(&x, out);
         (out.clone(), Shares { out, width: self.width })
     }

@@ -1,19 +1,40 @@
-//! What a network call is told besides the images: computed on the CPU once, and kept on the GPU in slots.
+//! What a network call of the page's engines is told besides the images: computed once, and kept in slots.
 
 use crate::class::Class;
 use crate::error::Error;
-use crate::net::{FREQUENCIES, NetConfig, frequencies};
+use crate::kernels::lanes::dot;
+use crate::net::{Architecture, FREQUENCIES, GuidanceInputs, NetConfig, frequencies};
 use crate::weights::Tensors;
 
-/// Conditions that are kept at once, and most pictures of one batch: each picture may need its own.
-pub(super) const SLOTS: usize = 64;
+/// Conditions that are kept at once, and most pictures of one batch on the GPU: each picture may need its own.
+pub(crate) const SLOTS: usize = 64;
 
 /// The times and the class of one picture in one network call: `(r, t, class)`, times as bits.
 type Key = (u32, u32, Class);
 
+/// Whether the page's engines compute such a network. It names every field, so that a new one must be considered here.
+pub(crate) fn is_plain(config: &NetConfig) -> bool {
+    let NetConfig {
+        image_size: _,
+        channels: _,
+        patch: _,
+        width: _,
+        depth: _,
+        heads: _,
+        mlp_ratio: _,
+        classes: _,
+        times: _,
+        output: _,
+        architecture,
+        guidance,
+        velocity_head,
+    } = config;
+    *architecture == Architecture::Dit && *guidance == GuidanceInputs::None && velocity_head.is_none()
+}
+
 /// Embeddings of times and classes.
 #[derive(Debug)]
-pub(super) struct Embeddings {
+pub(crate) struct Embeddings {
     width: usize,
     frequencies: Vec<f32>,
     /// Of `t`, `r` and `h`, where the network is told them.
@@ -24,20 +45,25 @@ pub(super) struct Embeddings {
 
 /// A linear layer as the file has it, `[out, in]`.
 #[derive(Debug)]
-struct Layer {
+pub(crate) struct Layer {
     weight: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Layer {
-    fn read(file: &Tensors, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
+    pub fn read(file: &Tensors, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
         let weight = file.values(&format!("{name}.weight"), &[outputs, inputs])?;
         Ok(Self { weight, bias: file.values(&format!("{name}.bias"), &[outputs])? })
     }
 
     fn apply(&self, x: &[f32]) -> Vec<f32> {
+        self.outputs(x).collect()
+    }
+
+    /// What it gives, one after the other.
+    pub fn outputs(&self, x: &[f32]) -> impl Iterator<Item = f32> {
         let rows = self.weight.chunks_exact(x.len()).zip(&self.bias);
-        rows.map(|(row, bias)| row.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + bias).collect()
+        rows.map(|(row, bias)| dot(row, x) + bias)
     }
 }
 
@@ -85,14 +111,14 @@ impl Embeddings {
 
 /// Which condition is in which slot; the one longest out of use makes room.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     kept: [Option<Key>; SLOTS],
     used: [u64; SLOTS],
     calls: u64,
 }
 
 /// What a network call needs of the slots.
-pub(super) struct Assigned {
+pub(crate) struct Assigned {
     /// The slot of each picture.
     pub slots: Vec<u32>,
     /// The slots to be filled first.

@@ -1,0 +1,161 @@
+//! A loaded model that answers seeds with pictures, as [`crate::generator`] does on burn.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::network::{Conditions, Network};
+use super::work::Work;
+use crate::class::Class;
+use crate::error::Error;
+use crate::flow::Solver;
+use crate::generator::{Request, whole_pictures};
+use crate::image::rgba_of;
+use crate::rng;
+use crate::weights::{self, Check, ModelInfo};
+
+/// A network on the CPU, ready to sample from.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    model: Rc<Model>,
+}
+
+#[derive(Debug)]
+struct Model {
+    info: ModelInfo,
+    network: Network,
+    state: RefCell<State>,
+}
+
+/// What is used again from picture to picture.
+#[derive(Debug)]
+struct State {
+    conditions: Conditions,
+    work: Work,
+}
+
+impl Generator {
+    /// Reads a weights file.
+    ///
+    /// # Errors
+    /// As [`weights::decode`], another network than a plain Diffusion Transformer, and when what it makes of the known seed
+    /// is something else than the file says.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let (info, tensors) = weights::open(bytes)?;
+        let network = Network::read(&tensors, &info.net)?;
+        let state = RefCell::new(State { conditions: Conditions::new(), work: network.work() });
+        let generator = Self { model: Rc::new(Model { info, network, state }) };
+        if let ModelInfo { check: Some(check), net, .. } = generator.info() {
+            check.accept(&generator.images(Check::request(check.seed))?, net)?;
+        }
+        Ok(generator)
+    }
+
+    /// What the weights file says about the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.model.info
+    }
+
+    /// Pictures in `[−1, 1]`, `[count, channels, size, size]`, one after the other.
+    ///
+    /// # Errors
+    /// A count, class or NFE that is out of range.
+    pub fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
+        self.run(request, None, Solver::MeanFlow)
+    }
+
+    /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method along
+    /// the instantaneous one.
+    ///
+    /// # Errors
+    /// As [`Self::images`], and another solver.
+    pub fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
+        Ok(self.to_rgba(&self.run(request, None, solver)?))
+    }
+
+    /// The same from noise of the caller's own, of one class or of no named one.
+    ///
+    /// # Shapes
+    /// `noise`: `count · channels · size · size` standard normals.
+    ///
+    /// # Errors
+    /// As [`Self::rgba`], and noise that is no whole number of pictures or not finite.
+    pub fn from_noise(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Vec<u8>, Error> {
+        let count = whole_pictures(&noise, &self.info().net)?;
+        Ok(self.to_rgba(&self.run(Request { seed: 0, count, class, nfe }, Some(noise), solver)?))
+    }
+
+    /// The noise that pictures come from: the flow of the instantaneous velocity run backward by Heun's method.
+    ///
+    /// # Shapes
+    /// `values`: `count` pictures in `[−1, 1]`; result of the same shape.
+    ///
+    /// # Errors
+    /// As [`Self::from_noise`]; `calls` must be even.
+    pub fn invert(&self, mut values: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
+        let count = whole_pictures(&values, &self.info().net)?;
+        let classes = Request { seed: 0, count, class, nfe: calls }.classes(true, self.info().net.classes)?;
+        if !calls.is_multiple_of(2) {
+            return Err(Error::Request(format!(
+                "{calls} network calls were asked for; Heun's method makes two a step"
+            )));
+        }
+        let (steps, each) = (calls / 2, values.len() / count);
+        let state = &mut *self.model.state.borrow_mut();
+        for (x, class) in values.chunks_exact_mut(each).zip(classes) {
+            for step in 0..steps {
+                let [t, next] = [step, step + 1].map(|i| i as f64 / steps as f64);
+                let span = (next - t) as f32;
+                let (first, mut ahead) = (state.velocity(&self.model.network, x, [t, t], class).to_vec(), x.to_vec());
+                advance(&mut ahead, &first, span);
+                let second = state.velocity(&self.model.network, &ahead, [next, next], class);
+                advance(x, &first, 0.5 * span);
+                advance(x, second, 0.5 * span);
+            }
+        }
+        Ok(values)
+    }
+
+    fn to_rgba(&self, values: &[f32]) -> Vec<u8> {
+        let net = &self.info().net;
+        let pixels = net.image_size * net.image_size;
+        rgba_of(values, [values.len() / (net.channels * pixels), net.channels, pixels])
+    }
+
+    /// The pictures of a request, from the noise of its seeds or from noise that is given.
+    fn run(&self, request: Request, noise: Option<Vec<f32>>, solver: Solver) -> Result<Vec<f32>, Error> {
+        if !matches!(solver, Solver::MeanFlow | Solver::Euler) {
+            return Err(Error::Request(format!("the CPU build has mean-flow and euler, not {solver}")));
+        }
+        let Model { info, network, state } = &*self.model;
+        let Request { seed, count, nfe, .. } = request;
+        let classes = request.classes(noise.is_some(), info.net.classes)?;
+        let each = info.net.channels * info.net.image_size * info.net.image_size;
+        let drawn = || (0..count as u64).flat_map(|i| rng::noise(seed.wrapping_add(i), each)).collect();
+        let mut images: Vec<f32> = noise.unwrap_or_else(drawn);
+        let state = &mut *state.borrow_mut();
+        let time = |i: usize| i as f64 / nfe as f64;
+        for (z, class) in images.chunks_exact_mut(each).zip(classes) {
+            for i in (1..=nfe).rev() {
+                let (r, t) = (time(i - 1), time(i));
+                // Euler's method takes the velocity where it stands, u(z, t, t).
+                let asked = if solver == Solver::Euler { t } else { r };
+                let u = state.velocity(network, z, [asked, t], class);
+                advance(z, u, (r - t) as f32);
+            }
+        }
+        Ok(images)
+    }
+}
+
+impl State {
+    /// `u(z, r, t)` of one image.
+    fn velocity(&mut self, network: &Network, z: &[f32], times: [f64; 2], class: Class) -> &[f32] {
+        network.velocity(z, times, class, &mut self.conditions, &mut self.work);
+        &self.work.u
+    }
+}
+
+/// `z += span · u`.
+fn advance(z: &mut [f32], u: &[f32], span: f32) {
+    z.iter_mut().zip(u).for_each(|(z, u)| *z += span * u);
+}

@@ -1,0 +1,13 @@
+//! Kernels for the CPU on slices, in vectors of four: matrix products from packed panels, attention, activations, normalisation.
+//!
+//! The page's CPU engine ([`crate::cpu`]) is made of them, and burn's CPU backend takes them where its own are slower
+//! ([`crate::dual`]). Nothing in here is of this program, so that it could live in `burn-flex`.
+
+pub mod attention;
+pub mod lanes;
+mod packed;
+mod product;
+pub mod rows;
+
+pub use packed::{Matrix, Packed};
+pub use product::{COLUMNS, product};

@@ -1,0 +1,88 @@
+//! The build of burn's network on the CPU: for the architectures that the page's engines do not have.
+
+use burn::tensor::{Device as Cpu, Tensor};
+
+use crate::class::Class;
+use crate::device;
+use crate::error::Error;
+use crate::flow::Solver;
+use crate::generator::{Generator, Request, SampleOptions};
+use crate::image::to_rgba;
+use crate::net::NetConfig;
+use crate::weights::{Check, ModelInfo};
+
+/// The CPU is always there.
+#[derive(Clone)]
+pub struct Device(Cpu);
+
+impl Device {
+    pub async fn open() -> Result<Self, Error> {
+        Ok(Self(device::open_for_inference()))
+    }
+
+    pub fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub async fn lost(&self) -> String {
+        std::future::pending().await
+    }
+}
+
+/// There is no network that it does not compute.
+pub fn computes(_: &NetConfig) -> bool {
+    true
+}
+
+#[derive(Clone)]
+pub struct Model(Generator);
+
+impl Model {
+    pub async fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
+        let model = Self(Generator::from_bytes(bytes, &device.0)?);
+        if let ModelInfo { check: Some(check), net, .. } = model.info() {
+            check.accept(&model.images(Check::request(check.seed)).await?, net)?;
+        }
+        Ok(model)
+    }
+
+    pub fn arithmetic(&self) -> &'static str {
+        "f32"
+    }
+
+    pub fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
+        values(self.0.images(request)?).await
+    }
+
+    pub async fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
+        to_rgba(self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images).await
+    }
+
+    pub async fn from_noise(
+        &self,
+        noise: Vec<f32>,
+        class: Class,
+        nfe: usize,
+        solver: Solver,
+    ) -> Result<Vec<u8>, Error> {
+        to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
+    }
+
+    pub async fn show(&self, _: &[f32], _: Class, _: usize) -> Result<web_sys::ImageBitmap, Error> {
+        Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
+    }
+
+    pub async fn invert(&self, values_of: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
+        values(self.0.invert(values_of, class, calls)?).await
+    }
+}
+
+async fn values(images: Tensor<4>) -> Result<Vec<f32>, Error> {
+    let unreadable = |e: &dyn std::fmt::Display| Error::Device(e.to_string());
+    let data = images.into_data_async().await.map_err(|e| unreadable(&e))?;
+    data.convert::<f32>().try_into_vec().map_err(|e| unreadable(&e))
+}
