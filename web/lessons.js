@@ -89,7 +89,7 @@ export class Lessons {
     const { info, classes } = this.#at;
     try {
       const picture = await readPicture(file, info);
-      const { noise } = await this.#engine.invert({ rgba: picture.data, seed: this.#choice.seed, ...classes, calls: INVERSION });
+      const { noise } = await this.#invert({ rgba: picture.data, seed: this.#choice.seed, ...classes, calls: INVERSION });
       if (this.#at?.info !== info) return;
       this.#own = noise;
       this.#choice.place = [0, 0];
@@ -97,6 +97,22 @@ export class Lessons {
       await this.#showSquare();
     } catch (error) {
       this.#hooks.failed(error);
+    }
+  }
+
+  /**
+   * The noise that a picture comes from, by the counterpart that was trained by Flow Matching, where there is one: both go the same
+   * way, and the velocity is what that one has learnt, near the picture too.
+   */
+  async #invert(picture) {
+    const { flowMatching } = this.#at.model ?? {};
+    if (!flowMatching) return this.#engine.invert(picture);
+    const engine = new Engine('cpu');
+    try {
+      await engine.load(MODELS + flowMatching.file, undefined, flowMatching.sha256);
+      return await engine.invert(picture);
+    } finally {
+      engine.close();
     }
   }
 

@@ -133,9 +133,9 @@ test('a picture of the visitor becomes noise, and that noise the picture again',
   await page.waitForTimeout(300);
   const [back, corner] = [await pixels(page, LIVE), await pixels(page, '[data-part=corner0]')];
   assert.ok(psnr(back, corner) >= 60, 'the square does not begin at the picture');
-  // Through 64 calls backward and one forward something is lost; another face agrees with about 12 dB.
+  // Through 64 calls backward, of another network, and one forward something is lost; another face agrees with about 12 dB.
   const agreement = psnr(back, original);
-  assert.ok(agreement >= 16, `${agreement.toFixed(1)} dB`);
+  assert.ok(agreement >= 14, `${agreement.toFixed(1)} dB`);
 });
 
 test('a file that is no picture is named with its reason', async () => {
