@@ -1,6 +1,5 @@
 //! The place of the CPU's kernels in builds without its backend.
 
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::Dual;
@@ -21,6 +20,19 @@ pub(super) fn softmax<const D: usize>(_: &Dual<D>) -> Option<Dual<D>> {
     None
 }
 
-pub(super) fn linear<const D: usize>(_: &Tensor<D>, _: &Linear) -> Option<Tensor<D>> {
+pub(super) fn linear<const D: usize>(_: &Tensor<D>, _: &Tensor<2>, _: Option<&Tensor<1>>) -> Option<Tensor<D>> {
     None
+}
+
+pub(super) fn matmul<const D: usize>(_: &Tensor<D>, _: &Tensor<D>) -> Option<Tensor<D>> {
+    None
+}
+
+#[cfg(feature = "train")]
+pub(crate) fn in_one_pass<const D: usize, const N: usize, const M: usize>(
+    changed: [Tensor<D>; N],
+    _: [&Tensor<D>; M],
+    _: impl Fn([&mut [f32]; N], [&[f32]; M]) + Sync,
+) -> Result<[Tensor<D>; N], [Tensor<D>; N]> {
+    Err(changed)
 }

@@ -17,18 +17,21 @@ pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
     if cfg!(feature = "train") && layer.weight.val().dtype() == DType::BF16 {
         return rounded_linear(layer, x);
     }
-    if let (None, Some(primal)) = (&x.tangent, cpu::linear(&x.primal, layer)) {
-        return primal.into();
-    }
-    let tangent = x.tangent.map(|dx| module::linear(dx, layer.weight.val().inner(), None));
-    Dual { primal: layer.forward(x.primal), tangent }
+    let weight = layer.weight.val();
+    let tangent = x.tangent.map(|dx| affine(dx, weight.clone().inner(), None));
+    Dual { primal: affine(x.primal, weight, layer.bias.as_ref().map(|bias| bias.val())), tangent }
+}
+
+/// `x W + b`, on the CPU by our kernels.
+fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    cpu::linear(&x, &weight, bias.as_ref()).unwrap_or_else(|| module::linear(x, weight, bias))
 }
 
 /// [`linear`] with a weight in bf16, and all else in f32.
 fn rounded_linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
     let weight = layer.weight.val();
     let exact = weight.clone().inner().cast(FloatDType::F32);
-    let tangent = x.tangent.map(|dx| module::linear(dx, exact, None));
+    let tangent = x.tangent.map(|dx| affine(dx, exact, None));
     let product = module::linear(x.primal.cast(FloatDType::BF16), weight, None).cast(FloatDType::F32);
     let primal = match &layer.bias {
         Some(bias) => product + bias.val().unsqueeze(),

@@ -16,6 +16,8 @@ mod cpu;
 mod layers;
 mod ops;
 
+#[cfg(feature = "train")]
+pub(crate) use cpu::in_one_pass;
 #[cfg(feature = "cpu")]
 pub(crate) use layers::GELU;
 pub use layers::{attend, convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};

@@ -4,7 +4,7 @@ use std::ops::{Add, Mul, Neg, Sub};
 
 use burn::tensor::Tensor;
 
-use super::Dual;
+use super::{Dual, cpu};
 
 impl<const D: usize> Dual<D> {
     /// A parameter-free linear map acts alike on value and derivative.
@@ -31,7 +31,7 @@ impl<const D: usize> Dual<D> {
 
     /// Matrix product over the last two axes.
     pub fn matmul(self, rhs: Self) -> Self {
-        self.bilinear(rhs, Tensor::matmul)
+        self.bilinear(rhs, |a, b| cpu::matmul(&a, &b).unwrap_or_else(|| a.matmul(b)))
     }
 
     /// Multiplies by a plain number.

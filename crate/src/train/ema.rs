@@ -4,6 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::dual::in_one_pass;
 use crate::net::Net;
 
 /// A shadow of the network, off the tape, that follows it slowly; samples and exports use the shadow.
@@ -62,6 +63,12 @@ impl ModuleMapper for Blend {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let weight = self.weights.remove::<D>(param.id).expect("the shadow has the network's parameters");
         let rate = self.rate;
-        param.map(|shadow| shadow.clone() + (weight - shadow).mul_scalar(rate))
+        let follow = |[shadow]: [&mut [f32]; 1], [weight]: [&[f32]; 1]| {
+            shadow.iter_mut().zip(weight).for_each(|(shadow, weight)| *shadow += (weight - *shadow) * rate as f32);
+        };
+        param.map(|shadow| match in_one_pass([shadow], [&weight], follow) {
+            Ok([shadow]) => shadow,
+            Err([shadow]) => shadow.clone() + (weight - shadow).mul_scalar(rate),
+        })
     }
 }

@@ -3,6 +3,7 @@
 //! A run folder holds `config.toml` (every setting), `model.json` (what the weights will say about themselves),
 //! `log.jsonl`, the same for TensorBoard, `samples/` (grids from fixed noise) and `checkpoints/`.
 
+mod adamw;
 mod augment;
 mod batch;
 mod checkpoint;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamWConfig, AdjustLrFn, ModuleOptimizer, Muon, MuonConfig};
+use burn::optim::{AdjustLrFn, ModuleOptimizer, Muon, MuonConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::adamw::AdamW;
 use super::batch::Batch;
 use super::config::TrainConfig;
 use super::ema::{Ema, rising_decay};
@@ -158,12 +159,7 @@ impl Trainer {
 /// The optimizer as configured, without state.
 pub(super) fn optimizer(config: &TrainConfig) -> ModuleOptimizer {
     let train = &config.train;
-    let adamw = AdamWConfig::new()
-        .with_beta_1(train.beta1)
-        .with_beta_2(train.beta2)
-        .with_epsilon(1e-8)
-        .with_weight_decay(train.weight_decay)
-        .init();
+    let adamw = ModuleOptimizer::from(AdamW::new(train));
     match train.optimizer {
         OptimizerKind::AdamW => adamw,
         OptimizerKind::Muon => adamw.with_group(matrices_of_blocks(), muon(train.weight_decay), None),

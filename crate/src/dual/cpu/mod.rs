@@ -4,13 +4,20 @@
 //! then right.
 
 mod attention;
+#[cfg_attr(not(feature = "train"), path = "dense_absent.rs")]
+mod dense;
 mod packed;
+#[cfg(feature = "train")]
+mod pass;
 mod product;
 mod symmetric;
 #[cfg_attr(not(feature = "train"), path = "tape_absent.rs")]
 mod tape;
 
 pub(super) use attention::attend;
+pub(super) use dense::matmul;
+#[cfg(feature = "train")]
+pub(crate) use pass::in_one_pass;
 pub(super) use product::linear;
 pub(super) use symmetric::{gated, layer_norm, softmax};
 

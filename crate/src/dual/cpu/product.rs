@@ -1,34 +1,34 @@
 //! Linear layers by our matrix product.
 //!
-//! burn's come from the `gemm` crate, which is hard to beat natively; in the browser it knows no fused multiplications, and
-//! its tiles are more than the compiler there keeps in registers.
+//! burn's come from the `gemm` crate; in the browser it knows no fused multiplications, and its tiles are more than the compiler
+//! there keeps in registers.
 
-use burn::nn::Linear;
 use burn::tensor::Tensor;
+
+use super::dense;
 
 use super::packed::packed;
 use super::{read, read_in_order, values, write_in_order};
 use crate::kernels::{Matrix, product};
 
-/// `x W + b` in the browser.
+/// `x W + b`.
 ///
 /// # Shapes
 /// `[.., d_input]` → `[.., d_output]`.
-pub fn linear<const D: usize>(x: &Tensor<D>, layer: &Linear) -> Option<Tensor<D>> {
-    // Natively burn's product is faster.
-    if cfg!(not(target_family = "wasm")) {
-        return None;
+pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
+    match cfg!(target_family = "wasm") {
+        true => affine(x, weight, bias),
+        false => dense::linear(x, weight, bias),
     }
-    affine(x, &layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
 }
 
-/// [`linear`] by its parameters.
-fn affine<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<Tensor<1>>) -> Option<Tensor<D>> {
+/// [`linear`] in the browser.
+fn affine<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
     let [inner, columns] = weight.dims();
     let mut shape = x.dims();
     let (x, weight) = (read_in_order(x)?, packed(&read(weight)?));
     let bias = match bias {
-        Some(bias) => Some(read_in_order(&bias)?),
+        Some(bias) => Some(read_in_order(bias)?),
         None => None,
     };
     let bias = bias.as_ref().map_or(&[] as &[f32], values);
@@ -57,12 +57,12 @@ mod tests {
         let device = Device::flex();
         for (rows, inner, columns) in [(1, 1, 1), (1, 192, 1152), (3, 5, 17), (64, 192, 64), (515, 33, 50)] {
             let layer = LinearConfig::new(inner, columns).init(&device);
+            let bias = layer.bias.as_ref().map(|bias| bias.val());
             let x = Tensor::<3>::random([1, rows, inner], Distribution::Default, &device);
-            let ours =
-                affine(&x, &layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val())).expect("it is the CPU");
+            let ours = affine(&x, &layer.weight.val(), bias.as_ref()).expect("it is the CPU");
             // The same weights, lying by columns.
             let turned = layer.weight.val().transpose().mul_scalar(1.0).transpose();
-            let again = affine(&x, &turned, layer.bias.as_ref().map(|bias| bias.val())).expect("it is the CPU");
+            let again = affine(&x, &turned, bias.as_ref()).expect("it is the CPU");
             assert_eq!(ours.clone().into_data(), again.into_data());
             let apart = (ours - layer.forward(x)).abs().max().try_into_scalar::<f32>().expect("a number");
             assert!(apart < 2e-6, "{rows} × {inner} × {columns}: {apart}");
