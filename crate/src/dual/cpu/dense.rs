@@ -18,11 +18,14 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::packed::matrix;
-use super::{laid, read};
+use super::{laid, read, read_in_order, values, write};
 use crate::kernels::Matrix;
+use crate::kernels::attention::softmax;
 
 /// Multiplications for which a second core is worth waking.
 const WORTH_SHARING: usize = 1 << 18;
+/// Numbers that are worth it for lighter work.
+const PIECE: usize = 1 << 14;
 
 /// `x W + b`.
 ///
@@ -33,11 +36,50 @@ pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&T
     let [inner, columns] = weight.dims();
     let rows = shape.iter().product::<usize>() / inner;
     shape[D - 1] = columns;
-    let out = matmul(&x.clone().reshape([rows, inner]), weight)?.reshape(shape);
+    let x = x.clone().reshape([rows, inner]);
+    if let (Some(x), Some(weight), Some(bias)) = (read(&x), read(weight), bias.and_then(read_in_order)) {
+        return Some(Tensor::<2>::from_primitive::<Flex>(product(&x, &weight, values(&bias))).reshape(shape));
+    }
+    let out = matmul(&x, weight)?.reshape(shape);
     Some(match bias {
         Some(bias) => out + bias.clone().unsqueeze(),
         None => out,
     })
+}
+
+/// `softmax(q kᵀ / √d) v`, a head at a time; not on the tape.
+///
+/// # Shapes
+/// `[batch, heads, tokens, d]` each, and the same; the values lie in the order `[batch, tokens, heads, d]`, as the layer
+/// after it wants them.
+pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> {
+    let shape @ [batch, heads, tokens, width] = q.dims();
+    let parts = [read(q)?, read(k)?, read(v)?].map(|part| multipliable(&part));
+    let (others, scale) = (k.dims()[2], (width as f32).sqrt().recip());
+    let strides = [tokens * heads * width, width, heads * width, 1];
+    let mut out = vec![0.0; batch * strides[0]];
+    let picture = |i: usize, out: &mut [f32]| {
+        let mut scores = vec![0.0; tokens * others];
+        for head in 0..heads {
+            let [q, k, v] = parts.each_ref().map(|part| view(matrix(part, &[i, head])));
+            let all = MatMut::from_row_major_slice_mut(&mut scores, tokens, others);
+            multiply(all, Accum::Replace, q, k.transpose(), 1.0, Par::Seq);
+            scores.chunks_exact_mut(others).for_each(|row| softmax(row, scale));
+            let shares = MatRef::from_row_major_slice(&scores, tokens, others);
+            // By its transpose: of a slice to write to, faer 0.24 confuses rows with columns.
+            let out = &mut out[head * width..];
+            let out = MatMut::from_column_major_slice_with_stride_mut(out, width, tokens, strides[2]).transpose_mut();
+            multiply(out, Accum::Replace, shares, v, 1.0, Par::Seq);
+        }
+    };
+    out.par_chunks_exact_mut(strides[0].max(1)).enumerate().for_each(|(i, out)| picture(i, out));
+    Some(write(out, shape, strides))
+}
+
+/// Calls `change` with pieces of whole rows of `width`, and where each begins.
+pub fn in_pieces(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
+    let size = (PIECE / width).max(1) * width;
+    values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| change(i * size, piece));
 }
 
 /// `a b` over the last two axes, where those before are the same.
@@ -46,7 +88,7 @@ pub fn matmul<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>>
         return None;
     }
     if let (Some(a), Some(b)) = (read(a), read(b)) {
-        return Some(Tensor::from_primitive::<Flex>(product(&a, &b)));
+        return Some(Tensor::from_primitive::<Flex>(product(&a, &b, &[])));
     }
     let here = |x: &Tensor<D>| x.is_autodiff() && x.device().inner() == Device::flex() && x.dtype() == DType::F32;
     if !here(a) || !here(b) {
@@ -65,7 +107,7 @@ pub fn matmul<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>>
 type Taped = FloatTensor<Autodiff<Flex>>;
 
 fn on_tape<C: CheckpointStrategy>(a: Taped, b: Taped) -> Taped {
-    let out = product(a.primitive(), b.primitive());
+    let out = product(a.primitive(), b.primitive(), &[]);
     let tracked = [a.is_tracked(), b.is_tracked()];
     match Product.prepare::<C>([a.node(), b.node()]).compute_bound().stateful() {
         OpsKind::Tracked(mut prepared) => {
@@ -88,10 +130,10 @@ impl Backward<Flex, 2> for Product {
         let gradient = gradients.consume::<Flex>(&ops.node);
         let [to_a, to_b] = ops.parents;
         if let (Some(node), Some(b)) = (to_a, b) {
-            gradients.register::<Flex>(node.id, product(&gradient, &turned(&b)));
+            gradients.register::<Flex>(node.id, product(&gradient, &turned(&b), &[]));
         }
         if let (Some(node), Some(a)) = (to_b, a) {
-            gradients.register::<Flex>(node.id, product(&turned(&a), &gradient));
+            gradients.register::<Flex>(node.id, product(&turned(&a), &gradient, &[]));
         }
     }
 }
@@ -102,8 +144,8 @@ fn turned(x: &FlexTensor) -> FlexTensor {
     x.transpose(axes - 2, axes - 1)
 }
 
-/// `a b` of each pair of matrices.
-fn product(a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
+/// `a b` of each pair of matrices, with `bias`, if there is one, added to each row.
+fn product(a: &FlexTensor, b: &FlexTensor, bias: &[f32]) -> FlexTensor {
     let [a, b] = [a, b].map(multipliable);
     let mut shape = a.layout().shape().to_vec();
     let (rows, columns) = (shape[shape.len() - 2], b.layout().shape()[shape.len() - 1]);
@@ -112,12 +154,14 @@ fn product(a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
     let work = rows * columns * shape[last];
     shape[last] = columns;
     let count: usize = batch.iter().product();
-    let mut out = Vec::with_capacity(count * rows * columns);
-    out.resize(count * rows * columns, 0.0);
+    let (mut out, start) = match bias {
+        [] => (vec![0.0; count * rows * columns], Accum::Replace),
+        bias => (bias.repeat(count * rows), Accum::Add),
+    };
     let one = |i: usize, out: &mut [f32], par: Par| {
         let place = place(i, &batch);
         let out = MatMut::from_row_major_slice_mut(out, rows, columns);
-        multiply(out, Accum::Replace, view(matrix(&a, &place)), view(matrix(&b, &place)), 1.0, par);
+        multiply(out, start, view(matrix(&a, &place)), view(matrix(&b, &place)), 1.0, par);
     };
     match (count, count * work < WORTH_SHARING) {
         _ if out.is_empty() => {}

@@ -8,10 +8,11 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
+use super::dense::in_pieces;
 use super::{in_order, like, read_in_order, tape, values};
 use crate::dual::Dual;
 use crate::kernels::attention::softmax as row_softmax;
-use crate::kernels::lanes::{dot, map, map_along, sum};
+use crate::kernels::lanes::{WIDTH, dot, map, map_along, sum};
 use crate::kernels::rows::{Gate, normalise};
 
 /// A function of whole tensors.
@@ -61,7 +62,7 @@ impl Layer for Gate {
 
     fn at(self, x: FlexTensor) -> (FlexTensor, Gated) {
         let mut out = values(&x).to_vec();
-        map(&mut out, self);
+        in_pieces(&mut out, WIDTH, |_, piece| map(piece, self));
         (like(&x, out), Gated { x, gate: self })
     }
 }
@@ -75,7 +76,8 @@ pub struct Gated {
 impl Symmetric for Gated {
     fn along(&self, direction: &[f32]) -> Vec<f32> {
         let mut out = direction.to_vec();
-        map_along(&mut out, values(&self.x), self.gate);
+        let places = values(&self.x);
+        in_pieces(&mut out, WIDTH, |first, piece| map_along(piece, &places[first..][..piece.len()], self.gate));
         out
     }
 }
@@ -115,12 +117,15 @@ impl Symmetric for Normal {
     /// `(d − mean(d) − x̂ · mean(x̂ d)) / √(var + ε)`.
     fn along(&self, direction: &[f32]) -> Vec<f32> {
         let mut out = direction.to_vec();
-        let rows = out.chunks_exact_mut(self.width).zip(values(&self.out).chunks_exact(self.width));
-        for ((row, normal), scale) in rows.zip(self.scales.iter()) {
-            let mean = sum(row) / self.width as f32;
-            let common = dot(row, normal) / self.width as f32;
-            row.iter_mut().zip(normal).for_each(|(d, normal)| *d = (*d - mean - normal * common) * scale);
-        }
+        let (normals, width) = (values(&self.out), self.width);
+        in_pieces(&mut out, width, |first, piece| {
+            let rows = piece.chunks_exact_mut(width).zip(normals[first..].chunks_exact(width));
+            for ((row, normal), scale) in rows.zip(&self.scales[first / width..]) {
+                let mean = sum(row) / width as f32;
+                let common = dot(row, normal) / width as f32;
+                row.iter_mut().zip(normal).for_each(|(d, normal)| *d = (*d - mean - normal * common) * scale);
+            }
+        });
         out
     }
 }
@@ -140,7 +145,9 @@ impl Layer for Softmax {
 
     fn at(self, x: FlexTensor) -> (FlexTensor, Shares) {
         let mut out = values(&x).to_vec();
-        out.chunks_exact_mut(self.width).for_each(|row| row_softmax(row, 1.0));
+        in_pieces(&mut out, self.width, |_, piece| {
+            piece.chunks_exact_mut(self.width).for_each(|row| row_softmax(row, 1.0));
+        });
         let out = like(&x, out);
         (out.clone(), Shares { out, width: self.width })
     }
@@ -156,11 +163,13 @@ impl Symmetric for Shares {
     /// `P (d − Σ P d)`.
     fn along(&self, direction: &[f32]) -> Vec<f32> {
         let mut out = direction.to_vec();
-        let rows = out.chunks_exact_mut(self.width).zip(values(&self.out).chunks_exact(self.width));
-        for (row, shares) in rows {
-            let mean = dot(row, shares);
-            row.iter_mut().zip(shares).for_each(|(d, share)| *d = share * (*d - mean));
-        }
+        let (all, width) = (values(&self.out), self.width);
+        in_pieces(&mut out, width, |first, piece| {
+            for (row, shares) in piece.chunks_exact_mut(width).zip(all[first..].chunks_exact(width)) {
+                let mean = dot(row, shares);
+                row.iter_mut().zip(shares).for_each(|(d, share)| *d = share * (*d - mean));
+            }
+        });
         out
     }
 }
