@@ -233,7 +233,7 @@ impl Conditions {
 }
 
 /// Calls that are enough for the compilers of today's browsers.
-const WARM_UPS: usize = 2;
+const WARM_UPS: usize = 8;
 
 /// Computes with a small block. Browsers compile wasm quickly first, and well what has run for a while: so the kernels are
 /// ready when the weights are, for which there is nothing to do but wait.
