@@ -4,7 +4,7 @@
 
 reads the network and its weights from a weights file, so that both sides compute the same; prints a line of JSON. With
 `--split` only the rows with r < t go through the JVP, as in our own step; without it all of them do, as in the paper's
-published code. Without `--compile` it then also counts the floating-point operations of a step's products.
+published code. With `--split` and without `--compile` it also counts the floating-point operations of a step's products.
 """
 
 import argparse
@@ -100,12 +100,12 @@ def main():
     times.sort()
     assert torch.isfinite(loss)
     speed = {"images_per_second": args.batch / times[len(times) // 2], "slowest": args.batch / times[-1], "fastest": args.batch / times[0]}
+    memory = torch.cuda.max_memory_allocated() if args.device == "cuda" else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if args.split and not args.compile:
         # It does not see into `jvp`: a tangent is one more pass forward, beside one forward and two back.
         with FlopCounterMode(display=False) as counter:
             step(intervals=0)
         speed["operations"] = counter.get_total_flops() * (1 + args.share / 3)
-    memory = torch.cuda.max_memory_allocated() if args.device == "cuda" else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps(speed | {"peak_memory": memory}))
 
 

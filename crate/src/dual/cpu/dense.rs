@@ -11,27 +11,28 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{DType, Device, Shape, Tensor};
+use burn::tensor::{Shape, Tensor};
 use faer::linalg::matmul::matmul as multiply;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::packed::matrix;
-use super::{laid, read, read_in_order, values, write};
+use super::{is_here, laid, read, read_in_order, values, write};
 use crate::kernels::Matrix;
 use crate::kernels::attention::softmax;
 
 /// Multiplications for which a second core is worth waking.
 const WORTH_SHARING: usize = 1 << 18;
-/// Numbers that are worth it for lighter work.
-const PIECE: usize = 1 << 14;
 
 /// `x W + b`.
 ///
 /// # Shapes
 /// `[.., d_input]` → `[.., d_output]`.
 pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
+    if !is_here(x) {
+        return None;
+    }
     let mut shape = x.dims();
     let [inner, columns] = weight.dims();
     let rows = shape.iter().product::<usize>() / inner;
@@ -47,11 +48,7 @@ pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&T
     })
 }
 
-/// `softmax(q kᵀ / √d) v`, a head at a time; not on the tape.
-///
-/// # Shapes
-/// `[batch, heads, tokens, d]` each, and the same; the values lie in the order `[batch, tokens, heads, d]`, as the layer
-/// after it wants them.
+/// [`super::attention::attend`] natively, a head at a time.
 pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> {
     let shape @ [batch, heads, tokens, width] = q.dims();
     let parts = [read(q)?, read(k)?, read(v)?].map(|part| multipliable(&part));
@@ -76,12 +73,6 @@ pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> 
     Some(write(out, shape, strides))
 }
 
-/// Calls `change` with pieces of whole rows of `width`, and where each begins.
-pub fn in_pieces(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
-    let size = (PIECE / width).max(1) * width;
-    values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| change(i * size, piece));
-}
-
 /// `a b` over the last two axes, where those before are the same.
 pub fn matmul<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>> {
     if a.dims()[..D - 2] != b.dims()[..D - 2] {
@@ -90,8 +81,7 @@ pub fn matmul<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>>
     if let (Some(a), Some(b)) = (read(a), read(b)) {
         return Some(Tensor::from_primitive::<Flex>(product(&a, &b, &[])));
     }
-    let here = |x: &Tensor<D>| x.is_autodiff() && x.device().inner() == Device::flex() && x.dtype() == DType::F32;
-    if !here(a) || !here(b) {
+    if ![a, b].into_iter().all(|x| x.is_autodiff() && is_here(x)) {
         return None;
     }
     type Kept = Autodiff<Flex>;
@@ -148,9 +138,9 @@ fn turned(x: &FlexTensor) -> FlexTensor {
 fn product(a: &FlexTensor, b: &FlexTensor, bias: &[f32]) -> FlexTensor {
     let [a, b] = [a, b].map(multipliable);
     let mut shape = a.layout().shape().to_vec();
-    let (rows, columns) = (shape[shape.len() - 2], b.layout().shape()[shape.len() - 1]);
-    let batch = shape[..shape.len() - 2].to_vec();
     let last = shape.len() - 1;
+    let (rows, columns) = (shape[last - 1], b.layout().shape()[last]);
+    let batch = shape[..last - 1].to_vec();
     let work = rows * columns * shape[last];
     shape[last] = columns;
     let count: usize = batch.iter().product();
@@ -201,7 +191,7 @@ fn view(x: Matrix) -> MatRef<f32> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Distribution, TensorData};
+    use burn::tensor::{Device, Distribution, TensorData};
 
     use super::*;
 

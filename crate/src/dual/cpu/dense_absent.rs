@@ -13,7 +13,3 @@ pub fn matmul<const D: usize>(_: &Tensor<D>, _: &Tensor<D>) -> Option<Tensor<D>>
 pub fn attend(_: &Tensor<4>, _: &Tensor<4>, _: &Tensor<4>) -> Option<Tensor<4>> {
     None
 }
-
-pub fn in_pieces(values: &mut [f32], _: usize, change: impl Fn(usize, &mut [f32])) {
-    change(0, values);
-}

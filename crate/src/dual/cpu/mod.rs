@@ -7,7 +7,7 @@ mod attention;
 #[cfg_attr(not(feature = "train"), path = "dense_absent.rs")]
 mod dense;
 mod packed;
-#[cfg(feature = "train")]
+#[cfg_attr(not(feature = "train"), path = "pass_absent.rs")]
 mod pass;
 mod product;
 mod symmetric;
@@ -25,9 +25,14 @@ use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 
-/// The tensor as it lies in the CPU's memory.
+/// Whether a tensor, on the tape or off it, is on the CPU and of the numbers that the kernels take.
+fn is_here<const D: usize>(x: &Tensor<D>) -> bool {
+    x.device().inner() == Device::flex() && x.dtype() == DType::F32
+}
+
+/// The tensor as it lies in the CPU's memory; nothing for one on the tape.
 fn read<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
-    if x.is_autodiff() || x.device() != Device::flex() || x.dtype() != DType::F32 {
+    if x.is_autodiff() || !is_here(x) {
         return None;
     }
     x.clone().try_into_primitive::<Flex>().ok()

@@ -1,11 +1,12 @@
-//! Several tensors read and changed together, in one pass over memory and on all cores.
+//! One pass over memory, on all cores: of several tensors read and changed together, or of the rows of one.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 
-use super::{in_order, read, read_in_order, values};
+use super::{read_in_order, values};
 
 /// Numbers of each tensor that are done at a time: together they fit into a core's cache.
 const STRETCH: usize = 1 << 14;
@@ -23,12 +24,10 @@ pub fn in_one_pass<const D: usize, const N: usize, const M: usize>(
     if changed.iter().chain(constant).any(|x| Some(x.dims()) != shape) {
         return Err(changed);
     }
-    let (Some(mut here), Some(constant)) = (all(changed.each_ref().map(read)), all(constant.map(read_in_order))) else {
-        return Err(changed);
-    };
+    let read = (all(changed.each_ref().map(read_in_order)), all(constant.map(read_in_order)));
+    let (Some(mut here), Some(constant)) = read else { return Err(changed) };
     // What nobody else refers to is changed where it lies.
     drop(changed);
-    here = here.map(in_order);
     let mut own = here.each_mut().map(values_mut).map(|x| x.chunks_mut(STRETCH));
     let mut others = constant.each_ref().map(values).map(|x| x.chunks(STRETCH));
     let count = own.first().map_or(0, ExactSizeIterator::len);
@@ -42,6 +41,12 @@ pub fn in_one_pass<const D: usize, const N: usize, const M: usize>(
         .collect();
     stretches.into_par_iter().for_each(|(own, others)| update(own, others));
     Ok(here.map(Tensor::from_primitive::<Flex>))
+}
+
+/// Calls `change` with pieces of whole rows of `width`, and where each begins.
+pub fn in_pieces(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
+    let size = (STRETCH / width).max(1) * width;
+    values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| change(i * size, piece));
 }
 
 fn all<T, const N: usize>(parts: [Option<T>; N]) -> Option<[T; N]> {

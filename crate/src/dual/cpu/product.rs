@@ -5,10 +5,8 @@
 
 use burn::tensor::Tensor;
 
-use super::dense;
-
 use super::packed::packed;
-use super::{read, read_in_order, values, write_in_order};
+use super::{dense, read, read_in_order, values, write_in_order};
 use crate::kernels::{Matrix, product};
 
 /// `x W + b`.

@@ -8,7 +8,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
-use super::dense::in_pieces;
+use super::pass::in_pieces;
 use super::{in_order, like, read_in_order, tape, values};
 use crate::dual::Dual;
 use crate::kernels::attention::softmax as row_softmax;

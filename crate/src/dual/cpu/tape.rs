@@ -9,14 +9,14 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::Tensor;
 
-use super::in_order;
 use super::symmetric::{Layer, along};
+use super::{in_order, is_here};
 
 /// As [`super::symmetric`]'s, for a tensor on the tape.
 pub fn apply<const D: usize, L: Layer>(layer: L, x: &Tensor<D>) -> Option<(Tensor<D>, L::Derivatives)> {
-    if !x.is_autodiff() || x.device().inner() != Device::flex() || x.dtype() != DType::F32 {
+    if !x.is_autodiff() || !is_here(x) {
         return None;
     }
     kept(layer, x).or_else(|| recomputed(layer, x))
