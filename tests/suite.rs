@@ -28,6 +28,8 @@ mod guidance;
 mod kill;
 #[path = "rust/latent.rs"]
 mod latent;
+#[path = "rust/layers.rs"]
+mod layers;
 #[path = "rust/net.rs"]
 mod net;
 #[path = "rust/networks.rs"]

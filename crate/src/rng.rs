@@ -41,6 +41,8 @@ pub enum Purpose {
     Latents = 14,
     /// How images are changed.
     Augmentation = 15,
+    /// Which parts make up a picture of layers.
+    Layers = 16,
 }
 
 /// A reproducible stream of random numbers.

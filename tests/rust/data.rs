@@ -1,6 +1,6 @@
 //! Sets of images: every format from samples made here, the class and conversion rules, and what bad input says.
 
-mod data_samples;
+pub(crate) mod data_samples;
 
 use std::fs;
 use std::path::Path;

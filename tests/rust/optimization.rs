@@ -90,9 +90,13 @@ fn settings_that_cannot_work_are_refused_by_name() {
 
 #[test]
 fn the_shipped_settings_read_and_their_models_fit_the_page() {
-    for text in [include_str!("../../crate/configs/emoji.toml"), include_str!("../../crate/configs/tiles.toml")] {
+    for (text, classes) in [
+        (include_str!("../../crate/configs/emoji.toml"), 0),
+        (include_str!("../../crate/configs/nouns.toml"), 64),
+        (include_str!("../../crate/configs/tiles.toml"), 8),
+    ] {
         let config = TrainConfig::from_toml(text).expect("shipped settings");
-        let net = config.net_config(8).expect("sizes fit");
+        let net = config.net_config(classes).expect("sizes fit");
         assert!(2 * net.parameters() <= 8_000_000, "{}: over 8 MB in f16", config.name);
         assert!(config.train.interval_share_at(config.train.steps - 1, 1.0) == 1.0, "no one-step phase");
     }

@@ -188,6 +188,7 @@ fn the_shipped_settings_are_whole() {
         ("imagenet-mf-m2", 308.0),
         ("imagenet-mf-xl2", 676.0),
         ("imagenet-pmf-b16", 118.0),
+        ("nouns", 2.0),
         ("tiles", 2.0),
     ];
     assert_eq!(millions.into_iter().collect::<Vec<_>>(), expected.map(|(name, count)| (name.to_owned(), count)));

@@ -13,6 +13,10 @@
 //! - Hidden files and files that are no images are not looked at. An image that cannot be read is skipped and listed in
 //!   [`Images::skipped`]; more than 1 % of them is an error.
 //!
+//! # Layers
+//! A set may also be of parts, whose pictures are drawn: each is one part of every folder of [`Layers`], laid over one another.
+//! Its name is those of its parts, its class that of one of them.
+//!
 //! # Conversion
 //! 1. Every image becomes 8-bit RGBA, whatever its depth, palette or grey; photographs are turned upright by their EXIF
 //!    orientation; of an animation the first frame counts.
@@ -30,6 +34,7 @@ mod convert;
 mod error;
 mod files;
 mod idx;
+mod layers;
 mod parquet;
 mod paths;
 mod pictures;
@@ -43,6 +48,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use build::label;
 pub use error::DataError;
 use files::{Files, Format};
+pub use layers::Layers;
 pub use stored::{Stored, load_stored};
 
 use crate::latent::Latents;
@@ -65,6 +71,9 @@ pub struct DataConfig {
     pub background: [u8; 3],
     /// Whether training mirrors half of the images, drawn anew each time.
     pub flip: bool,
+    /// Pictures made of parts, instead of the files themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Layers>,
 }
 
 impl Default for DataConfig {
@@ -77,6 +86,7 @@ impl Default for DataConfig {
             exclude: Vec::new(),
             background: [255; 3],
             flip: false,
+            layers: None,
         }
     }
 }
@@ -92,10 +102,10 @@ impl DataConfig {
     /// # Errors
     /// Names the field that is out of range.
     pub fn validate(&self) -> Result<(), DataError> {
-        match (self.size, self.channels) {
-            (1..=1024, 1 | 3 | 4) => Ok(()),
-            (1..=1024, channels) => Err(DataError::Config(format!("channels must be 1, 3 or 4, not {channels}"))),
-            (size, _) => Err(DataError::Config(format!("size must be 1 to 1024, not {size}"))),
+        match (self.size, self.channels, &self.layers) {
+            (1..=1024, 1 | 3 | 4, layers) => layers.as_ref().map_or(Ok(()), Layers::validate),
+            (1..=1024, channels, _) => Err(DataError::Config(format!("channels must be 1, 3 or 4, not {channels}"))),
+            (size, ..) => Err(DataError::Config(format!("size must be 1 to 1024, not {size}"))),
         }
     }
 }
@@ -183,6 +193,9 @@ pub fn load_parts(path: &Path, config: &DataConfig, visit: &mut Visit) -> Result
 
 /// The same of at most `most` images at a time.
 fn read_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> Result<Vec<String>, DataError> {
+    if let Some(layers) = &config.layers {
+        return layers::load_parts(files, config, layers, most, visit);
+    }
     let whole = match files.format {
         Format::Pictures => return pictures::load_parts(files, config, most, visit),
         Format::Parquet => return parquet::load_parts(files, config, most, visit),

@@ -1,0 +1,132 @@
+//! Pictures laid over one another: a set of a few hundred parts that holds millions of pictures.
+
+use std::collections::BTreeSet;
+
+use image::{RgbaImage, imageops};
+use serde::{Deserialize, Serialize};
+
+use super::build::{Builder, Item, choose};
+use super::error::DataError;
+use super::files::{Files, Format};
+use super::{DataConfig, Visit, convert, paths};
+use crate::rng::{Purpose, Stream};
+
+/// How parts become pictures: the `[data.layers]` table of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layers {
+    /// Folders inside the set, written like [`DataConfig::include`]; the first lies at the bottom.
+    pub folders: Vec<String>,
+    /// How many pictures are drawn, each with one part of every folder.
+    pub count: usize,
+    /// The folder whose part is a picture's class; without it there are no classes.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// Which pictures are drawn: another seed gives others of the same parts, to measure with.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// What lies in one of the folders.
+struct Layer {
+    /// Names without their folder, extension, and what all names of the layer begin with.
+    names: Vec<String>,
+    parts: Vec<RgbaImage>,
+}
+
+impl Layers {
+    /// # Errors
+    /// Fewer than two layers, no pictures to draw, or a class that is no layer.
+    pub(super) fn validate(&self) -> Result<(), DataError> {
+        let wrong = |reason: String| Err(DataError::Config(format!("layers: {reason}")));
+        match &self.class {
+            _ if self.folders.len() < 2 => wrong(format!("needs two folders or more, not {}", self.folders.len())),
+            _ if self.count == 0 => wrong("count must be 1 or more".into()),
+            Some(class) if !self.folders.contains(class) => {
+                wrong(format!("class = \"{class}\" is none of the folders"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// For each layer the part of it that picture `i` has; a picture does not depend on how many there are.
+    fn draw(&self, i: usize, layers: &[Layer]) -> Vec<usize> {
+        let mut stream = Stream::new(self.seed, Purpose::Layers, i as u64);
+        layers.iter().map(|layer| stream.below(layer.parts.len())).collect()
+    }
+}
+
+/// As [`pictures::load_parts`](super::pictures::load_parts), of the pictures that `layers` draws.
+pub(super) fn load_parts(
+    files: &Files,
+    config: &DataConfig,
+    layers: &Layers,
+    most: usize,
+    visit: &mut Visit,
+) -> Result<Vec<String>, DataError> {
+    let parts = layers.folders.iter().map(|folder| read(files, config, folder)).collect::<Result<Vec<_>, _>>()?;
+    let of_class = layers.class.as_ref().and_then(|class| layers.folders.iter().position(|folder| folder == class));
+    let classes: BTreeSet<String> = of_class.iter().flat_map(|&layer| parts[layer].names.iter().cloned()).collect();
+    let classes: Vec<String> = classes.into_iter().collect();
+    for first in (0..layers.count).step_by(most.min(layers.count)) {
+        let drawn: Vec<Vec<usize>> =
+            (first..layers.count.min(first.saturating_add(most))).map(|i| layers.draw(i, &parts)).collect();
+        let item = |drawn: &Vec<usize>| {
+            let name = |layer: usize| parts[layer].names[drawn[layer]].as_str();
+            let names: Vec<&str> = (0..parts.len()).map(name).collect();
+            Item { name: names.join(" + "), class: of_class.map(name).unwrap_or_default().into(), source: 0 }
+        };
+        let mut builder = Builder::of(&files.path, config, drawn.iter().map(item).collect());
+        for (i, drawn) in drawn.iter().enumerate() {
+            builder.put(i, Ok(stack(&parts, drawn)));
+        }
+        visit(builder.finish(&classes)?)?;
+    }
+    Ok(classes)
+}
+
+/// One picture: its parts over one another.
+fn stack(layers: &[Layer], drawn: &[usize]) -> RgbaImage {
+    let mut parts = layers.iter().zip(drawn).map(|(layer, &part)| &layer.parts[part]);
+    let mut picture = parts.next().cloned().unwrap_or_default();
+    parts.for_each(|part| imageops::overlay(&mut picture, part, 0, 0));
+    picture
+}
+
+/// Reads what lies in `folder`. Of a few parts each is in many pictures, so that none may be missing.
+fn read(files: &Files, config: &DataConfig, folder: &str) -> Result<Layer, DataError> {
+    if files.format != Format::Pictures {
+        return Err(DataError::Config(format!("layers: {} holds no file for each picture", files.path.display())));
+    }
+    let images = files.entries.iter().enumerate().filter(|(_, entry)| entry.is_image);
+    let items = images.map(|(source, entry)| Item { name: entry.name.clone(), class: String::new(), source }).collect();
+    let mut items = choose(&files.path, config, items)?;
+    items.retain(|item| paths::matches(folder, &item.name));
+    if items.is_empty() {
+        let reason = format!("layers: folder \"{folder}\" matches none of its images");
+        return Err(DataError::NoImages { path: files.path.clone(), reason });
+    }
+    let sources: Vec<usize> = items.iter().map(|item| item.source).collect();
+    let mut parts = vec![Err("was not found again".to_owned()); items.len()];
+    files.read_images(&sources, &mut |i, content| parts[i] = content.and_then(|bytes| convert::decode(&bytes)))?;
+    let fitted = |(source, part): (&usize, Result<RgbaImage, String>)| {
+        part.map(|part| convert::fit(part, config.size)).map_err(|reason| files.damaged(*source, reason))
+    };
+    let parts = sources.iter().zip(parts).map(fitted).collect::<Result<_, _>>()?;
+    Ok(Layer { names: short_names(items.iter().map(|item| item.name.as_str())), parts })
+}
+
+/// `heads/head-crab.png` and `heads/head-owl.png` to `crab` and `owl`: the names without folder, extension, and the words
+/// that all of them begin with.
+fn short_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let base = |name: &'a str| paths::base(name).rsplit_once('.').map_or(paths::base(name), |(stem, _)| stem);
+    let names: Vec<&str> = names.map(base).collect();
+    if names.len() == 1 {
+        return names.into_iter().map(String::from).collect();
+    }
+    let first = names.first().copied().unwrap_or_default();
+    let shared = first.match_indices(['-', '_', ' ']).map(|(at, _)| at + 1);
+    let shared = shared.take_while(|&end| names.iter().all(|name| name.starts_with(&first[..end]) && name.len() > end));
+    let skip = shared.last().unwrap_or(0);
+    names.into_iter().map(|name| name[skip..].into()).collect()
+}
