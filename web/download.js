@@ -23,26 +23,25 @@ export class Progress {
 }
 
 /**
- * A response whose body reports its progress as it is read.
+ * Downloads, giving each piece to `take` as it comes.
  * @param {string | URL} url
  * @param {(loaded: number, total: number) => void} progress
+ * @param {(piece: Uint8Array, total: number) => void} take `total` is 0 while it is not known
  * @param {AbortSignal} [signal] ends it
  * @throws with the address and the reason
  */
-export async function download(url, progress, signal) {
+export async function download(url, progress, take, signal) {
   const [response, total] = await request(url, signal);
   let loaded = 0;
   progress(loaded, total);
-  const counter = new TransformStream({
-    transform(chunk, controller) {
-      loaded += chunk.byteLength;
-      progress(loaded, total);
-      controller.enqueue(chunk);
-    },
-    // What was not announced is known in the end.
-    flush: () => progress(loaded, loaded),
-  });
-  return new Response(response.body.pipeThrough(counter), { headers: response.headers });
+  const reader = response.body.getReader();
+  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+    loaded += value.byteLength;
+    progress(loaded, total);
+    take(value, total);
+  }
+  // What was not announced is known in the end.
+  progress(loaded, loaded);
 }
 
 /**

@@ -17,6 +17,13 @@ const backend = self.name === 'webgpu' ? 'webgpu' : 'cpu';
 let model;
 /** What it says about itself. */
 let info;
+/**
+ * The weights that are arriving: for which load, their pieces, how many of those the build has read, and its reader.
+ * @type {{of: number, total: number, pieces: Uint8Array[], read: number, reader?: import('./pkg/cpu/meanflow.js').Download}}
+ */
+let arriving;
+/** Pieces of older loads come too late. */
+let newestLoad = 0;
 /** Resolves once the device is lost, with the reason. */
 let lost = new Promise(() => {});
 /** Ends the newest request once it is no longer wanted. */
@@ -31,11 +38,16 @@ const tasks = {
     await module.default({ module_or_path: compiled });
     await module.openDevice();
     wasm = own = module;
+    readArrived();
   },
 
-  /** Makes the bytes of a weights file the model. */
-  async load({ bytes, name }) {
-    const [module, next] = await read(bytes).catch((error) => {
+  /** Makes the weights that have arrived the model. */
+  async load({ of, name }) {
+    if (arriving?.of !== of) throw new Error(`${name}: its weights did not arrive`);
+    const weights = arriving;
+    arriving = undefined;
+    const [module, next] = await read(weights).catch((error) => {
+      if (error instanceof WebAssembly.RuntimeError) throw error;
       throw new Error(`${name}: ${error.message}`);
     });
     wasm = module;
@@ -86,6 +98,10 @@ self.onmessage = ({ data: { lock, id, task, ...request } }) => {
     live(lock);
     return;
   }
+  if (id === undefined) {
+    arrive(request);
+    return;
+  }
   newest.abort();
   newest = new AbortController();
   const { signal } = newest;
@@ -109,11 +125,32 @@ function live(lock) {
   });
 }
 
-/** The model in the bytes of a weights file, and the module that computes it. */
-async function read(bytes) {
+/** Takes a piece of the weights of a load, the newest of which counts; without a piece, that load has failed. */
+function arrive({ of, piece, total }) {
+  if (of < newestLoad) return;
+  newestLoad = of;
+  if (arriving?.of !== of || !piece) {
+    arriving?.reader?.free();
+    arriving = piece && { of, total, pieces: [], read: 0 };
+  }
+  arriving?.pieces.push(piece);
+  readArrived();
+}
+
+/** Reads the pieces that are here, once the build has started: when the last one comes, little is left to do. */
+function readArrived() {
+  if (!own || !arriving) return;
+  arriving.reader ??= new own.Download(arriving.total);
+  for (; arriving.read < arriving.pieces.length; arriving.read += 1) arriving.reader.push(arriving.pieces[arriving.read]);
+}
+
+/** The model of weights that have arrived, and the module that computes it. */
+async function read({ reader, pieces }) {
+  let bytes;
   try {
-    return [own, await own.Generator.load(bytes)];
+    return [own, await reader.finish()];
   } catch (error) {
+    bytes = new Uint8Array(await new Blob(pieces).arrayBuffer());
     if (backend !== 'cpu' || !own.isOfAnotherNetwork(bytes)) throw error;
   }
   // Few models are of the networks that only burn has here.

@@ -2,7 +2,7 @@
 
 import { Progress, downloadModule } from './download.js';
 import { fusesMultiplications } from './fused.js';
-import { fetchWeights, sha256 } from './store.js';
+import { fetchWeights } from './store.js';
 
 /**
  * What a model says about itself.
@@ -17,7 +17,7 @@ import { fetchWeights, sha256 } from './store.js';
  * @property {string} license of that
  * @property {number} step of the training
  * @property {number} parameters
- * @property {string} [sha256] of the weights; not known on a page without a secure connection
+ * @property {string} [sha256] of the weights, where it was announced
  * @property {'webgpu' | 'cpu'} backend what it runs on
  * @property {'f16' | 'f32'} arithmetic in which precision it multiplies
  */
@@ -82,25 +82,27 @@ export class Engine {
     if (!this.#worker) this.#start();
     const progress = new Progress(onProgress);
     const compiling = compile(buildFor(this.#build), () => progress.part());
-    const weights = readWeights(address, hash, progress.part(), signal);
+    const of = ++this.#lastId;
+    const worker = this.#worker;
+    const weights = readWeights(address, hash, progress.part(), (piece, total) => worker.postMessage({ of, piece, total }, [piece.buffer]), signal);
     // Until the build has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
     const module = await compiling;
     if (signal.aborted) return { stale: true };
     await this.#call('start', { module });
-    let bytes;
     try {
-      bytes = await weights;
+      await weights;
     } catch (error) {
+      worker.postMessage({ of });
       if (!signal.aborted) throw error;
     }
     if (signal.aborted) return { stale: true };
-    const digest = hash ?? sha256(bytes);
+    if (worker !== this.#worker) throw Object.assign(new Error('the engine was ended'), { lost: true });
     const name = address instanceof Blob ? (address.name ?? 'the file') : new URL(address).pathname.split('/').pop();
-    const info = await this.#call('load', { bytes, name }, undefined, [bytes.buffer]);
+    const info = await this.#call('load', { of, name });
     if (info.stale) return info;
     [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
-    return { ...info, sha256: await digest };
+    return { ...info, sha256: hash };
   }
 
   /**
@@ -166,12 +168,12 @@ export class Engine {
     this.#calls.clear();
   }
 
-  #call(task, request, report = () => {}, given = []) {
+  #call(task, request, report = () => {}) {
     if (!this.#worker) this.#start();
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, report });
-      this.#worker.postMessage({ id, task, ...request }, given);
+      this.#worker.postMessage({ id, task, ...request });
     });
   }
 
@@ -222,10 +224,10 @@ function compile(build, progress) {
   return compiled.get(build);
 }
 
-/** The bytes of a weights file, from an address or from a file of the visitor's. */
-async function readWeights(source, hash, progress, signal) {
-  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
-  return fetchWeights(source, hash, progress, signal);
+/** Gives the bytes of a weights file to `take`, from an address or from a file of the visitor's. */
+async function readWeights(source, hash, progress, take, signal) {
+  if (source instanceof Blob) take(new Uint8Array(await source.arrayBuffer()), source.size);
+  else await fetchWeights(source, hash, progress, take, signal);
 }
 
 /**

@@ -10,6 +10,7 @@ import { Ladder } from './ladder.js';
 import { Lessons, MODELS } from './lessons.js';
 import { randomSeed, wholeNumber } from './numbers.js';
 import { readRecipe, verify } from './save.js';
+import { sha256 } from './store.js';
 
 /** Up to this many classes fit as buttons. */
 const MAX_CLASS_BUTTONS = 16;
@@ -92,7 +93,8 @@ async function loadModel(wanted) {
   lessons.rest();
   try {
     const source = wanted instanceof File ? wanted : MODELS + wanted.file;
-    const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress), wanted.sha256);
+    const hash = wanted instanceof File ? await sha256(await wanted.arrayBuffer()) : wanted.sha256;
+    const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress), hash);
     if (mine !== turn) return;
     loading = false;
     [info, current] = [loaded, wanted];

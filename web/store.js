@@ -5,29 +5,39 @@ import { download } from './download.js';
 const STORE = 'meanflow-weights';
 
 /**
- * The bytes of a weights file. With a checksum they come from the browser's store where it has them, and go into it; what
- * does not match is thrown away.
+ * Fetches a weights file, giving each piece to `take` as it comes. With a checksum they come from the browser's store where it
+ * has them, and go into it; only in the end is it known whether they match.
  * @param {string} address
  * @param {string | undefined} hash SHA-256 in hexadecimal
  * @param {(loaded: number, total: number) => void} progress
+ * @param {(piece: Uint8Array, total: number) => void} take may keep the piece
  * @param {AbortSignal} signal
+ * @throws what does not match; what was taken is then to be thrown away
  */
-export async function fetchWeights(address, hash, progress, signal) {
+export async function fetchWeights(address, hash, progress, take, signal) {
   const store = hash && (await openStore());
   const kept = await store?.match(address);
   if (kept) {
     const bytes = new Uint8Array(await kept.arrayBuffer());
     if ((await sha256(bytes)) === hash) {
       progress(bytes.length, bytes.length);
-      return bytes;
+      take(bytes, bytes.length);
+      return;
     }
     await store.delete(address);
   }
-  const bytes = new Uint8Array(await (await download(address, progress, signal)).arrayBuffer());
-  const found = hash && (await sha256(bytes));
+  const pieces = [];
+  const give = (piece, total) => {
+    if (hash) pieces.push(piece.slice());
+    take(piece, total);
+  };
+  await download(address, progress, give, signal);
+  if (!hash) return;
+  const bytes = await new Blob(pieces).arrayBuffer();
+  const found = await sha256(bytes);
   if (found && found !== hash) throw new Error(`${new URL(address).pathname.split('/').pop()} is not the file that was announced: its checksum is ${found.slice(0, 12)}…, not ${hash.slice(0, 12)}…`);
-  // A full store is no reason to show no pictures.
-  if (found) await store?.put(address, new Response(bytes)).catch(() => {});
+  // Nobody waits for it, and a full store is no reason to show no pictures.
+  if (found) store?.put(address, new Response(bytes)).catch(() => {});
   return bytes;
 }
 

@@ -4,7 +4,7 @@ use crate::class::Class;
 use crate::error::Error;
 use crate::kernels::lanes::dot;
 use crate::net::{Architecture, FREQUENCIES, GuidanceInputs, NetConfig, frequencies};
-use crate::weights::Tensors;
+use crate::weights::Source;
 
 /// Conditions that are kept at once, and most pictures of one batch on the GPU: each picture may need its own.
 pub(crate) const SLOTS: usize = 64;
@@ -51,9 +51,9 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    pub fn read(file: &Tensors, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
-        let weight = file.values(&format!("{name}.weight"), &[outputs, inputs])?;
-        Ok(Self { weight, bias: file.values(&format!("{name}.bias"), &[outputs])? })
+    pub fn read(source: &Source, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
+        let weight = source(&format!("{name}.weight"), &[outputs, inputs])?;
+        Ok(Self { weight, bias: source(&format!("{name}.bias"), &[outputs])? })
     }
 
     fn apply(&self, x: &[f32]) -> Vec<f32> {
@@ -74,16 +74,16 @@ fn silu(x: f32) -> f32 {
 impl Embeddings {
     /// # Errors
     /// When the file lacks a tensor.
-    pub fn read(file: &Tensors, config: &NetConfig) -> Result<Self, Error> {
+    pub fn read(source: &Source, config: &NetConfig) -> Result<Self, Error> {
         let width = config.width;
         let time = |name: &str, told: bool| {
-            let layer = |part, inputs| Layer::read(file, &format!("time_{name}.{part}"), inputs, width);
+            let layer = |part, inputs| Layer::read(source, &format!("time_{name}.{part}"), inputs, width);
             told.then(|| Ok([layer("fc1", FREQUENCIES)?, layer("fc2", width)?])).transpose()
         };
         let [t, r, h] = config.times.told();
         let labels = match config.classes {
             0 => Vec::new(),
-            classes => file.values("label.weight", &[classes + 1, width])?,
+            classes => source("label.weight", &[classes + 1, width])?,
         };
         Ok(Self { width, frequencies: frequencies(), times: [time("t", t)?, time("r", r)?, time("h", h)?], labels })
     }

@@ -4,6 +4,8 @@
 #[cfg_attr(feature = "cpu", path = "wasm/cpu.rs")]
 #[cfg_attr(feature = "flex", path = "wasm/burn.rs")]
 mod backend;
+#[cfg(not(feature = "cpu"))]
+mod pieces;
 
 use std::cell::RefCell;
 
@@ -14,7 +16,7 @@ use crate::flow::Solver;
 use crate::generator::Request;
 use crate::rng;
 use crate::weights;
-use backend::{Device, Model};
+use backend::{Device, Loading, Model};
 
 /// A loaded model.
 #[wasm_bindgen]
@@ -24,15 +26,11 @@ pub struct Generator {
 
 #[wasm_bindgen]
 impl Generator {
-    /// Opens the device (the first time) and reads the bytes of a weights file. Where the file says what it makes of a
-    /// known seed, this engine must make the same, or it is refused.
+    /// Reads the bytes of a weights file, as [`Download`] does.
     pub async fn load(bytes: Vec<u8>) -> Result<Generator, JsError> {
-        let device = shared_device().await?;
-        let model = Model::from_bytes(&bytes, &device).await?;
-        if model.info().latent.is_some() {
-            return Err(JsError::new("the model makes latents, for which there is no autoencoder here"));
-        }
-        Ok(Generator { model })
+        let mut download = Download::new(bytes.len());
+        download.push(&bytes);
+        download.finish().await
     }
 
     /// What the page needs to know about the model, as JSON.
@@ -118,6 +116,37 @@ impl Generator {
     pub async fn images(&self, seed: u64, count: usize, class: Option<usize>, nfe: usize) -> Result<Vec<f32>, JsError> {
         let model = self.model.clone();
         Ok(model.images(Request { seed, count, class: class.into(), nfe }).await?)
+    }
+}
+
+/// A weights file on its way: as its pieces come, they are read.
+#[wasm_bindgen]
+pub struct Download {
+    weights: Loading,
+}
+
+#[wasm_bindgen]
+impl Download {
+    /// Of a file of `total` bytes; 0 where that is not known.
+    #[wasm_bindgen(constructor)]
+    pub fn new(total: usize) -> Self {
+        Self { weights: Loading::new(total) }
+    }
+
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.weights.push(piece);
+    }
+
+    /// Opens the device (the first time) and makes the model of all that has come. Where the file says what it makes of a
+    /// known seed, this engine must make the same, or it is refused.
+    pub async fn finish(self) -> Result<Generator, JsError> {
+        let device = shared_device().await?;
+        let model = backend::finish(self.weights, &device).await?;
+        if model.info().latent.is_some() {
+            return Err(JsError::new("the model makes latents, for which there is no autoencoder here"));
+        }
+        Ok(Generator { model })
     }
 }
 

@@ -135,6 +135,27 @@ fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
     assert!(error.contains("0.50 off"), "{error}");
 }
 
+/// What a download leaves to do in the end makes no difference, wherever its pieces end.
+#[test]
+fn weights_in_pieces_are_the_same_model() {
+    let (_, config) = shapes().remove(6);
+    let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
+    for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        let bytes = weights_of(&config, precision);
+        let whole = cpu::Generator::from_bytes(&bytes).and_then(|engine| engine.images(request)).expect("pictures");
+        for (length, announced) in [(1, bytes.len()), (7, 0), (1000, 10 * bytes.len()), (4096, 5), (bytes.len(), 0)] {
+            let mut loading = cpu::Loading::new(announced);
+            bytes.chunks(length).for_each(|piece| loading.push(piece));
+            let pictures = loading.finish().and_then(|engine| engine.images(request)).expect("pictures");
+            assert_eq!(pictures, whole, "{precision:?}, pieces of {length} bytes, {announced} announced");
+        }
+        let mut short = cpu::Loading::new(bytes.len());
+        short.push(&bytes[..bytes.len() - 1]);
+        let error = short.finish().map(|_| ()).expect_err("a byte is missing").to_string();
+        assert!(error.contains("truncated"), "{error}");
+    }
+}
+
 /// Conditions beyond those that are kept push out the oldest, and come back the same.
 #[test]
 fn a_picture_does_not_depend_on_those_before_it() {

@@ -17,7 +17,7 @@ export interface ModelInfo {
   license: string;
   step: number;
   parameters: number;
-  /** Of the weights; not known on a page without a secure connection. */
+  /** Of the weights, where it was announced. */
   sha256?: string;
   backend: 'webgpu' | 'cpu';
   /** In which precision it multiplies. */

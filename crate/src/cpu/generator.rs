@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::loading::{Loading, Weights};
 use super::network::{Conditions, Network};
 use super::work::Work;
 use crate::class::Class;
@@ -11,7 +12,7 @@ use crate::flow::Solver;
 use crate::generator::{Request, whole_pictures};
 use crate::image::rgba_of;
 use crate::rng;
-use crate::weights::{self, Check, ModelInfo};
+use crate::weights::{Check, ModelInfo};
 
 /// A network on the CPU, ready to sample from.
 #[derive(Clone, Debug)]
@@ -37,11 +38,20 @@ impl Generator {
     /// Reads a weights file.
     ///
     /// # Errors
-    /// As [`weights::decode`], another network than a plain Diffusion Transformer, and when what it makes of the known seed
+    /// As [`crate::weights::decode`], another network than a plain Diffusion Transformer, and when what it makes of the known seed
     /// is something else than the file says.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (info, tensors) = weights::open(bytes)?;
-        let network = Network::read(&tensors, &info.net)?;
+        let mut loading = Loading::new(bytes.len());
+        loading.push(bytes);
+        loading.finish()
+    }
+
+    /// Of weights that are being read.
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`].
+    pub(super) fn new(info: ModelInfo, file: &dyn Weights) -> Result<Self, Error> {
+        let network = Network::read(file, &info.net)?;
         let state = RefCell::new(State { conditions: Conditions::new(), work: network.work() });
         let generator = Self { model: Rc::new(Model { info, network, state }) };
         if let ModelInfo { check: Some(check), net, .. } = generator.info() {

@@ -4,11 +4,13 @@
 //! for first: without burn it is a small download, and it reads weights into the very form that it multiplies with. What
 //! depends on no pixel (times and class) is computed once and kept; a picture takes no memory that was not there before.
 //!
-//! [`network`] holds a model's layers, [`generator`] answers requests.
+//! [`network`] holds a model's layers, [`generator`] answers requests, [`loading`] lays weights out while they are downloaded.
 
 mod generator;
+mod loading;
 mod network;
 mod work;
 
 pub use generator::Generator;
+pub use loading::Loading;
 pub use network::warm_up;

@@ -1,5 +1,6 @@
 //! A model's layers, and a picture's way through them.
 
+use super::loading::{Weights, Zeros};
 use super::work::Work;
 use crate::class::Class;
 use crate::condition::{Embeddings, Layer as Rows, SLOTS, Slots, is_plain};
@@ -10,13 +11,9 @@ use crate::kernels::lanes::map;
 use crate::kernels::rows::{Gate, normalise};
 use crate::kernels::{COLUMNS, Matrix, Packed, product};
 use crate::net::{NORM_EPSILON, NetConfig, Output, SMALLEST_DIVISOR, position_table};
-use crate::weights::Tensors;
 
 /// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
 const PARTS: usize = 6;
-
-/// Where weights come from: the values of a tensor by its name and shape.
-type Source<'a> = dyn Fn(&str, &[usize]) -> Result<Vec<f32>, Error> + 'a;
 
 /// `x W + b`.
 #[derive(Debug)]
@@ -28,10 +25,9 @@ struct Linear {
 
 impl Linear {
     /// Reads it as files have it, `[out, in]`.
-    fn read(source: &Source, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
-        let weight = source(&format!("{name}.weight"), &[outputs, inputs])?;
-        let bias = source(&format!("{name}.bias"), &[outputs])?;
-        Ok(Self { inputs, weight: Packed::new(Matrix::of_rows(&weight, inputs).transposed()), bias })
+    fn read(file: &dyn Weights, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
+        let weight = file.packed(&format!("{name}.weight"), [outputs, inputs])?;
+        Ok(Self { inputs, weight, bias: file.values(&format!("{name}.bias"), &[outputs])? })
     }
 
     /// Of every row of `x`: `emit` gets pieces of `[rows, outputs]` with the place and the column that each begins at.
@@ -59,6 +55,13 @@ impl Linear {
     }
 }
 
+/// Whether a tensor is the weights of a [`Linear`], which are read as panels for products: all but those of times and
+/// classes, which meet one row at a time.
+pub(super) fn is_multiplied(name: &str) -> bool {
+    let of_tokens = [".attention.", ".mlp.", "patch.", "head.linear."].iter().any(|layer| name.contains(layer));
+    of_tokens && name.ends_with(".weight")
+}
+
 /// The layers of a block, but for its modulation.
 #[derive(Debug)]
 struct Block {
@@ -70,9 +73,9 @@ struct Block {
 }
 
 impl Block {
-    fn read(source: &Source, name: &str, config: &NetConfig) -> Result<Self, Error> {
+    fn read(file: &dyn Weights, name: &str, config: &NetConfig) -> Result<Self, Error> {
         let (width, hidden) = (config.width, config.mlp_ratio * config.width);
-        let read = |part, inputs, outputs| Linear::read(source, &format!("{name}.{part}"), inputs, outputs);
+        let read = |part, inputs, outputs| Linear::read(file, &format!("{name}.{part}"), inputs, outputs);
         Ok(Self {
             heads: config.heads,
             qkv: read("attention.qkv", width, 3 * width)?,
@@ -140,7 +143,7 @@ impl Network {
     ///
     /// # Errors
     /// Another network than a plain Diffusion Transformer, or a file that lacks a tensor.
-    pub fn read(file: &Tensors, config: &NetConfig) -> Result<Self, Error> {
+    pub fn read(file: &dyn Weights, config: &NetConfig) -> Result<Self, Error> {
         if !is_plain(config) {
             return Err(Error::Device("this build has only plain Diffusion Transformers".into()));
         }
@@ -148,17 +151,15 @@ impl Network {
         let NetConfig { width, depth, .. } = *config;
         let pixels = config.patch_values();
         let modulation =
-            |name: &str, parts: usize| Rows::read(file, &format!("{name}.modulation"), width, parts * width);
+            |name: &str, parts: usize| Rows::read(&source, &format!("{name}.modulation"), width, parts * width);
         let each = (0..depth).map(|i| modulation(&format!("blocks.{i}"), PARTS));
         Ok(Self {
-            embeddings: Embeddings::read(file, config)?,
+            embeddings: Embeddings::read(&source, config)?,
             modulations: each.chain([modulation("head", 2)]).collect::<Result<_, _>>()?,
-            patch: Linear::read(&source, "patch", pixels, width)?,
+            patch: Linear::read(file, "patch", pixels, width)?,
             positions: position_table(config.side(), width),
-            blocks: (0..depth)
-                .map(|i| Block::read(&source, &format!("blocks.{i}"), config))
-                .collect::<Result<_, _>>()?,
-            head: Linear::read(&source, "head.linear", width, pixels)?,
+            blocks: (0..depth).map(|i| Block::read(file, &format!("blocks.{i}"), config)).collect::<Result<_, _>>()?,
+            head: Linear::read(file, "head.linear", width, pixels)?,
             places: places(config),
             config: config.clone(),
         })
@@ -242,8 +243,7 @@ const WARM_UPS: usize = 8;
 /// None.
 pub fn warm_up() -> Result<(), Error> {
     let config = NetConfig { depth: 1, width: WARM_UP_WIDTH, heads: 2, ..NetConfig::preset("browser-s", 32, 4, 0)? };
-    let zeros = |_: &str, shape: &[usize]| Ok(vec![0.0; shape.iter().product()]);
-    let (block, mut work) = (Block::read(&zeros, "", &config)?, Work::new(&config));
+    let (block, mut work) = (Block::read(&Zeros, "", &config)?, Work::new(&config));
     (0..WARM_UPS).for_each(|_| block.apply(&[0.0; PARTS * WARM_UP_WIDTH], &mut work));
     Ok(())
 }

@@ -103,12 +103,18 @@ pub fn positions(side: usize, width: usize, device: &Device) -> Tensor<3> {
 /// The first half of the channels encodes the column, the second half the row, each as `[sin | cos]` (DiT, MAE).
 pub fn position_table(side: usize, width: usize) -> Vec<f32> {
     let quarter = width / 4;
+    let periods: Vec<f64> = (0..quarter).map(|i| libm::pow(MAX_PERIOD, i as f64 / quarter as f64)).collect();
+    // Of each coordinate once: a visitor waits for this.
+    let waves = |coordinate: usize| {
+        let angles = || periods.iter().map(move |period| coordinate as f64 / period);
+        let waves = angles().map(libm::sin).chain(angles().map(libm::cos));
+        waves.map(|wave| wave as f32).collect::<Vec<_>>()
+    };
+    let waves: Vec<Vec<f32>> = (0..side).map(waves).collect();
     let mut table = Vec::with_capacity(side * side * width);
     for index in 0..side * side {
         for coordinate in [index % side, index / side] {
-            let angle = |i: usize| coordinate as f64 / libm::pow(MAX_PERIOD, i as f64 / quarter as f64);
-            table.extend((0..quarter).map(|i| libm::sin(angle(i)) as f32));
-            table.extend((0..quarter).map(|i| libm::cos(angle(i)) as f32));
+            table.extend_from_slice(&waves[coordinate]);
         }
     }
     table

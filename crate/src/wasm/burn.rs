@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device as Cpu, Tensor};
 
+pub(super) use super::pieces::Loading;
 use crate::class::Class;
 use crate::device;
 use crate::error::Error;
@@ -29,6 +30,14 @@ impl Device {
     }
 }
 
+pub async fn finish(weights: Loading, device: &Device) -> Result<Model, Error> {
+    let model = Model(Generator::from_bytes(weights.bytes(), &device.0)?);
+    if let ModelInfo { check: Some(check), net, .. } = model.info() {
+        check.accept(&model.images(Check::request(check.seed)).await?, net)?;
+    }
+    Ok(model)
+}
+
 /// There is no network that it does not compute.
 pub fn computes(_: &NetConfig) -> bool {
     true
@@ -38,14 +47,6 @@ pub fn computes(_: &NetConfig) -> bool {
 pub struct Model(Generator);
 
 impl Model {
-    pub async fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
-        let model = Self(Generator::from_bytes(bytes, &device.0)?);
-        if let ModelInfo { check: Some(check), net, .. } = model.info() {
-            check.accept(&model.images(Check::request(check.seed)).await?, net)?;
-        }
-        Ok(model)
-    }
-
     pub fn arithmetic(&self) -> &'static str {
         "f32"
     }

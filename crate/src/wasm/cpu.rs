@@ -2,6 +2,7 @@
 
 use crate::class::Class;
 pub(super) use crate::condition::is_plain as computes;
+pub(super) use crate::cpu::Loading;
 use crate::cpu::{Generator, warm_up};
 use crate::error::Error;
 use crate::flow::Solver;
@@ -26,14 +27,14 @@ impl Device {
     }
 }
 
+pub async fn finish(weights: Loading, _: &Device) -> Result<Model, Error> {
+    weights.finish().map(Model)
+}
+
 #[derive(Clone)]
 pub struct Model(Generator);
 
 impl Model {
-    pub async fn from_bytes(bytes: &[u8], _: &Device) -> Result<Self, Error> {
-        Generator::from_bytes(bytes).map(Self)
-    }
-
     pub fn arithmetic(&self) -> &'static str {
         "f32"
     }

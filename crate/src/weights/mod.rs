@@ -5,6 +5,8 @@
 //! licence, the training step and the format version.
 
 mod check;
+#[cfg(feature = "page")]
+mod incoming;
 pub(crate) mod params;
 #[cfg(feature = "page")]
 mod tensors;
@@ -22,9 +24,11 @@ use crate::error::Error;
 use crate::net::{Net, NetConfig};
 
 pub use check::Check;
+#[cfg(feature = "page")]
+pub(crate) use incoming::Incoming;
 pub use params::Precision;
 #[cfg(feature = "page")]
-pub(crate) use tensors::{Tensors, open};
+pub(crate) use tensors::{Source, Tensors, open, tensors, values, zeros};
 
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;

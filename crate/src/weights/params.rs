@@ -252,15 +252,24 @@ pub(super) fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: 
         return Err(format!("tensor `{name}` has shape {:?}; its network needs {expected:?}", view.shape()));
     }
     let values = match view.dtype() {
-        Dtype::I8 => scaled(file, name, &view)?,
-        _ => to_f32(name, &view)?,
-    };
+        Dtype::I8 => finite(name, scaled(file, name, &view)?),
+        _ => values(name, &view),
+    }?;
+    Ok(if transposed { transpose(&values, shape[0]) } else { values })
+}
+
+/// The values of a tensor that is no matrix of whole numbers, in the file's order.
+pub(super) fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
+    finite(name, to_f32(name, view)?)
+}
+
+fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, String> {
     // Looking for the first one only where there is one lets compilers make vectors of the common case.
     if values.iter().fold(false, |bad, x| bad | !x.is_finite()) {
         let bad = values.iter().find(|x| !x.is_finite()).copied().unwrap_or(f32::NAN);
         return Err(format!("tensor `{name}` holds {bad}"));
     }
-    Ok(if transposed { transpose(&values, shape[0]) } else { values })
+    Ok(values)
 }
 
 /// Columns of `rows` values as rows; in squares, so that neither side misses the caches.

@@ -6,8 +6,29 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::{ModelInfo, describe, params, read_info};
 use crate::error::Error;
 
+/// Where weights come from: the values of a tensor by its name and shape, as [`Tensors::values`] gives them.
+pub(crate) type Source<'a> = dyn Fn(&str, &[usize]) -> Result<Vec<f32>, Error> + 'a;
+
 /// The tensors of a file, by name.
 pub(crate) struct Tensors<'data>(SafeTensors<'data>);
+
+/// Zeros, read as the tensors of a file in half precision are.
+///
+/// # Errors
+/// None.
+pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>, Error> {
+    let bytes = vec![0; 2 * shape.iter().product::<usize>()];
+    let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes).map_err(|e| describe(&bytes, &e))?;
+    values("zeros", &view)
+}
+
+/// The values of a tensor in single or half precision, in the file's order.
+///
+/// # Errors
+/// Another type, and what is no number.
+pub(crate) fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, Error> {
+    params::values(name, view).map_err(Error::Weights)
+}
 
 /// What a weights file says about itself, and its tensors.
 ///
@@ -16,9 +37,18 @@ pub(crate) struct Tensors<'data>(SafeTensors<'data>);
 /// together have as many values as the network, reading each of the network's leaves none over.
 pub(crate) fn open(bytes: &[u8]) -> Result<(ModelInfo, Tensors<'_>), Error> {
     let info = read_info(bytes)?;
+    let tensors = tensors(bytes, &info)?;
+    Ok((info, tensors))
+}
+
+/// The tensors of a file that says this about itself.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn tensors<'data>(bytes: &'data [u8], info: &ModelInfo) -> Result<Tensors<'data>, Error> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
     params::check(&info.net, &tensors)?;
-    Ok((info, Tensors(tensors)))
+    Ok(Tensors(tensors))
 }
 
 impl Tensors<'_> {

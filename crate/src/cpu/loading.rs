@@ -1,0 +1,123 @@
+//! Weights that are laid out while the rest of their file is still on its way.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use safetensors::tensor::Dtype;
+
+use super::generator::Generator;
+use super::network::is_multiplied;
+use crate::error::Error;
+use crate::kernels::{Matrix, Packed};
+use crate::weights::{self, Incoming, Tensors};
+
+/// Where a network's weights come from.
+pub(super) trait Weights {
+    /// The values of a tensor of the given shape.
+    ///
+    /// # Errors
+    /// As [`Tensors::values`].
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error>;
+
+    /// The weights of a linear layer, which files have as `[outputs, inputs]`, for products.
+    ///
+    /// # Errors
+    /// As [`Self::values`].
+    fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
+        Ok(pack(&self.values(name, &shape)?, shape[1]))
+    }
+}
+
+fn pack(values: &[f32], inputs: usize) -> Packed {
+    Packed::new(Matrix::of_rows(values, inputs).transposed())
+}
+
+/// Zeros for every tensor.
+pub(super) struct Zeros;
+
+impl Weights for Zeros {
+    fn values(&self, _: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        weights::zeros(shape)
+    }
+}
+
+/// A weights file on its way to become a [`Generator`].
+pub struct Loading {
+    incoming: Incoming,
+    ready: HashMap<String, (Vec<usize>, Ready)>,
+}
+
+/// A tensor in the form that the network has it in.
+enum Ready {
+    Values(Vec<f32>),
+    Packed(Packed),
+}
+
+impl Loading {
+    /// Of a file of `total` bytes; 0 where that is not known.
+    pub fn new(total: usize) -> Self {
+        Self { incoming: Incoming::new(total), ready: HashMap::new() }
+    }
+
+    /// Takes the next piece of the file, and reads what tensors it completes.
+    pub fn push(&mut self, piece: &[u8]) {
+        let ready = &mut self.ready;
+        self.incoming.push(piece, |name, view| {
+            // The scales of whole numbers may come later, and what cannot be read is said in the end.
+            let read = (view.dtype() != Dtype::I8).then(|| weights::values(name, view).ok());
+            let Some(values) = read.flatten() else { return };
+            let form = match view.shape() {
+                &[_, inputs] if inputs > 0 && is_multiplied(name) => Ready::Packed(pack(&values, inputs)),
+                _ => Ready::Values(values),
+            };
+            ready.insert(name.to_owned(), (view.shape().to_vec(), form));
+        });
+    }
+
+    /// The model, once all has arrived.
+    ///
+    /// # Errors
+    /// As [`Generator::from_bytes`].
+    pub fn finish(self) -> Result<Generator, Error> {
+        let (bytes, info) = self.incoming.finish();
+        let (info, tensors) = match info {
+            Some(info) => {
+                let tensors = weights::tensors(&bytes, &info)?;
+                (info, tensors)
+            }
+            None => weights::open(&bytes)?,
+        };
+        Generator::new(info, &Laid { tensors, ready: RefCell::new(self.ready) })
+    }
+}
+
+/// The tensors of a file, of which some are laid out already.
+struct Laid<'data> {
+    tensors: Tensors<'data>,
+    ready: RefCell<HashMap<String, (Vec<usize>, Ready)>>,
+}
+
+impl Laid<'_> {
+    /// A tensor of the given shape that is ready.
+    fn take(&self, name: &str, shape: &[usize]) -> Option<Ready> {
+        let (of, ready) = self.ready.borrow_mut().remove(name)?;
+        (of == shape).then_some(ready)
+    }
+}
+
+impl Weights for Laid<'_> {
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        match self.take(name, shape) {
+            Some(Ready::Values(values)) => Ok(values),
+            _ => self.tensors.values(name, shape),
+        }
+    }
+
+    fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
+        match self.take(name, &shape) {
+            Some(Ready::Packed(packed)) => Ok(packed),
+            Some(Ready::Values(values)) => Ok(pack(&values, shape[1])),
+            None => Ok(pack(&self.tensors.values(name, &shape)?, shape[1])),
+        }
+    }
+}

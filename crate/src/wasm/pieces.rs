@@ -1,0 +1,19 @@
+//! A weights file that is read once all of it is there.
+
+/// The bytes that have arrived, in order.
+pub struct Loading(Vec<u8>);
+
+impl Loading {
+    /// Of a file of `total` bytes; 0 where that is not known.
+    pub fn new(_total: usize) -> Self {
+        Self(Vec::new())
+    }
+
+    pub fn push(&mut self, piece: &[u8]) {
+        self.0.extend_from_slice(piece);
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}

@@ -1,0 +1,83 @@
+//! A weights file on its way: what has arrived of it can be read while the rest is still coming.
+
+use safetensors::tensor::{Metadata, TensorView};
+
+use super::{ModelInfo, info_of};
+
+/// Announced sizes beyond this are not believed before the bytes are there.
+const MOST_ANNOUNCED: usize = 1 << 30;
+
+/// The bytes that have arrived, in order.
+pub(crate) struct Incoming {
+    bytes: Vec<u8>,
+    header: Header,
+}
+
+enum Header {
+    /// More bytes are needed.
+    Awaited,
+    /// There is none that can be read; the whole file will say why.
+    Unreadable,
+    Read(Box<Known>),
+}
+
+/// What the header tells.
+struct Known {
+    info: ModelInfo,
+    metadata: Metadata,
+    /// The tensors in the file's order, and how many of them have been visited.
+    names: Vec<String>,
+    visited: usize,
+    /// Where the first one begins.
+    start: usize,
+}
+
+impl Incoming {
+    /// Of a file of `total` bytes; 0 where that is not known.
+    pub fn new(total: usize) -> Self {
+        let announced = if total <= MOST_ANNOUNCED { total } else { 0 };
+        Self { bytes: Vec::with_capacity(announced), header: Header::Awaited }
+    }
+
+    /// Adds the next piece, and calls `visit` with the name and the content of every tensor that it completes.
+    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&str, &TensorView)) {
+        self.bytes.extend_from_slice(piece);
+        if matches!(self.header, Header::Awaited) {
+            self.header = read_header(&self.bytes);
+        }
+        let Header::Read(known) = &mut self.header else { return };
+        while let Some((name, info)) =
+            known.names.get(known.visited).and_then(|name| Some((name, known.metadata.info(name)?)))
+        {
+            let (from, to) = info.data_offsets;
+            let Some(data) = self.bytes.get(known.start.saturating_add(from)..known.start.saturating_add(to)) else {
+                return;
+            };
+            if let Ok(view) = TensorView::new(info.dtype, info.shape.clone(), data) {
+                visit(name, &view);
+            }
+            known.visited += 1;
+        }
+    }
+
+    /// All that has arrived, and what it says about itself, unless there is something wrong.
+    pub fn finish(self) -> (Vec<u8>, Option<ModelInfo>) {
+        let info = match self.header {
+            Header::Read(known) => Some(known.info),
+            _ => None,
+        };
+        (self.bytes, info)
+    }
+}
+
+fn read_header(bytes: &[u8]) -> Header {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return Header::Awaited };
+    let length = u64::from_le_bytes(*length);
+    let Some(header) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else {
+        return Header::Awaited;
+    };
+    let metadata = std::str::from_utf8(header).ok().and_then(|text| serde_json::from_str::<Metadata>(text).ok());
+    let known = metadata.and_then(|metadata| Some((info_of(&metadata).ok()?, metadata)));
+    let Some((info, metadata)) = known else { return Header::Unreadable };
+    Header::Read(Box::new(Known { info, names: metadata.offset_keys(), metadata, visited: 0, start: 8 + header.len() }))
+}
