@@ -2,7 +2,7 @@
 //
 // Requests are served one after the other. A newer request makes an older one stop after the pictures it is at.
 
-import { between } from './latent.js';
+import { between, blendAt } from './latent.js';
 
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
@@ -162,10 +162,12 @@ async function read({ reader, pieces }) {
 /** Whether the device is lost; the news may come a moment after the error. */
 const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) => setTimeout(resolve, backend === 'webgpu' ? 100 : 0, false))]);
 
-/** The picture at `place` between `corners`, each a seed or a noise. */
-async function generateBetween({ seed, classIndex, blend, nfe, mix: { corners, place, bitmap: asBitmap } }, report) {
-  const { width, height, channels } = info;
-  const label = blend ? undefined : labelOf(seed, classIndex);
+/** The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes too. */
+async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { corners, place, bitmap: asBitmap } }, report) {
+  const { width, height, channels, classes } = info;
+  const own = (corner) => labelOf(corner instanceof Float32Array ? seed : corner);
+  const blend = asked ?? (classIndex === undefined && classes.length > 0 ? blendAt(corners.map(own), place) : undefined);
+  const label = blend ? undefined : classIndex;
   const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : wasm.noise(BigInt(corner), channels * width * height)));
   const started = performance.now();
   const noise = between(noises, place);

@@ -25,3 +25,14 @@ export function slerp(a, b, at) {
 export function between([topLeft, topRight, bottomLeft, bottomRight], [x, y]) {
   return slerp(slerp(topLeft, topRight, x), slerp(bottomLeft, bottomRight, x), y);
 }
+
+/**
+ * The classes of a place of the square whose corners have classes of their own: each with its share, one after the other, as a
+ * blend is asked for.
+ * @param {number[]} classes of the corners, in the order of {@link between}
+ * @param {[number, number]} place right and down, 0 to 1
+ */
+export function blendAt(classes, [x, y]) {
+  const shares = [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y];
+  return classes.flatMap((index, corner) => (shares[corner] > 0 ? [index, shares[corner]] : []));
+}

@@ -6,7 +6,7 @@ import { DIST, launch, settled } from './support.mjs';
 const site = await serve(DIST);
 for (const { backend, count, runs } of [{ backend: 'cpu', count: 16, runs: 5 }, { backend: 'webgpu', count: 1, runs: 3 }]) {
   const browser = await launch({ webgpu: backend === 'webgpu' });
-  for (const model of ['emoji', 'tiles']) {
+  for (const model of ['nouns', 'emoji', 'tiles']) {
     const { cold, warm } = await measure(browser, { backend, model, count, runs });
     const where = backend === 'cpu' ? 'CPU' : 'WebGPU (software adapter)';
     console.log(`page ${model} on ${where}: first picture after ${(cold / 1000).toFixed(2)} s from an empty cache, then ${warm.toFixed(1)} ms per picture at batch ${Math.min(count, 2)}`);

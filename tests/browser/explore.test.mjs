@@ -57,6 +57,18 @@ test('dragging to a corner of the square shows the picture of its seed, and betw
   assert.deepEqual(page.problems, []);
 });
 
+test('corners of different classes keep them, unless one is chosen', async () => {
+  for (const query of ['?model=tiles&seed=40&count=4&backend=cpu', '?model=tiles&class=item/book&seed=40&count=4&backend=cpu']) {
+    const page = await stage.open(query);
+    const labels = await page.locator('#gallery button').evaluateAll((tiles) => new Set(tiles.map((tile) => tile.getAttribute('aria-label').split(',')[0])).size);
+    assert.ok(query.includes('class') ? labels === 1 : labels > 1, `${labels} classes on the wall`);
+    await square(page);
+    for (const [i, seed] of (await wall(page)).entries()) {
+      assert.ok(psnr(await pixels(page, `[data-part=corner${i}]`), seed) >= 45, `corner ${i} of ${query} is not the picture of its seed`);
+    }
+  }
+});
+
 test('the square is there for the keyboard, and its place is a link', async () => {
   const page = await stage.open('?seed=7&count=4&backend=cpu');
   await square(page);
@@ -152,7 +164,7 @@ async function settledLater(page) {
 }
 
 test('the race is against a network that was trained by Flow Matching, where there is one', async () => {
-  const page = await stage.open('?seed=5&count=1&backend=cpu');
+  const page = await stage.open('?model=emoji&seed=5&count=1&backend=cpu');
   await page.locator('#race').scrollIntoViewIfNeeded();
   await page.waitForFunction(() => document.querySelector('#race figure:nth-child(5)').dataset.state === 'done', undefined, { timeout: 60_000 });
   const weights = join(DIST, 'static/models/emoji-flow-matching.safetensors');
@@ -208,7 +220,7 @@ test('weights are downloaded once, checked, and forgotten when asked to', async 
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
   const fetched = [];
-  page.on('request', (request) => request.url().endsWith('emoji.safetensors') && fetched.push(request.url()));
+  page.on('request', (request) => request.url().endsWith('nouns.safetensors') && fetched.push(request.url()));
   for (let visit = 0; visit < 2; visit++) {
     await page.goto(`${stage.site.address}?count=1&seed=1&backend=cpu`);
     await settled(page);
@@ -223,13 +235,13 @@ test('weights are downloaded once, checked, and forgotten when asked to', async 
 test('weights that are not the announced ones are refused', async () => {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  await page.route('**/emoji.safetensors', (route) => {
-    const bytes = readFileSync(join(DIST, 'static/models/emoji.safetensors'));
+  await page.route('**/nouns.safetensors', (route) => {
+    const bytes = readFileSync(join(DIST, 'static/models/nouns.safetensors'));
     bytes[bytes.length - 1] ^= 1;
     return route.fulfill({ body: bytes });
   });
   await page.goto(`${stage.site.address}?count=1&seed=1&backend=cpu`);
-  assert.match(await settled(page, 'error'), /emoji\.safetensors is not the file that was announced/);
+  assert.match(await settled(page, 'error'), /nouns\.safetensors is not the file that was announced/);
 });
 
 test('the announced checksums are those of the shipped weights', () => {

@@ -43,7 +43,7 @@ test('the page draws the native pictures on the CPU, says so and why, under its 
   const pictures = await wall(page);
   for (const [i, picture] of pictures.entries()) {
     assert.ok(variance(picture) > 100, 'a blank picture');
-    const native = overWhite(nativePicture(join(ROOT, 'static/models/emoji.safetensors'), { seed: 4 + i }));
+    const native = overWhite(nativePicture(join(ROOT, 'static/models/nouns.safetensors'), { seed: 4 + i }));
     assert.ok(psnr(picture, native) >= 40, `picture ${i} is not the native one`);
   }
   assert.deepEqual(page.problems, []);

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { readAddress, writeAddress } from '../../web/address.js';
 import { blendText, classesOf, partsOf } from '../../web/classes.js';
-import { between, slerp } from '../../web/latent.js';
+import { between, blendAt, slerp } from '../../web/latent.js';
 import { average, derivative, velocity, way } from '../../web/plane.js';
 import { recipeOf, withRecipe } from '../../web/png.js';
 
@@ -35,6 +35,12 @@ test('each corner of the square is the noise that stands there', () => {
   for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) {
     assert.ok(length(between(corners, place).map((x, k) => x - corners[i][k])) < 1e-4, `corner ${i}`);
   }
+});
+
+test('each corner of the square has its class, and between them lie shares of all', () => {
+  for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) assert.deepEqual(blendAt([7, 8, 9, 7], place), [[7, 8, 9, 7][i], 1]);
+  assert.deepEqual(blendAt([1, 2, 3, 4], [0.25, 0.5]), [1, 0.375, 2, 0.125, 3, 0.375, 4, 0.125]);
+  assert.deepEqual(blendAt([1, 2, 3, 4], [0.5, 0]), [1, 0.5, 2, 0.5]);
 });
 
 test('in the plane u + (t − r) du/dt is v, and a step along u ends where the way ends', () => {

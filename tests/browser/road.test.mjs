@@ -72,11 +72,11 @@ function replace(bytes, from, to) {
 test('weights that are not there are named', async () => {
   const copy = temporaryFolder();
   cpSync(DIST, copy, { recursive: true });
-  rmSync(join(copy, 'static/models/emoji.safetensors'));
+  rmSync(join(copy, 'static/models/nouns.safetensors'));
   const broken = await serve(copy);
   try {
     const page = await open(stage.browser, broken.address, { state: 'error' });
-    assert.match(await page.textContent('#status'), /cannot download emoji\.safetensors: the server answered 404/);
+    assert.match(await page.textContent('#status'), /cannot download nouns\.safetensors: the server answered 404/);
     // Another model can still be chosen.
     await page.check('input[name=model][value=tiles]', { force: true });
     await settled(page);

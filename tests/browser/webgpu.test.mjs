@@ -14,7 +14,7 @@ test('on WebGPU the page shows the pictures of the native build', async () => {
   const page = await stage.open(`?backend=webgpu&seed=11&count=2`);
   assert.equal(await page.textContent('#backend'), 'WebGPU');
   for (const [i, picture] of (await wall(page)).entries()) {
-    const native = nativePicture(join(ROOT, 'static/models/emoji.safetensors'), { seed: 11 + i });
+    const native = nativePicture(join(ROOT, 'static/models/nouns.safetensors'), { seed: 11 + i });
     const agreement = psnr(picture, overWhite(native));
     assert.ok(agreement >= LEAST_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
   }

@@ -8,7 +8,7 @@ use safetensors::tensor::Dtype;
 use super::generator::Generator;
 use super::network::is_multiplied;
 use crate::error::Error;
-use crate::kernels::{Matrix, Packed};
+use crate::kernels::{COLUMNS, Matrix, Packed};
 use crate::weights::{self, Incoming, Tensors};
 
 /// Where a network's weights come from.
@@ -67,7 +67,10 @@ impl Loading {
             let read = (view.dtype() != Dtype::I8).then(|| weights::values(name, view).ok());
             let Some(values) = read.flatten() else { return };
             let form = match view.shape() {
-                &[_, inputs] if inputs > 0 && is_multiplied(name) => Ready::Packed(pack(&values, inputs)),
+                // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that lie.
+                &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
+                    Ready::Packed(pack(&values, inputs))
+                }
                 _ => Ready::Values(values),
             };
             ready.insert(name.to_owned(), (view.shape().to_vec(), form));

@@ -11,6 +11,7 @@ use crate::kernels::lanes::map;
 use crate::kernels::rows::{Gate, normalise};
 use crate::kernels::{COLUMNS, Matrix, Packed, product};
 use crate::net::{NORM_EPSILON, NetConfig, Output, SMALLEST_DIVISOR, position_table};
+use crate::rng;
 
 /// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
 const PARTS: usize = 6;
@@ -236,17 +237,19 @@ impl Conditions {
 /// Calls that are enough for the compilers of today's browsers.
 const WARM_UPS: usize = 8;
 
-/// Computes with a small block. Browsers compile wasm quickly first, and well what has run for a while: so the kernels are
-/// ready when the weights are, for which there is nothing to do but wait.
+/// Draws with a small network of zeros. Browsers compile wasm when it is first called, quickly, and well what has run for a
+/// while: so all is ready when the weights are, for which there is nothing to do but wait.
 ///
 /// # Errors
 /// None.
 pub fn warm_up() -> Result<(), Error> {
     let config = NetConfig { depth: 1, width: WARM_UP_WIDTH, heads: 2, ..NetConfig::preset("browser-s", 32, 4, 0)? };
-    let (block, mut work) = (Block::read(&Zeros, "", &config)?, Work::new(&config));
-    (0..WARM_UPS).for_each(|_| block.apply(&[0.0; PARTS * WARM_UP_WIDTH], &mut work));
+    let network = Network::read(&Zeros, &config)?;
+    let (mut conditions, mut work) = (Conditions::new(), network.work());
+    let z = rng::noise(0, work.u.len());
+    (0..WARM_UPS).for_each(|_| network.velocity(&z, [0.0, 1.0], Class::Any, &mut conditions, &mut work));
     Ok(())
 }
 
-/// The width of that block.
+/// The width of that network.
 const WARM_UP_WIDTH: usize = 64;
