@@ -30,6 +30,8 @@ export class Ladder extends EventTarget {
   #backend;
   /** Why it is not WebGPU. */
   #notice = '';
+  /** Pending while it is not known whether there is a GPU. */
+  #chosen;
   /** Whether the GPU is still to be tried. */
   #mayClimb = false;
   /** How often a device or a Worker was lost. */
@@ -52,18 +54,29 @@ export class Ladder extends EventTarget {
 
   /** As {@link Engine.load}; the answer also says which `backend` is at work, and in `notice` why it is not WebGPU. */
   async load(source, onProgress, hash) {
-    if (!this.#engine) {
-      const { backend, reason } = await this.#options.choose(this.#wanted, this.#options);
-      this.#mayClimb = backend === 'webgpu' && !this.#wanted;
-      this.#backend = this.#mayClimb ? 'cpu' : backend;
-      this.#notice = this.#mayClimb ? 'The GPU is getting ready.' : reason;
-      this.#engine = this.#open(this.#backend);
-    }
+    if (!this.#engine) await this.#begin();
     const info = await this.#load(source, onProgress, hash);
+    await this.#chosen;
     if (info.stale) return info;
     [this.#source, this.#hash] = [source, hash];
     if (this.#mayClimb) this.#climb();
     return { ...info, ...this.#state };
+  }
+
+  /** Opens the first engine. The CPU's need not wait for what a browser says of its GPU. */
+  async #begin() {
+    const choice = this.#options.choose(this.#wanted, this.#options);
+    if (this.#wanted) ({ backend: this.#backend, reason: this.#notice } = await choice);
+    else {
+      this.#backend = 'cpu';
+      this.#chosen = choice.then(({ backend, reason }) => {
+        this.#mayClimb = backend === 'webgpu';
+        this.#notice = this.#mayClimb ? 'The GPU is getting ready.' : reason;
+      });
+      // A download that fails comes first.
+      this.#chosen.catch(() => {});
+    }
+    this.#engine = this.#open(this.#backend);
   }
 
   /** As {@link Engine.generate}; the answer also says which `backend` gave it. */

@@ -1,5 +1,6 @@
 // The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
@@ -35,6 +36,21 @@ test('each corner of the square is the noise that stands there', () => {
   for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) {
     assert.ok(length(between(corners, place).map((x, k) => x - corners[i][k])) < 1e-4, `corner ${i}`);
   }
+});
+
+test('the page asks for all its scripts at once', () => {
+  const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+  const reached = new Set();
+  const follow = (path) => {
+    for (const [, name] of read(path).matchAll(/^import .*from '\.\/([a-z-]+\.js)'/gm)) {
+      if (reached.has(name)) continue;
+      reached.add(name);
+      follow(`web/${name}`);
+    }
+  };
+  follow('web/page.js');
+  const preloaded = [...read('index.html').matchAll(/<link rel="modulepreload" href="web\/([a-z-]+\.js)">/g)].map(([, name]) => name);
+  assert.deepEqual(preloaded, [...reached].sort());
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {
