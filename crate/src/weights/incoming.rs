@@ -1,8 +1,9 @@
 //! A weights file on its way: what has arrived of it can be read while the rest is still coming.
 
-use safetensors::tensor::{Metadata, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorView};
 
-use super::{ModelInfo, info_of};
+use super::{ModelInfo, describe, info_of, params};
+use crate::error::Error;
 
 /// Announced sizes beyond this are not believed before the bytes are there.
 const MOST_ANNOUNCED: usize = 1 << 30;
@@ -80,4 +81,22 @@ fn read_header(bytes: &[u8]) -> Header {
     let known = metadata.and_then(|metadata| Some((info_of(&metadata).ok()?, metadata)));
     let Some((info, metadata)) = known else { return Header::Unreadable };
     Header::Read(Box::new(Known { info, names: metadata.offset_keys(), metadata, visited: 0, start: 8 + header.len() }))
+}
+
+/// Zeros, read as the tensors of a file in half precision are.
+///
+/// # Errors
+/// None.
+pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>, Error> {
+    let bytes = vec![0; 2 * shape.iter().product::<usize>()];
+    let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes).map_err(|e| describe(&bytes, &e))?;
+    values("zeros", &view)
+}
+
+/// The values of a tensor in single or half precision, in the file's order.
+///
+/// # Errors
+/// Another type, and what is no number.
+pub(crate) fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, Error> {
+    params::values(name, view).map_err(Error::Weights)
 }

@@ -5,7 +5,7 @@
 //! licence, the training step and the format version.
 
 mod check;
-#[cfg(feature = "page")]
+#[cfg(feature = "cpu")]
 mod incoming;
 pub(crate) mod params;
 #[cfg(feature = "page")]
@@ -24,11 +24,13 @@ use crate::error::Error;
 use crate::net::{Net, NetConfig};
 
 pub use check::Check;
-#[cfg(feature = "page")]
-pub(crate) use incoming::Incoming;
+#[cfg(feature = "cpu")]
+pub(crate) use incoming::{Incoming, values, zeros};
 pub use params::Precision;
+#[cfg(feature = "cpu")]
+pub(crate) use tensors::tensors;
 #[cfg(feature = "page")]
-pub(crate) use tensors::{Source, Tensors, open, tensors, values, zeros};
+pub(crate) use tensors::{Source, Tensors, open};
 
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;

@@ -12,24 +12,6 @@ pub(crate) type Source<'a> = dyn Fn(&str, &[usize]) -> Result<Vec<f32>, Error> +
 /// The tensors of a file, by name.
 pub(crate) struct Tensors<'data>(SafeTensors<'data>);
 
-/// Zeros, read as the tensors of a file in half precision are.
-///
-/// # Errors
-/// None.
-pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>, Error> {
-    let bytes = vec![0; 2 * shape.iter().product::<usize>()];
-    let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes).map_err(|e| describe(&bytes, &e))?;
-    values("zeros", &view)
-}
-
-/// The values of a tensor in single or half precision, in the file's order.
-///
-/// # Errors
-/// Another type, and what is no number.
-pub(crate) fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, Error> {
-    params::values(name, view).map_err(Error::Weights)
-}
-
 /// What a weights file says about itself, and its tensors.
 ///
 /// # Errors
