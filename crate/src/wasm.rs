@@ -119,6 +119,9 @@ impl Generator {
     }
 }
 
+/// Announced sizes beyond this are not believed before the bytes are there.
+const MOST_ANNOUNCED: usize = 1 << 30;
+
 /// A weights file on its way: as its pieces come, they are read.
 #[wasm_bindgen]
 pub struct Download {
@@ -130,7 +133,8 @@ impl Download {
     /// Of a file of `total` bytes; 0 where that is not known.
     #[wasm_bindgen(constructor)]
     pub fn new(total: usize) -> Self {
-        Self { weights: Loading::new(total) }
+        let believed = if total <= MOST_ANNOUNCED { total } else { 0 };
+        Self { weights: Loading::new(believed) }
     }
 
     /// Takes the next piece.

@@ -1,15 +1,12 @@
 //! A weights file that is read once all of it is there.
 
-/// Room for more than this is not made before the bytes are there.
-const MOST_ANNOUNCED: usize = 1 << 30;
-
 /// The bytes that have arrived, in order.
 pub struct Loading(Vec<u8>);
 
 impl Loading {
     /// Of a file of `total` bytes; 0 where that is not known.
     pub fn new(total: usize) -> Self {
-        Self(Vec::with_capacity(total.min(MOST_ANNOUNCED)))
+        Self(Vec::with_capacity(total))
     }
 
     pub fn push(&mut self, piece: &[u8]) {

@@ -5,9 +5,6 @@ use safetensors::tensor::{Dtype, Metadata, TensorView};
 use super::{ModelInfo, describe, info_of, params};
 use crate::error::Error;
 
-/// Announced sizes beyond this are not believed before the bytes are there.
-const MOST_ANNOUNCED: usize = 1 << 30;
-
 /// The bytes that have arrived, in order.
 pub(crate) struct Incoming {
     bytes: Vec<u8>,
@@ -36,8 +33,7 @@ struct Known {
 impl Incoming {
     /// Of a file of `total` bytes; 0 where that is not known.
     pub fn new(total: usize) -> Self {
-        let announced = if total <= MOST_ANNOUNCED { total } else { 0 };
-        Self { bytes: Vec::with_capacity(announced), header: Header::Awaited }
+        Self { bytes: Vec::with_capacity(total), header: Header::Awaited }
     }
 
     /// Adds the next piece, and calls `visit` with the name and the content of every tensor that it completes.

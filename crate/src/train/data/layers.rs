@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use image::{RgbaImage, imageops};
 use serde::{Deserialize, Serialize};
 
-use super::build::{Builder, Item, choose};
+use super::build::{Builder, Item};
 use super::error::DataError;
 use super::files::{Files, Format};
-use super::{DataConfig, Visit, convert, paths};
+use super::{DataConfig, Visit, convert, paths, pictures};
 use crate::rng::{Purpose, Stream};
 
 /// How parts become pictures: the `[data.layers]` table of the configuration.
@@ -64,7 +64,7 @@ pub(super) fn load_parts(
     most: usize,
     visit: &mut Visit,
 ) -> Result<Vec<String>, DataError> {
-    let parts = layers.folders.iter().map(|folder| read(files, config, folder)).collect::<Result<Vec<_>, _>>()?;
+    let parts = read(files, config, &layers.folders)?;
     let of_class = layers.class.as_ref().and_then(|class| layers.folders.iter().position(|folder| folder == class));
     let classes: BTreeSet<String> = of_class.iter().flat_map(|&layer| parts[layer].names.iter().cloned()).collect();
     let classes: Vec<String> = classes.into_iter().collect();
@@ -93,27 +93,33 @@ fn stack(layers: &[Layer], drawn: &[usize]) -> RgbaImage {
     picture
 }
 
-/// Reads what lies in `folder`. Of a few parts each is in many pictures, so that none may be missing.
-fn read(files: &Files, config: &DataConfig, folder: &str) -> Result<Layer, DataError> {
+/// Reads what lies in the folders, once. Of a few parts each is in many pictures, so that none may be missing.
+fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<Layer>, DataError> {
     if files.format != Format::Pictures {
         return Err(DataError::Config(format!("layers: {} holds no file for each picture", files.path.display())));
     }
-    let images = files.entries.iter().enumerate().filter(|(_, entry)| entry.is_image);
-    let items = images.map(|(source, entry)| Item { name: entry.name.clone(), class: String::new(), source }).collect();
-    let mut items = choose(&files.path, config, items)?;
-    items.retain(|item| paths::matches(folder, &item.name));
-    if items.is_empty() {
+    let (mut items, _) = pictures::list(files, &DataConfig { class_depth: 0, ..config.clone() })?;
+    let lies_in = |item: &Item, folder: &str| paths::matches(folder, &item.name);
+    if let Some(folder) = folders.iter().find(|folder| !items.iter().any(|item| lies_in(item, folder))) {
         let reason = format!("layers: folder \"{folder}\" matches none of its images");
         return Err(DataError::NoImages { path: files.path.clone(), reason });
     }
+    items.retain(|item| folders.iter().any(|folder| lies_in(item, folder)));
     let sources: Vec<usize> = items.iter().map(|item| item.source).collect();
     let mut parts = vec![Err("was not found again".to_owned()); items.len()];
     files.read_images(&sources, &mut |i, content| parts[i] = content.and_then(|bytes| convert::decode(&bytes)))?;
     let fitted = |(source, part): (&usize, Result<RgbaImage, String>)| {
         part.map(|part| convert::fit(part, config.size)).map_err(|reason| files.damaged(*source, reason))
     };
-    let parts = sources.iter().zip(parts).map(fitted).collect::<Result<_, _>>()?;
-    Ok(Layer { names: short_names(items.iter().map(|item| item.name.as_str())), parts })
+    let parts: Vec<RgbaImage> = sources.iter().zip(parts).map(fitted).collect::<Result<_, _>>()?;
+    let layer = |folder: &String| {
+        let own = || items.iter().zip(&parts).filter(|(item, _)| lies_in(item, folder));
+        Layer {
+            names: short_names(own().map(|(item, _)| item.name.as_str())),
+            parts: own().map(|(_, part)| part.clone()).collect(),
+        }
+    };
+    Ok(folders.iter().map(layer).collect())
 }
 
 /// `heads/head-crab.png` and `heads/head-owl.png` to `crab` and `owl`: the names without folder, extension, and the words
