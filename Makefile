@@ -1,11 +1,12 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-setup test-build test-rust test-browser soak bench bench-train bench-sample bench-web screenshots reproduction clean
+.PHONY: help setup demo build package test test-setup test-build test-rust test-browser test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
 help:
 	@echo "make demo    build the page and serve it on http://localhost:8080"
 	@echo "make test    run every test, Rust and browser"
+	@echo "make test-gpu  training on a GPU against training on the CPU (compiles for long)"
 	@echo "make build   leave the deployable site in dist/"
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
 	@echo "make screenshots  remake docs/screenshots"
@@ -43,6 +44,10 @@ test-build: test-setup
 
 test-browser: test-build
 	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
+
+# On a real GPU, or by Mesa's driver that computes on the CPU, where choosing among kernels takes minutes.
+test-gpu: test-setup
+	CUBECL_AUTOTUNE_LEVEL=minimal cargo test --release --features wgpu --lib -- gpu
 
 # Minutes of what the suite does for seconds.
 soak: test-setup

@@ -51,9 +51,9 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    pub fn read(source: &Source, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
-        let weight = source(&format!("{name}.weight"), &[outputs, inputs])?;
-        Ok(Self { weight, bias: source(&format!("{name}.bias"), &[outputs])? })
+    pub fn read(source: &dyn Source, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
+        let weight = source.values(&format!("{name}.weight"), &[outputs, inputs])?;
+        Ok(Self { weight, bias: source.values(&format!("{name}.bias"), &[outputs])? })
     }
 
     fn apply(&self, x: &[f32]) -> Vec<f32> {
@@ -74,7 +74,7 @@ fn silu(x: f32) -> f32 {
 impl Embeddings {
     /// # Errors
     /// When the file lacks a tensor.
-    pub fn read(source: &Source, config: &NetConfig) -> Result<Self, Error> {
+    pub fn read(source: &dyn Source, config: &NetConfig) -> Result<Self, Error> {
         let width = config.width;
         let time = |name: &str, told: bool| {
             let layer = |part, inputs| Layer::read(source, &format!("time_{name}.{part}"), inputs, width);
@@ -83,7 +83,7 @@ impl Embeddings {
         let [t, r, h] = config.times.told();
         let labels = match config.classes {
             0 => Vec::new(),
-            classes => source("label.weight", &[classes + 1, width])?,
+            classes => source.values("label.weight", &[classes + 1, width])?,
         };
         Ok(Self { width, frequencies: frequencies(), times: [time("t", t)?, time("r", r)?, time("h", h)?], labels })
     }

@@ -9,20 +9,14 @@ use super::generator::Generator;
 use super::network::is_multiplied;
 use crate::error::Error;
 use crate::kernels::{COLUMNS, Matrix, Packed};
-use crate::weights::{self, Incoming, Tensors};
+use crate::weights::{self, Incoming, Source, Tensors};
 
 /// Where a network's weights come from.
-pub(super) trait Weights {
-    /// The values of a tensor of the given shape.
-    ///
-    /// # Errors
-    /// As [`Tensors::values`].
-    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error>;
-
+pub(super) trait Weights: Source {
     /// The weights of a linear layer, which files have as `[outputs, inputs]`, for products.
     ///
     /// # Errors
-    /// As [`Self::values`].
+    /// As [`Source::values`].
     fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
         Ok(pack(&self.values(name, &shape)?, shape[1]))
     }
@@ -35,11 +29,13 @@ fn pack(values: &[f32], inputs: usize) -> Packed {
 /// Zeros for every tensor.
 pub(super) struct Zeros;
 
-impl Weights for Zeros {
+impl Source for Zeros {
     fn values(&self, _: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         weights::zeros(shape)
     }
 }
+
+impl Weights for Zeros {}
 
 /// A weights file on its way to become a [`Generator`].
 pub struct Loading {
@@ -108,14 +104,16 @@ impl Laid<'_> {
     }
 }
 
-impl Weights for Laid<'_> {
+impl Source for Laid<'_> {
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         match self.take(name, shape) {
             Some(Ready::Values(values)) => Ok(values),
             _ => self.tensors.values(name, shape),
         }
     }
+}
 
+impl Weights for Laid<'_> {
     fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
         match self.take(name, &shape) {
             Some(Ready::Packed(packed)) => Ok(packed),

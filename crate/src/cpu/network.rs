@@ -148,14 +148,13 @@ impl Network {
         if !is_plain(config) {
             return Err(Error::Device("this build has only plain Diffusion Transformers".into()));
         }
-        let source = |name: &str, shape: &[usize]| file.values(name, shape);
         let NetConfig { width, depth, .. } = *config;
         let pixels = config.patch_values();
         let modulation =
-            |name: &str, parts: usize| Rows::read(&source, &format!("{name}.modulation"), width, parts * width);
+            |name: &str, parts: usize| Rows::read(file, &format!("{name}.modulation"), width, parts * width);
         let each = (0..depth).map(|i| modulation(&format!("blocks.{i}"), PARTS));
         Ok(Self {
-            embeddings: Embeddings::read(&source, config)?,
+            embeddings: Embeddings::read(file, config)?,
             modulations: each.chain([modulation("head", 2)]).collect::<Result<_, _>>()?,
             patch: Linear::read(file, "patch", pixels, width)?,
             positions: position_table(config.side(), width),

@@ -7,7 +7,7 @@ use burn::tensor::module::{self, attention, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, FloatDType, Tensor, activation};
 
-use super::{Dual, cpu};
+use super::{Dual, cpu, cube};
 
 /// `x W + b`; the tangent is `dx W`. Where `W` is in bf16, so is `x` for the product, but not `dx`.
 ///
@@ -94,19 +94,30 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     Dual { primal, tangent }
 }
 
-/// Attention `softmax(q kᵀ / √d) v`: a fused kernel where nothing moves and nothing is on the tape, the explicit form with its
-/// tangent otherwise (no fused kernel has a forward derivative).
+/// Attention `softmax(q kᵀ / √d) v`: a fused kernel where nothing moves and nothing is on the tape; of many tokens on a GPU
+/// another for the tangent, or both; the explicit form otherwise, as the tape keeps its weights for the backward pass.
 ///
 /// # Shapes
 /// `[batch, heads, tokens, d]` each, and the same.
 pub fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
-    let [.., head_width] = q.dims();
     let moves = q.tangent.is_some() || k.tangent.is_some() || v.tangent.is_some();
-    if !moves && !q.primal.is_autodiff() {
+    let tracked = q.primal.is_autodiff() || k.primal.is_autodiff() || v.primal.is_autodiff();
+    if !moves && !tracked {
         let ours = cpu::attend(&q.primal, &k.primal, &v.primal);
         let fused = || attention(q.primal, k.primal, v.primal, None, None, Default::default());
         return ours.unwrap_or_else(fused).into();
     }
+    let Some([value, tangent]) = cube::attend(&q, &k, &v) else { return attend_explicitly(q, k, v) };
+    let primal = match tracked {
+        true => attend_explicitly(q.primal.into(), k.primal.into(), v.primal.into()).primal,
+        false => value,
+    };
+    Dual { primal, tangent: Some(tangent) }
+}
+
+/// [`attend`] by way of its weights.
+fn attend_explicitly(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
+    let [.., head_width] = q.dims();
     let scores = q.scale((head_width as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
     softmax(scores).matmul(v)
 }

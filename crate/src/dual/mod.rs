@@ -13,6 +13,8 @@
 
 #[cfg_attr(not(feature = "flex"), path = "cpu_absent.rs")]
 mod cpu;
+#[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), path = "cube_absent.rs")]
+mod cube;
 mod layers;
 mod ops;
 

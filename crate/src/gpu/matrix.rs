@@ -5,7 +5,7 @@ use half::f16;
 use super::device::Gpu;
 use super::kernels::{DEPTH, TILE_COLUMNS};
 use crate::error::Error;
-use crate::weights::Tensors;
+use crate::weights::{Source, Tensors};
 
 /// Which feature of the file's layer each of ours is; `None` is a zero that fills up.
 pub(super) type Layout = Vec<Option<usize>>;

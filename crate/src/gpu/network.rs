@@ -90,7 +90,7 @@ impl Network {
         let head_modulations = slots()?;
         let modulate = Modulate::read(gpu, file, &kernels, &sizes, &blocks, &head_modulations)?;
         Ok(Self {
-            embeddings: Embeddings::read(&|name, shape| file.values(name, shape), config)?,
+            embeddings: Embeddings::read(file, config)?,
             patch: read("patch", &pixels, &tokens)?,
             positions: gpu.upload("positions", cast_slice(&position_table(config.side(), width)))?,
             blocks,

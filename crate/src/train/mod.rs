@@ -14,6 +14,8 @@ mod events;
 mod gradients;
 pub mod grid;
 mod log;
+#[cfg(all(test, feature = "wgpu"))]
+mod on_a_gpu;
 mod optimization;
 mod parts;
 pub mod playground;

@@ -6,8 +6,14 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::{ModelInfo, describe, params, read_info};
 use crate::error::Error;
 
-/// Where weights come from: the values of a tensor by its name and shape, as [`Tensors::values`] gives them.
-pub(crate) type Source<'a> = dyn Fn(&str, &[usize]) -> Result<Vec<f32>, Error> + 'a;
+/// Where weights come from.
+pub(crate) trait Source {
+    /// The values of a tensor of the given shape, in the file's order.
+    ///
+    /// # Errors
+    /// When it is missing, of another shape, or holds what is no number.
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error>;
+}
 
 /// The tensors of a file, by name.
 pub(crate) struct Tensors<'data>(SafeTensors<'data>);
@@ -39,12 +45,10 @@ impl Tensors<'_> {
         let exact = |(_, view): (_, TensorView)| view.dtype() == Dtype::F32 && view.shape().len() > 1;
         self.0.iter().any(|(_, view)| view.dtype() != Dtype::F32) && !self.0.iter().any(exact)
     }
+}
 
-    /// The values of a tensor of the given shape, in the file's order.
-    ///
-    /// # Errors
-    /// When it is missing, of another shape, or holds what is no number.
-    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+impl Source for Tensors<'_> {
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         params::read(&self.0, name, shape, false).map_err(Error::Weights)
     }
 }
