@@ -66,28 +66,31 @@ const tasks = {
   },
 
   /**
-   * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; first the noise that each is made from. With `mix`
-   * it is the one picture at a place between four noises.
+   * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; before each the noise that it is made from, where that is asked
+   * for. With `mix` it is the one picture at a place between four noises.
    */
   async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {
     if (!model) throw new Error('no model is loaded');
-    const { width, height, channels, classes } = info;
-    const seedOf = (i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i));
-    if (noise) {
-      const pictures = Array.from({ length: count }, (_, i) => noiseToRgba(wasm.noise(seedOf(i), channels * width * height), channels));
-      report({ noise: pictures });
-    }
     if (mix) return generateBetween({ seed, classIndex, blend, nfe, mix }, report);
-    const labels = Array.from({ length: count }, (_, i) => (blend ? undefined : (classIndex ?? wasm.classOf(seedOf(i), classes.length))));
+    const { width, height, channels, classes } = info;
+    const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i)));
+    const labels = seeds.map((seed) => (blend ? undefined : (classIndex ?? wasm.classOf(seed, classes.length))));
+    const showNoise = (first, end) => {
+      if (noise) report({ first, noise: seeds.slice(first, end).map((seed) => noiseToRgba(wasm.noise(seed, channels * width * height), channels)) });
+    };
+    const size = BATCH[backend];
+    showNoise(0, size);
     let milliseconds = 0;
-    for (let first = 0; first < count; first += BATCH[backend]) {
+    for (let first = 0; first < count; first += size) {
       await messages();
       if (signal.aborted) return { stale: true };
-      const size = Math.min(BATCH[backend], count - first);
+      const these = labels.slice(first, first + size);
       const started = performance.now();
-      const rgba = await model.generate(seedOf(first), size, classIndex ?? undefined, nfe, solver, sharesOf(blend));
+      const rgba = await model.generate(seeds[first], these.length, classIndex ?? undefined, nfe, solver, sharesOf(blend));
       milliseconds += performance.now() - started;
-      report({ first, rgba, labels: labels.slice(first, first + size) });
+      report({ first, rgba, labels: these });
+      // The first pictures do not wait for the noise of all others.
+      if (first === 0) showNoise(size, count);
     }
     return { milliseconds };
   },

@@ -30,7 +30,7 @@ import { fetchWeights } from './store.js';
  * @property {number} [classIndex] without it each picture draws its own
  * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
  * @property {number} nfe network calls per picture
- * @property {boolean} [noise] whether to report the noise first
+ * @property {boolean} [noise] whether to report the noise of pictures too, before them
  * @property {string} [solver] how, if not by the average velocity; `euler` follows the velocity
  * @property {{corners: (bigint | Float32Array)[], place: [number, number], bitmap?: boolean}} [mix] one picture between the
  *   noises of four seeds, or noises themselves: top left, top right, bottom left, bottom right; with `bitmap` it may come as one,
@@ -108,7 +108,7 @@ export class Engine {
   /**
    * Generates pictures. A newer call, also of {@link load}, ends this one.
    * @param {Request} request
-   * @param {(report: {first: number, rgba?: Uint8Array, bitmap?: ImageBitmap, labels: number[]} | {noise: Uint8ClampedArray[]}) => void} onPictures
+   * @param {(report: {first: number, rgba?: Uint8Array, bitmap?: ImageBitmap, labels: number[]} | {first: number, noise: Uint8ClampedArray[]}) => void} onPictures
    *   pictures as they are made, as RGBA bytes one after the other, and their classes
    * @returns {Promise<{milliseconds: number} | {stale: true}>} time in network calls, or that a newer call came
    */

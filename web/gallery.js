@@ -26,13 +26,18 @@ export class Gallery {
     }
   }
 
-  /** Draws the noise that the pictures will be made from. */
-  showNoise(pictures) {
-    this.#tiles.forEach((tile, i) => {
-      tile.noise = pictureAt(0, pictures[i], tile.canvas);
-      // The picture before belongs to another seed.
-      tile.picture = undefined;
-      tile.button.setAttribute('aria-label', `Picture ${i + 1}, being made`);
+  /**
+   * Draws the noise that pictures will be made from.
+   * @param {number} first index of the first
+   * @param {Uint8ClampedArray[]} noise as opaque pixels
+   */
+  showNoise(first, noise) {
+    // The pictures before belong to other seeds.
+    if (first === 0) for (const tile of this.#tiles) tile.picture = undefined;
+    noise.forEach((pixels, i) => {
+      const tile = this.#tiles[first + i];
+      tile.noise = pictureAt(0, pixels, tile.canvas);
+      tile.button.setAttribute('aria-label', `Picture ${first + i + 1}, being made`);
       tile.button.dataset.shows = 'noise';
       draw(tile.canvas, tile.noise);
     });

@@ -136,7 +136,7 @@ async function show(change, { anew = true } = {}) {
   try {
     const result = await engine.generate({ seed, count, nfe, ...classes, noise: anew }, (report) => {
       if (mine !== turn) return;
-      if (report.noise) gallery.showNoise(report.noise);
+      if (report.noise) gallery.showNoise(report.first, report.noise);
       else gallery.show(report.first, report.rgba, report.labels, titleOf);
     });
     if (mine !== turn || result.stale) return;

@@ -57,6 +57,17 @@ test('the CPU answers at once, then the GPU takes over with the same picture', a
   assert.equal(await colour(ladder, 7), picture);
 });
 
+test('the CPU loads the model while the browser still looks for a GPU', async () => {
+  const cpu = new PaperEngine({ milliseconds: 50 });
+  let answer;
+  const ladder = new Ladder(undefined, { choose: () => new Promise((resolve) => (answer = resolve)), open: () => cpu });
+  const loading = ladder.load('cat');
+  for (let i = 0; i < 10; i++) await undefined;
+  assert.deepEqual(cpu.loaded, ['cat']);
+  answer({ backend: 'cpu', reason: 'no GPU' });
+  assert.equal((await loading).notice, 'no GPU');
+});
+
 test('the badge says which arithmetic the GPU is at work in', async () => {
   const { ladder, engines } = paperLadder();
   engines.webgpu.arithmetic = 'f16';
