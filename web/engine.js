@@ -16,6 +16,7 @@ import { fetchWeights } from './store.js';
  * @property {string} source where that comes from
  * @property {string} license of that
  * @property {number} step of the training
+ * @property {string | null} init what the training began with, if not afresh
  * @property {number} parameters
  * @property {string} [sha256] of the weights, where it was announced
  * @property {'webgpu' | 'cpu'} backend what it runs on

@@ -252,7 +252,7 @@ function describeModel() {
     info.description || current.title || `Weights from ${current.name}`,
     info.source && `Source: ${info.source}`,
     info.license && `Licence: ${info.license}`,
-    `${(info.parameters / 1e6).toFixed(1)} M parameters, trained for ${info.step.toLocaleString('en')} steps`,
+    `${(info.parameters / 1e6).toFixed(1)} M parameters, trained for ${info.step.toLocaleString('en')} steps${info.init ? `, from ${info.init}` : ''}`,
   ];
   element('about').textContent = `${about.filter(Boolean).join('. ')}.`;
 }

@@ -47,6 +47,7 @@ impl Generator {
             "source": info.data.source,
             "description": info.data.description,
             "step": info.training.step,
+            "init": info.training.init,
             "parameters": info.net.parameters(),
             "format_version": info.format_version,
             "arithmetic": self.model.arithmetic(),

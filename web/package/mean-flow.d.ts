@@ -16,6 +16,8 @@ export interface ModelInfo {
   source: string;
   license: string;
   step: number;
+  /** What the training began with, if not afresh. */
+  init: string | null;
   parameters: number;
   /** Of the weights, where it was announced. */
   sha256?: string;
