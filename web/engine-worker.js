@@ -72,9 +72,9 @@ const tasks = {
   async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {
     if (!model) throw new Error('no model is loaded');
     if (mix) return generateBetween({ seed, classIndex, blend, nfe, mix }, report);
-    const { width, height, channels, classes } = info;
+    const { width, height, channels } = info;
     const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i)));
-    const labels = seeds.map((seed) => (blend ? undefined : (classIndex ?? wasm.classOf(seed, classes.length))));
+    const labels = seeds.map((seed) => (blend ? undefined : labelOf(seed, classIndex)));
     const showNoise = (first, end) => {
       if (noise) report({ first, noise: seeds.slice(first, end).map((seed) => noiseToRgba(wasm.noise(seed, channels * width * height), channels)) });
     };
