@@ -3,6 +3,9 @@
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
+# Lints the code while it compiles it: `cargo clippy` would compile all that the code depends on a second time.
+LINTED = RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings cargo
+
 help:
 	@echo "make demo    build the page and serve it on http://localhost:8080"
 	@echo "make test    run every test, Rust and browser"
@@ -34,13 +37,12 @@ test-setup:
 
 test-rust: test-setup
 	cargo fmt --check
-	cargo clippy --release --all-targets -- -D warnings
-	cargo test --release
+	$(LINTED) test --release
 
 # The site and the program, as the browser tests and the bench need them.
 test-build: test-setup
 	@bash web/tools/build-site.sh
-	cargo build --release
+	$(LINTED) build --release
 
 test-browser: test-build
 	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs

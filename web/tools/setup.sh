@@ -26,17 +26,20 @@ if ! has_rustup_target; then
   has_rustup_target || has_distribution_target || { echo "no wasm32-unknown-unknown target could be installed" >&2; exit 1; }
 fi
 
+# Tools that work for seconds: to optimise them takes minutes, of which they would give back seconds.
+install_tool() { CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --root .tools "$@"; }
+
 # wasm-bindgen's tool must be of exactly the library's version.
 bindgen=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $bindgen" ]; then
   say "installing wasm-bindgen-cli $bindgen"
   # Not --locked: its own lock file can name a crate that a mirror does not have yet.
-  cargo install --quiet --root .tools wasm-bindgen-cli --version "$bindgen"
+  install_tool wasm-bindgen-cli --version "$bindgen"
 fi
 pack=0.15.1
 if [ "$(wasm-pack --version 2>/dev/null)" != "wasm-pack $pack" ]; then
   say "installing wasm-pack $pack"
-  cargo install --quiet --root .tools wasm-pack --version "$pack" --locked
+  install_tool wasm-pack --version "$pack" --locked
 fi
 
 if [ ! -e web/node_modules/.package-lock.json ] || [ web/package-lock.json -nt web/node_modules/.package-lock.json ]; then
