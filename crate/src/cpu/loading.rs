@@ -59,9 +59,13 @@ impl Loading {
     pub fn push(&mut self, piece: &[u8]) {
         let ready = &mut self.ready;
         self.incoming.push(piece, |name, view| {
-            // The scales of whole numbers may come later, and what cannot be read is said in the end.
-            let read = (view.dtype() != Dtype::I8).then(|| weights::values(name, view).ok());
-            let Some(values) = read.flatten() else { return };
+            // Scales are in front of their whole numbers in the files that we write.
+            let scales = match (view.dtype(), ready.get(&weights::scales_of(name))) {
+                (Dtype::I8, Some((_, Ready::Values(scales)))) => Some(scales.as_slice()),
+                _ => None,
+            };
+            // What cannot be read is said in the end.
+            let Ok(values) = weights::values(name, view, scales) else { return };
             let form = match view.shape() {
                 // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that lie.
                 &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
@@ -119,6 +123,39 @@ impl Weights for Laid<'_> {
             Some(Ready::Packed(packed)) => Ok(packed),
             Some(Ready::Values(values)) => Ok(pack(&values, shape[1])),
             None => Ok(pack(&self.tensors.values(name, &shape)?, shape[1])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::net::NetConfig;
+    use crate::weights::{FORMAT_VERSION, ModelInfo, Precision};
+
+    /// What would otherwise be done after the last byte, while a visitor waits.
+    #[test]
+    fn every_matrix_for_products_is_packed_before_the_file_ends() {
+        let net = NetConfig { depth: 2, ..NetConfig::preset("browser-s", 16, 4, 3).expect("it is a preset") };
+        let info = ModelInfo {
+            format_version: FORMAT_VERSION,
+            name: "random".into(),
+            classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            latent: None,
+            check: None,
+            data: Default::default(),
+            training: Default::default(),
+            net: net.clone(),
+        };
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            let bytes = weights::encode(&net.init(0, &Device::flex()), &info, precision).expect("it encodes");
+            let mut loading = Loading::new(bytes.len());
+            bytes.chunks(1000).for_each(|piece| loading.push(piece));
+            let packed = loading.ready.values().filter(|(_, form)| matches!(form, Ready::Packed(_))).count();
+            // Four in each block; those of patches and of the head.
+            assert_eq!(packed, 4 * net.depth + 2, "{precision:?}");
         }
     }
 }

@@ -86,13 +86,13 @@ fn read_header(bytes: &[u8]) -> Header {
 pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>, Error> {
     let bytes = vec![0; 2 * shape.iter().product::<usize>()];
     let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes).map_err(|e| describe(&bytes, &e))?;
-    values("zeros", &view)
+    values("zeros", &view, None)
 }
 
-/// The values of a tensor in single or half precision, in the file's order.
+/// The values of a tensor in the file's order; of whole numbers with the scales of their rows.
 ///
 /// # Errors
-/// Another type, and what is no number.
-pub(crate) fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, Error> {
-    params::values(name, view).map_err(Error::Weights)
+/// Another type, scales that do not fit or are not there, and what is no number.
+pub(crate) fn values(name: &str, view: &TensorView, scales: Option<&[f32]>) -> Result<Vec<f32>, Error> {
+    params::values(name, view, scales).map_err(Error::Weights)
 }

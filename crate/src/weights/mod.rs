@@ -10,6 +10,7 @@ mod incoming;
 pub(crate) mod params;
 #[cfg(feature = "page")]
 mod tensors;
+mod whole;
 
 use std::collections::HashMap;
 
@@ -31,6 +32,8 @@ pub use params::Precision;
 pub(crate) use tensors::tensors;
 #[cfg(feature = "page")]
 pub(crate) use tensors::{Source, Tensors, open};
+#[cfg(feature = "cpu")]
+pub(crate) use whole::scales_of;
 
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;

@@ -8,6 +8,7 @@ use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View};
 
+use super::whole;
 use crate::error::Error;
 use crate::net::NetConfig;
 
@@ -22,9 +23,6 @@ pub enum Precision {
     /// matrix as [`Self::F16`].
     I8,
 }
-
-/// What the name of a row's scales ends in.
-const SCALE: &str = "_scale";
 
 /// One tensor of the file.
 pub(crate) struct Stored {
@@ -44,13 +42,7 @@ impl Stored {
 
     /// A matrix as whole numbers, and the scale of each row.
     fn quantized([rows, columns]: [usize; 2], values: &[f32]) -> [Self; 2] {
-        let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        let scales: Vec<f32> = values.chunks_exact(columns).map(|row| largest(row) / 127.0).collect();
-        let whole = |(row, &scale): (&[f32], &f32)| -> Vec<u8> {
-            let scale = if scale > 0.0 { scale } else { 1.0 };
-            row.iter().map(|x| (x / scale).round() as i8 as u8).collect()
-        };
-        let bytes = values.chunks_exact(columns).zip(&scales).flat_map(whole).collect();
+        let (bytes, scales) = whole::quantized(columns, values);
         [Self { shape: vec![rows, columns], dtype: Dtype::I8, bytes }, Self::new(vec![rows], Dtype::F32, &scales)]
     }
 }
@@ -138,7 +130,7 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
                     let stored = match (self.precision, &shape[..]) {
                         (Precision::I8, &[rows, columns]) => {
                             let [matrix, scales] = Stored::quantized([rows, columns], &values);
-                            self.stored.insert(format!("{name}{SCALE}"), scales);
+                            self.stored.insert(whole::scales_of(&name), scales);
                             matrix
                         }
                         (Precision::F32, _) => Stored::new(shape, Dtype::F32, &values),
@@ -161,7 +153,7 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
 
 /// Refuses a file whose tensors are not exactly those of `config`, before the network is allocated.
 pub(super) fn check(config: &NetConfig, file: &SafeTensors) -> Result<(), Error> {
-    let parameters = file.iter().filter(|(name, _)| !is_scale(file, name));
+    let parameters = file.iter().filter(|(name, _)| !whole::is_scale(file, name));
     let values: usize = parameters.map(|(_, view)| view.shape().iter().product::<usize>()).sum();
     if values != config.parameters() {
         return Err(Error::Weights(format!(
@@ -170,12 +162,6 @@ pub(super) fn check(config: &NetConfig, file: &SafeTensors) -> Result<(), Error>
         )));
     }
     Ok(())
-}
-
-/// Whether a tensor holds the scales of another one's rows.
-fn is_scale(file: &SafeTensors, name: &str) -> bool {
-    let of = name.strip_suffix(SCALE).and_then(|of| file.tensor(of).ok());
-    of.is_some_and(|view| view.dtype() == Dtype::I8)
 }
 
 /// The module with the file's weights; the error lists every tensor that is missing, extra, or of another shape.
@@ -218,7 +204,7 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
 
     let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
     let module = module.map(&mut map);
-    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !is_scale(file, name));
+    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !whole::is_scale(file, name));
     map.failed.extend(unused.map(|name| format!("tensor `{name}` belongs to no parameter")));
     match map.failed.is_empty() {
         true => Ok(module),
@@ -251,16 +237,17 @@ pub(super) fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: 
     if view.shape() != expected {
         return Err(format!("tensor `{name}` has shape {:?}; its network needs {expected:?}", view.shape()));
     }
-    let values = match view.dtype() {
-        Dtype::I8 => finite(name, scaled(file, name, &view)?),
-        _ => values(name, &view),
-    }?;
+    let scales = match view.dtype() {
+        Dtype::I8 => Some(whole::scales(file, name)?),
+        _ => None,
+    };
+    let values = values(name, &view, scales.as_deref())?;
     Ok(if transposed { transpose(&values, shape[0]) } else { values })
 }
 
-/// The values of a tensor that is no matrix of whole numbers, in the file's order.
-pub(super) fn values(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
-    finite(name, to_f32(name, view)?)
+/// The values of a tensor in the file's order; of whole numbers with the scales of their rows.
+pub(super) fn values(name: &str, view: &TensorView, scales: Option<&[f32]>) -> Result<Vec<f32>, String> {
+    finite(name, if let Some(scales) = scales { whole::values(name, view, scales)? } else { to_f32(name, view)? })
 }
 
 fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, String> {
@@ -288,20 +275,8 @@ fn transpose(values: &[f32], rows: usize) -> Vec<f32> {
     out
 }
 
-/// A matrix of whole numbers, times the scales of its rows.
-fn scaled(file: &SafeTensors, name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
-    let &[rows, columns] = view.shape() else { return Err(format!("tensor `{name}` is I8 but no matrix")) };
-    let scales = format!("{name}{SCALE}");
-    let stored = file.tensor(&scales).map_err(|_| format!("tensor `{scales}` is missing"))?;
-    if stored.shape() != [rows] {
-        return Err(format!("tensor `{scales}` has shape {:?}; it needs [{rows}]", stored.shape()));
-    }
-    let scales = to_f32(&scales, &stored)?;
-    let whole = view.data().iter().map(|&byte| f32::from(byte as i8));
-    Ok(whole.enumerate().map(|(i, x)| x * scales[i / columns]).collect())
-}
-
-fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
+/// What is stored, as it is.
+pub(super) fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> {
     let bytes = view.data();
     match view.dtype() {
         Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
