@@ -24,6 +24,22 @@ test('a visitor sees a wall of pictures without a click', async () => {
   assert.deepEqual(page.problems, []);
 });
 
+test('what the first picture waits for is on its way before the page asks for it, and comes once', async () => {
+  for (const [query, weights] of [['', 'nouns'], ['&model=emoji', 'emoji'], ['&model=unknown', 'nouns']]) {
+    const served = [];
+    const listen = ({ url }) => served.push(url.split('/').pop());
+    stage.site.server.on('request', listen);
+    const page = await stage.open(`?count=1${query}`);
+    stage.site.server.off('request', listen);
+    const asked = await page.evaluate(() => performance.getEntriesByType('resource').map(({ name, initiatorType }) => [name.split('/').pop(), initiatorType]));
+    for (const file of ['meanflow_bg.wasm', `${weights}.safetensors`]) {
+      assert.deepEqual(asked.filter(([name]) => name === file), [[file, 'link']], `${query}: ${file}`);
+      assert.equal(served.filter((name) => name === file).length, 1, `${query}: ${file}`);
+    }
+    assert.equal(served.filter((name) => name.endsWith('.safetensors')).length, 1, query);
+  }
+});
+
 test('the pictures of the page are those of the native build', async () => {
   const page = await stage.open(`?backend=cpu&seed=41&count=3`);
   for (const [i, picture] of (await wall(page)).entries()) {

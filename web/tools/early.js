@@ -1,0 +1,13 @@
+// Begins the two downloads that the first picture waits for, while the browser still lays out the page; the engine then finds
+// both on their way.
+//
+// build-site.sh writes this file to web/early.js, after `fusesMultiplications`, in a block of their own, and with the list of
+// models. It is no module: those run after the first layout.
+
+const MODELS = new Map([/* filled in by build-site.sh */]);
+const query = new URLSearchParams(location.search);
+const begin = (href) => document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
+
+begin(`web/pkg/${query.get('backend') === 'webgpu' ? 'webgpu' : fusesMultiplications() ? 'relaxed' : 'cpu'}/meanflow_bg.wasm`);
+// Later visits have kept the weights.
+if (!navigator.serviceWorker?.controller) begin(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`);
