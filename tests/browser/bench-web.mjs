@@ -7,7 +7,7 @@ import { brotliCompressSync, constants } from 'node:zlib';
 
 import { serve } from '../../web/tools/serve.mjs';
 import { KINDS, write } from './bench-web-report.mjs';
-import { DIST, ROOT, launch, meanflow, randomWeights, temporaryFolder } from './support.mjs';
+import { DIST, ROOT, launch, meanflow, openQuietly, randomWeights, temporaryFolder } from './support.mjs';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
 /** The network of the bench: 6 blocks, width 192, 64 tokens. */
@@ -77,7 +77,7 @@ async function contend(name, { batches, once, repeats }, whole) {
 async function inPage(name, query, webgpu, then) {
   const browser = await launch({ webgpu });
   const context = await browser.newContext({ serviceWorkers: 'block' });
-  const page = await context.newPage();
+  const page = await openQuietly(context);
   const fetched = new Set();
   context.on('response', (response) => fetched.add(new URL(response.url()).pathname));
   const visit = async (more) => {

@@ -1,7 +1,7 @@
 // Times of the page in headless Chromium: from an empty cache to the first picture, also by a slow line, and per picture once warm.
 // The WebGPU here is a software adapter: its time shows that the build works, not what a GPU does.
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, launch, settled } from './support.mjs';
+import { DIST, launch, openQuietly, settled } from './support.mjs';
 
 /** A slow line, such as many phones have. */
 const LINE = { megabits: 10, latency: 40 };
@@ -24,7 +24,7 @@ site.server.close();
 
 /** Milliseconds to the first picture, and the median per picture of `runs` walls. */
 async function measure(browser, { backend, model, count, runs, line }) {
-  const page = await (await browser.newContext()).newPage();
+  const page = await openQuietly(await browser.newContext());
   if (line) await slowDown(page, line);
   await page.addInitScript(() => {
     new MutationObserver((_, observer) => {

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export { psnr } from '../../web/psnr.js';
@@ -21,6 +22,8 @@ export const DIST = join(ROOT, 'dist');
 const MEANFLOW = join(ROOT, 'target/release/meanflow');
 /** Long enough for a software adapter that compiles every shader on a busy machine. */
 const PATIENCE = 180_000;
+/** Milliseconds after which a new window is done with itself. */
+const QUIET = 3000;
 
 const temporaryFolders = [];
 process.on('exit', () => temporaryFolders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
@@ -58,6 +61,13 @@ export function openStage({ webgpu, prefix }) {
  */
 export function launch({ webgpu, canvas }) {
   return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
+}
+
+/** An empty page to time a visit in: a new window first loads parts of the browser itself, which no visitor waits for. */
+export async function openQuietly(context) {
+  const page = await context.newPage();
+  await setTimeout(QUIET);
+  return page;
 }
 
 /**
