@@ -9,5 +9,6 @@ const query = new URLSearchParams(location.search);
 const begin = (href) => document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
 
 begin(`web/pkg/${query.get('backend') === 'webgpu' ? 'webgpu' : fusesMultiplications() ? 'relaxed' : 'cpu'}/meanflow_bg.wasm`);
-// Later visits have kept the weights.
-if (!navigator.serviceWorker?.controller) begin(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`);
+// Later visits have kept the weights; a browser that cannot say so keeps none.
+const weights = new URL(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`, location).href;
+Promise.resolve(globalThis.caches?.match(weights)).catch(() => {}).then((kept) => kept ?? begin(weights));
