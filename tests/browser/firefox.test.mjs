@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, overWhite, psnr, temporaryFolder, variance, wall } from './support.mjs';
+import { DIST, ROOT, nativePicture, overWhite, psnr, servedWhile, temporaryFolder, variance, wall } from './support.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
@@ -36,7 +36,10 @@ const isSettled = () => document.body.dataset.state !== 'loading';
 const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
 
 test('the page draws the native pictures on the CPU, says so and why, under its policy and without an error', async () => {
-  const page = await open(`${stage.site.address}?seed=4&count=3`, isSettled);
+  let page;
+  const served = await servedWhile(stage.site.server, async () => (page = await open(`${stage.site.address}?seed=4&count=3`, isSettled)));
+  // What the page begins early is what its engine then takes.
+  for (const file of ['meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
   assert.equal(await text(page, 'status'), '');
   assert.equal(await text(page, 'backend'), 'CPU');
   assert.match(await text(page, 'notice'), /^Not on WebGPU: .+\.$/);

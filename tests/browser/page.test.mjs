@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, settled, variance, wall } from './support.mjs';
+import { ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, servedWhile, settled, variance, wall } from './support.mjs';
 
 /** Least agreement of browser and native pictures. */
 const LEAST_PSNR = 45;
@@ -26,11 +26,8 @@ test('a visitor sees a wall of pictures without a click', async () => {
 
 test('what the first picture waits for is on its way before the page asks for it, and comes once', async () => {
   for (const [query, weights] of [['', 'nouns'], ['&model=emoji', 'emoji'], ['&model=unknown', 'nouns']]) {
-    const served = [];
-    const listen = ({ url }) => served.push(url.split('/').pop());
-    stage.site.server.on('request', listen);
-    const page = await stage.open(`?count=1${query}`);
-    stage.site.server.off('request', listen);
+    let page;
+    const served = await servedWhile(stage.site.server, async () => (page = await stage.open(`?count=1${query}`)));
     const asked = await page.evaluate(() => performance.getEntriesByType('resource').map(({ name, initiatorType }) => [name.split('/').pop(), initiatorType]));
     for (const file of ['meanflow_bg.wasm', `${weights}.safetensors`]) {
       assert.deepEqual(asked.filter(([name]) => name === file), [[file, 'link']], `${query}: ${file}`);

@@ -63,6 +63,19 @@ export function launch({ webgpu, canvas }) {
   return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
 }
 
+/** The names of the files that a server is asked for while `work` goes on. */
+export async function servedWhile(server, work) {
+  const served = [];
+  const listen = ({ url }) => served.push(new URL(url, 'http://localhost').pathname.split('/').pop());
+  server.on('request', listen);
+  try {
+    await work();
+  } finally {
+    server.off('request', listen);
+  }
+  return served;
+}
+
 /** An empty page to time a visit in: a new window first loads parts of the browser itself, which no visitor waits for. */
 export async function openQuietly(context) {
   const page = await context.newPage();
