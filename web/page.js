@@ -44,6 +44,8 @@ let loading = false;
 /** Counts what the visitor asked for; only the newest may change the page. */
 let turn = 0;
 
+// From here on the engine downloads what it needs.
+element('early')?.remove();
 await begin();
 // For visits without a network; only where the page is served securely, and not before the first pictures.
 navigator.serviceWorker?.register('sw.js').catch(() => {});

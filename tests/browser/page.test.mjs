@@ -37,6 +37,20 @@ test('what the first picture waits for is on its way before the page asks for it
   }
 });
 
+test('where the script that begins early comes late, nothing is downloaded twice', async () => {
+  const context = await stage.browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  await page.route('**/early.js', async (route) => {
+    await settled(page);
+    await route.continue();
+  });
+  const served = await servedWhile(stage.site.server, async () => {
+    await page.goto(`${stage.site.address}?count=1`);
+    await settled(page);
+  });
+  for (const file of ['early.js', 'meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
+});
+
 test('the pictures of the page are those of the native build', async () => {
   const page = await stage.open(`?backend=cpu&seed=41&count=3`);
   for (const [i, picture] of (await wall(page)).entries()) {

@@ -2,11 +2,13 @@
 // both on their way.
 //
 // build-site.sh writes this file to web/early.js, after `fusesMultiplications`, in a block of their own, and with the list of
-// models. It is no module: those run after the first layout.
+// models. It is no module: those run after the first layout. Where it comes late, and the page has removed it, it must not
+// download a second time what the engine does.
 
 const MODELS = new Map([/* filled in by build-site.sh */]);
 const query = new URLSearchParams(location.search);
-const begin = (href) => document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
+const script = document.currentScript;
+const begin = (href) => script.isConnected && document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
 
 begin(`web/pkg/${query.get('backend') === 'webgpu' ? 'webgpu' : fusesMultiplications() ? 'relaxed' : 'cpu'}/meanflow_bg.wasm`);
 // Later visits have kept the weights; a browser that cannot say so keeps none.
