@@ -1,7 +1,7 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
 import { Progress, downloadModule } from './download.js';
-import { fusesMultiplications } from './fused.js';
+import { buildFor } from './fused.js';
 import { fetchWeights } from './store.js';
 
 /**
@@ -205,9 +205,6 @@ const BUILDS = {
   relaxed: new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url),
   webgpu: new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url),
 };
-
-/** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend */
-const buildFor = (backend) => (backend === 'cpu' && fusesMultiplications() ? 'relaxed' : backend);
 
 /** Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew. */
 const compiled = new Map();

@@ -1,7 +1,7 @@
 // Begins the two downloads that the first picture waits for, while the browser still lays out the page; the engine then finds
 // both on their way.
 //
-// build-site.sh writes this file to web/early.js, after `fusesMultiplications`, in a block of their own, and with the list of
+// build-site.sh writes this file to web/early.js, after `buildFor`, in a block of their own, and with the list of
 // models. It is no module: those run after the first layout. Where it comes late, and the page has removed it, it must not
 // download a second time what the engine does.
 
@@ -10,7 +10,7 @@ const query = new URLSearchParams(location.search);
 const script = document.currentScript;
 const begin = (href) => script.isConnected && document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
 
-begin(`web/pkg/${query.get('backend') === 'webgpu' ? 'webgpu' : fusesMultiplications() ? 'relaxed' : 'cpu'}/meanflow_bg.wasm`);
+begin(`web/pkg/${buildFor(query.get('backend') === 'webgpu' ? 'webgpu' : 'cpu')}/meanflow_bg.wasm`);
 // Later visits have kept the weights; a browser that cannot say so keeps none.
 const weights = new URL(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`, location).href;
 Promise.resolve(globalThis.caches?.match(weights)).catch(() => {}).then((kept) => kept ?? begin(weights));

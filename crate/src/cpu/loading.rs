@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use safetensors::tensor::Dtype;
-
 use super::generator::Generator;
 use super::network::is_multiplied;
 use crate::error::Error;
@@ -58,12 +56,7 @@ impl Loading {
     /// Takes the next piece of the file, and reads what tensors it completes.
     pub fn push(&mut self, piece: &[u8]) {
         let ready = &mut self.ready;
-        self.incoming.push(piece, |name, view| {
-            // Scales are in front of their whole numbers in the files that we write.
-            let scales = match (view.dtype(), ready.get(&weights::scales_of(name))) {
-                (Dtype::I8, Some((_, Ready::Values(scales)))) => Some(scales.as_slice()),
-                _ => None,
-            };
+        self.incoming.push(piece, |name, view, scales| {
             // What cannot be read is said in the end.
             let Ok(values) = weights::values(name, view, scales) else { return };
             let form = match view.shape() {

@@ -2,7 +2,7 @@
 
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 
-use super::{ModelInfo, describe, info_of, params};
+use super::{ModelInfo, describe, info_of, params, whole};
 use crate::error::Error;
 
 /// The bytes that have arrived, in order.
@@ -30,29 +30,33 @@ struct Known {
     start: usize,
 }
 
+impl Known {
+    /// A tensor, if all of it is among the bytes that have arrived.
+    fn view<'bytes>(&self, bytes: &'bytes [u8], name: &str) -> Option<TensorView<'bytes>> {
+        let info = self.metadata.info(name)?;
+        let (from, to) = info.data_offsets;
+        let data = bytes.get(self.start.saturating_add(from)..self.start.saturating_add(to))?;
+        TensorView::new(info.dtype, info.shape.clone(), data).ok()
+    }
+}
+
 impl Incoming {
     /// Of a file of `total` bytes; 0 where that is not known.
     pub fn new(total: usize) -> Self {
         Self { bytes: Vec::with_capacity(total), header: Header::Awaited }
     }
 
-    /// Adds the next piece, and calls `visit` with the name and the content of every tensor that it completes.
-    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&str, &TensorView)) {
+    /// Adds the next piece, and calls `visit` with the name and the content of every tensor that it completes, and with the scales
+    /// of its rows where those have arrived: in the files that we write they are in front of their whole numbers.
+    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&str, &TensorView, Option<&TensorView>)) {
         self.bytes.extend_from_slice(piece);
         if matches!(self.header, Header::Awaited) {
             self.header = read_header(&self.bytes);
         }
         let Header::Read(known) = &mut self.header else { return };
-        while let Some((name, info)) =
-            known.names.get(known.visited).and_then(|name| Some((name, known.metadata.info(name)?)))
-        {
-            let (from, to) = info.data_offsets;
-            let Some(data) = self.bytes.get(known.start.saturating_add(from)..known.start.saturating_add(to)) else {
-                return;
-            };
-            if let Ok(view) = TensorView::new(info.dtype, info.shape.clone(), data) {
-                visit(name, &view);
-            }
+        while let Some(name) = known.names.get(known.visited) {
+            let Some(view) = known.view(&self.bytes, name) else { return };
+            visit(name, &view, known.view(&self.bytes, &whole::scales_of(name)).as_ref());
             known.visited += 1;
         }
     }
@@ -89,10 +93,10 @@ pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>, Error> {
     values("zeros", &view, None)
 }
 
-/// The values of a tensor in the file's order; of whole numbers with the scales of their rows.
+/// The values of a tensor in the file's order; whole numbers need the scales of their rows.
 ///
 /// # Errors
 /// Another type, scales that do not fit or are not there, and what is no number.
-pub(crate) fn values(name: &str, view: &TensorView, scales: Option<&[f32]>) -> Result<Vec<f32>, Error> {
+pub(crate) fn values(name: &str, view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>, Error> {
     params::values(name, view, scales).map_err(Error::Weights)
 }

@@ -32,8 +32,6 @@ pub use params::Precision;
 pub(crate) use tensors::tensors;
 #[cfg(feature = "page")]
 pub(crate) use tensors::{Source, Tensors, open};
-#[cfg(feature = "cpu")]
-pub(crate) use whole::scales_of;
 
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;

@@ -237,17 +237,18 @@ pub(super) fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: 
     if view.shape() != expected {
         return Err(format!("tensor `{name}` has shape {:?}; its network needs {expected:?}", view.shape()));
     }
-    let scales = match view.dtype() {
-        Dtype::I8 => Some(whole::scales(file, name)?),
-        _ => None,
-    };
-    let values = values(name, &view, scales.as_deref())?;
+    let scales = file.tensor(&whole::scales_of(name)).ok();
+    let values = values(name, &view, scales.as_ref())?;
     Ok(if transposed { transpose(&values, shape[0]) } else { values })
 }
 
-/// The values of a tensor in the file's order; of whole numbers with the scales of their rows.
-pub(super) fn values(name: &str, view: &TensorView, scales: Option<&[f32]>) -> Result<Vec<f32>, String> {
-    finite(name, if let Some(scales) = scales { whole::values(name, view, scales)? } else { to_f32(name, view)? })
+/// The values of a tensor in the file's order; whole numbers need the scales of their rows.
+pub(super) fn values(name: &str, view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>, String> {
+    let values = match view.dtype() {
+        Dtype::I8 => whole::values(name, view, scales),
+        _ => to_f32(name, view),
+    };
+    finite(name, values?)
 }
 
 fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, String> {

@@ -5,12 +5,13 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::params::to_f32;
 
+/// What the name of a row's scales ends in.
+const SCALE: &str = "_scale";
+
 /// The name of the tensor with the scales of another one's rows.
-pub(crate) fn scales_of(name: &str) -> String {
+pub(super) fn scales_of(name: &str) -> String {
     format!("{name}{SCALE}")
 }
-
-const SCALE: &str = "_scale";
 
 /// A matrix of rows of `columns` values as whole numbers, and the scale of each row.
 pub(super) fn quantized(columns: usize, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
@@ -24,25 +25,20 @@ pub(super) fn quantized(columns: usize, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
 }
 
 /// The values of a matrix of whole numbers, times the scales of its rows.
-pub(super) fn values(name: &str, view: &TensorView, scales: &[f32]) -> Result<Vec<f32>, String> {
+pub(super) fn values(name: &str, view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>, String> {
     let &[rows, columns] = view.shape() else { return Err(format!("tensor `{name}` is I8 but no matrix")) };
-    if scales.len() != rows {
-        return Err(format!("tensor `{}` has {} values; it needs {rows}", scales_of(name), scales.len()));
+    let of = scales_of(name);
+    let stored = scales.ok_or_else(|| format!("tensor `{of}` is missing"))?;
+    if stored.shape() != [rows] {
+        return Err(format!("tensor `{of}` has shape {:?}; it needs [{rows}]", stored.shape()));
     }
     let columns = columns.max(1);
     let mut values = vec![0.0; view.data().len()];
     let rows = values.chunks_exact_mut(columns).zip(view.data().chunks_exact(columns));
-    for ((values, whole), scale) in rows.zip(scales) {
+    for ((values, whole), scale) in rows.zip(to_f32(&of, stored)?) {
         values.iter_mut().zip(whole).for_each(|(value, &byte)| *value = f32::from(byte as i8) * scale);
     }
     Ok(values)
-}
-
-/// The scales of a matrix's rows.
-pub(super) fn scales(file: &SafeTensors, name: &str) -> Result<Vec<f32>, String> {
-    let scales = scales_of(name);
-    let stored = file.tensor(&scales).map_err(|_| format!("tensor `{scales}` is missing"))?;
-    to_f32(&scales, &stored)
 }
 
 /// Whether a tensor holds the scales of another one's rows.
