@@ -2,8 +2,9 @@
 //!
 //! Inputs are `z: [batch, channels, size, size]`, `r: [batch]`, `t: [batch]`, and for a model with classes
 //! `label: [batch]` (whole numbers; the count of classes stands for none); the output is `u`, of the shape of `z`. One
-//! step makes an image: `x = z − u(z, 0, 1)`. Weights are `f32`; the operators are of opset 20.
+//! step makes an image: `x = z − u(z, 0, 1)`. All is computed in `f32`; the operators are of opset 20.
 
+use half::f16;
 use safetensors::SafeTensors;
 
 use crate::error::Error;
@@ -18,12 +19,14 @@ const OPSET: u64 = 20;
 const IR_VERSION: u64 = 9;
 const FLOAT: u64 = 1;
 const INT64: u64 = 7;
+const FLOAT16: u64 = 10;
 
-/// The bytes of an ONNX file.
+/// The bytes of an ONNX file. Its matrices are stored in `f32` where that is the precision, else in half of it, with a
+/// `Cast` that runtimes do once, when they load.
 ///
 /// # Errors
 /// When the network is none of the plain Diffusion Transformers, or the device cannot be read.
-pub fn encode(net: &Net, info: &ModelInfo) -> Result<Vec<u8>, Error> {
+pub fn encode(net: &Net, info: &ModelInfo, precision: Precision) -> Result<Vec<u8>, Error> {
     let config = &info.net;
     if config.architecture != Architecture::Dit
         || config.guidance != GuidanceInputs::None
@@ -33,7 +36,8 @@ pub fn encode(net: &Net, info: &ModelInfo) -> Result<Vec<u8>, Error> {
     }
     let bytes = weights::encode(net, info, Precision::F32)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::Weights(e.to_string()))?;
-    let mut graph = Graph { file: &file, config, message: Message::default(), values: 0 };
+    let halved = precision != Precision::F32;
+    let mut graph = Graph { file: &file, config, halved, message: Message::default(), values: 0 };
     graph.message.text(2, &info.name);
     graph.network()?;
     let [picture, times] = [[config.channels, config.image_size, config.image_size].to_vec(), Vec::new()];
@@ -102,6 +106,8 @@ use Attribute::{Float, Int, Ints, Text};
 struct Graph<'a> {
     file: &'a SafeTensors<'a>,
     config: &'a NetConfig,
+    /// Whether matrices are stored in half precision.
+    halved: bool,
     message: Message,
     values: usize,
 }
@@ -150,6 +156,16 @@ impl Graph<'_> {
         self.tensor(FLOAT, shape, &bytes)
     }
 
+    /// A matrix of weights.
+    fn matrix(&mut self, shape: &[usize], values: &[f32]) -> String {
+        if !self.halved {
+            return self.floats(shape, values);
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect();
+        let stored = self.tensor(FLOAT16, shape, &bytes);
+        self.op("Cast", &[&stored], &[Int("to", FLOAT as i64)])
+    }
+
     fn ints(&mut self, values: &[i64]) -> String {
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.tensor(INT64, &[values.len()], &bytes)
@@ -183,7 +199,7 @@ impl Graph<'_> {
         let (_, bias) = self.parameter(&format!("{name}.bias"))?;
         let [outputs, inputs] = shape[..] else { return Err(Error::Weights(format!("{name} is no matrix"))) };
         let turned: Vec<f32> = (0..inputs * outputs).map(|i| weight[i % outputs * inputs + i / outputs]).collect();
-        let (weight, bias) = (self.floats(&[inputs, outputs], &turned), self.floats(&[outputs], &bias));
+        let (weight, bias) = (self.matrix(&[inputs, outputs], &turned), self.floats(&[outputs], &bias));
         let product = self.op("MatMul", &[x, &weight], &[]);
         Ok(self.op("Add", &[&product, &bias], &[]))
     }
@@ -220,7 +236,7 @@ impl Graph<'_> {
         }
         if self.config.classes > 0 {
             let (shape, values) = self.parameter("label.weight")?;
-            let table = self.floats(&shape, &values);
+            let table = self.matrix(&shape, &values);
             parts.push(self.op("Gather", &[&table, "label"], &[Int("axis", 0)]));
         }
         let sum = parts.into_iter().reduce(|a, b| self.op("Add", &[&a, &b], &[]));

@@ -12,6 +12,8 @@ import { DIST, ROOT, launch, meanflow, openQuietly, randomWeights, temporaryFold
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
 /** The network of the bench: 6 blocks, width 192, 64 tokens. */
 const NET = { image_size: 32, channels: 4, patch: 4, width: 192, depth: 6, heads: 6, mlp_ratio: 4, classes: 0 };
+/** How every engine's file stores the weights. */
+const DTYPE = 'f16';
 /** Batches, and those for the first round alone, as they take minutes on a software adapter. */
 const ON_CPU = { batches: [1, 16, 64], once: [], repeats: 9 };
 const ON_GPU = { batches: [1, 16], once: [64], repeats: 3 };
@@ -59,9 +61,9 @@ function prepare() {
   for (const part of ['core', 'backend-webgpu', 'backend-wasm']) copy(join(tensorFlow, `tfjs-${part}/dist`), 'tfjs', /^tf-[a-z-]+\.min\.js$/);
   copy(join(tensorFlow, 'tfjs-backend-wasm/wasm-out'), 'tfjs', /\.wasm$/);
   copyFileSync(new URL('onnx-in-tensorflow.mjs', import.meta.url), join(bench, 'tfjs/onnx-in-tensorflow.mjs'));
-  const weights = randomWeights(NET, 'f16');
+  const weights = randomWeights(NET, DTYPE);
   copyFileSync(weights, join(bench, 'model.safetensors'));
-  meanflow('repack', weights, '--onnx', join(bench, 'model.onnx'));
+  meanflow('repack', weights, '--onnx', join(bench, 'model.onnx'), '--dtype', DTYPE);
   return folder;
 }
 

@@ -42,10 +42,22 @@ function readNode(bytes) {
   return { kind: names(4)[0], inputs: names(1), outputs: names(2), attributes: Object.fromEntries(all(bytes, 5).map(readAttribute)) };
 }
 
+/** Numbers in half precision. */
+function fromHalf(data) {
+  const value = new Float32Array(1);
+  const bits = new Uint32Array(value.buffer);
+  return Float32Array.from(new Uint16Array(data), (half) => {
+    // Its exponent and fraction lie 13 bits higher in single precision, and 112 powers of two lower.
+    bits[0] = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
+    return value[0] * 2 ** 112;
+  });
+}
+
 function readTensor(bytes) {
   const [raw] = all(bytes, 9);
   const data = raw.slice().buffer;
-  const values = all(bytes, 2)[0] === 7 ? Array.from(new BigInt64Array(data), Number) : new Float32Array(data);
+  // The kinds that are written: 1 single precision, 7 whole numbers, 10 half precision.
+  const values = { 1: () => new Float32Array(data), 7: () => Array.from(new BigInt64Array(data), Number), 10: () => fromHalf(data) }[all(bytes, 2)[0]]();
   return { name: text(all(bytes, 8)[0]), shape: all(bytes, 1), values };
 }
 
@@ -90,7 +102,7 @@ const operators = (tf) => ({
 export function readOnnx(tf, bytes) {
   const [graph] = all(bytes, 7);
   const constants = new Map(all(graph, 5).map(readTensor).map(({ name, shape, values }) => [name, Array.isArray(values) ? values : tf.tensor(values, shape)]));
-  const nodes = all(graph, 1).map(readNode);
+  const nodes = all(graph, 1).map(readNode).filter(({ kind, inputs: [from], outputs: [to] }) => kind !== 'Cast' || !constants.set(to, constants.get(from)));
   // A product whose next step adds a constant vector is one of theirs with a bias.
   const fused = nodes.flatMap((node, i) => {
     const next = nodes[i + 1];

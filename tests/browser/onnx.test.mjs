@@ -1,6 +1,6 @@
 // The ONNX form of a network through ONNX Runtime, against the CPU build on the same noise.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
@@ -13,8 +13,9 @@ wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm
 
 const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
 
-for (const [what, net] of [
+for (const [what, net, dtype = 'f16'] of [
   ['with classes', TINY],
+  ['of exact weights', TINY, 'f32'],
   ['without classes', { ...TINY, classes: 0, channels: 1, patch: 4 }],
   ['told r and t', { ...TINY, times: 't,r' }],
   ['told all times', { ...TINY, times: 't,r,h' }],
@@ -22,9 +23,9 @@ for (const [what, net] of [
   ['of the size of the page', { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 }],
 ]) {
   test(`a network ${what} is the same in ONNX Runtime`, async () => {
-    const weights = randomWeights(net);
+    const weights = randomWeights(net, dtype);
     const graph = `${weights}.onnx`;
-    meanflow('repack', weights, '--onnx', graph);
+    meanflow('repack', weights, '--onnx', graph, '--dtype', dtype);
     const model = await wasm.Generator.load(readFileSync(weights));
     const session = await ort.InferenceSession.create(readFileSync(graph));
     const { image_size: size, channels, classes } = net;
@@ -53,4 +54,14 @@ test('a network that has no ONNX form is refused with the reason', () => {
   const weights = randomWeights({ ...TINY, guidance: 'scale' });
   const command = () => meanflow('repack', weights, '--onnx', `${weights}.onnx`);
   assert.throws(command, ({ status, stderr }) => status === 1 && /plain Diffusion Transformers/.test(stderr.toString()));
+});
+
+test('weights in half precision are written so', () => {
+  const weights = randomWeights({ ...TINY, width: 192 });
+  const [half, exact] = ['f16', 'f32'].map((dtype) => {
+    const graph = `${weights}.${dtype}.onnx`;
+    meanflow('repack', weights, '--onnx', graph, '--dtype', dtype);
+    return statSync(graph).size;
+  });
+  assert.ok(half < 0.52 * exact, `${half} of ${exact} bytes`);
 });

@@ -22,7 +22,7 @@ pub struct Args {
     /// File to write
     #[arg(long, value_name = "FILE.safetensors", required_unless_present_any = ["web", "onnx"])]
     out: Option<PathBuf>,
-    /// The same network for other runtimes, an ONNX file: u(z, r, t, label) in f32
+    /// The same network for other runtimes, an ONNX file: u(z, r, t, label)
     #[arg(long, value_name = "FILE.onnx")]
     onnx: Option<PathBuf>,
     /// Folder to write for a static host: the weights, a poster, a page that shows them, and the element
@@ -37,7 +37,7 @@ pub struct Args {
     /// The best checkpoint, as [log] keep_best keeps it, instead of the newest
     #[arg(long)]
     best: bool,
-    /// Precision of the stored weights
+    /// Precision of the stored weights; in an ONNX file f16 stands for i8 too
     #[arg(long, value_enum, default_value_t = Dtype::F16)]
     dtype: Dtype,
 }
@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         println!("{}: step {step}, {megabytes:.2} MB, {loss}", out.display());
     }
     if let Some(file) = &args.onnx {
-        write_onnx(file, &net, &info)?;
+        write_onnx(file, &net, &info, args.dtype)?;
     }
     if let Some(folder) = &args.web {
         site::write(folder, &args.site, &Generator::new(net, info, &device), &bytes)?;
@@ -113,8 +113,8 @@ pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> 
 }
 
 /// Writes the network for other runtimes.
-pub(crate) fn write_onnx(file: &Path, net: &Net, info: &ModelInfo) -> Result<()> {
-    let graph = onnx::encode(net, info)?;
+pub(crate) fn write_onnx(file: &Path, net: &Net, info: &ModelInfo, dtype: Dtype) -> Result<()> {
+    let graph = onnx::encode(net, info, dtype.into())?;
     replace(file, &graph)?;
     println!("{}: step {}, {:.2} MB", file.display(), info.training.step, graph.len() as f64 / 1e6);
     Ok(())

@@ -21,10 +21,10 @@ pub struct Args {
     /// File to write, which may be the same
     #[arg(long, value_name = "FILE.safetensors", required_unless_present = "onnx")]
     out: Option<PathBuf>,
-    /// The same network for other runtimes, an ONNX file: u(z, r, t, label) in f32
+    /// The same network for other runtimes, an ONNX file: u(z, r, t, label)
     #[arg(long, value_name = "FILE.onnx")]
     onnx: Option<PathBuf>,
-    /// Precision of the stored weights
+    /// Precision of the stored weights; in an ONNX file f16 stands for i8 too
     #[arg(long, value_enum, default_value_t = Dtype::F16)]
     dtype: Dtype,
 }
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let generator = read_generator(&args.weights, &device)?;
     if let Some(file) = &args.onnx {
-        write_onnx(file, generator.net(), generator.info())?;
+        write_onnx(file, generator.net(), generator.info(), args.dtype)?;
     }
     if let Some(out) = &args.out {
         let (bytes, loss) = store(generator, args.dtype.into(), &device)?;
