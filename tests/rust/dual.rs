@@ -3,7 +3,7 @@
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 use meanflow::Dual;
-use meanflow::dual::{gelu_tanh, layer_norm, linear, silu, softmax};
+use meanflow::dual::{attend, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
 
 use crate::support::{inner_product, random, tape, values};
 
@@ -79,6 +79,69 @@ fn layers_are_adjoint() {
     assert_adjoint(SHAPE, |x| layer_norm(x, 1e-6));
     // A layer whose inputs are far from zero mean, where a naive rule would cancel.
     assert_adjoint(SHAPE, |x| layer_norm(x.shift(100.0), 1e-6));
+}
+
+/// Checks that rows which alone move do so as they would among others that do, and that the value is the same.
+#[track_caller]
+fn assert_first_rows_move<const D: usize, const E: usize>(shape: [usize; D], f: impl Fn(Dual<D>) -> Dual<E>) {
+    for x in [random(1, shape), random(1, shape).autodiff().require_grad()] {
+        let v = random::<D>(2, shape);
+        let all = f(Dual::new(x.clone(), v.clone()));
+        for moving in 1..shape[0] {
+            let some = f(Dual::new(x.clone(), v.clone().narrow(0, 0, moving)));
+            let rows = all.dims()[0] * moving / shape[0];
+            let expected = all.tangent.clone().expect("it moves").narrow(0, 0, rows);
+            let tangent = some.tangent.expect("it moves");
+            assert!(!tangent.is_autodiff() && tangent.dims() == expected.dims());
+            crate::support::assert_close("tangent", &values(tangent), &values(expected), 1e-6);
+            crate::support::assert_close("value", &values(some.primal), &values(all.primal.clone()), 1e-6);
+        }
+    }
+}
+
+#[test]
+fn rows_that_alone_move_do_so_as_among_others() {
+    let shape = [3, 4, 8];
+    let still = |seed, shape: [usize; 3]| Dual::constant(random(seed, shape));
+    let layer = LinearConfig::new(8, 5).init(&tape());
+    assert_first_rows_move(shape, Dual::sin);
+    assert_first_rows_move(shape, silu);
+    assert_first_rows_move(shape, gelu_tanh);
+    assert_first_rows_move(shape, softmax);
+    assert_first_rows_move(shape, |x| layer_norm(x, 1e-6));
+    assert_first_rows_move(shape, |x| rms_norm(x, random(7, [8]), 1e-6));
+    assert_first_rows_move(shape, |x| linear(&layer, x));
+    assert_first_rows_move(shape, |x| x.clamp_min(0.2).shift(1.0).recip());
+    assert_first_rows_move(shape, |x| {
+        x.clone().sin() * x.clone().cos() + still(4, [1, 4, 8]) * x - still(5, [3, 1, 8])
+    });
+    assert_first_rows_move(shape, |x| still(4, [3, 1, 8]) * x + still(5, [1, 4, 1]));
+    assert_first_rows_move([3, 1, 8], |x| x + still(5, [3, 4, 1]));
+    assert_first_rows_move(shape, |x| x.clone().sin().matmul(x.cos().swap_dims(1, 2)));
+    assert_first_rows_move(shape, |x| x.reshape([12, 8]).sin().reshape([3, 2, 16]).permute([0, 2, 1]));
+    assert_first_rows_move(shape, |x| x.concat(still(6, [3, 4, 8]), 1).narrow(1, 2, 4));
+    assert_first_rows_move([3, 8, 4, 4], |x: Dual<4>| group_norm(x, 2, 1e-6));
+    assert_first_rows_move([3, 2, 6, 4], |x: Dual<4>| attend(x.clone().sin(), x.clone().cos(), x));
+}
+
+#[test]
+fn of_rows_cut_out_those_move_that_moved() {
+    let (x, v) = (random(1, [4, 3]), random(2, [2, 3]));
+    let cut = |start| Dual::<2>::new(x.clone(), v.clone()).narrow(0, start, 2).tangent;
+    assert_eq!(cut(0).map(values), Some(values(v.clone())));
+    assert_eq!(cut(1).map(values), Some(values(v.clone().narrow(0, 1, 1))));
+    assert!(cut(2).is_none());
+}
+
+#[test]
+fn what_would_mix_rows_that_move_with_others_is_refused() {
+    let partly = || Dual::<2>::new(random(1, [4, 3]), random(2, [2, 3]));
+    for mix in [|x: Dual<2>| x.swap_dims(0, 1), |x| x.permute([1, 0]), |x| x.clone().concat(x, 0)] {
+        assert!(std::panic::catch_unwind(|| mix(partly())).is_err());
+    }
+    for shape in [[5, 3], [0, 3], [4, 2]] {
+        assert!(std::panic::catch_unwind(|| Dual::<2>::new(random(1, [4, 3]), random(2, shape))).is_err());
+    }
 }
 
 #[test]

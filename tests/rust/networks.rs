@@ -168,6 +168,35 @@ fn all() -> Vec<NetConfig> {
     ]
 }
 
+/// A call of a batch of which two rows move, beside one of all rows at rest and one of those two.
+#[test]
+fn rows_that_alone_move_do_so_as_if_they_were_alone() {
+    for config in all() {
+        let net = random_net(&config, &device().autodiff());
+        let shape = [3, config.channels, config.image_size, config.image_size];
+        let (z, dz) = (random::<4>(1, shape), random::<4>(2, shape).narrow(0, 0, 2));
+        let (r, t) = (row([0.1, 0.3, 0.5]), row([0.9, 0.6, 0.5]));
+        let dropout = Dropout::new(0.3, 1, 2);
+        let call = |rows: usize, moves: bool| {
+            let (z, t, r) = (z.clone().narrow(0, 0, rows), t.clone().narrow(0, 0, rows), r.clone().narrow(0, 0, rows));
+            let (z, t) = match moves {
+                true => (Dual::new(z, dz.clone()), Dual::new(t, pair(1.0))),
+                false => (z.into(), t.into()),
+            };
+            net.velocities(z, r.into(), t, Some(told().narrow(0, rows)), Some(&dropout))
+        };
+        let (some, none, alone) = (call(3, true), call(3, false), call(2, true));
+        let name = format!("{config:?}");
+        assert_close(&name, &values(some.average.primal), &values(none.average.primal), 1e-5);
+        let [tangent, expected] = [some.average.tangent, alone.average.tangent].map(|x| values(x.expect("it moves")));
+        assert_close(&name, &tangent, &expected, 1e-5);
+        assert_eq!(some.instant.is_some(), none.instant.is_some());
+        if let (Some(own), Some(expected)) = (some.instant, none.instant) {
+            assert_close(&name, &values(own), &values(expected), 1e-5);
+        }
+    }
+}
+
 #[test]
 fn every_network_is_counted_stored_and_read_back() {
     for config in all() {

@@ -59,6 +59,36 @@ fn root_mean(values: &[f32]) -> f64 {
     (values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len() as f64).sqrt()
 }
 
+/// Errors and gradients of a batch with both kinds of rows, beside those of each kind by itself.
+#[test]
+fn rows_of_both_kinds_are_one_pass_and_what_they_are_alone() {
+    let config = meanflow::NetConfig { velocity_head: Some(1), ..tiny_config(3, 0) };
+    let net = random_net(&config, &tape());
+    let (z, v) = (random::<4>(1, [5, 3, 8, 8]), random::<4>(2, [5, 3, 8, 8]));
+    let t = Tensor::<1>::from_data([0.9, 0.7, 0.8, 0.5, 0.1], &device());
+    let r = Tensor::<1>::from_data([0.2, 0.4, 0.8, 0.5, 0.1], &device());
+    for objective in [mean_flow(Direction::V01), improved(Direction::V01), pixel()] {
+        let of = |start: usize, length: usize, intervals: usize| {
+            let [z, v] = [&z, &v].map(|x| x.clone().narrow(0, start, length));
+            let [t, r] = [&t, &r].map(|x| x.clone().narrow(0, start, length));
+            objective.residuals(Nets::all(&net), PathSample { z, v }, Times { t, r, intervals }, None, 0)
+        };
+        let (both, interval, instant) = (of(0, 5, 2), of(0, 2, 2), of(2, 3, 0));
+        assert!(interval.instant.is_none() && instant.interval.is_none());
+        let auxiliary = |part: &Residuals| values(part.auxiliary.clone().expect("there is a head"));
+        assert_close("head", &auxiliary(&both), &[auxiliary(&interval), auxiliary(&instant)].concat(), 1e-5);
+        let parts = [(both.interval, interval.interval), (both.instant, instant.instant)];
+        let [mut joint, mut alone] = [Tensor::zeros([1], &tape()), Tensor::zeros([1], &tape())];
+        for (one, other) in parts.map(|(one, other)| (one.expect("its rows"), other.expect("its rows"))) {
+            assert_close("errors", &values(one.clone()), &values(other.clone()), 1e-5);
+            (joint, alone) = (joint + one.sum(), alone + other.sum());
+        }
+        joint = joint + both.auxiliary.expect("there is a head").sum();
+        alone = alone + interval.auxiliary.expect("it too").sum() + instant.auxiliary.expect("it too").sum();
+        assert_close("gradients", &gradients(&net, joint), &gradients(&net, alone), 1e-5);
+    }
+}
+
 #[test]
 fn targets_that_are_exact_are_met_by_the_true_field() {
     let right = Direction::default();

@@ -7,7 +7,7 @@ use burn::tensor::module::{self, attention, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, FloatDType, Tensor, activation};
 
-use super::{Dual, cpu, cube};
+use super::{Dual, beside, cpu, cube};
 
 /// `x W + b`; the tangent is `dx W`. Where `W` is in bf16, so is `x` for the product, but not `dx`.
 ///
@@ -52,8 +52,9 @@ pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
 /// `x s` for a gate `s = σ(y)`, with derivative `s + x s (1 − s) dy/dx`; `slope` gives `dy/dx`, or nothing for 1. The gate
 /// serves both, as its exponential is the dearest part.
 fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>) -> Option<Tensor<D>>) -> Dual<D> {
+    let moving = x.moving();
     let tangent = x.tangent.map(|dx| {
-        let (x, s) = (x.primal.clone().inner(), s.clone().inner());
+        let [x, s] = [&x.primal, &s].map(|value| beside(value, moving));
         let rise = match slope(&x) {
             Some(slope) => x * slope,
             None => x,
@@ -85,9 +86,10 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     if let Some(here) = cpu::softmax(&x) {
         return here;
     }
+    let moving = x.moving();
     let primal = activation::softmax(x.primal, D - 1);
     let tangent = x.tangent.map(|ds| {
-        let p = primal.clone().inner();
+        let p = beside(&primal, moving);
         let mean = (p.clone() * ds.clone()).sum_dim(D - 1);
         p * (ds - mean)
     });
@@ -108,7 +110,7 @@ pub fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
         return ours.unwrap_or_else(fused).into();
     }
     let Some([value, tangent]) = cube::attend(&q, &k, &v) else { return attend_explicitly(q, k, v) };
-    let primal = match tracked {
+    let primal = match tracked || q.moving().is_some() {
         true => attend_explicitly(q.primal.into(), k.primal.into(), v.primal.into()).primal,
         false => value,
     };
@@ -133,10 +135,11 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
     let variance = (centred.clone() * centred.clone()).mean_dim(D - 1);
     let deviation = (variance + epsilon).sqrt();
     let primal = centred / deviation.clone();
+    let moving = x.moving();
     let tangent = x.tangent.map(|dx| {
-        let normal = primal.clone().inner();
+        let normal = beside(&primal, moving);
         let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
-        (dx.clone() - dx.mean_dim(D - 1) - normal * along) / deviation.inner()
+        (dx.clone() - dx.mean_dim(D - 1) - normal * along) / beside(&deviation, moving)
     });
     Dual { primal, tangent }
 }
@@ -146,11 +149,12 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
 /// The tangent of the normalised `x̂` is `(dx − x̂ · mean(x̂ dx)) / √(mean(x²) + ε)`.
 pub fn rms_norm<const D: usize>(x: Dual<D>, weight: Tensor<1>, epsilon: f64) -> Dual<D> {
     let size = ((x.primal.clone() * x.primal.clone()).mean_dim(D - 1) + epsilon).sqrt();
+    let moving = x.moving();
     let primal = x.primal / size.clone();
     let tangent = x.tangent.map(|dx| {
-        let normal = primal.clone().inner();
+        let normal = beside(&primal, moving);
         let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
-        (dx - normal * along) / size.inner()
+        (dx - normal * along) / beside(&size, moving)
     });
     Dual { primal, tangent } * Dual::constant(weight.unsqueeze())
 }

@@ -10,6 +10,9 @@
 //!
 //! Every rule reads primals through [`Tensor::inner`], so the stop-gradient `sg(du/dt)` of the MeanFlow target holds by
 //! construction, and no activation of the tangent pass is kept for the backward pass.
+//!
+//! A tangent may be of the first rows alone, along the first axis; those after them stand still. So a batch of which
+//! some rows move is one pass forward and one back, and only what moves is paid for. The first axis must then stay the batch's.
 
 #[cfg_attr(not(feature = "flex"), path = "cpu_absent.rs")]
 mod cpu;
@@ -28,7 +31,8 @@ use burn::tensor::Tensor;
 
 /// A value and its directional derivative.
 ///
-/// Shapes: `tangent`, where present, has the shape of `primal`.
+/// Shapes: `tangent`, where present, has the shape of `primal`, or of its first rows along the first axis; the others do not move.
+/// Values that are computed from one another move in the same rows.
 #[derive(Clone, Debug)]
 pub struct Dual<const D: usize> {
     /// The value; on the autodiff tape when its inputs are.
@@ -38,12 +42,16 @@ pub struct Dual<const D: usize> {
 }
 
 impl<const D: usize> Dual<D> {
-    /// A value that moves along `tangent`. The tangent is taken off the tape.
+    /// A value that moves along `tangent`, or whose first rows do. The tangent is taken off the tape.
     ///
     /// # Panics
-    /// When the two shapes differ.
+    /// When the shapes differ beyond the first axis, or the tangent has more rows, or none.
     pub fn new(primal: Tensor<D>, tangent: Tensor<D>) -> Self {
-        assert_eq!(primal.dims(), tangent.dims(), "a tangent has the shape of its primal");
+        let ([rows, moving], [of, along]) = ([&primal, &tangent].map(first), [&primal, &tangent].map(rest));
+        assert!(
+            of == along && (1..=rows).contains(&moving),
+            "a tangent has the shape of its primal, or of its first rows"
+        );
         Self { primal, tangent: Some(tangent.inner()) }
     }
 
@@ -56,6 +64,36 @@ impl<const D: usize> Dual<D> {
     pub fn dims(&self) -> [usize; D] {
         self.primal.dims()
     }
+
+    /// How many rows move, where others do not.
+    fn moving(&self) -> Option<usize> {
+        let moving = first(self.tangent.as_ref()?);
+        (moving < first(&self.primal)).then_some(moving)
+    }
+
+    /// What a tangent of so many rows, or of all, meets of this value; a single row stands for all.
+    fn beside(&self, moving: Option<usize>) -> Tensor<D> {
+        beside(&self.primal, moving)
+    }
+}
+
+/// The first rows of a value, off the tape, where no more move.
+fn beside<const D: usize>(value: &Tensor<D>, moving: Option<usize>) -> Tensor<D> {
+    let value = value.clone().inner();
+    match moving {
+        Some(rows) if first(&value) > 1 => value.narrow(0, 0, rows),
+        _ => value,
+    }
+}
+
+/// Length of the first axis.
+fn first<const D: usize>(x: &Tensor<D>) -> usize {
+    x.dims()[0]
+}
+
+/// Lengths of the others.
+fn rest<const D: usize>(x: &Tensor<D>) -> Vec<usize> {
+    x.dims()[1..].to_vec()
 }
 
 impl<const D: usize> From<Tensor<D>> for Dual<D> {

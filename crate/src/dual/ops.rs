@@ -4,7 +4,7 @@ use std::ops::{Add, Mul, Neg, Sub};
 
 use burn::tensor::Tensor;
 
-use super::{Dual, cpu};
+use super::{Dual, beside, cpu};
 
 impl<const D: usize> Dual<D> {
     /// A parameter-free linear map acts alike on value and derivative.
@@ -18,14 +18,16 @@ impl<const D: usize> Dual<D> {
         function: impl FnOnce(Tensor<D>) -> Tensor<D>,
         derivative: impl FnOnce(Tensor<D>) -> Tensor<D>,
     ) -> Self {
-        let tangent = self.tangent.map(|dx| derivative(self.primal.clone().inner()) * dx);
+        let place = self.tangent.is_some().then(|| self.beside(self.moving()));
+        let tangent = self.tangent.zip(place).map(|(dx, place)| derivative(place) * dx);
         Self { primal: function(self.primal), tangent }
     }
 
     /// Product rule of any bilinear `product`: `d(ab) = da·b + a·db`.
     fn bilinear(self, rhs: Self, product: impl Fn(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
-        let left = self.tangent.map(|da| product(da, rhs.primal.clone().inner()));
-        let right = rhs.tangent.map(|db| product(self.primal.clone().inner(), db));
+        let [left_rows, right_rows] = [self.moving(), rhs.moving()];
+        let left = self.tangent.map(|da| product(da, beside(&rhs.primal, left_rows)));
+        let right = rhs.tangent.map(|db| product(beside(&self.primal, right_rows), db));
         Self { primal: product(self.primal, rhs.primal), tangent: sum(left, right) }
     }
 
@@ -64,24 +66,38 @@ impl<const D: usize> Dual<D> {
         self.elementwise(Tensor::cos, |x| x.sin().neg())
     }
 
-    /// The same elements under another shape.
+    /// The same elements under another shape. Where some rows alone move, the first axis stays the batch's, if in more rows.
     pub fn reshape<const E: usize>(self, shape: [usize; E]) -> Dual<E> {
-        self.linear_map(|x| x.reshape(shape))
+        let rows = self.dims()[0].max(1);
+        self.linear_map(|x| {
+            let mut shape = shape;
+            shape[0] = shape[0] * x.dims()[0] / rows;
+            x.reshape(shape)
+        })
     }
 
-    /// Axes in another order.
+    /// Axes in another order. Where some rows alone move, the first axis stays the first.
     pub fn permute(self, axes: [usize; D]) -> Self {
+        assert!(axes[0] == 0 || self.moving().is_none(), "rows that move must stay rows");
         self.linear_map(|x| x.permute(axes))
     }
 
-    /// Two axes exchanged.
+    /// Two axes exchanged, none of them the first where some rows alone move.
     pub fn swap_dims(self, a: usize, b: usize) -> Self {
+        assert!(a.min(b) > 0 || self.moving().is_none(), "rows that move must stay rows");
         self.linear_map(|x| x.swap_dims(a, b))
     }
 
     /// `length` entries of axis `dim` from `start`.
     pub fn narrow(self, dim: usize, start: usize, length: usize) -> Self {
-        self.linear_map(|x| x.narrow(dim, start, length))
+        let tangent = self.tangent.and_then(|x| match dim {
+            0 => {
+                let [start, end] = [start, start + length].map(|row| row.min(x.dims()[0]));
+                (start < end).then(|| x.narrow(0, start, end - start))
+            }
+            _ => Some(x.narrow(dim, start, length)),
+        });
+        Self { primal: self.primal.narrow(dim, start, length), tangent }
     }
 
     /// `parts` equal pieces along axis `dim`.
@@ -94,14 +110,16 @@ impl<const D: usize> Dual<D> {
         std::array::from_fn(|i| self.clone().narrow(dim, i * length, length))
     }
 
-    /// Joins two duals along axis `dim`.
+    /// Joins two duals along axis `dim`, which is not the first where some rows alone move.
     pub fn concat(self, rhs: Self, dim: usize) -> Self {
+        let moving = self.moving().or(rhs.moving());
+        assert!(dim > 0 || moving.is_none(), "rows that move come first");
         let tangent = match (self.tangent, rhs.tangent) {
             (None, None) => None,
             (da, db) => Some(Tensor::cat(
                 vec![
-                    da.unwrap_or_else(|| self.primal.clone().inner().zeros_like()),
-                    db.unwrap_or_else(|| rhs.primal.clone().inner().zeros_like()),
+                    da.unwrap_or_else(|| self.beside(moving).zeros_like()),
+                    db.unwrap_or_else(|| rhs.beside(moving).zeros_like()),
                 ],
                 dim,
             )),
@@ -128,8 +146,11 @@ impl<const D: usize> Add for Dual<D> {
 
     /// Sum, broadcasting axes of length one.
     fn add(self, rhs: Self) -> Self {
+        let moving = self.moving().or(rhs.moving());
         let primal = self.primal + rhs.primal;
-        let tangent = broadcast(sum(self.tangent, rhs.tangent), primal.dims());
+        let mut shape = primal.dims();
+        shape[0] = moving.unwrap_or(shape[0]);
+        let tangent = broadcast(sum(self.tangent, rhs.tangent), shape);
         Self { primal, tangent }
     }
 }

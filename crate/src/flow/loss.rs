@@ -23,7 +23,7 @@ pub struct Residuals {
 /// Squared MeanFlow residuals of a batch: the default [`Objective`] of one network.
 ///
 /// Rows with `r < t` carry the tangent `(v, 0, 1)` through the network; rows with `r = t`, whose `du/dt` has weight
-/// zero, run plainly, which is exact and cheaper.
+/// zero, carry none in the same pass, which is exact and cheaper.
 pub fn mean_flow_residuals(
     net: &impl AverageVelocity,
     path: PathSample,

@@ -62,7 +62,7 @@ impl ForwardMode for CubeBackend {
     }
 }
 
-/// Attention and its derivative, both off the tape, where the matrix of its weights would be larger than all that it is made
+/// Attention of the rows that move, and its derivative, both off the tape, where the matrix of its weights would be larger than all that it is made
 /// from and gives: the kernel computes more than the explicit form, to write less. Nothing elsewhere, on other devices, and
 /// where something does not move.
 ///
@@ -76,7 +76,7 @@ pub(super) fn attend(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>
 /// The same whether or not it pays; also nothing of heads that are too wide for the shared memory of the device.
 fn fused(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>; 2]> {
     let [dq, dk, dv] = [q.tangent.clone()?, k.tangent.clone()?, v.tangent.clone()?];
-    let primals = [q, k, v].map(|x| x.primal.clone().inner());
+    let primals = [q, k, v].map(|x| x.beside(x.moving()));
     let parts @ [of, ..] = [&primals[0], &primals[1], &primals[2], &dq, &dk, &dv];
     let device = of.device();
     let DispatchDevice::Cube(device) = device.as_dispatch() else { return None };

@@ -44,34 +44,49 @@ pub(super) enum Tangent {
     Own,
 }
 
-/// `u − sg(v − (t − r) du/dt)`, and `v̂ − v` of the auxiliary head.
+/// `u − sg(v − (t − r) du/dt)` of rows of which the first `intervals` have `r < t`, and `v̂ − v` of the auxiliary head.
+///
+/// The rows are one pass of the network, and those with `r = t` carry no tangent: their `du/dt` has weight zero.
 pub(super) fn residual<U: AverageVelocity>(
     nets: Nets<'_, U>,
     rows: Rows,
+    intervals: usize,
     tangent: Tangent,
     direction: Direction,
 ) -> (Tensor<4>, Option<Tensor<4>>) {
-    let dz = match tangent {
-        Tangent::Conditional => rows.v.clone(),
+    let along = (intervals > 0).then(|| rows.narrow(0, intervals));
+    let dz = along.as_ref().map(|along| match tangent {
+        Tangent::Conditional => along.v.clone(),
         Tangent::Own => {
-            let labels = rows.labels.as_ref().map(|labels| labels.at(&rows.t));
-            nets.frozen.v(rows.z.clone(), rows.t.clone(), labels)
+            let labels = along.labels.as_ref().map(|labels| labels.at(&along.t));
+            nets.frozen.v(along.z.clone(), along.t.clone(), labels)
         }
-    };
-    let Rows { z, v, t, r, labels } = rows;
+    });
     let (dr, dt) = match direction {
         Direction::V01 => (false, true),
         Direction::V00 => (false, false),
         Direction::V10 => (true, false),
         Direction::V11 => (true, true),
     };
-    let moving = |x: &Tensor<1>, moves: bool| match moves {
-        true => Dual::new(x.clone(), x.ones_like()),
-        false => x.clone().into(),
+    let moving = |time: &Tensor<1>, moves: bool| match moves && intervals > 0 {
+        true => Dual::new(time.clone(), time.clone().narrow(0, 0, intervals).ones_like()),
+        false => time.clone().into(),
     };
-    let Velocities { average: u, instant } =
-        nets.live.velocities(Dual::new(z, dz), moving(&r, dr), moving(&t, dt), labels);
+    let Rows { z, v, t, r, labels } = rows;
+    let z = match dz {
+        Some(dz) => Dual::new(z, dz),
+        None => z.into(),
+    };
+    let Velocities { average: u, instant } = nets.live.velocities(z, moving(&r, dr), moving(&t, dt), labels);
+    let own = instant.map(|own| own - v.clone());
     // The tangent is off the tape: this is the stop-gradient of the target.
+    let Some(Rows { v: _, t, r, .. }) = along else { return (u.primal - v, own) };
     let du_dt = u.tangent.expect("u depends on z, which moves");
-    (u.primal - (v.clone() - per_image(t - r) * du_dt), instant.map(|own| own - v))
+    let rise = per_image(t - r) * du_dt;
+    let still = v.dims()[0] - intervals;
+    let rise = match still {
+        0 => rise,
+        still => Tensor::cat(vec![rise, v.clone().inner().narrow(0, intervals, still).zeros_like()], 0),
+    };
+    (u.primal - (v - rise), own)
 }

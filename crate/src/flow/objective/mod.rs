@@ -37,7 +37,7 @@ use super::path::{PathSample, interpolate};
 use super::times::{Times, TimesConfig};
 use super::{AverageVelocity, per_image};
 use crate::error::Error;
-use crate::net::{Labels, SMALLEST_DIVISOR, Velocities};
+use crate::net::{Labels, SMALLEST_DIVISOR};
 use crate::rng::Stream;
 use mean_flow::Tangent;
 
@@ -108,16 +108,25 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(path: &PathSample, times: &Times, labels: &Option<Labels>, start: usize, length: usize) -> Self {
-        let narrow = |x: &Tensor<1>| x.clone().narrow(0, start, length);
+    /// Some of them.
+    fn narrow(&self, start: usize, length: usize) -> Self {
+        let times = |x: &Tensor<1>| x.clone().narrow(0, start, length);
+        let images = |x: &Tensor<4>| x.clone().narrow(0, start, length);
         Self {
-            z: path.z.clone().narrow(0, start, length),
-            v: path.v.clone().narrow(0, start, length),
-            t: narrow(&times.t),
-            r: narrow(&times.r),
-            labels: labels.clone().map(|labels| labels.narrow(start, length)),
+            z: images(&self.z),
+            v: images(&self.v),
+            t: times(&self.t),
+            r: times(&self.r),
+            labels: self.labels.clone().map(|labels| labels.narrow(start, length)),
         }
     }
+}
+
+/// The errors of the first rows and of the others; nothing of none.
+fn halves(errors: Tensor<1>, first: usize) -> [Option<Tensor<1>>; 2] {
+    let [all] = errors.dims();
+    [[0, first], [first, all - first]]
+        .map(|[start, length]| (length > 0).then(|| errors.clone().narrow(0, start, length)))
 }
 
 /// `u(z, r, t)` for the labels of some rows, off the tape.
@@ -176,8 +185,6 @@ impl Objective {
     }
 
     /// Squared residuals of a batch at a step of training.
-    ///
-    /// Rows with `r = t` run plainly, which is exact for every objective and cheaper.
     pub fn residuals<U: AverageVelocity>(
         &self,
         nets: Nets<'_, U>,
@@ -186,43 +193,39 @@ impl Objective {
         labels: Option<Labels>,
         step: u64,
     ) -> Residuals {
-        let (batch, intervals) = (path.z.dims()[0], times.intervals);
-        let mut auxiliary = Vec::new();
-        let interval = (intervals > 0).then(|| {
-            let (errors, own) = self.interval_errors(nets, Rows::of(&path, &times, &labels, 0, intervals), step);
-            auxiliary.extend(own);
-            errors
-        });
-        let instant = (intervals < batch).then(|| {
-            let Rows { z, v, t, r, labels } = Rows::of(&path, &times, &labels, intervals, batch - intervals);
-            let Velocities { average, instant } = nets.live.velocities(z.into(), r.into(), t.into(), labels);
-            auxiliary.extend(instant.map(|own| squared(own - v.clone())));
-            squared(average.primal - v)
-        });
-        let auxiliary = (!auxiliary.is_empty()).then(|| Tensor::cat(auxiliary, 0));
-        Residuals { interval, instant, auxiliary }
+        let PathSample { z, v } = path;
+        let Times { t, r, intervals } = times;
+        let rows = Rows { z, v, t, r, labels };
+        let both = |tangent| {
+            let (residual, own) = mean_flow::residual(nets, rows.clone(), intervals, tangent, self.direction());
+            let [interval, instant] = halves(squared(residual), intervals);
+            Residuals { interval, instant, auxiliary: own.map(squared) }
+        };
+        let apart = |errors: &dyn Fn(Rows) -> Tensor<1>| Self::apart(nets, &rows, intervals, errors);
+        match self {
+            Self::FlowMatching {} | Self::MeanFlow(_) => both(Tangent::Conditional),
+            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => both(Tangent::Own),
+            Self::AlphaFlow(config) => apart(&|rows| squared(alpha_flow::residual(nets, rows, config.alpha_at(step)))),
+            Self::Shortcut(_) => apart(&|rows| squared(shortcut::residual(nets, rows))),
+            Self::Consistency(config) => apart(&|rows| squared(consistency::residual(nets, rows, config.gap_at(step)))),
+            Self::MomentMatching(config) => apart(&|rows| config.errors(nets, rows)),
+        }
     }
 
-    /// Squared residuals of rows with `r < t`, and those of the auxiliary head.
-    fn interval_errors<U: AverageVelocity>(
-        &self,
+    /// Rows with `r < t` by their errors, and those with `r = t` by Flow Matching.
+    fn apart<U: AverageVelocity>(
         nets: Nets<'_, U>,
-        rows: Rows,
-        step: u64,
-    ) -> (Tensor<1>, Option<Tensor<1>>) {
-        let differential = |tangent| {
-            let (residual, own) = mean_flow::residual(nets, rows.clone(), tangent, self.direction());
-            (squared(residual), own.map(squared))
-        };
-        let residual = match self {
-            Self::FlowMatching {} | Self::MeanFlow(_) => return differential(Tangent::Conditional),
-            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => return differential(Tangent::Own),
-            Self::AlphaFlow(config) => alpha_flow::residual(nets, rows, config.alpha_at(step)),
-            Self::Shortcut(_) => shortcut::residual(nets, rows),
-            Self::Consistency(config) => consistency::residual(nets, rows, config.gap_at(step)),
-            Self::MomentMatching(config) => return (config.errors(nets, rows), None),
-        };
-        (squared(residual), None)
+        rows: &Rows,
+        intervals: usize,
+        errors: &dyn Fn(Rows) -> Tensor<1>,
+    ) -> Residuals {
+        let still = rows.t.dims()[0] - intervals;
+        let interval = (intervals > 0).then(|| errors(rows.narrow(0, intervals)));
+        let instant = (still > 0).then(|| {
+            let Rows { z, v, t, r, labels } = rows.narrow(intervals, still);
+            squared(nets.live.u(z.into(), r.into(), t.into(), labels).primal - v)
+        });
+        Residuals { interval, instant, auxiliary: None }
     }
 
     /// Whether it can train the auxiliary head of a network.
