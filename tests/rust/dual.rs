@@ -136,7 +136,7 @@ fn of_rows_cut_out_those_move_that_moved() {
 #[test]
 fn what_would_mix_rows_that_move_with_others_is_refused() {
     let partly = || Dual::<2>::new(random(1, [4, 3]), random(2, [2, 3]));
-    for mix in [|x: Dual<2>| x.swap_dims(0, 1), |x| x.permute([1, 0]), |x| x.clone().concat(x, 0)] {
+    for mix in [|x: Dual<2>| x.swap_dims(0, 1), |x: Dual<2>| x.permute([1, 0]), |x: Dual<2>| x.clone().concat(x, 0)] {
         assert!(std::panic::catch_unwind(|| mix(partly())).is_err());
     }
     for shape in [[5, 3], [0, 3], [4, 2]] {

@@ -29,7 +29,11 @@ fn variance(t: Dual<4>) -> Dual<4> {
 
 /// `1/√x` and `1/x`-like powers of duals are not among the network's rules, so the oracle brings its own.
 fn power(x: Dual<4>, p: f64) -> Dual<4> {
-    let tangent = x.tangent.map(|dx| x.primal.clone().powf_scalar(p - 1.0) * p * dx);
+    let tangent = x.tangent.map(|dx| {
+        // Rows that stand still come last.
+        let place = x.primal.clone().narrow(0, 0, dx.dims()[0]);
+        place.powf_scalar(p - 1.0) * p * dx
+    });
     Dual { primal: x.primal.powf_scalar(p), tangent }
 }
 

@@ -131,11 +131,11 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
     if let Some(here) = cpu::layer_norm(&x, epsilon) {
         return here;
     }
+    let moving = x.moving();
     let centred = x.primal.clone() - x.primal.mean_dim(D - 1);
     let variance = (centred.clone() * centred.clone()).mean_dim(D - 1);
     let deviation = (variance + epsilon).sqrt();
     let primal = centred / deviation.clone();
-    let moving = x.moving();
     let tangent = x.tangent.map(|dx| {
         let normal = beside(&primal, moving);
         let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
@@ -148,8 +148,8 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
 ///
 /// The tangent of the normalised `x̂` is `(dx − x̂ · mean(x̂ dx)) / √(mean(x²) + ε)`.
 pub fn rms_norm<const D: usize>(x: Dual<D>, weight: Tensor<1>, epsilon: f64) -> Dual<D> {
-    let size = ((x.primal.clone() * x.primal.clone()).mean_dim(D - 1) + epsilon).sqrt();
     let moving = x.moving();
+    let size = ((x.primal.clone() * x.primal.clone()).mean_dim(D - 1) + epsilon).sqrt();
     let primal = x.primal / size.clone();
     let tangent = x.tangent.map(|dx| {
         let normal = beside(&primal, moving);

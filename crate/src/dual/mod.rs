@@ -70,14 +70,9 @@ impl<const D: usize> Dual<D> {
         let moving = first(self.tangent.as_ref()?);
         (moving < first(&self.primal)).then_some(moving)
     }
-
-    /// What a tangent of so many rows, or of all, meets of this value; a single row stands for all.
-    fn beside(&self, moving: Option<usize>) -> Tensor<D> {
-        beside(&self.primal, moving)
-    }
 }
 
-/// The first rows of a value, off the tape, where no more move.
+/// What a tangent of so many rows, or of all, meets of a value, off the tape; a single row stands for all.
 fn beside<const D: usize>(value: &Tensor<D>, moving: Option<usize>) -> Tensor<D> {
     let value = value.clone().inner();
     match moving {

@@ -18,7 +18,7 @@ impl<const D: usize> Dual<D> {
         function: impl FnOnce(Tensor<D>) -> Tensor<D>,
         derivative: impl FnOnce(Tensor<D>) -> Tensor<D>,
     ) -> Self {
-        let place = self.tangent.is_some().then(|| self.beside(self.moving()));
+        let place = self.tangent.is_some().then(|| beside(&self.primal, self.moving()));
         let tangent = self.tangent.zip(place).map(|(dx, place)| derivative(place) * dx);
         Self { primal: function(self.primal), tangent }
     }
@@ -118,8 +118,8 @@ impl<const D: usize> Dual<D> {
             (None, None) => None,
             (da, db) => Some(Tensor::cat(
                 vec![
-                    da.unwrap_or_else(|| self.beside(moving).zeros_like()),
-                    db.unwrap_or_else(|| rhs.beside(moving).zeros_like()),
+                    da.unwrap_or_else(|| beside(&self.primal, moving).zeros_like()),
+                    db.unwrap_or_else(|| beside(&rhs.primal, moving).zeros_like()),
                 ],
                 dim,
             )),

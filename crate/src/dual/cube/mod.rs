@@ -9,7 +9,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::prelude::{CubeCount, CubeDim};
 
-use super::Dual;
+use super::{Dual, beside};
 
 /// What the backend of GPUs gets beside burn's operations.
 #[backend_extension(Cube, Fusion)]
@@ -76,7 +76,7 @@ pub(super) fn attend(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>
 /// The same whether or not it pays; also nothing of heads that are too wide for the shared memory of the device.
 fn fused(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>; 2]> {
     let [dq, dk, dv] = [q.tangent.clone()?, k.tangent.clone()?, v.tangent.clone()?];
-    let primals = [q, k, v].map(|x| x.beside(x.moving()));
+    let primals = [q, k, v].map(|x| beside(&x.primal, x.moving()));
     let parts @ [of, ..] = [&primals[0], &primals[1], &primals[2], &dq, &dk, &dv];
     let device = of.device();
     let DispatchDevice::Cube(device) = device.as_dispatch() else { return None };

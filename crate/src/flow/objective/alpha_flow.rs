@@ -59,7 +59,8 @@ impl AlphaFlow {
 /// every α. Their clamp of targets to ±4 is left out.
 pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, alpha: f64) -> Tensor<4> {
     if alpha == 0.0 {
-        return mean_flow::residual(nets, rows, Tangent::Conditional, Direction::V01).0;
+        let intervals = rows.t.dims()[0];
+        return mean_flow::residual(nets, rows, intervals, Tangent::Conditional, Direction::V01).0;
     }
     let back = (rows.t.clone() - rows.r.clone()) * alpha;
     let z_back = rows.z.clone() - per_image(back.clone()) * rows.v.clone();
