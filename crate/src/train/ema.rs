@@ -41,7 +41,9 @@ impl Ema {
         let mut weights = Collect(GradientsParams::new());
         net.visit(&mut weights);
         let mut blend = Blend { weights: weights.0, rate: 1.0 - decay };
-        self.net = self.net.clone().map(&mut blend);
+        // Another holder of the shadow's weights would have them copied instead of changed where they lie.
+        let shadow = std::mem::replace(&mut self.net, net.clone());
+        self.net = shadow.map(&mut blend);
     }
 }
 

@@ -124,13 +124,14 @@ impl Trainer {
         let networks = Networks { live: self.net.clone(), frozen, average };
         let (gradients, measured) =
             parts::gradients(&self.config, step, &networks, &Rows { path, times, labels }, &self.devices);
-        // Two copies of the weights would let no step work in place.
+        // Another holder of the weights would have them copied instead of changed where they lie.
         drop(networks);
         let gradients = match train.clip {
             Some(limit) => gradients::clip(&self.net, gradients, limit),
             None => gradients,
         };
-        self.net = self.optimizer.step(train.learning_rate_at(step), self.net.clone(), gradients);
+        let net = std::mem::replace(&mut self.net, self.ema.net().clone());
+        self.net = self.optimizer.step(train.learning_rate_at(step), net, gradients);
         self.ema.follow(&self.net, rising_decay(train.ema_decay, step));
         for (name, average) in &train.averages {
             if let Some(ema) = self.averages.get_mut(name) {
