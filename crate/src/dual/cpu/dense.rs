@@ -14,7 +14,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Shape, Tensor};
 use faer::linalg::matmul::matmul as multiply;
 use faer::{Accum, MatMut, MatRef, Par};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use super::packed::matrix;
@@ -145,7 +145,7 @@ fn product(a: &FlexTensor, b: &FlexTensor, bias: &[f32]) -> FlexTensor {
     shape[last] = columns;
     let count: usize = batch.iter().product();
     let (mut out, start) = match bias {
-        [] => (vec![0.0; count * rows * columns], Accum::Replace),
+        [] => (zeros(count * rows * columns), Accum::Replace),
         bias => (bias.repeat(count * rows), Accum::Add),
     };
     let one = |i: usize, out: &mut [f32], par: Par| {
@@ -160,6 +160,14 @@ fn product(a: &FlexTensor, b: &FlexTensor, bias: &[f32]) -> FlexTensor {
         (_, false) => out.par_chunks_exact_mut(rows * columns).enumerate().for_each(|(i, out)| one(i, out, Par::Seq)),
     }
     laid(out, Layout::contiguous(Shape::from(shape)))
+}
+
+/// So many zeros; of many, every core writes some, and is given their memory.
+fn zeros(count: usize) -> Vec<f32> {
+    match count < WORTH_SHARING {
+        true => vec![0.0; count],
+        false => (0..count).into_par_iter().map(|_| 0.0).collect(),
+    }
 }
 
 /// Where the `i`-th matrix lies along the axes before its own.
