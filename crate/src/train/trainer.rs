@@ -185,3 +185,46 @@ fn muon(weight_decay: f32) -> Muon {
 pub(super) fn read(value: Tensor<1>) -> Result<f64, Error> {
     value.try_into_scalar::<f32>().map(f64::from).map_err(|e| Error::Device(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::module::{ModuleVisitor, Param};
+
+    use super::*;
+    use crate::train::data::{DataConfig, Images};
+    use crate::train::{NetChoice, Sampler};
+
+    /// Where the values of the parameters lie.
+    struct Places(Vec<usize>);
+
+    impl ModuleVisitor for Places {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let here = param.val().inner().try_into_primitive::<Flex>().expect("it is on the CPU");
+            self.0.push(here.storage::<f32>().as_ptr().addr());
+        }
+    }
+
+    #[test]
+    fn a_step_changes_weights_and_averages_where_they_lie() {
+        let device = Device::flex();
+        let net = NetChoice { width: Some(16), depth: Some(1), heads: Some(2), ..NetChoice::default() };
+        let data = DataConfig { size: 8, channels: 3, ..DataConfig::default() };
+        let mut config = TrainConfig { net, data, ..TrainConfig::default() };
+        config.train.batch_size = 4;
+        let images = Images::random(&config.data, 8);
+        let mut sampler = Sampler::new(&images, &config.train, false);
+        let mut trainer = Trainer::new(&config, &config.net_config(0).expect("a network"), &device);
+        let mut places = |step| {
+            trainer.step(sampler.batch(step, &device).expect("pictures"));
+            let mut places = Places(Vec::new());
+            trainer.net.visit(&mut places);
+            trainer.ema.net().visit(&mut places);
+            places.0
+        };
+        // The first step makes what the others change.
+        let [_, before, after] = [0, 1, 2].map(&mut places);
+        assert!(before.len() > 20);
+        assert_eq!(before, after);
+    }
+}
