@@ -2,8 +2,6 @@
 //
 // Requests are served one after the other. A newer request makes an older one stop after the pictures it is at.
 
-import { between, blendAt } from './latent.js';
-
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
 
@@ -167,6 +165,7 @@ const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) 
 
 /** The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes too. */
 async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { corners, place, bitmap: asBitmap } }, report) {
+  const { between, blendAt } = await latent;
   const { width, height, channels, classes } = info;
   const own = (corner) => labelOf(corner instanceof Float32Array ? seed : corner);
   const blend = asked ?? (classIndex === undefined && classes.length > 0 ? blendAt(corners.map(own), place) : undefined);
@@ -197,6 +196,10 @@ const BUILDS = {
 /** The scripts of this Worker's build, which come while the page compiles it. */
 const scripts = BUILDS[self.name]();
 scripts.catch(() => {});
+
+/** Noise between noises. It comes beside the build's script: imported above, it would come before it. */
+const latent = import('./latent.js');
+latent.catch(() => {});
 
 /** Tells this Worker that it may go on. */
 const turn = new MessageChannel();
