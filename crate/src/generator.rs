@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::class::Class;
+use crate::dual::on_the_pool;
 use crate::error::Error;
 use crate::flow::{
     self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity,
@@ -145,7 +146,8 @@ impl Generator {
     /// A count, class or NFE that is out of range.
     pub fn images(&self, request: Request) -> Result<Tensor<4>, Error> {
         let labels = self.labels(request)?;
-        Ok(flow::generate(&self.net, self.noise(request, 0), labels, request.nfe))
+        let noise = self.noise(request, 0);
+        Ok(on_the_pool(&self.device, || flow::generate(&self.net, noise, labels, request.nfe)))
     }
 
     /// The same by another solver or with guidance, and the number of network calls that it took.
@@ -184,7 +186,8 @@ impl Generator {
         let apart = guidance != 1.0 && told == GuidanceInputs::None;
         let guidance = apart.then_some(SamplingGuidance { scale: guidance, null_label });
         let sampling = Sampling { solver, nfe: request.nfe, tolerance, guidance };
-        flow::sample(&self.net, |restart| self.noise(request, restart), labels, &sampling)
+        let noise = |restart| self.noise(request, restart);
+        on_the_pool(&self.device, || flow::sample(&self.net, noise, labels, &sampling))
     }
 
     /// Pictures from noise of the caller's own, of one class or of no named one.
@@ -203,7 +206,7 @@ impl Generator {
             0 => z.clone(),
             _ => rng::restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device),
         };
-        Ok(flow::sample(&self.net, restarts, labels, &sampling)?.images)
+        Ok(on_the_pool(&self.device, || flow::sample(&self.net, restarts, labels, &sampling))?.images)
     }
 
     /// The noise that pictures come from: the flow of the instantaneous velocity run backward by Heun's method.
@@ -222,7 +225,8 @@ impl Generator {
             )));
         }
         let integrator = Integrator::Fixed { method: Method::Heun, steps: calls / 2 };
-        Ok(Velocity::new(&self.net, labels, None).carry(x, 0.0, 1.0, integrator)?.end)
+        let velocity = Velocity::new(&self.net, labels, None);
+        Ok(on_the_pool(&self.device, || velocity.carry(x, 0.0, 1.0, integrator))?.end)
     }
 
     /// `[channels, size, size]` of a picture.
@@ -279,7 +283,7 @@ impl Generator {
         }
         let named = |&class: &usize| if class == null { Class::Any } else { Class::One(class) };
         let labels = (known > 0).then(|| self.label_tensor(&classes.iter().map(named).collect::<Vec<_>>()));
-        flow::log_density(&self.net, images, labels, divergence, integrator)
+        on_the_pool(&self.device, || flow::log_density(&self.net, images, labels, divergence, integrator))
     }
 
     /// The noise to start from, or that of a later restart.

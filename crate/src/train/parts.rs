@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::TrainConfig;
 use super::trainer::Measured;
+use crate::dual::on_the_pool;
 use crate::flow::{Nets, PathSample, Residuals, Times, Training};
 use crate::net::{Dropout, Labels, Net};
 use crate::rng::fold_in;
@@ -89,7 +90,8 @@ pub(super) fn gradients(
                 Some(own) => own.to_device(&devices[first]),
                 None => continue,
             };
-            let (gradients, losses) = part_gradients(config, [step, part as u64], networks, &own, rows);
+            let (gradients, losses) =
+                on_the_pool(&devices[first], || part_gradients(config, [step, part as u64], networks, &own, rows));
             sum.accumulate(&networks.live, gradients);
             measured.push(losses);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ParamGroup};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdjustLrFn, ModuleOptimizer, Muon, MuonConfig};
+use burn::optim::{AdjustLrFn, GradientsParams, ModuleOptimizer, Muon, MuonConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adamw::AdamW;
@@ -14,6 +14,7 @@ use super::ema::{Ema, rising_decay};
 use super::gradients;
 use super::optimization::OptimizerKind;
 use super::parts::{self, Networks, Rows};
+use crate::dual::on_the_pool;
 use crate::error::Error;
 use crate::flow::{Residuals, Times};
 use crate::net::{Labels, Net, NetConfig};
@@ -100,6 +101,18 @@ impl Trainer {
 
     /// Takes one step on a batch.
     pub fn step(&mut self, batch: Batch) -> Measured {
+        let (step, [rows, ..], device) = (self.step, batch.images.dims(), self.devices[0].clone());
+        let (networks, asked) = on_the_pool(&device, || self.ask(batch));
+        let (gradients, measured) = parts::gradients(&self.config, step, &networks, &asked, &self.devices);
+        // Another holder of the weights would have them copied instead of changed where they lie.
+        drop(networks);
+        on_the_pool(&device, || self.update(gradients, rows));
+        self.step += 1;
+        measured
+    }
+
+    /// What the networks are asked about a batch.
+    fn ask(&self, batch: Batch) -> (Networks, Rows) {
         let TrainConfig { objective, guidance, times, train, .. } = &self.config;
         let (step, [rows, ..]) = (self.step, batch.images.dims());
 
@@ -121,11 +134,12 @@ impl Trainer {
             _ => path,
         };
         let average = train.precision.of(self.ema.net());
-        let networks = Networks { live: self.net.clone(), frozen, average };
-        let (gradients, measured) =
-            parts::gradients(&self.config, step, &networks, &Rows { path, times, labels }, &self.devices);
-        // Another holder of the weights would have them copied instead of changed where they lie.
-        drop(networks);
+        (Networks { live: self.net.clone(), frozen, average }, Rows { path, times, labels })
+    }
+
+    /// Changes the weights, and the averages of them, after a batch of so many rows.
+    fn update(&mut self, gradients: GradientsParams, rows: usize) {
+        let (train, step) = (&self.config.train, self.step);
         let gradients = match train.clip {
             Some(limit) => gradients::clip(&self.net, gradients, limit),
             None => gradients,
@@ -138,8 +152,6 @@ impl Trainer {
                 ema.follow(&self.net, average.decay_at(step, rows));
             }
         }
-        self.step += 1;
-        measured
     }
 
     /// The labels of a batch, with the guidance that the network is told, if any.

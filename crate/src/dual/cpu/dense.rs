@@ -25,6 +25,9 @@ use crate::kernels::attention::softmax;
 /// Multiplications for which a second core is worth waking.
 const WORTH_SHARING: usize = 1 << 18;
 
+/// Those of one product for which it is: its parts wait for one another, and a core does so many in a tenth of a millisecond.
+const WORTH_SPLITTING: usize = 10_000_000;
+
 /// `x W + b`.
 ///
 /// # Shapes
@@ -155,7 +158,7 @@ fn product(a: &FlexTensor, b: &FlexTensor, bias: &[f32]) -> FlexTensor {
     };
     match (count, count * work < WORTH_SHARING) {
         _ if out.is_empty() => {}
-        (1, small) => one(0, &mut out, if small { Par::Seq } else { Par::rayon(0) }),
+        (1, _) => one(0, &mut out, if work < WORTH_SPLITTING { Par::Seq } else { Par::rayon(0) }),
         (_, true) => out.chunks_exact_mut(rows * columns).enumerate().for_each(|(i, out)| one(i, out, Par::Seq)),
         (_, false) => out.par_chunks_exact_mut(rows * columns).enumerate().for_each(|(i, out)| one(i, out, Par::Seq)),
     }
