@@ -36,6 +36,8 @@ pub mod flow;
 pub mod generator;
 pub mod image;
 #[cfg(any(feature = "flex", feature = "page"))]
+// Each build takes those that it needs.
+#[cfg_attr(not(all(feature = "cpu", feature = "flex")), allow(dead_code, unused_imports))]
 mod kernels;
 pub mod net;
 pub mod rng;

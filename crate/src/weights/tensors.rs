@@ -41,6 +41,7 @@ pub(crate) fn tensors<'data>(bytes: &'data [u8], info: &ModelInfo) -> Result<Ten
 
 impl Tensors<'_> {
     /// Whether half precision holds them: all are stored as `F16`, or as whole numbers with scales.
+    #[cfg_attr(not(feature = "webgpu"), allow(dead_code))]
     pub fn are_half(&self) -> bool {
         let exact = |(_, view): (_, TensorView)| view.dtype() == Dtype::F32 && view.shape().len() > 1;
         self.0.iter().any(|(_, view)| view.dtype() != Dtype::F32) && !self.0.iter().any(exact)
