@@ -1,8 +1,10 @@
 //! Attention with exponentials that are vectors.
 
-use super::lanes::{Function, Lanes, fold, map, sum};
+use super::Work;
+use super::lanes::{Function, Lanes, Map, fold, sum};
 use super::packed::{Matrix, Packed};
 use super::product::product;
+use super::widest::widest;
 
 /// Memory that attention works in.
 #[derive(Debug, Default)]
@@ -32,12 +34,29 @@ pub fn attend(q: Matrix, k: Matrix, v: Matrix, scratch: &mut Scratch, out: &mut 
 }
 
 /// Softmax of a row times `scale`, in place.
+#[cfg_attr(all(target_arch = "wasm32", feature = "relaxed"), target_feature(enable = "relaxed-simd"))]
 pub fn softmax(row: &mut [f32], scale: f32) {
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let most = fold(row, f32::NEG_INFINITY, larger, larger);
-    map(row, Exp { scale: Lanes::splat(scale), shift: Lanes::splat(-scale * most) });
-    let whole = sum(row).recip();
-    row.iter_mut().for_each(|x| *x *= whole);
+    widest(Softmax { row, scale });
+}
+
+struct Softmax<'a> {
+    row: &'a mut [f32],
+    scale: f32,
+}
+
+impl Work for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { row, scale } = self;
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let most = fold(row, f32::NEG_INFINITY, larger, larger);
+        let function = Exp { scale: Lanes::splat(scale), shift: Lanes::splat(-scale * most) };
+        Map { values: row, function }.run();
+        let whole = sum(row).recip();
+        row.iter_mut().for_each(|x| *x *= whole);
+    }
 }
 
 /// `e^(scale x + shift)`.

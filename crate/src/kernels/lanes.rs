@@ -7,6 +7,9 @@ use wasm as numbers;
 
 pub use numbers::Lanes;
 
+use super::Work;
+use super::widest::widest;
+
 /// How many numbers [`Lanes`] are.
 pub const WIDTH: usize = 4;
 
@@ -32,7 +35,8 @@ impl Lanes {
     }
 }
 
-/// A function of single numbers. No closure, since [`map`] must take it into itself: only there may it multiply and add at once.
+/// A function of single numbers. No closure, since [`map`] must take it into itself: only there may it multiply and add at once,
+/// and only there are vectors wide.
 pub trait Function {
     /// Its values; `#[inline(always)]`.
     fn of(&self, x: Lanes) -> Lanes;
@@ -41,14 +45,29 @@ pub trait Function {
 /// Every value through `function`, in place.
 #[cfg_attr(all(target_arch = "wasm32", feature = "relaxed"), target_feature(enable = "relaxed-simd"))]
 pub fn map(values: &mut [f32], function: impl Function) {
-    let (whole, rest) = values.as_chunks_mut::<WIDTH>();
-    for values in whole {
-        *values = function.of(Lanes::load(values)).store();
+    widest(Map { values, function });
+}
+
+/// The work of [`map`], to be a part of other work.
+pub(super) struct Map<'a, F> {
+    pub values: &'a mut [f32],
+    pub function: F,
+}
+
+impl<F: Function> Work for Map<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (whole, rest) = self.values.as_chunks_mut::<WIDTH>();
+        for values in whole {
+            *values = self.function.of(Lanes::load(values)).store();
+        }
+        let mut last = [0.0; WIDTH];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = self.function.of(Lanes::load(&last)).store();
+        rest.copy_from_slice(&last[..rest.len()]);
     }
-    let mut last = [0.0; WIDTH];
-    last[..rest.len()].copy_from_slice(rest);
-    let last = function.of(Lanes::load(&last)).store();
-    rest.copy_from_slice(&last[..rest.len()]);
 }
 
 /// The derivative of a [`Function`].
@@ -59,15 +78,31 @@ pub trait Slope {
 
 /// Directions times the slopes at `places`, in place.
 pub fn map_along(directions: &mut [f32], places: &[f32], function: impl Slope) {
-    let (whole, rest) = directions.as_chunks_mut::<WIDTH>();
-    let (whole_places, rest_places) = places.as_chunks::<WIDTH>();
-    for (direction, place) in whole.iter_mut().zip(whole_places) {
-        *direction = Lanes::load(direction).mul(function.slope(Lanes::load(place))).store();
+    widest(MapAlong { directions, places, function });
+}
+
+struct MapAlong<'a, F> {
+    directions: &'a mut [f32],
+    places: &'a [f32],
+    function: F,
+}
+
+impl<F: Slope> Work for MapAlong<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { directions, places, function } = self;
+        let (whole, rest) = directions.as_chunks_mut::<WIDTH>();
+        let (whole_places, rest_places) = places.as_chunks::<WIDTH>();
+        for (direction, place) in whole.iter_mut().zip(whole_places) {
+            *direction = Lanes::load(direction).mul(function.slope(Lanes::load(place))).store();
+        }
+        let mut last = [0.0; WIDTH];
+        last[..rest_places.len()].copy_from_slice(rest_places);
+        let slopes = function.slope(Lanes::load(&last)).store();
+        rest.iter_mut().zip(slopes).for_each(|(direction, slope)| *direction *= slope);
     }
-    let mut last = [0.0; WIDTH];
-    last[..rest_places.len()].copy_from_slice(rest_places);
-    let slopes = function.slope(Lanes::load(&last)).store();
-    rest.iter_mut().zip(slopes).for_each(|(direction, slope)| *direction *= slope);
 }
 
 /// All values joined in parts that do not wait for one another; `join` joins the parts.
@@ -83,6 +118,7 @@ pub fn fold(values: &[f32], start: f32, add: impl Fn(f32, f32) -> f32, join: imp
 }
 
 /// `Σ a`.
+#[inline(always)]
 pub fn sum(values: &[f32]) -> f32 {
     fold(values, 0.0, |sum, x| sum + x, |a, b| a + b)
 }

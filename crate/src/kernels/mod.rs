@@ -8,6 +8,16 @@ pub mod lanes;
 mod packed;
 mod product;
 pub mod rows;
+#[cfg_attr(not(feature = "train"), path = "widest_absent.rs")]
+mod widest;
 
 pub use packed::{Matrix, Packed};
 pub use product::{COLUMNS, product};
+
+/// What vectors make faster, for [`widest::widest`]. No closure: all that it calls must be taken into it, to be compiled as it is.
+trait Work {
+    type Output;
+
+    /// Does it; `#[inline(always)]`.
+    fn run(self) -> Self::Output;
+}

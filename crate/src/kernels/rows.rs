@@ -1,6 +1,8 @@
 //! Functions of rows: activations and normalisation.
 
+use super::Work;
 use super::lanes::{Function, Lanes, Slope, fold, sum};
+use super::widest::widest;
 
 /// `x σ(y(x))` where `y` is `x (linear + cubic x²)`: GELU and SiLU.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +47,26 @@ impl Slope for Gate {
 
 /// `(x − mean) / √(var + ε)` of a row, in place; gives `1 / √(var + ε)`.
 pub fn normalise(row: &mut [f32], epsilon: f32) -> f32 {
-    let width = row.len() as f32;
-    let mean = sum(row) / width;
-    row.iter_mut().for_each(|x| *x -= mean);
-    let variance = fold(row, 0.0, |sum, x| sum + x * x, |a, b| a + b) / width;
-    let scale = (variance + epsilon).sqrt().recip();
-    row.iter_mut().for_each(|x| *x *= scale);
-    scale
+    widest(Normalise { row, epsilon })
+}
+
+struct Normalise<'a> {
+    row: &'a mut [f32],
+    epsilon: f32,
+}
+
+impl Work for Normalise<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let Self { row, epsilon } = self;
+        let width = row.len() as f32;
+        let mean = sum(row) / width;
+        row.iter_mut().for_each(|x| *x -= mean);
+        let variance = fold(row, 0.0, |sum, x| sum + x * x, |a, b| a + b) / width;
+        let scale = (variance + epsilon).sqrt().recip();
+        row.iter_mut().for_each(|x| *x *= scale);
+        scale
+    }
 }
