@@ -63,10 +63,11 @@ export function launch({ webgpu, canvas }) {
   return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
 }
 
-/** The names of the files that a server is asked for while `work` goes on. */
+/** The names of the files that a server is asked to send while `work` goes on. */
 export async function servedWhile(server, work) {
   const served = [];
-  const listen = ({ url }) => served.push(new URL(url, 'http://localhost').pathname.split('/').pop());
+  // To ask whether a file has changed, as the service worker does of all once a page is drawn, downloads nothing.
+  const listen = ({ url, headers }) => headers['if-none-match'] || served.push(new URL(url, 'http://localhost').pathname.split('/').pop());
   server.on('request', listen);
   try {
     await work();
