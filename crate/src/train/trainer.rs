@@ -144,6 +144,7 @@ impl Trainer {
             Some(limit) => gradients::clip(&self.net, gradients, limit),
             None => gradients,
         };
+        // The average stands in for the weights, which are changed where they lie if nobody else holds them.
         let net = std::mem::replace(&mut self.net, self.ema.net().clone());
         self.net = self.optimizer.step(train.learning_rate_at(step), net, gradients);
         self.ema.follow(&self.net, rising_decay(train.ema_decay, step));

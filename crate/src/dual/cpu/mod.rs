@@ -26,9 +26,14 @@ use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 
+/// Whether a device, with a tape or without, is the CPU.
+fn is_cpu(device: Device) -> bool {
+    device.inner() == Device::flex()
+}
+
 /// Whether a tensor, on the tape or off it, is on the CPU and of the numbers that the kernels take.
 fn is_here<const D: usize>(x: &Tensor<D>) -> bool {
-    x.device().inner() == Device::flex() && x.dtype() == DType::F32
+    is_cpu(x.device()) && x.dtype() == DType::F32
 }
 
 /// The tensor as it lies in the CPU's memory; nothing for one on the tape.

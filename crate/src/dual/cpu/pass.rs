@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use super::{read_in_order, values};
+use super::{is_cpu, read_in_order, values};
 
 /// Runs `work` for a device, which must not wait for what other threads have the pool do.
 ///
@@ -14,7 +14,7 @@ use super::{read_in_order, values};
 /// from elsewhere each piece would wait until a thread of the pool has woken, which took a tenth to a sixth of the time of small
 /// networks. On a GPU threads have queues of their own, between which work had better not move.
 pub fn on_the_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
-    match device.clone().inner() == Device::flex() {
+    match is_cpu(device.clone()) {
         true => rayon::scope(|_| work()),
         false => work(),
     }
