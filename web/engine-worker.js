@@ -53,7 +53,7 @@ const tasks = {
     lost = wasm.deviceLost();
     lost.then((reason) => postMessage({ lost: reason }), () => {});
     model?.free();
-    [model, info] = [next, JSON.parse(next.info)];
+    [model, info] = [next, next.info];
     return { ...info, backend };
   },
 

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::class::Class;
 use crate::dual::on_the_pool;
-use crate::error::Error;
+use crate::error::{Error, name_of};
 use crate::flow::{
     self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity,
 };
@@ -72,7 +72,7 @@ pub(crate) fn whole_pictures(values: &[f32], net: &NetConfig) -> Result<usize, E
         return Err(Error::Request(format!("{} values are no whole pictures; each takes {each}", values.len())));
     }
     match values.iter().find(|x| !x.is_finite()) {
-        Some(bad) => Err(Error::Request(format!("pictures cannot hold {bad}"))),
+        Some(&bad) => Err(Error::Request(format!("pictures cannot hold {}", name_of(bad)))),
         None => Ok(count),
     }
 }

@@ -15,7 +15,6 @@ use crate::class::{Blend, Class};
 use crate::flow::Solver;
 use crate::generator::Request;
 use crate::rng;
-use crate::weights;
 use backend::{Device, Loading, Model};
 
 /// A loaded model.
@@ -33,26 +32,35 @@ impl Generator {
         download.finish().await
     }
 
-    /// What the page needs to know about the model, as JSON.
+    /// What the page needs to know about the model, as an object.
     #[wasm_bindgen(getter)]
-    pub fn info(&self) -> String {
+    pub fn info(&self) -> js_sys::Object {
         let info = self.model.info();
-        serde_json::json!({
-            "name": info.name,
-            "width": info.net.image_size,
-            "height": info.net.image_size,
-            "channels": info.net.channels,
-            "classes": info.classes,
-            "license": info.data.license,
-            "source": info.data.source,
-            "description": info.data.description,
-            "step": info.training.step,
-            "init": info.training.init,
-            "parameters": info.net.parameters(),
-            "format_version": info.format_version,
-            "arithmetic": self.model.arithmetic(),
-        })
-        .to_string()
+        let text = |text: &str| JsValue::from_str(text);
+        let number = |number: u64| JsValue::from_f64(number as f64);
+        let size = number(info.net.image_size as u64);
+        let classes: js_sys::Array = info.classes.iter().map(|name| text(name)).collect();
+        let entries = [
+            ("name", text(&info.name)),
+            ("width", size.clone()),
+            ("height", size),
+            ("channels", number(info.net.channels as u64)),
+            ("classes", classes.into()),
+            ("license", text(&info.data.license)),
+            ("source", text(&info.data.source)),
+            ("description", text(&info.data.description)),
+            ("step", number(info.training.step)),
+            ("init", info.training.init.as_deref().map_or(JsValue::NULL, text)),
+            ("parameters", number(info.net.parameters() as u64)),
+            ("format_version", number(info.format_version.into())),
+            ("arithmetic", text(self.model.arithmetic())),
+        ];
+        let object = js_sys::Object::new();
+        for (name, value) in entries {
+            // It cannot fail on a plain object.
+            let _ = js_sys::Reflect::set(&object, &text(name), &value);
+        }
+        object
     }
 
     /// RGBA bytes of `count` pictures with seeds `seed`, `seed + 1`, …, in `nfe` network calls each; by the average
@@ -171,7 +179,7 @@ fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
 /// Whether the bytes are a weights file, but of a network that this build does not compute.
 #[wasm_bindgen(js_name = isOfAnotherNetwork)]
 pub fn is_of_another_network(bytes: &[u8]) -> bool {
-    weights::read_info(bytes).is_ok_and(|info| !backend::computes(&info.net))
+    backend::info(bytes).is_ok_and(|info| !backend::computes(&info.net))
 }
 
 /// Opens the device. Optional: loading a model does it too; alone, it tells a missing GPU from a bad file.

@@ -132,7 +132,7 @@ fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
     cpu::Generator::from_bytes(&encode(right.clone())).expect("its own picture");
     let wrong = Check { means: right.means.iter().map(|mean| mean + 0.5).collect(), ..right };
     let error = cpu::Generator::from_bytes(&encode(wrong)).expect_err("another picture").to_string();
-    assert!(error.contains("0.50 off"), "{error}");
+    assert!(error.contains("63 of 255 off"), "{error}");
 }
 
 /// What a download leaves to do in the end makes no difference, wherever its pieces end.

@@ -73,7 +73,7 @@ fn arithmetic_that_fails_the_files_own_check_makes_room_for_the_next() {
     let wrong = Check { means: exact.means.iter().map(|mean| mean + 0.5).collect(), ..exact };
     let refused = pollster::block_on(gpu::Generator::from_bytes(&encode(Some(wrong)), &gpu));
     let error = refused.expect_err("another picture than the file's").to_string();
-    assert!(error.contains("0.50 off"), "{error}");
+    assert!(error.contains("63 of 255 off"), "{error}");
 }
 
 #[test]

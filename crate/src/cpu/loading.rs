@@ -75,10 +75,10 @@ impl Loading {
     /// # Errors
     /// As [`Generator::from_bytes`].
     pub fn finish(self) -> Result<Generator, Error> {
-        let (bytes, info) = self.incoming.finish();
-        let (info, tensors) = match info {
-            Some(info) => {
-                let tensors = weights::tensors(&bytes, &info)?;
+        let (bytes, told) = self.incoming.finish();
+        let (info, tensors) = match told {
+            Some((header, info)) => {
+                let tensors = weights::tensors(&bytes, header, &info)?;
                 (info, tensors)
             }
             None => weights::open(&bytes)?,

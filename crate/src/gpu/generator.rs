@@ -71,7 +71,7 @@ impl Generator {
         gpu.check()?;
         let (info, tensors) = weights::open(bytes)?;
         let mut refused = Error::Device("there is no arithmetic for these weights".into());
-        for &arithmetic in Arithmetic::ladder(tensors.are_half(), gpu.has_half()) {
+        for &arithmetic in Arithmetic::ladder(tensors.are_half, gpu.has_half()) {
             let generator = Self::computing(gpu, &info, &tensors, arithmetic).await?;
             match generator.check().await {
                 Ok(()) => return Ok(generator),

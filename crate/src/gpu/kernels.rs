@@ -139,7 +139,8 @@ impl Sizes {
             ("HEADS", heads),
             ("HEAD_QUADS", self.head_width / 4),
         ];
-        let norm = format!("const NORM_EPSILON = {NORM_EPSILON:e}f;\n");
+        // In whole billionths: writing any number with a point takes as much code as a kernel.
+        let norm = format!("const NORM_EPSILON = {}e-9f;\n", (1e9 * NORM_EPSILON).round() as u32);
         numbers.into_iter().map(number).chain([norm]).collect()
     }
 
@@ -205,7 +206,7 @@ impl Sizes {
     /// The source of attention.
     fn attention(&self) -> String {
         let quads = self.head_width / 4;
-        let scale = format!("const SCALE = {:e}f;\n", ((self.width / self.config.heads) as f64).powf(-0.5));
+        let scale = format!("const SCALE = inverseSqrt({}f);\n", self.width / self.config.heads);
         let numbers = [("THREADS", QUERIES), ("TILE_KEYS", (KEY_QUADS / quads).max(1))];
         let body =
             include_str!("wgsl/attention.wgsl").lines().map(|line| match line.trim_start().strip_prefix("//@ ") {

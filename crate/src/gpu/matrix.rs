@@ -45,7 +45,7 @@ impl Matrix {
         };
         let depth = inputs.len().next_multiple_of(DEPTH);
         let all = (0..depth).flat_map(|k| (0..padded).map(move |n| (k, n))).map(|(k, n)| order(k, n).unwrap_or(0.0));
-        let bytes: Vec<u8> = match file.are_half() {
+        let bytes: Vec<u8> = match file.are_half {
             true => all.flat_map(|x| f16::from_f32(x).to_le_bytes()).collect(),
             false => all.flat_map(f32::to_le_bytes).collect(),
         };

@@ -180,8 +180,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// [`NetConfig::mlp_ratio`] of what does not say.
+pub(crate) const DEFAULT_MLP_RATIO: usize = 4;
+
 fn default_mlp_ratio() -> usize {
-    4
+    DEFAULT_MLP_RATIO
 }
 
 impl NetConfig {
@@ -211,7 +214,7 @@ impl NetConfig {
             (self.side() <= 128, "there may be at most 128 × 128 patches"),
             (self.classes <= 100_000, "there may be at most 100000 classes"),
         ];
-        check(rules, |rule| format!("network sizes do not fit: {rule} ({self:?})"))?;
+        check(rules, |rule| format!("network sizes do not fit: {rule}"))?;
         self.validate_architecture()
     }
 
@@ -252,7 +255,7 @@ impl NetConfig {
             (self.guidance == GuidanceInputs::None || self.classes > 0, "guidance as an input needs classes"),
             (self.velocity_head.is_none_or(|own| own <= self.depth), "the auxiliary head has at most `depth` blocks"),
         ];
-        check(rules.into_iter().chain(common), |rule| format!("network does not fit: {rule} ({self:?})"))
+        check(rules.into_iter().chain(common), |rule| format!("network does not fit: {rule}"))
     }
 
     /// The label that means "no class": the row after the last class.

@@ -16,6 +16,8 @@ mod shared;
 #[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
 mod unet;
 
+#[cfg(feature = "page")]
+pub(crate) use config::DEFAULT_MLP_RATIO;
 pub use config::{
     Architecture, CHANGES, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
 };

@@ -10,6 +10,7 @@ use crate::flow::Solver;
 use crate::generator::{Generator, Request, SampleOptions};
 use crate::image::to_rgba;
 use crate::net::NetConfig;
+pub(super) use crate::weights::read_info as info;
 use crate::weights::{Check, ModelInfo};
 
 /// The CPU is always there.

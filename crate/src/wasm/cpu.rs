@@ -7,7 +7,7 @@ use crate::cpu::{Generator, warm_up};
 use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::Request;
-use crate::weights::ModelInfo;
+use crate::weights::{ModelInfo, open};
 
 /// The CPU is always there.
 #[derive(Clone)]
@@ -25,6 +25,11 @@ impl Device {
     pub async fn lost(&self) -> String {
         std::future::pending().await
     }
+}
+
+/// What a weights file says about itself.
+pub fn info(bytes: &[u8]) -> Result<ModelInfo, Error> {
+    open(bytes).map(|(info, _)| info)
 }
 
 pub async fn finish(weights: Loading, _: &Device) -> Result<Model, Error> {

@@ -49,8 +49,9 @@ impl Check {
         match ours.len() == self.means.len() && farthest <= self.tolerance {
             true => Ok(()),
             false => Err(Error::Device(format!(
-                "its picture of the seed {} is not the one that the weights say ({farthest:.2} off)",
-                self.seed
+                "its picture of the seed {} is not the one that the weights say ({} of 255 off)",
+                self.seed,
+                (127.5 * farthest).min(255.0) as u32
             ))),
         }
     }

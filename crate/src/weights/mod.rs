@@ -5,11 +5,17 @@
 //! licence, the training step and the format version.
 
 mod check;
+#[cfg(feature = "page")]
+mod header;
 #[cfg(feature = "cpu")]
 mod incoming;
+#[cfg(feature = "page")]
+mod json;
 pub(crate) mod params;
 #[cfg(feature = "page")]
 mod tensors;
+#[cfg(feature = "page")]
+mod told;
 mod whole;
 
 use std::collections::HashMap;
@@ -188,24 +194,34 @@ pub fn read_info(bytes: &[u8]) -> Result<ModelInfo, Error> {
 pub fn decode(bytes: &[u8], device: &Device) -> Result<(Net, ModelInfo), Error> {
     let info = read_info(bytes)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
-    params::check(&info.net, &tensors)?;
+    params::check(&info.net, tensors.names(), |name| tensors.tensor(name).ok())?;
     let net = params::apply(info.net.init(0, device), &tensors, device)?;
     Ok((net.no_grad(), info))
 }
 
 fn info_of(header: &Metadata) -> Result<ModelInfo, Error> {
-    let foreign =
-        || Error::Weights("a safetensors file, but not one that meanflow wrote (no `meanflow` metadata)".into());
     let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).ok_or_else(foreign)?;
     let version: Version = serde_json::from_str(json).map_err(|e| Error::Weights(format!("metadata: {e}")))?;
-    if version.format_version != FORMAT_VERSION {
-        return Err(Error::Weights(format!(
-            "format version {}, but this program reads version {FORMAT_VERSION}",
-            version.format_version
-        )));
-    }
+    accept_version(version.format_version)?;
     let info: ModelInfo = serde_json::from_str(json).map_err(|e| Error::Weights(format!("metadata: {e}")))?;
     info.validate().map(|()| info)
+}
+
+fn accept_version(version: u32) -> Result<(), Error> {
+    match version == FORMAT_VERSION {
+        true => Ok(()),
+        false => {
+            Err(Error::Weights(format!("format version {version}, but this program reads version {FORMAT_VERSION}")))
+        }
+    }
+}
+
+fn foreign() -> Error {
+    Error::Weights("a safetensors file, but not one that meanflow wrote (no `meanflow` metadata)".into())
+}
+
+fn incomplete(size: usize) -> Error {
+    Error::Weights(format!("the file does not end where its header says; {size} bytes are here: truncated?"))
 }
 
 /// The part of the metadata that every version has.
@@ -220,9 +236,7 @@ pub(crate) fn describe(bytes: &[u8], error: &safetensors::SafeTensorError) -> Er
     let size = bytes.len();
     Error::Weights(match error {
         E::HeaderTooSmall => format!("{size} bytes are too few for a safetensors file"),
-        E::MetadataIncompleteBuffer => {
-            format!("the file does not end where its header says; {size} bytes are here: truncated?")
-        }
+        E::MetadataIncompleteBuffer => return incomplete(size),
         E::HeaderTooLarge | E::InvalidHeaderLength | E::InvalidHeader(_) | E::InvalidHeaderDeserialization(_) => {
             format!("truncated, or no safetensors file ({error})")
         }

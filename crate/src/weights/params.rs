@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View};
 
 use super::whole;
-use crate::error::Error;
+use crate::error::{Error, name_of};
 use crate::net::NetConfig;
 
 /// How weights are stored. In memory they are always f32.
@@ -151,10 +151,14 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
     }
 }
 
-/// Refuses a file whose tensors are not exactly those of `config`, before the network is allocated.
-pub(super) fn check(config: &NetConfig, file: &SafeTensors) -> Result<(), Error> {
-    let parameters = file.iter().filter(|(name, _)| !whole::is_scale(file, name));
-    let values: usize = parameters.map(|(_, view)| view.shape().iter().product::<usize>()).sum();
+/// Refuses a file whose tensors, of these names, have not as many values as the network of `config`, before that is allocated.
+pub(super) fn check<'name, 'data>(
+    config: &NetConfig,
+    names: impl IntoIterator<Item = &'name str>,
+    tensor: impl Fn(&str) -> Option<TensorView<'data>>,
+) -> Result<(), Error> {
+    let parameters = names.into_iter().filter(|name| !whole::is_scale(&tensor, name)).filter_map(&tensor);
+    let values: usize = parameters.map(|view| view.shape().iter().product::<usize>()).sum();
     if values != config.parameters() {
         return Err(Error::Weights(format!(
             "it holds {values} numbers, but its network needs {}",
@@ -202,9 +206,10 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
         }
     }
 
+    let tensor = |name: &str| file.tensor(name).ok();
     let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
     let module = module.map(&mut map);
-    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !whole::is_scale(file, name));
+    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !whole::is_scale(tensor, name));
     map.failed.extend(unused.map(|name| format!("tensor `{name}` belongs to no parameter")));
     match map.failed.is_empty() {
         true => Ok(module),
@@ -221,23 +226,29 @@ fn tensor<const D: usize>(
     device: &Device,
 ) -> Result<Tensor<D>, String> {
     let here = |values, shape: [usize; D]| Tensor::from_data(TensorData::new(values, shape), device);
+    let of = |name: &str| file.tensor(name).ok();
     // A browser's CPU packs weights its own way before it first draws: turning them before that would be for nothing.
     if transposed && cfg!(target_family = "wasm") {
         let mut turned = shape;
         turned.reverse();
-        return Ok(here(read(file, name, &turned, false)?, turned).transpose());
+        return Ok(here(read(of, name, &turned, false)?, turned).transpose());
     }
-    Ok(here(read(file, name, &shape, transposed)?, shape))
+    Ok(here(read(of, name, &shape, transposed)?, shape))
 }
 
 /// The values of a parameter of the given shape, from `[out, in]` to `[in, out]` where `transposed`.
-pub(super) fn read(file: &SafeTensors, name: &str, shape: &[usize], transposed: bool) -> Result<Vec<f32>, String> {
-    let view = file.tensor(name).map_err(|_| format!("tensor `{name}` is missing"))?;
+pub(super) fn read<'data>(
+    tensor: impl Fn(&str) -> Option<TensorView<'data>>,
+    name: &str,
+    shape: &[usize],
+    transposed: bool,
+) -> Result<Vec<f32>, String> {
+    let view = tensor(name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
     let expected: Vec<usize> = if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
     if view.shape() != expected {
         return Err(format!("tensor `{name}` has shape {:?}; its network needs {expected:?}", view.shape()));
     }
-    let scales = file.tensor(&whole::scales_of(name)).ok();
+    let scales = tensor(&whole::scales_of(name));
     let values = values(name, &view, scales.as_ref())?;
     Ok(if transposed { transpose(&values, shape[0]) } else { values })
 }
@@ -255,7 +266,7 @@ fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, String> {
     // Looking for the first one only where there is one lets compilers make vectors of the common case.
     if values.iter().fold(false, |bad, x| bad | !x.is_finite()) {
         let bad = values.iter().find(|x| !x.is_finite()).copied().unwrap_or(f32::NAN);
-        return Err(format!("tensor `{name}` holds {bad}"));
+        return Err(format!("tensor `{name}` holds {}", name_of(bad)));
     }
     Ok(values)
 }

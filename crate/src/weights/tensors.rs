@@ -1,9 +1,9 @@
 //! The tensors of a file by name, for readers that are not burn's network.
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::Dtype;
 
-use super::{ModelInfo, describe, params, read_info};
+use super::header::Header;
+use super::{ModelInfo, params};
 use crate::error::Error;
 
 /// Where weights come from.
@@ -16,7 +16,13 @@ pub(crate) trait Source {
 }
 
 /// The tensors of a file, by name.
-pub(crate) struct Tensors<'data>(SafeTensors<'data>);
+pub(crate) struct Tensors<'data> {
+    bytes: &'data [u8],
+    header: Header,
+    /// Whether half precision holds them: all are stored as `F16`, or as whole numbers with scales.
+    #[cfg_attr(not(feature = "webgpu"), allow(dead_code))]
+    pub are_half: bool,
+}
 
 /// What a weights file says about itself, and its tensors.
 ///
@@ -24,8 +30,9 @@ pub(crate) struct Tensors<'data>(SafeTensors<'data>);
 /// As [`super::decode`]; whether each tensor is there and of the right shape shows when it is read. As all of them
 /// together have as many values as the network, reading each of the network's leaves none over.
 pub(crate) fn open(bytes: &[u8]) -> Result<(ModelInfo, Tensors<'_>), Error> {
-    let info = read_info(bytes)?;
-    let tensors = tensors(bytes, &info)?;
+    let header = Header::of(bytes)?;
+    let info = header.info()?;
+    let tensors = tensors(bytes, header, &info)?;
     Ok((info, tensors))
 }
 
@@ -33,23 +40,17 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(ModelInfo, Tensors<'_>), Error> {
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) fn tensors<'data>(bytes: &'data [u8], info: &ModelInfo) -> Result<Tensors<'data>, Error> {
-    let tensors = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
-    params::check(&info.net, &tensors)?;
-    Ok(Tensors(tensors))
-}
-
-impl Tensors<'_> {
-    /// Whether half precision holds them: all are stored as `F16`, or as whole numbers with scales.
-    #[cfg_attr(not(feature = "webgpu"), allow(dead_code))]
-    pub fn are_half(&self) -> bool {
-        let exact = |(_, view): (_, TensorView)| view.dtype() == Dtype::F32 && view.shape().len() > 1;
-        self.0.iter().any(|(_, view)| view.dtype() != Dtype::F32) && !self.0.iter().any(exact)
-    }
+pub(crate) fn tensors<'data>(bytes: &'data [u8], header: Header, info: &ModelInfo) -> Result<Tensors<'data>, Error> {
+    header.ends_at(bytes.len())?;
+    params::check(&info.net, header.names.iter().map(String::as_str), |name| header.view(bytes, name))?;
+    let views = || header.names.iter().filter_map(|name| header.view(bytes, name));
+    let are_half = views().any(|view| view.dtype() != Dtype::F32)
+        && !views().any(|view| view.dtype() == Dtype::F32 && view.shape().len() > 1);
+    Ok(Tensors { bytes, header, are_half })
 }
 
 impl Source for Tensors<'_> {
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        params::read(&self.0, name, shape, false).map_err(Error::Weights)
+        params::read(|name| self.header.view(self.bytes, name), name, shape, false).map_err(Error::Weights)
     }
 }

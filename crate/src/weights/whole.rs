@@ -1,6 +1,5 @@
 //! Matrices as whole numbers of −127 to 127, each row with a scale in a tensor of its own: a quarter of the size of f32.
 
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::params::to_f32;
@@ -42,7 +41,7 @@ pub(super) fn values(name: &str, view: &TensorView, scales: Option<&TensorView>)
 }
 
 /// Whether a tensor holds the scales of another one's rows.
-pub(super) fn is_scale(file: &SafeTensors, name: &str) -> bool {
-    let of = name.strip_suffix(SCALE).and_then(|of| file.tensor(of).ok());
+pub(super) fn is_scale<'data>(of: impl Fn(&str) -> Option<TensorView<'data>>, name: &str) -> bool {
+    let of = name.strip_suffix(SCALE).and_then(of);
     of.is_some_and(|view| view.dtype() == Dtype::I8)
 }
