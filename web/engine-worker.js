@@ -1,16 +1,19 @@
-// The engine's half that computes: it runs in a Worker, so that the page never waits for a network call.
+// The engine's half that computes: it runs in a Worker, so that the page never waits for a network call. Each build's Worker
+// (worker-cpu.js and its like) is this with the build's script: together in one file, they need one download.
 //
 // Requests are served one after the other. A newer request makes an older one stop after the pictures it is at.
+import { between, blendAt } from './latent.js';
 
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
 
+/** The script of this Worker's build, and what that computes on. */
+let build;
+let backend;
 /** The wasm module in use. */
 let wasm;
-/** The one that this Worker began with. */
+/** The one that this Worker began with; as {@link build}, once its wasm runs. */
 let own;
-/** What the module in use computes on; the Worker's name is its build. */
-const backend = self.name === 'webgpu' ? 'webgpu' : 'cpu';
 /** The loaded model. */
 let model;
 /** What it says about itself. */
@@ -30,12 +33,11 @@ let queue = Promise.resolve();
 
 const tasks = {
   /** Starts the wasm build, of which there is one in a Worker's life. */
-  async start({ module: compiled }) {
+  async start({ module }) {
     if (own) return;
-    const module = await scripts;
-    await module.default({ module_or_path: compiled });
-    await module.openDevice();
-    wasm = own = module;
+    await build.default({ module_or_path: module });
+    await build.openDevice();
+    wasm = own = build;
     readArrived();
   },
 
@@ -94,7 +96,17 @@ const tasks = {
   },
 };
 
-self.onmessage = ({ data: { lock, id, task, ...request } }) => {
+/**
+ * Begins to answer the page.
+ * @param {typeof import('./pkg/cpu/meanflow.js')} script of a build, as wasm-bindgen writes it
+ * @param {import('./backend.js').Backend} computesOn
+ */
+export function serve(script, computesOn) {
+  [build, backend] = [script, computesOn];
+  self.onmessage = hear;
+}
+
+const hear = ({ data: { lock, id, task, ...request } }) => {
   if (lock) {
     live(lock);
     return;
@@ -165,7 +177,6 @@ const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) 
 
 /** The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes too. */
 async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { corners, place, bitmap: asBitmap } }, report) {
-  const { between, blendAt } = await latent;
   const { width, height, channels, classes } = info;
   const own = (corner) => labelOf(corner instanceof Float32Array ? seed : corner);
   const blend = asked ?? (classIndex === undefined && classes.length > 0 ? blendAt(corners.map(own), place) : undefined);
@@ -185,21 +196,6 @@ const labelOf = (seed, classIndex) => classIndex ?? wasm.classOf(BigInt.asUintN(
 
 /** Classes and their weights, one after the other, as the engine takes them. */
 const sharesOf = (blend) => blend && Float32Array.from(blend);
-
-/** What each wasm build is called by; spelt out, so that bundlers find them. */
-const BUILDS = {
-  cpu: () => import('./pkg/cpu/meanflow.js'),
-  relaxed: () => import('./pkg/relaxed/meanflow.js'),
-  webgpu: () => import('./pkg/webgpu/meanflow.js'),
-};
-
-/** The scripts of this Worker's build, which come while the page compiles it. */
-const scripts = BUILDS[self.name]();
-scripts.catch(() => {});
-
-/** Noise between noises. It comes beside the build's script: imported above, it would come before it. */
-const latent = import('./latent.js');
-latent.catch(() => {});
 
 /** Tells this Worker that it may go on. */
 const turn = new MessageChannel();

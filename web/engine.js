@@ -199,11 +199,22 @@ export class Engine {
   }
 }
 
-/** The wasm builds; spelt out, so that bundlers find them. */
+/** The wasm builds and their Workers; spelt out, so that bundlers find them. */
 const BUILDS = {
   cpu: new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url),
   relaxed: new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url),
   webgpu: new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url),
+};
+const SCRIPTS = {
+  cpu: new URL('./worker-cpu.js', import.meta.url),
+  relaxed: new URL('./worker-relaxed.js', import.meta.url),
+  webgpu: new URL('./worker-webgpu.js', import.meta.url),
+};
+/** Bundlers look for these very words; webpack puts the file on its disk in the place of an address above. */
+const WORKERS = {
+  cpu: () => new Worker(new URL('./worker-cpu.js', import.meta.url), { type: 'module' }),
+  relaxed: () => new Worker(new URL('./worker-relaxed.js', import.meta.url), { type: 'module' }),
+  webgpu: () => new Worker(new URL('./worker-webgpu.js', import.meta.url), { type: 'module' }),
 };
 
 /** Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew. */
@@ -229,15 +240,12 @@ async function readWeights(source, hash, progress, take, signal) {
 }
 
 /**
- * A worker may only start from the page's own origin; a script of another is imported by one that does nothing else. Its name tells
- * it the build, so that it need not wait for a message.
- * @param {keyof BUILDS} name
+ * A worker may only start from the page's own origin; a script of another is imported by one that does nothing else.
+ * @param {keyof BUILDS} build
  */
-function startWorker(name) {
+function startWorker(build) {
   const { origin, protocol } = new URL(import.meta.url);
-  // Bundlers look for these very words; webpack puts the file on its disk in the place of the address.
-  if (origin === location.origin || protocol === 'file:') return new Worker(new URL('./engine-worker.js', import.meta.url), { type: 'module', name });
-  const script = new URL('./engine-worker.js', import.meta.url).href;
-  const address = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: 'text/javascript' }));
-  return new Worker(address, { type: 'module', name });
+  if (origin === location.origin || protocol === 'file:') return WORKERS[build]();
+  const address = URL.createObjectURL(new Blob([`import ${JSON.stringify(SCRIPTS[build].href)};`], { type: 'text/javascript' }));
+  return new Worker(address, { type: 'module' });
 }

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 
 import { backendName } from '../../web/backend.js';
 import { Ladder } from '../../web/ladder.js';
-import { openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
+import { ROOT, openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */
 class PaperEngine {
@@ -304,7 +304,7 @@ test('in a browser WebGPU takes over from the CPU with the same picture', async 
 async function openWithDevices(query) {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  await page.route('**/engine-worker.js', async (route) => {
+  await page.route('**/worker-*.js', async (route) => {
     const response = await route.fetch();
     const keep = `const request = GPUAdapter.prototype.requestDevice;
       self.devices = [];
@@ -373,12 +373,14 @@ test('in a browser a Worker that is killed is begun anew, and the element tells 
 test('in a browser a trap of the engine leaves no dead page, and neither does a second one', async () => {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  await page.route('**/engine-worker.js', async (route) => {
-    const response = await route.fetch();
-    const [script, at] = [await response.text(), "async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {"];
-    assert.ok(script.includes(at));
+  // The Worker as it is written, in its parts.
+  await page.route(/\/web\/(worker-\w+|engine-worker|latent)\.js$/, async (route) => {
+    const name = new URL(route.request().url()).pathname.split('/').pop();
+    const [script, at] = [readFileSync(join(ROOT, 'web', name), 'utf8'), "async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {"];
+    assert.equal(script.includes(at), name === 'engine-worker.js');
     // More numbers than there is memory for: a panic of the real thing.
-    await route.fulfill({ response, body: script.replace(at, `${at} if (self.trap) { self.trap = false; wasm.noise(1n, 3_000_000_000); }`) });
+    const body = script.replace(at, `${at} if (self.trap) { self.trap = false; wasm.noise(1n, 3_000_000_000); }`);
+    await route.fulfill({ body, contentType: 'text/javascript' });
   });
   await page.goto(`${stage.site.address}?backend=cpu&seed=3&count=1`);
   await settled(page);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { readAddress, writeAddress } from '../../web/address.js';
@@ -9,6 +10,7 @@ import { blendText, classesOf, partsOf } from '../../web/classes.js';
 import { between, blendAt, slerp } from '../../web/latent.js';
 import { average, derivative, velocity, way } from '../../web/plane.js';
 import { recipeOf, withRecipe } from '../../web/png.js';
+import { DIST } from './support.mjs';
 
 const { decode, encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 
@@ -38,19 +40,13 @@ test('each corner of the square is the noise that stands there', () => {
   }
 });
 
-test('the page asks for all its scripts at once', () => {
-  const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
-  const reached = new Set();
-  const follow = (path) => {
-    for (const [, name] of read(path).matchAll(/^import .*from '\.\/([a-z-]+\.js)'/gm)) {
-      if (reached.has(name)) continue;
-      reached.add(name);
-      follow(`web/${name}`);
-    }
-  };
-  follow('web/page.js');
-  const preloaded = [...read('index.html').matchAll(/<link rel="modulepreload" href="web\/([a-z-]+\.js)">/g)].map(([, name]) => name);
-  assert.deepEqual(preloaded, [...reached].sort());
+test('what is loaded comes in one script', () => {
+  for (const name of ['page', 'mean-flow', 'engine', 'worker-cpu', 'worker-relaxed', 'worker-webgpu']) {
+    const script = readFileSync(join(DIST, `web/${name}.js`), 'utf8');
+    assert.doesNotMatch(script, /\bimport\s*[\w{*"'`]|\bfrom\s*["'`]/, name);
+    // The text of an address: nothing else is fetched before it is needed.
+    if (name.startsWith('worker')) assert.deepEqual(script.match(/\bimport\([^)]*\)/g), ['import(`./pkg/burn/meanflow.js`)'], name);
+  }
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {

@@ -38,7 +38,7 @@ async function onBench({ webgpu, prepare = () => {} }, use) {
 
 /** Counts what the Worker asks its GPU for. */
 const countCalls = (page) =>
-  page.route('**/engine-worker.js', async (route) => {
+  page.route('**/worker-*.js', async (route) => {
     const response = await route.fetch();
     const count = `self.counts = { buffers: 0, groups: 0, pipelines: 0, dispatches: 0 };
       for (const [owner, method, what] of [[GPUDevice, 'createBuffer', 'buffers'], [GPUDevice, 'createBindGroup', 'groups'], [GPUDevice, 'createComputePipeline', 'pipelines'], [GPUComputePassEncoder, 'dispatchWorkgroups', 'dispatches']]) {

@@ -58,7 +58,7 @@ test('the square is drawn from the GPU without reading back, and shows the same 
   const page = await context.newPage();
   page.problems = [];
   page.on('pageerror', (error) => page.problems.push(error.message));
-  await page.route('**/engine-worker.js', async (route) => {
+  await page.route('**/worker-*.js', async (route) => {
     const response = await route.fetch();
     const count = `const map = GPUBuffer.prototype.mapAsync;
       self.readings = 0;

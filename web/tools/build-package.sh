@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 rm -rf dist-npm && mkdir dist-npm
 # The element and what it imports; the page's own scripts stay at home.
 cp web/package/* LICENSE-MIT LICENSE-APACHE dist-npm/
-for module in mean-flow backend classes download engine engine-worker fused gallery ladder latent numbers psnr store; do
+for module in mean-flow backend classes download engine engine-worker fused gallery ladder latent numbers psnr store worker-cpu worker-relaxed worker-webgpu; do
   cp "web/$module.js" dist-npm/
 done
 mkdir dist-npm/pkg

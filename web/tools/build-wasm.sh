@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles the inference crate with wasm-pack, into web/pkg/cpu, web/pkg/relaxed (the same for browsers that know fused
-# multiplications), web/pkg/webgpu and web/pkg/burn (the networks that those do not have), and prints the sizes.
+# multiplications), web/pkg/webgpu and web/pkg/burn (the networks that those do not have), and prints what they are made of.
 # A build whose sources have not changed is kept.
 set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
@@ -23,7 +23,8 @@ build() {
   # Names say what the module is made of; the browser gets it without them.
   local features=(--enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals
     --enable-reference-types --enable-multivalue --enable-extended-const ${5:+"$5"})
-  web/node_modules/.bin/wasm-opt "$4" -g "${features[@]}" "$out/meanflow_bg.wasm" -o "target/wasm/$1.wasm"
+  # Functions stay apart: browsers compile while a visitor waits, and take more than twice as long for one of twice the size.
+  web/node_modules/.bin/wasm-opt "$4" --one-caller-inline-max-function-size=20 -g "${features[@]}" "$out/meanflow_bg.wasm" -o "target/wasm/$1.wasm"
   web/node_modules/.bin/wasm-opt "${features[@]}" --strip-debug "target/wasm/$1.wasm" -o "$out/meanflow_bg.wasm"
   rm -f "$out/.gitignore" "$out/package.json"
   echo "$want" > "$out/.stamp"
@@ -34,5 +35,4 @@ build cpu cpu 3 -O3
 build relaxed cpu,relaxed 3 -O3 --enable-relaxed-simd
 build webgpu webgpu z -Os
 build burn flex 3 -O3
-node web/tools/sizes.mjs
 node web/tools/contributors.mjs target/wasm/{cpu,relaxed,webgpu,burn}.wasm

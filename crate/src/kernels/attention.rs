@@ -18,6 +18,7 @@ pub struct Scratch {
 ///
 /// # Shapes
 /// `q`: `[tokens, d]`; `k`, `v`: `[others, d]`; `out`: `[tokens, d]`.
+#[inline(never)]
 pub fn attend(q: Matrix, k: Matrix, v: Matrix, scratch: &mut Scratch, out: &mut [f32], next_row: usize) {
     let Scratch { scores, packed, rows } = scratch;
     let (others, scale) = (k.rows, (q.columns as f32).sqrt().recip());

@@ -62,7 +62,9 @@ fn lanes(values: &[f32; COLUMNS]) -> [Lanes; COLUMNS / WIDTH] {
     std::array::from_fn(|i| Lanes::load(&parts[i]))
 }
 
-/// `count` rows from `first`, [`ROWS`] interleaved; a row that is missing at the end is the one before it.
+/// `count` rows from `first`, [`ROWS`] interleaved; a row that is missing at the end is the one before it. One copy for all products,
+/// as of [`tiles`].
+#[inline(never)]
 fn pack_rows(a: Matrix, first: usize, count: usize, packed: &mut [f32]) {
     for (i, pair) in packed.chunks_exact_mut(ROWS * a.columns).enumerate().take(count.div_ceil(ROWS)) {
         let [one, two] = std::array::from_fn(|row| &a.values[(first + (i * ROWS + row).min(count - 1)) * a.next_row..]);

@@ -30,7 +30,7 @@ pub(super) trait FromJson: Sized {
     fn from_json(json: Json) -> Result<Self, String>;
 }
 
-/// The entries of an object, each of which is taken once.
+/// The entries of an object, each of which is taken once. What takes them is not inlined: it would be there for every entry.
 pub(super) struct Entries<'text>(Vec<(Cow<'text, str>, Json<'text>)>);
 
 impl<'text> Entries<'text> {
@@ -47,12 +47,13 @@ impl<'text> Entries<'text> {
     ///
     /// # Errors
     /// When it is something else, or there twice.
+    #[inline(never)]
     pub fn optional<T: FromJson>(&mut self, name: &str) -> Result<Option<T>, String> {
         let Some(value) = self.take(name)? else { return Ok(None) };
         T::from_json(value).map(Some).map_err(|wrong| within(name, &wrong))
     }
 
-    /// The value of an entry. Not a copy for each type that is read.
+    /// The value of an entry.
     #[inline(never)]
     fn take(&mut self, name: &str) -> Result<Option<Json<'text>>, String> {
         let mut found = None;
@@ -69,6 +70,7 @@ impl<'text> Entries<'text> {
     ///
     /// # Errors
     /// As [`Self::optional`], and when it is missing.
+    #[inline(never)]
     pub fn required<T: FromJson>(&mut self, name: &str) -> Result<T, String> {
         self.optional(name)?.ok_or_else(|| missing(name))
     }
@@ -77,6 +79,7 @@ impl<'text> Entries<'text> {
     ///
     /// # Errors
     /// As [`Self::optional`].
+    #[inline(never)]
     pub fn or_default<T: FromJson + Default>(&mut self, name: &str) -> Result<T, String> {
         Ok(self.optional(name)?.unwrap_or_default())
     }
