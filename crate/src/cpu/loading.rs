@@ -1,13 +1,15 @@
-//! Weights that are laid out while the rest of their file is still on its way.
+//! Weights that are laid out while the rest of their file is still on its way. Of its bytes nothing is kept.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::generator::Generator;
 use super::network::is_multiplied;
 use crate::error::Error;
 use crate::kernels::{COLUMNS, Matrix, Packed};
-use crate::weights::{self, Incoming, Source, Tensors};
+use crate::weights::{self, Incoming, Source, misshapen, missing, scales_of};
 
 /// Where a network's weights come from.
 pub(super) trait Weights: Source {
@@ -29,7 +31,11 @@ pub(super) struct Zeros;
 
 impl Source for Zeros {
     fn values(&self, _: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        weights::zeros(shape)
+        // As those of a file in half precision are read, so that browsers compile that.
+        let bytes = vec![0; 2 * shape.iter().product::<usize>()];
+        let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes);
+        let view = view.map_err(|_| Error::Weights("zeros of no shape".into()))?;
+        weights::values("zeros", &view, || Err("zeros need no scales".into())).map_err(Error::Weights)
     }
 }
 
@@ -38,36 +44,32 @@ impl Weights for Zeros {}
 /// A weights file on its way to become a [`Generator`].
 pub struct Loading {
     incoming: Incoming,
-    ready: HashMap<String, (Vec<usize>, Ready)>,
+    laid: Laid,
 }
 
-/// A tensor in the form that the network has it in.
-enum Ready {
+/// Tensors by name, with their shapes, in the form that the network has them in.
+#[derive(Default)]
+struct Laid(RefCell<HashMap<String, (Vec<usize>, Form)>>);
+
+enum Form {
     Values(Vec<f32>),
     Packed(Packed),
+    /// Whole numbers whose scales have not arrived yet.
+    Whole(Vec<u8>),
+    /// What cannot be read, and why.
+    Wrong(String),
 }
 
 impl Loading {
     /// Of a file of `total` bytes; 0 where that is not known.
     pub fn new(total: usize) -> Self {
-        Self { incoming: Incoming::new(total), ready: HashMap::new() }
+        reserve(3 * total.min(MOST_RESERVED));
+        Self { incoming: Incoming::new(), laid: Laid::default() }
     }
 
-    /// Takes the next piece of the file, and reads what tensors it completes.
+    /// Takes the next piece of the file, and lays out what tensors it completes.
     pub fn push(&mut self, piece: &[u8]) {
-        let ready = &mut self.ready;
-        self.incoming.push(piece, |name, view, scales| {
-            // What cannot be read is said in the end.
-            let Ok(values) = weights::values(name, view, scales) else { return };
-            let form = match view.shape() {
-                // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that lie.
-                &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
-                    Ready::Packed(pack(&values, inputs))
-                }
-                _ => Ready::Values(values),
-            };
-            ready.insert(name.to_owned(), (view.shape().to_vec(), form));
-        });
+        self.incoming.push(piece, |name, view| self.laid.add(name, &view));
     }
 
     /// The model, once all has arrived.
@@ -75,47 +77,77 @@ impl Loading {
     /// # Errors
     /// As [`Generator::from_bytes`].
     pub fn finish(self) -> Result<Generator, Error> {
-        let (bytes, told) = self.incoming.finish();
-        let (info, tensors) = match told {
-            Some((header, info)) => {
-                let tensors = weights::tensors(&bytes, header, &info)?;
-                (info, tensors)
-            }
-            None => weights::open(&bytes)?,
+        Generator::new(self.incoming.finish()?, &self.laid)
+    }
+}
+
+/// Larger files are not believed before they are there.
+const MOST_RESERVED: usize = 64 << 20;
+
+/// Makes room for a network in half precision and some more: left to grow as it is needed, memory costs browsers dozens of steps.
+fn reserve(bytes: usize) {
+    let mut room = Vec::<u8>::new();
+    // Without it there is only less haste.
+    let _ = room.try_reserve_exact(bytes);
+    std::hint::black_box(&room);
+}
+
+impl Laid {
+    fn add(&mut self, name: &str, view: &TensorView) {
+        let form = self.form(name, view).unwrap_or_else(Form::Wrong);
+        self.0.get_mut().insert(name.to_owned(), (view.shape().to_vec(), form));
+    }
+
+    fn form(&self, name: &str, view: &TensorView) -> Result<Form, String> {
+        let of = scales_of(name);
+        if view.dtype() == Dtype::I8 && !self.0.borrow().contains_key(&of) {
+            return Ok(Form::Whole(view.data().to_vec()));
+        }
+        let scales = || match self.0.borrow().get(&of) {
+            Some((shape, Form::Values(scales))) => Ok((shape.clone(), scales.clone())),
+            _ => Err(missing(&of)),
         };
-        Generator::new(info, &Laid { tensors, ready: RefCell::new(self.ready) })
+        let values = weights::values(name, view, scales)?;
+        Ok(match view.shape() {
+            // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that lie.
+            &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
+                Form::Packed(pack(&values, inputs))
+            }
+            _ => Form::Values(values),
+        })
+    }
+
+    /// A tensor of the given shape.
+    fn take(&self, name: &str, shape: &[usize]) -> Result<Form, Error> {
+        let taken = self.0.borrow_mut().remove(name);
+        let form = match taken {
+            None => Err(missing(name)),
+            Some((of, _)) if of != shape => Err(misshapen(name, &of, shape)),
+            Some((_, Form::Wrong(reason))) => Err(reason),
+            Some((_, Form::Whole(bytes))) => TensorView::new(Dtype::I8, shape.to_vec(), &bytes)
+                .map_err(|_| missing(name))
+                .and_then(|view| self.form(name, &view)),
+            Some((_, form)) => Ok(form),
+        };
+        form.map_err(Error::Weights)
     }
 }
 
-/// The tensors of a file, of which some are laid out already.
-struct Laid<'data> {
-    tensors: Tensors<'data>,
-    ready: RefCell<HashMap<String, (Vec<usize>, Ready)>>,
-}
-
-impl Laid<'_> {
-    /// A tensor of the given shape that is ready.
-    fn take(&self, name: &str, shape: &[usize]) -> Option<Ready> {
-        let (of, ready) = self.ready.borrow_mut().remove(name)?;
-        (of == shape).then_some(ready)
-    }
-}
-
-impl Source for Laid<'_> {
+impl Source for Laid {
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        match self.take(name, shape) {
-            Some(Ready::Values(values)) => Ok(values),
-            _ => self.tensors.values(name, shape),
+        match self.take(name, shape)? {
+            Form::Values(values) => Ok(values),
+            _ => Err(Error::Weights(missing(name))),
         }
     }
 }
 
-impl Weights for Laid<'_> {
+impl Weights for Laid {
     fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
-        match self.take(name, &shape) {
-            Some(Ready::Packed(packed)) => Ok(packed),
-            Some(Ready::Values(values)) => Ok(pack(&values, shape[1])),
-            None => Ok(pack(&self.tensors.values(name, &shape)?, shape[1])),
+        match self.take(name, &shape)? {
+            Form::Packed(packed) => Ok(packed),
+            Form::Values(values) => Ok(pack(&values, shape[1])),
+            _ => Err(Error::Weights(missing(name))),
         }
     }
 }
@@ -146,7 +178,8 @@ mod tests {
             let bytes = weights::encode(&net.init(0, &Device::flex()), &info, precision).expect("it encodes");
             let mut loading = Loading::new(bytes.len());
             bytes.chunks(1000).for_each(|piece| loading.push(piece));
-            let packed = loading.ready.values().filter(|(_, form)| matches!(form, Ready::Packed(_))).count();
+            let laid = loading.laid.0.borrow();
+            let packed = laid.values().filter(|(_, form)| matches!(form, Form::Packed(_))).count();
             // Four in each block; those of patches and of the head.
             assert_eq!(packed, 4 * net.depth + 2, "{precision:?}");
         }

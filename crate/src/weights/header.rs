@@ -7,6 +7,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 
 use super::json::{Entries, FromJson, Json, parse};
+use super::params::{self, Form};
 use super::told::{self, one_of};
 use super::{METADATA_KEY, ModelInfo, foreign};
 use crate::error::Error;
@@ -20,7 +21,7 @@ pub(crate) struct Header {
     /// The tensors' names in the file's order.
     pub names: Vec<String>,
     /// Where the first one begins.
-    start: usize,
+    pub start: usize,
 }
 
 impl Header {
@@ -67,12 +68,34 @@ impl Header {
         told::read(self.metadata.metadata().as_ref().and_then(|map| map.get(METADATA_KEY)).ok_or_else(foreign)?)
     }
 
-    /// A tensor, if all of it is among the bytes that have arrived.
-    pub fn view<'bytes>(&self, bytes: &'bytes [u8], name: &str) -> Option<TensorView<'bytes>> {
-        let info = self.metadata.info(name)?;
-        let (from, to) = info.data_offsets;
-        let data = bytes.get(self.start.checked_add(from)?..self.start.checked_add(to)?)?;
-        TensorView::new(info.dtype, info.shape.clone(), data).ok()
+    /// Refuses a file whose tensors are not as many numbers as its network has.
+    ///
+    /// # Errors
+    /// As [`params::check`].
+    pub fn fits(&self, info: &ModelInfo) -> Result<(), Error> {
+        params::check(&info.net, self.names.iter().map(String::as_str), |name| self.form(name))
+    }
+
+    /// The type and the shape of a tensor.
+    pub fn form(&self, name: &str) -> Option<Form> {
+        self.metadata.info(name).map(|info| (info.dtype, info.shape.clone()))
+    }
+
+    /// Bytes of a tensor.
+    pub fn size_of(&self, name: &str) -> usize {
+        self.metadata.info(name).map_or(0, |info| info.data_offsets.1 - info.data_offsets.0)
+    }
+
+    /// A tensor whose bytes are these.
+    pub fn tensor<'bytes>(&self, name: &str, bytes: &'bytes [u8]) -> Option<TensorView<'bytes>> {
+        let (dtype, shape) = self.form(name)?;
+        TensorView::new(dtype, shape, bytes).ok()
+    }
+
+    /// A tensor of a whole file.
+    pub fn view<'bytes>(&self, file: &'bytes [u8], name: &str) -> Option<TensorView<'bytes>> {
+        let (from, to) = self.metadata.info(name)?.data_offsets;
+        self.tensor(name, file.get(self.start.checked_add(from)?..self.start.checked_add(to)?)?)
     }
 }
 

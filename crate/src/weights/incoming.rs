@@ -1,88 +1,103 @@
-//! A weights file on its way: what has arrived of it can be read while the rest is still coming.
+//! A weights file on its way: what has arrived of it is read while the rest is still coming, and is not kept.
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::TensorView;
 
+use super::ModelInfo;
 use super::header::Header;
-use super::{ModelInfo, params, whole};
 use crate::error::Error;
 
-/// The bytes that have arrived, in order.
+/// How far a file has arrived.
 pub(crate) struct Incoming {
-    bytes: Vec<u8>,
-    header: State,
+    /// How many bytes there have been.
+    arrived: usize,
+    /// Those of a header or of a tensor of which more must come.
+    begun: Vec<u8>,
+    state: State,
 }
 
 enum State {
-    /// More bytes are needed.
+    /// More bytes of the header are needed.
     Awaited,
-    /// There is none that can be read; the whole file will say why.
-    Unreadable,
+    /// There is none.
+    Unreadable(Error),
     Read(Box<Known>),
 }
 
 /// What the header tells.
 struct Known {
-    info: ModelInfo,
     header: Header,
+    info: Result<ModelInfo, Error>,
     /// How many tensors have been visited, in the file's order.
     visited: usize,
 }
 
 impl Incoming {
-    /// Of a file of `total` bytes; 0 where that is not known.
-    pub fn new(total: usize) -> Self {
-        Self { bytes: Vec::with_capacity(total), header: State::Awaited }
+    pub fn new() -> Self {
+        Self { arrived: 0, begun: Vec::new(), state: State::Awaited }
     }
 
-    /// Adds the next piece, and calls `visit` with the name and the content of every tensor that it completes, and with the scales
-    /// of its rows where those have arrived: in the files that we write they are in front of their whole numbers.
-    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&str, &TensorView, Option<&TensorView>)) {
-        self.bytes.extend_from_slice(piece);
-        if matches!(self.header, State::Awaited) {
-            self.header = read_header(&self.bytes);
+    /// Takes the next piece, and calls `visit` with the name and the content of every tensor that it completes, in the file's order:
+    /// in the files that we write, the scales of whole numbers are in front of them.
+    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&str, TensorView)) {
+        self.arrived += piece.len();
+        let until_now;
+        let mut piece = piece;
+        if let State::Awaited = self.state {
+            self.begun.extend_from_slice(piece);
+            self.state = match Header::arriving(&self.begun) {
+                Ok(None) => return,
+                Ok(Some(header)) => State::Read(Box::new(Known { info: header.info(), header, visited: 0 })),
+                Err(error) => State::Unreadable(error),
+            };
+            until_now = std::mem::take(&mut self.begun);
+            piece = &until_now;
         }
-        let State::Read(known) = &mut self.header else { return };
-        while let Some(name) = known.header.names.get(known.visited) {
-            let view = |name: &str| known.header.view(&self.bytes, name);
-            let Some(tensor) = view(name) else { return };
-            visit(name, &tensor, view(&whole::scales_of(name)).as_ref());
-            known.visited += 1;
+        let State::Read(known) = &mut self.state else { return };
+        let Known { header, info: Ok(_), visited } = &mut **known else { return };
+        // The first tensor begins behind the header.
+        let before = self.arrived - piece.len();
+        piece = piece.get(header.start.saturating_sub(before)..).unwrap_or_default();
+        while let Some(name) = header.names.get(*visited) {
+            let Some(data) = take(&mut self.begun, &mut piece, header.size_of(name)) else { return };
+            header.tensor(name, data).into_iter().for_each(|view| visit(name, view));
+            self.begun.clear();
+            *visited += 1;
         }
     }
 
-    /// All that has arrived, and what its header tells, unless there is something wrong.
-    pub fn finish(self) -> (Vec<u8>, Option<(Header, ModelInfo)>) {
-        let told = match self.header {
-            State::Read(known) => Some((known.header, known.info)),
-            _ => None,
-        };
-        (self.bytes, told)
+    /// What the file says about itself, once all of it has arrived.
+    ///
+    /// # Errors
+    /// As [`super::open`].
+    pub fn finish(self) -> Result<ModelInfo, Error> {
+        match self.state {
+            // It says what is missing.
+            State::Awaited => Header::of(&self.begun)?.info(),
+            State::Unreadable(error) => Err(error),
+            State::Read(known) => {
+                known.header.ends_at(self.arrived)?;
+                let info = known.info?;
+                known.header.fits(&info)?;
+                Ok(info)
+            }
+        }
     }
 }
 
-fn read_header(bytes: &[u8]) -> State {
-    let known = |header: Header| Ok::<_, Error>(Known { info: header.info()?, header, visited: 0 });
-    match Header::arriving(bytes).and_then(|header| header.map(known).transpose()) {
-        Ok(None) => State::Awaited,
-        Ok(Some(known)) => State::Read(Box::new(known)),
-        Err(_) => State::Unreadable,
+/// The next `size` bytes of what has begun and of a piece, once there are so many; copied only where they are in both.
+fn take<'bytes, 'piece: 'bytes>(
+    begun: &'bytes mut Vec<u8>,
+    piece: &mut &'piece [u8],
+    size: usize,
+) -> Option<&'bytes [u8]> {
+    if begun.is_empty()
+        && let Some((whole, rest)) = piece.split_at_checked(size)
+    {
+        *piece = rest;
+        return Some(whole);
     }
-}
-
-/// Zeros, read as the tensors of a file in half precision are.
-///
-/// # Errors
-/// None.
-pub(crate) fn zeros(shape: &[usize]) -> Result<Vec<f32>, Error> {
-    let bytes = vec![0; 2 * shape.iter().product::<usize>()];
-    let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes);
-    values("zeros", &view.map_err(|_| Error::Weights("zeros do not fit".into()))?, None)
-}
-
-/// The values of a tensor in the file's order; whole numbers need the scales of their rows.
-///
-/// # Errors
-/// Another type, scales that do not fit or are not there, and what is no number.
-pub(crate) fn values(name: &str, view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>, Error> {
-    params::values(name, view, scales).map_err(Error::Weights)
+    let (next, rest) = piece.split_at(piece.len().min(size - begun.len()));
+    begun.extend_from_slice(next);
+    *piece = rest;
+    (begun.len() == size).then_some(begun)
 }

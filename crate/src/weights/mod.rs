@@ -32,12 +32,15 @@ use crate::net::{Net, NetConfig};
 
 pub use check::Check;
 #[cfg(feature = "cpu")]
-pub(crate) use incoming::{Incoming, values, zeros};
+pub(crate) use incoming::Incoming;
 pub use params::Precision;
-#[cfg(feature = "cpu")]
-pub(crate) use tensors::tensors;
 #[cfg(feature = "page")]
 pub(crate) use tensors::{Source, Tensors, open};
+#[cfg(feature = "cpu")]
+pub(crate) use {
+    params::{misshapen, missing, values},
+    whole::scales_of,
+};
 
 /// Version of the file format; readers refuse any other.
 pub const FORMAT_VERSION: u32 = 1;
@@ -194,7 +197,7 @@ pub fn read_info(bytes: &[u8]) -> Result<ModelInfo, Error> {
 pub fn decode(bytes: &[u8], device: &Device) -> Result<(Net, ModelInfo), Error> {
     let info = read_info(bytes)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
-    params::check(&info.net, tensors.names(), |name| tensors.tensor(name).ok())?;
+    params::check(&info.net, tensors.names(), |name| params::form_in(&tensors, name))?;
     let net = params::apply(info.net.init(0, device), &tensors, device)?;
     Ok((net.no_grad(), info))
 }

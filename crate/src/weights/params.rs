@@ -24,6 +24,9 @@ pub enum Precision {
     I8,
 }
 
+/// The type and the shape of a tensor.
+pub(crate) type Form = (Dtype, Vec<usize>);
+
 /// One tensor of the file.
 pub(crate) struct Stored {
     shape: Vec<usize>,
@@ -152,13 +155,13 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
 }
 
 /// Refuses a file whose tensors, of these names, have not as many values as the network of `config`, before that is allocated.
-pub(super) fn check<'name, 'data>(
+pub(super) fn check<'name>(
     config: &NetConfig,
     names: impl IntoIterator<Item = &'name str>,
-    tensor: impl Fn(&str) -> Option<TensorView<'data>>,
+    form: impl Fn(&str) -> Option<Form>,
 ) -> Result<(), Error> {
-    let parameters = names.into_iter().filter(|name| !whole::is_scale(&tensor, name)).filter_map(&tensor);
-    let values: usize = parameters.map(|view| view.shape().iter().product::<usize>()).sum();
+    let parameters = names.into_iter().filter(|name| !whole::is_scale(&form, name)).filter_map(&form);
+    let values: usize = parameters.map(|(_, shape)| shape.iter().product::<usize>()).sum();
     if values != config.parameters() {
         return Err(Error::Weights(format!(
             "it holds {values} numbers, but its network needs {}",
@@ -166,6 +169,11 @@ pub(super) fn check<'name, 'data>(
         )));
     }
     Ok(())
+}
+
+/// The type and the shape of a tensor of a file.
+pub(super) fn form_in(file: &SafeTensors, name: &str) -> Option<Form> {
+    file.tensor(name).ok().map(|view| (view.dtype(), view.shape().to_vec()))
 }
 
 /// The module with the file's weights; the error lists every tensor that is missing, extra, or of another shape.
@@ -206,10 +214,10 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
         }
     }
 
-    let tensor = |name: &str| file.tensor(name).ok();
+    let form = |name: &str| form_in(file, name);
     let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
     let module = module.map(&mut map);
-    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !whole::is_scale(tensor, name));
+    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !whole::is_scale(form, name));
     map.failed.extend(unused.map(|name| format!("tensor `{name}` belongs to no parameter")));
     match map.failed.is_empty() {
         true => Ok(module),
@@ -243,18 +251,34 @@ pub(super) fn read<'data>(
     shape: &[usize],
     transposed: bool,
 ) -> Result<Vec<f32>, String> {
-    let view = tensor(name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
+    let view = tensor(name).ok_or_else(|| missing(name))?;
     let expected: Vec<usize> = if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
     if view.shape() != expected {
-        return Err(format!("tensor `{name}` has shape {:?}; its network needs {expected:?}", view.shape()));
+        return Err(misshapen(name, view.shape(), &expected));
     }
-    let scales = tensor(&whole::scales_of(name));
-    let values = values(name, &view, scales.as_ref())?;
+    let scales = || {
+        let of = whole::scales_of(name);
+        let view = tensor(&of).ok_or_else(|| missing(&of))?;
+        Ok((view.shape().to_vec(), to_f32(&of, &view)?))
+    };
+    let values = values(name, &view, scales)?;
     Ok(if transposed { transpose(&values, shape[0]) } else { values })
 }
 
-/// The values of a tensor in the file's order; whole numbers need the scales of their rows.
-pub(super) fn values(name: &str, view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>, String> {
+pub(crate) fn missing(name: &str) -> String {
+    format!("tensor `{name}` is missing")
+}
+
+pub(crate) fn misshapen(name: &str, shape: &[usize], needed: &[usize]) -> String {
+    format!("tensor `{name}` has shape {shape:?}; its network needs {needed:?}")
+}
+
+/// The values of a tensor in the file's order; whole numbers need the scales of their rows, with the shape that these have.
+pub(crate) fn values(
+    name: &str,
+    view: &TensorView,
+    scales: impl FnOnce() -> Result<(Vec<usize>, Vec<f32>), String>,
+) -> Result<Vec<f32>, String> {
     let values = match view.dtype() {
         Dtype::I8 => whole::values(name, view, scales),
         _ => to_f32(name, view),

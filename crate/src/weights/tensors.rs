@@ -32,21 +32,11 @@ pub(crate) struct Tensors<'data> {
 pub(crate) fn open(bytes: &[u8]) -> Result<(ModelInfo, Tensors<'_>), Error> {
     let header = Header::of(bytes)?;
     let info = header.info()?;
-    let tensors = tensors(bytes, header, &info)?;
-    Ok((info, tensors))
-}
-
-/// The tensors of a file that says this about itself.
-///
-/// # Errors
-/// As [`open`].
-pub(crate) fn tensors<'data>(bytes: &'data [u8], header: Header, info: &ModelInfo) -> Result<Tensors<'data>, Error> {
-    header.ends_at(bytes.len())?;
-    params::check(&info.net, header.names.iter().map(String::as_str), |name| header.view(bytes, name))?;
-    let views = || header.names.iter().filter_map(|name| header.view(bytes, name));
-    let are_half = views().any(|view| view.dtype() != Dtype::F32)
-        && !views().any(|view| view.dtype() == Dtype::F32 && view.shape().len() > 1);
-    Ok(Tensors { bytes, header, are_half })
+    header.fits(&info)?;
+    let forms = || header.names.iter().filter_map(|name| header.form(name));
+    let are_half = forms().any(|(dtype, _)| dtype != Dtype::F32)
+        && !forms().any(|(dtype, shape)| dtype == Dtype::F32 && shape.len() > 1);
+    Ok((info, Tensors { bytes, header, are_half }))
 }
 
 impl Source for Tensors<'_> {

@@ -2,13 +2,13 @@
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::params::to_f32;
+use super::params::{Form, misshapen};
 
 /// What the name of a row's scales ends in.
 const SCALE: &str = "_scale";
 
 /// The name of the tensor with the scales of another one's rows.
-pub(super) fn scales_of(name: &str) -> String {
+pub(crate) fn scales_of(name: &str) -> String {
     format!("{name}{SCALE}")
 }
 
@@ -24,24 +24,26 @@ pub(super) fn quantized(columns: usize, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
 }
 
 /// The values of a matrix of whole numbers, times the scales of its rows.
-pub(super) fn values(name: &str, view: &TensorView, scales: Option<&TensorView>) -> Result<Vec<f32>, String> {
+pub(super) fn values(
+    name: &str,
+    view: &TensorView,
+    scales: impl FnOnce() -> Result<(Vec<usize>, Vec<f32>), String>,
+) -> Result<Vec<f32>, String> {
     let &[rows, columns] = view.shape() else { return Err(format!("tensor `{name}` is I8 but no matrix")) };
-    let of = scales_of(name);
-    let stored = scales.ok_or_else(|| format!("tensor `{of}` is missing"))?;
-    if stored.shape() != [rows] {
-        return Err(format!("tensor `{of}` has shape {:?}; it needs [{rows}]", stored.shape()));
+    let (shape, scales) = scales()?;
+    if shape != [rows] {
+        return Err(misshapen(&scales_of(name), &shape, &[rows]));
     }
     let columns = columns.max(1);
     let mut values = vec![0.0; view.data().len()];
     let rows = values.chunks_exact_mut(columns).zip(view.data().chunks_exact(columns));
-    for ((values, whole), scale) in rows.zip(to_f32(&of, stored)?) {
+    for ((values, whole), scale) in rows.zip(scales) {
         values.iter_mut().zip(whole).for_each(|(value, &byte)| *value = f32::from(byte as i8) * scale);
     }
     Ok(values)
 }
 
 /// Whether a tensor holds the scales of another one's rows.
-pub(super) fn is_scale<'data>(of: impl Fn(&str) -> Option<TensorView<'data>>, name: &str) -> bool {
-    let of = name.strip_suffix(SCALE).and_then(of);
-    of.is_some_and(|view| view.dtype() == Dtype::I8)
+pub(super) fn is_scale(form: impl Fn(&str) -> Option<Form>, name: &str) -> bool {
+    name.strip_suffix(SCALE).and_then(form).is_some_and(|(dtype, _)| dtype == Dtype::I8)
 }
