@@ -6,6 +6,7 @@ use meanflow::image::to_rgba;
 use meanflow::net::{Output, TimeInputs};
 use meanflow::weights::{self, Check, ModelInfo, Precision};
 use meanflow::{Blend, Class, Generator, Net, NetConfig, cpu, generator::Request};
+use safetensors::SafeTensors;
 
 use crate::support::{assert_close, device, randomise_by, values};
 use crate::weights::info;
@@ -154,6 +155,32 @@ fn weights_in_pieces_are_the_same_model() {
         let error = short.finish().map(|_| ()).expect_err("a byte is missing").to_string();
         assert!(error.contains("truncated"), "{error}");
     }
+}
+
+/// Other programs may write tensors in another order.
+#[test]
+fn scales_may_come_behind_their_whole_numbers() {
+    let (_, config) = shapes().remove(6);
+    let bytes = weights_of(&config, Precision::I8);
+    let file = SafeTensors::deserialize(&bytes).expect("a file");
+    let mut tensors = file.tensors();
+    tensors.sort_by_key(|(name, _)| (name.ends_with("_scale"), name.clone()));
+    let (_, described) = SafeTensors::read_metadata(&bytes).expect("a header");
+    let mut header = serde_json::json!({ "__metadata__": described.metadata() });
+    let mut data = Vec::new();
+    for (name, view) in &tensors {
+        let offsets = [data.len(), data.len() + view.data().len()];
+        let dtype = format!("{:?}", view.dtype());
+        header[name] = serde_json::json!({ "dtype": dtype, "shape": view.shape(), "data_offsets": offsets });
+        data.extend_from_slice(view.data());
+    }
+    let header = header.to_string().into_bytes();
+    let other = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
+    let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
+    let [ours, theirs] = [&bytes, &other]
+        .map(|bytes| cpu::Generator::from_bytes(bytes).and_then(|engine| engine.images(request)).expect("pictures"));
+    assert_eq!(ours, theirs);
+    assert_close("burn's", &on_burn(&other, request), &ours, SINGLE);
 }
 
 /// Conditions beyond those that are kept push out the oldest, and come back the same.

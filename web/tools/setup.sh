@@ -15,7 +15,7 @@ apt_install() {
 
 command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 command -v npm >/dev/null || { say "installing Node.js"; apt_install nodejs npm; }
-[ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20')" = true ] || { echo "Node.js $(node --version) is too old: 20 or newer is needed" >&2; exit 1; }
+[ "$(node -p 'const [major, minor] = process.versions.node.split(".").map(Number); major > 20 || (major === 20 && minor >= 19)')" = true ] || { echo "Node.js $(node --version) is too old: 20.19 or newer is needed" >&2; exit 1; }
 
 if ! has_rustup_target; then
   say "adding the wasm32-unknown-unknown target"

@@ -129,7 +129,10 @@ impl Laid {
                 .and_then(|view| self.form(name, &view)),
             Some((_, form)) => Ok(form),
         };
-        form.map_err(Error::Weights)
+        match form {
+            Ok(Form::Whole(_)) => Err(Error::Weights(missing(&scales_of(name)))),
+            form => form.map_err(Error::Weights),
+        }
     }
 }
 
