@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR="$root/target/wasm"
 
 stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/eval/*' -not -path '*/checkpoint/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
 
-# build NAME FEATURES LEVEL OPTIMISATION [WASM_OPT_FLAG]: the levels are those of rustc for this crate, and of wasm-opt.
+# build NAME FEATURES [WASM_OPT_FLAG]
 build() {
   local out="web/pkg/$1" want
   want=$(stamp)
@@ -18,21 +18,21 @@ build() {
   echo "compiling the $1 build for wasm"
   rm -rf "$out"
   # Two random-number crates below burn need to be told where a browser's randomness comes from.
-  RUSTFLAGS='--cfg getrandom_backend="wasm_js" -C target-feature=+simd128' CARGO_PROFILE_WASM_OPT_LEVEL=$3 \
+  RUSTFLAGS='--cfg getrandom_backend="wasm_js" -C target-feature=+simd128' \
     wasm-pack --log-level warn build crate --mode no-install --target web --profile wasm --no-pack --out-name meanflow --out-dir "../$out" -- --no-default-features --features "$2" ${WASM_FLAGS[@]+"${WASM_FLAGS[@]}"}
   # Names say what the module is made of; the browser gets it without them.
   local features=(--enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals
-    --enable-reference-types --enable-multivalue --enable-extended-const ${5:+"$5"})
+    --enable-reference-types --enable-multivalue --enable-extended-const ${3:+"$3"})
   # Functions stay apart: browsers compile while a visitor waits, and take more than twice as long for one of twice the size.
-  web/node_modules/.bin/wasm-opt "$4" --one-caller-inline-max-function-size=20 -g "${features[@]}" "$out/meanflow_bg.wasm" -o "target/wasm/$1.wasm"
+  web/node_modules/.bin/wasm-opt -O3 --one-caller-inline-max-function-size=20 -g "${features[@]}" "$out/meanflow_bg.wasm" -o "target/wasm/$1.wasm"
   web/node_modules/.bin/wasm-opt "${features[@]}" --strip-debug "target/wasm/$1.wasm" -o "$out/meanflow_bg.wasm"
   rm -f "$out/.gitignore" "$out/package.json"
   echo "$want" > "$out/.stamp"
 }
 
-# With the same flags, what the first three depend on is compiled once. The GPU's kernels are not in its module, which is small instead.
-build cpu cpu 3 -O3
-build relaxed cpu,relaxed 3 -O3 --enable-relaxed-simd
-build webgpu webgpu z -Os
-build burn flex 3 -O3
+# With the same flags, what the first three depend on is compiled once. Browsers with WebGPU have vectors of 128 bits too.
+build cpu cpu
+build relaxed cpu,relaxed --enable-relaxed-simd
+build webgpu webgpu
+build burn flex
 node web/tools/contributors.mjs target/wasm/{cpu,relaxed,webgpu,burn}.wasm

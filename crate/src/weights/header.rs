@@ -82,6 +82,7 @@ impl Header {
     }
 
     /// Bytes of a tensor.
+    #[cfg_attr(not(feature = "cpu"), allow(dead_code))]
     pub fn size_of(&self, name: &str) -> usize {
         self.metadata.info(name).map_or(0, |info| info.data_offsets.1 - info.data_offsets.0)
     }

@@ -34,8 +34,10 @@ pub use check::Check;
 #[cfg(feature = "cpu")]
 pub(crate) use incoming::Incoming;
 pub use params::Precision;
+#[cfg(feature = "webgpu")]
+pub(crate) use tensors::Tensors;
 #[cfg(feature = "page")]
-pub(crate) use tensors::{Source, Tensors, open};
+pub(crate) use tensors::{Source, open};
 #[cfg(feature = "cpu")]
 pub(crate) use {
     params::{misshapen, missing, values},
