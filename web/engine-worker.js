@@ -10,10 +10,8 @@ const BATCH = { cpu: 2, webgpu: 64 };
 /** The script of this Worker's build, and what that computes on. */
 let build;
 let backend;
-/** The wasm module in use. */
+/** The wasm module in use: that of the build once it has started, unless a model needs another. */
 let wasm;
-/** The one that this Worker began with; as {@link build}, once its wasm runs. */
-let own;
 /** The loaded model. */
 let model;
 /** What it says about itself. */
@@ -34,10 +32,10 @@ let queue = Promise.resolve();
 const tasks = {
   /** Starts the wasm build, of which there is one in a Worker's life. */
   async start({ module }) {
-    if (own) return;
+    if (wasm) return;
     await build.default({ module_or_path: module });
     await build.openDevice();
-    wasm = own = build;
+    wasm = build;
     readArrived();
   },
 
@@ -152,8 +150,8 @@ function arrive({ of, piece, total }) {
 
 /** Reads the pieces that are here, once the build has started: when the last one comes, little is left to do. */
 function readArrived() {
-  if (!own || !arriving) return;
-  arriving.reader ??= new own.Download(arriving.total);
+  if (!wasm || !arriving) return;
+  arriving.reader ??= new build.Download(arriving.total);
   for (; arriving.read < arriving.pieces.length; arriving.read += 1) arriving.reader.push(arriving.pieces[arriving.read]);
 }
 
@@ -161,10 +159,10 @@ function readArrived() {
 async function read({ reader, pieces }) {
   let bytes;
   try {
-    return [own, await reader.finish()];
+    return [build, await reader.finish()];
   } catch (error) {
     bytes = new Uint8Array(await new Blob(pieces).arrayBuffer());
-    if (backend !== 'cpu' || !own.isOfAnotherNetwork(bytes)) throw error;
+    if (backend !== 'cpu' || !build.isOfAnotherNetwork(bytes)) throw error;
   }
   // Few models are of the networks that only burn has here.
   const burn = await import('./pkg/burn/meanflow.js');

@@ -12,6 +12,12 @@ pub(crate) const SLOTS: usize = 64;
 /// The times and the class of one picture in one network call: `(r, t, class)`, times as bits.
 type Key = (u32, u32, Class);
 
+/// Whether the bytes are a weights file, but of a network that the page's engines do not compute.
+#[cfg(target_family = "wasm")]
+pub(crate) fn is_of_another_network(bytes: &[u8]) -> bool {
+    crate::weights::open(bytes).is_ok_and(|(info, _)| !is_plain(&info.net))
+}
+
 /// Whether the page's engines compute such a network. It names every field, so that a new one must be considered here.
 pub(crate) fn is_plain(config: &NetConfig) -> bool {
     let NetConfig {

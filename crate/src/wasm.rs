@@ -179,7 +179,7 @@ fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
 /// Whether the bytes are a weights file, but of a network that this build does not compute.
 #[wasm_bindgen(js_name = isOfAnotherNetwork)]
 pub fn is_of_another_network(bytes: &[u8]) -> bool {
-    backend::info(bytes).is_ok_and(|info| !backend::computes(&info.net))
+    backend::is_of_another_network(bytes)
 }
 
 /// Opens the device. Optional: loading a model does it too; alone, it tells a missing GPU from a bad file.

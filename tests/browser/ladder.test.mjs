@@ -7,7 +7,7 @@ import { test } from 'node:test';
 
 import { backendName } from '../../web/backend.js';
 import { Ladder } from '../../web/ladder.js';
-import { ROOT, openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
+import { ROOT, beforeWorkers, openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */
 class PaperEngine {
@@ -304,17 +304,13 @@ test('in a browser WebGPU takes over from the CPU with the same picture', async 
 async function openWithDevices(query) {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  await page.route('**/worker-*.js', async (route) => {
-    const response = await route.fetch();
-    const keep = `const request = GPUAdapter.prototype.requestDevice;
-      self.devices = [];
-      GPUAdapter.prototype.requestDevice = async function (...how) {
-        const device = await request.apply(this, how);
-        self.devices.push(device);
-        return device;
-      };\n`;
-    await route.fulfill({ response, body: keep + (await response.text()) });
-  });
+  await beforeWorkers(page, `const request = GPUAdapter.prototype.requestDevice;
+    self.devices = [];
+    GPUAdapter.prototype.requestDevice = async function (...how) {
+      const device = await request.apply(this, how);
+      self.devices.push(device);
+      return device;
+    };`);
   await page.goto(stage.site.address + query);
   await settled(page);
   return page;

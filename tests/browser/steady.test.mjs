@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { DIST, launch, randomWeights } from './support.mjs';
+import { DIST, beforeWorkers, launch, randomWeights } from './support.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 
 const TINY = { image_size: 16, channels: 3, patch: 4, width: 32, depth: 2, heads: 2, mlp_ratio: 2, classes: 3 };
@@ -38,15 +38,11 @@ async function onBench({ webgpu, prepare = () => {} }, use) {
 
 /** Counts what the Worker asks its GPU for. */
 const countCalls = (page) =>
-  page.route('**/worker-*.js', async (route) => {
-    const response = await route.fetch();
-    const count = `self.counts = { buffers: 0, groups: 0, pipelines: 0, dispatches: 0 };
-      for (const [owner, method, what] of [[GPUDevice, 'createBuffer', 'buffers'], [GPUDevice, 'createBindGroup', 'groups'], [GPUDevice, 'createComputePipeline', 'pipelines'], [GPUComputePassEncoder, 'dispatchWorkgroups', 'dispatches']]) {
-        const real = owner.prototype[method];
-        owner.prototype[method] = function (...how) { self.counts[what] += 1; return real.apply(this, how); };
-      }\n`;
-    await route.fulfill({ response, body: count + (await response.text()) });
-  });
+  beforeWorkers(page, `self.counts = { buffers: 0, groups: 0, pipelines: 0, dispatches: 0 };
+    for (const [owner, method, what] of [[GPUDevice, 'createBuffer', 'buffers'], [GPUDevice, 'createBindGroup', 'groups'], [GPUDevice, 'createComputePipeline', 'pipelines'], [GPUComputePassEncoder, 'dispatchWorkgroups', 'dispatches']]) {
+      const real = owner.prototype[method];
+      owner.prototype[method] = function (...how) { self.counts[what] += 1; return real.apply(this, how); };
+    }`);
 
 test('a hundred pictures on the GPU make no buffer, and each takes the same dispatches', () =>
   onBench({ webgpu: true, prepare: countCalls }, async (page) => {

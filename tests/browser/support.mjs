@@ -63,6 +63,13 @@ export function launch({ webgpu, canvas }) {
   return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
 }
 
+/** Has every Worker of the page's engine run `script` before its own. */
+export const beforeWorkers = (page, script) =>
+  page.route('**/worker-*.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `${script}\n${await response.text()}` });
+  });
+
 /** The names of the files that a server is asked to send while `work` goes on. */
 export async function servedWhile(server, work) {
   const served = [];

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, fromEngine, launch, nativePicture, open, openStage, overWhite, psnr, settled, trainTinyModel, wall } from './support.mjs';
+import { ROOT, beforeWorkers, fromEngine, launch, nativePicture, open, openStage, overWhite, psnr, settled, trainTinyModel, wall } from './support.mjs';
 
 /** Least agreement of WebGPU and native pictures, both computed in f32. */
 const LEAST_PSNR = 45;
@@ -58,13 +58,9 @@ test('the square is drawn from the GPU without reading back, and shows the same 
   const page = await context.newPage();
   page.problems = [];
   page.on('pageerror', (error) => page.problems.push(error.message));
-  await page.route('**/worker-*.js', async (route) => {
-    const response = await route.fetch();
-    const count = `const map = GPUBuffer.prototype.mapAsync;
-      self.readings = 0;
-      GPUBuffer.prototype.mapAsync = function (...how) { self.readings += 1; return map.apply(this, how); };\n`;
-    await route.fulfill({ response, body: count + (await response.text()) });
-  });
+  await beforeWorkers(page, `const map = GPUBuffer.prototype.mapAsync;
+    self.readings = 0;
+    GPUBuffer.prototype.mapAsync = function (...how) { self.readings += 1; return map.apply(this, how); };`);
   const at = (x, y) => `?seed=12&count=1&at=${x},${y}&backend=`;
   await page.goto(`${stage.site.address}${at(0.5, 0.5)}webgpu`);
   await settled(page);

@@ -17,6 +17,6 @@ models=$(node -p "JSON.parse(fs.readFileSync('static/models/models.json')).map((
 # What a visit without a network needs: everything but the models, which have a store of their own, and the builds of few visitors.
 files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path 'web/pkg/webgpu/*' -not -path 'web/pkg/burn/*' -not -path 'web/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
 sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(echo "$fused"; cat web/tools/offline.js) > dist.partial/sw.js
+node web/tools/sizes.mjs dist.partial
 rm -rf dist && mv dist.partial dist
-node web/tools/sizes.mjs
 echo "dist/ is ready: $(du -sh dist | cut -f1)"

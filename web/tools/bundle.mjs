@@ -13,13 +13,12 @@ const WEB = fileURLToPath(new URL('../', import.meta.url));
 /** What pages load, and parts of the element for those who use them alone. */
 const SCRIPTS = ['page', 'mean-flow', 'engine', 'ladder', 'store', 'bench'];
 const BUILDS = ['cpu', 'relaxed', 'webgpu'];
-/** The bench counts the engine's bytes. */
-const APART = ['./engine.js', './pkg/burn/meanflow.js'];
 
 const [folder] = process.argv.slice(2);
 const renamed = new Map(BUILDS.map((build) => [build, shorten(build)]));
-for (const script of SCRIPTS) await bundle(script, script === 'bench' ? APART : []);
-for (const build of BUILDS) for (const script of [`worker-${build}`, `pkg/${build}/meanflow`]) await bundle(script, APART);
+// The bench counts the engine's bytes.
+for (const script of SCRIPTS) await bundle(script, script === 'bench' ? ['./engine.js'] : []);
+for (const build of BUILDS) for (const script of [`worker-${build}`, `pkg/${build}/meanflow`]) await bundle(script, []);
 
 /** Writes the wasm of a build, and returns its new names by the old ones. */
 function shorten(build) {
@@ -47,8 +46,9 @@ function rename(code, { module, imports, exports }) {
   return script;
 }
 
-async function bundle(script, external) {
+async function bundle(script, apart) {
   const transform = (code, id) => (basename(id) === 'meanflow.js' ? rename(code, renamed.get(basename(dirname(id)))) : undefined);
+  const external = ['./pkg/burn/meanflow.js', ...apart];
   const made = await rolldown({ input: join(WEB, `${script}.js`), external, platform: 'browser', plugins: [{ name: 'short names', transform }] });
   await made.write({ file: join(folder, `${script}.js`), format: 'esm', minify: true, codeSplitting: false });
   await made.close();

@@ -99,10 +99,14 @@ impl Laid {
     }
 
     fn form(&self, name: &str, view: &TensorView) -> Result<Form, String> {
-        let of = scales_of(name);
-        if view.dtype() == Dtype::I8 && !self.0.borrow().contains_key(&of) {
-            return Ok(Form::Whole(view.data().to_vec()));
+        match view.dtype() == Dtype::I8 && !self.0.borrow().contains_key(&scales_of(name)) {
+            true => Ok(Form::Whole(view.data().to_vec())),
+            false => self.lay_out(name, view),
         }
+    }
+
+    fn lay_out(&self, name: &str, view: &TensorView) -> Result<Form, String> {
+        let of = scales_of(name);
         let scales = || match self.0.borrow().get(&of) {
             Some((shape, Form::Values(scales))) => Ok((shape.clone(), scales.clone())),
             _ => Err(missing(&of)),
@@ -126,13 +130,10 @@ impl Laid {
             Some((_, Form::Wrong(reason))) => Err(reason),
             Some((_, Form::Whole(bytes))) => TensorView::new(Dtype::I8, shape.to_vec(), &bytes)
                 .map_err(|_| missing(name))
-                .and_then(|view| self.form(name, &view)),
+                .and_then(|view| self.lay_out(name, &view)),
             Some((_, form)) => Ok(form),
         };
-        match form {
-            Ok(Form::Whole(_)) => Err(Error::Weights(missing(&scales_of(name)))),
-            form => form.map_err(Error::Weights),
-        }
+        form.map_err(Error::Weights)
     }
 }
 

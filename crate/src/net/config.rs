@@ -181,10 +181,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// [`NetConfig::mlp_ratio`] of what does not say.
-pub(crate) const DEFAULT_MLP_RATIO: usize = 4;
-
-fn default_mlp_ratio() -> usize {
-    DEFAULT_MLP_RATIO
+pub(crate) fn default_mlp_ratio() -> usize {
+    4
 }
 
 impl NetConfig {

@@ -17,7 +17,7 @@ mod shared;
 mod unet;
 
 #[cfg(feature = "page")]
-pub(crate) use config::DEFAULT_MLP_RATIO;
+pub(crate) use config::default_mlp_ratio;
 pub use config::{
     Architecture, CHANGES, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
 };

@@ -9,8 +9,6 @@ use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::{Generator, Request, SampleOptions};
 use crate::image::to_rgba;
-use crate::net::NetConfig;
-pub(super) use crate::weights::read_info as info;
 use crate::weights::{Check, ModelInfo};
 
 /// The CPU is always there.
@@ -40,8 +38,8 @@ pub async fn finish(weights: Loading, device: &Device) -> Result<Model, Error> {
 }
 
 /// There is no network that it does not compute.
-pub fn computes(_: &NetConfig) -> bool {
-    true
+pub fn is_of_another_network(_: &[u8]) -> bool {
+    false
 }
 
 #[derive(Clone)]

@@ -1,13 +1,13 @@
 //! The CPU build: the engine of [`crate::cpu`], nothing of burn's.
 
 use crate::class::Class;
-pub(super) use crate::condition::is_plain as computes;
+pub(super) use crate::condition::is_of_another_network;
 pub(super) use crate::cpu::Loading;
 use crate::cpu::{Generator, warm_up};
 use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::Request;
-use crate::weights::{ModelInfo, open};
+use crate::weights::ModelInfo;
 
 /// The CPU is always there.
 #[derive(Clone)]
@@ -25,11 +25,6 @@ impl Device {
     pub async fn lost(&self) -> String {
         std::future::pending().await
     }
-}
-
-/// What a weights file says about itself.
-pub fn info(bytes: &[u8]) -> Result<ModelInfo, Error> {
-    open(bytes).map(|(info, _)| info)
 }
 
 pub async fn finish(weights: Loading, _: &Device) -> Result<Model, Error> {

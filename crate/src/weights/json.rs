@@ -120,14 +120,19 @@ impl FromJson for u64 {
 
 impl FromJson for u32 {
     fn from_json(json: Json) -> Result<Self, String> {
-        u64::from_json(json)?.try_into().map_err(|_| "a number too large".into())
+        smaller(json)
     }
 }
 
 impl FromJson for usize {
     fn from_json(json: Json) -> Result<Self, String> {
-        u64::from_json(json)?.try_into().map_err(|_| "a number too large".into())
+        smaller(json)
     }
+}
+
+/// A whole number of a type that does not hold all of them.
+fn smaller<T: TryFrom<u64>>(json: Json) -> Result<T, String> {
+    u64::from_json(json)?.try_into().map_err(|_| "a number too large".into())
 }
 
 impl FromJson for f64 {

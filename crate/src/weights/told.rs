@@ -4,8 +4,8 @@ use super::json::{Entries, FromJson, Json, parse};
 use super::{Check, DataInfo, LatentSpace, ModelInfo, TrainingInfo, accept_version};
 use crate::error::Error;
 use crate::net::{
-    Architecture, DEFAULT_MLP_RATIO, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs,
-    UnetConfig,
+    Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
+    default_mlp_ratio,
 };
 
 /// From the JSON of the metadata.
@@ -86,7 +86,7 @@ impl FromJson for NetConfig {
             width: of.required("width")?,
             depth: of.required("depth")?,
             heads: of.required("heads")?,
-            mlp_ratio: of.optional("mlp_ratio")?.unwrap_or(DEFAULT_MLP_RATIO),
+            mlp_ratio: of.optional("mlp_ratio")?.unwrap_or_else(default_mlp_ratio),
             classes: of.or_default("classes")?,
             times: of.or_default("times")?,
             output: of.or_default("output")?,
