@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, TensorData};
 use meanflow::Dual;
 use meanflow::flow::{
-    AdaptiveWeight, AverageVelocity, PathSample, Times, TimesConfig, generate, interpolate, mean_flow_residuals,
-    one_step, step,
+    AdaptiveWeight, AverageVelocity, PathSample, Times, TimesConfig, TimesOrder, generate, interpolate,
+    mean_flow_residuals, one_step, step,
 };
 use meanflow::rng::{Purpose, Stream};
 
@@ -98,18 +98,87 @@ fn the_path_starts_at_data_ends_at_noise_and_moves_at_v() {
 
 #[test]
 fn times_are_ordered_and_shared_out_as_configured() {
-    let config = TimesConfig { interval_probability: 0.3, ..TimesConfig::default() };
-    let mut intervals = 0;
-    for step in 0..200 {
-        let times = config.sample(7, 0.3, &mut Stream::new(1, Purpose::Times, step), &device());
-        intervals += times.intervals;
-        for (row, (r, t)) in values(times.r).into_iter().zip(values(times.t)).enumerate() {
-            assert!((0.0..=1.0).contains(&r) && (0.0..=1.0).contains(&t) && r <= t);
-            assert_eq!(row >= times.intervals, r == t, "row {row} of {} intervals: r {r}, t {t}", times.intervals);
+    // Of two draws of one distribution the second is the smaller in half of the rows.
+    for (order, expected) in [(TimesOrder::MaskSort, 0.3), (TimesOrder::SortMask, 0.3), (TimesOrder::MaskMin, 0.15)] {
+        let config = TimesConfig { interval_probability: 0.3, order, ..TimesConfig::default() };
+        let mut intervals = 0;
+        for step in 0..200 {
+            let times = config.sample(7, 0.3, &mut Stream::new(1, Purpose::Times, step), &device());
+            intervals += times.intervals;
+            for (row, (r, t)) in values(times.r).into_iter().zip(values(times.t)).enumerate() {
+                assert!((0.0..=1.0).contains(&r) && (0.0..=1.0).contains(&t) && r <= t);
+                assert_eq!(row >= times.intervals, r == t, "row {row} of {} intervals: r {r}, t {t}", times.intervals);
+            }
         }
+        let share = intervals as f64 / 1400.0;
+        assert!((share - expected).abs() < 0.02, "{order:?}: share of r < t is {share}");
     }
-    let share = intervals as f64 / 1400.0;
-    assert!((share - 0.3).abs() < 0.02, "share of r < t is {share}");
+}
+
+/// Sorting before or after `r = t` decides at which times the instantaneous velocity is trained: at the larger of two
+/// draws (MeanFlow, improved MeanFlow, py-meanflow v0), or at one draw (pixel MeanFlow, py-meanflow v1). The rows with
+/// `r < t` do not depend on it but in v1, where `t` is always the first draw.
+#[test]
+fn rows_with_equal_times_keep_the_draw_of_the_authors_order() {
+    let rows = 40_000;
+    let mean = |order, second: [f64; 2]| {
+        let (r_mean, r_std) = (Some(second[0]), Some(second[1]));
+        let config = TimesConfig { mean: -0.4, std: 1.0, r_mean, r_std, uniform: 0.0, order, ..TimesConfig::default() };
+        let times = config.sample(rows, 0.25, &mut Stream::new(5, Purpose::Times, 0), &device());
+        let [t, r] = [times.t, times.r].map(values);
+        let mean = |of: &[f32]| of.iter().map(|&x| f64::from(x)).sum::<f64>() / of.len() as f64;
+        let (moving, still) = t.split_at(times.intervals);
+        (mean(still), mean(moving), mean(&r[..times.intervals]), times.intervals)
+    };
+    // E σ(N(−0.4, 1)) = 0.4180, and of the larger and the smaller of two 0.5347 and 0.3013, by numerical integration.
+    let close = |name: &str, value: f64, expected: f64| assert!((value - expected).abs() < 0.005, "{name}: {value}");
+    let alike = [-0.4, 1.0];
+    for (order, instant) in [(TimesOrder::SortMask, 0.5347), (TimesOrder::MaskSort, 0.4180)] {
+        let (still, t, r, intervals) = mean(order, alike);
+        close("t of r = t", still, instant);
+        close("t of r < t", t, 0.5347);
+        close("r of r < t", r, 0.3013);
+        assert_eq!(intervals, rows / 4);
+    }
+    // v1 with its authors' distributions: hardly any row has a second draw that is larger.
+    let authors = |order| {
+        let config = TimesConfig {
+            mean: -0.6,
+            std: 1.6,
+            r_mean: Some(-4.0),
+            r_std: Some(1.6),
+            uniform: 0.0,
+            order,
+            ..TimesConfig::default()
+        };
+        config.sample(rows, 0.75, &mut Stream::new(5, Purpose::Times, 0), &device())
+    };
+    let times = authors(TimesOrder::MaskMin);
+    let all = values(times.t).into_iter().map(f64::from).sum::<f64>() / rows as f64;
+    // E σ(N(−0.6, 1.6)) and Φ(3.4 / (1.6 √2)).
+    close("t of all rows", all, 0.3984);
+    close("share of r < t", times.intervals as f64 / rows as f64, 0.75 * 0.9335);
+    assert_eq!(authors(TimesOrder::SortMask).intervals, rows * 3 / 4);
+}
+
+/// The settings of a paper draw times as its authors' code does.
+#[test]
+fn published_settings_draw_times_in_the_authors_order() {
+    for (text, order) in [
+        (include_str!("../../crate/configs/cifar10.toml"), TimesOrder::SortMask),
+        (include_str!("../../crate/configs/imagenet/mf-b4.toml"), TimesOrder::SortMask),
+        (include_str!("../../crate/configs/imagenet/mf-b2.toml"), TimesOrder::SortMask),
+        (include_str!("../../crate/configs/imagenet/mf-m2.toml"), TimesOrder::SortMask),
+        (include_str!("../../crate/configs/imagenet/mf-l2.toml"), TimesOrder::SortMask),
+        (include_str!("../../crate/configs/imagenet/mf-xl2.toml"), TimesOrder::SortMask),
+        (include_str!("../../crate/configs/imagenet/imf-b2.toml"), TimesOrder::SortMask),
+        (include_str!("../../crate/configs/imagenet/pmf-b16.toml"), TimesOrder::MaskSort),
+    ] {
+        assert!(text.contains("\norder = "), "it states its order");
+        let config = meanflow::train::TrainConfig::from_toml(text).expect("shipped settings");
+        assert_eq!(config.times.order, order, "{}", config.name);
+    }
+    assert_eq!(TimesConfig::default().order, TimesOrder::MaskSort, "what settings mean that do not say");
 }
 
 /// Means of a logit-normal and of the uniform mixture.

@@ -3,8 +3,10 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::flow::Objective;
+use meanflow::train::data::Images;
 use meanflow::train::{
-    Average, Cooldown, MAIN, MatmulPrecision, OptimizerKind, RunFolder, Sampler, TrainConfig, Trainer, Which,
+    Average, Cooldown, MAIN, MatmulPrecision, MuonParams, MuonScale, OptimizerKind, RunFolder, Sampler, TrainConfig,
+    Trainer, Which,
 };
 
 use crate::support::{device, relative_error, values};
@@ -18,6 +20,73 @@ fn muon_moves_the_matrices_of_the_blocks_orthogonally_and_adamw_the_rest() {
     assert!((0.05..1.3).contains(&longest_row(OptimizerKind::Muon, mlp)));
     assert!(longest_row(OptimizerKind::AdamW, mlp) > 2.0);
     assert!(longest_row(OptimizerKind::Muon, patches) > 2.0);
+}
+
+/// Every network gives Muon its matrices, however they are called: with AdamW in its place the run is another one.
+#[test]
+fn muon_trains_the_matrices_of_every_network_and_the_run_says_so() {
+    let small = "width = 32\ndepth = 2\nheads = 2\npatch = 7";
+    for (net, objective, tensors) in [
+        (format!("preset = \"dit-b/4\"\n{small}"), "mean-flow", 2 * 4),
+        (format!("preset = \"imf-b/2\"\n{small}"), "improved-mean-flow", 2 * 7),
+        (format!("preset = \"pmf-b/16\"\n{small}\nvelocity_head = 1"), "pixel-mean-flow", 3 * 7),
+        (
+            "preset = \"unet\"\nwidth = 8\ndepth = 1\nunet = { multipliers = [1, 2], attention = [] }".into(),
+            "mean-flow",
+            29,
+        ),
+    ] {
+        let text = format!(
+            "[net]\n{net}\n[objective]\nkind = \"{objective}\"\n[data]\nsize = 28\nchannels = 1\n[train]\nsteps = 8\n\
+             batch_size = 4\nwarmup_steps = 0\ncooldown_steps = 0\nflow_matching_steps = 0\nramp_steps = 0\n\
+             [log]\nsamples = 1"
+        );
+        let config = TrainConfig::from_toml(&text).expect(objective);
+        let images = Images::random(&config.data, 8);
+        let run = |optimizer| {
+            let (mut config, dir) = (config.clone(), crate::train::folder());
+            config.train.optimizer = optimizer;
+            let run = RunFolder::create(dir.path(), &config).expect("a new run");
+            let mut listener = crate::train::Listener::default();
+            listener.train(&config, &images, &run).expect("it trains");
+            (crate::train::weights(&run), listener)
+        };
+        let ((adamw, alone), (muon, listener)) = (run(OptimizerKind::AdamW), run(OptimizerKind::Muon));
+        assert!(muon != adamw, "{net}: Muon trains nothing");
+        let parameters = config.net_config(0).expect("it fits").parameters();
+        let shares =
+            |listener: &crate::train::Listener| listener.records[0].optimizers.clone().expect("the first line");
+        assert_eq!(shares(&alone).iter().map(|share| share.parameters).collect::<Vec<_>>(), [parameters]);
+        let shares = shares(&listener);
+        assert_eq!((shares[0].optimizer, shares[0].tensors), (OptimizerKind::Muon, tensors), "{net}");
+        assert_eq!(shares.iter().map(|share| share.parameters).sum::<usize>(), parameters, "{net}");
+        let said = listener.notices.join("\n");
+        let share = 100.0 * shares[0].parameters as f64 / parameters as f64;
+        assert!(said.contains(&format!("Muon trains {}", shares[0].parameters)), "{said}");
+        assert!(said.contains(&format!("({share:.1} %)")), "{said}");
+    }
+}
+
+/// Settings of old runs, which do not name a scale, mean what they meant; both scales are chosen by name, as is what
+/// pixel MeanFlow gives to Muon.
+#[test]
+fn the_scale_of_muon_is_named_and_the_published_settings_have_the_published_one() {
+    let read = |text: &str| TrainConfig::from_toml(text).expect("settings").train;
+    let old = read("[train]\noptimizer = \"muon\"");
+    assert_eq!((old.muon_params, old.muon_scale), (MuonParams::Hidden, MuonScale::MatchRmsAdamw));
+    for text in [
+        include_str!("../../crate/configs/emoji.toml"),
+        include_str!("../../crate/configs/emoji-flow-matching.toml"),
+        include_str!("../../crate/configs/nouns.toml"),
+        include_str!("../../crate/configs/tiles.toml"),
+    ] {
+        assert!(text.contains("muon_scale = \"match-rms-adamw\""), "shipped settings name their scale");
+        assert_eq!(read(text).muon_scale, MuonScale::MatchRmsAdamw);
+    }
+    let pixel = read(include_str!("../../crate/configs/imagenet/pmf-b16.toml"));
+    assert_eq!((pixel.muon_params, pixel.muon_scale), (MuonParams::Linear, MuonScale::Spectral));
+    assert_eq!(MuonScale::Spectral.factor([768, 2048]), (2048.0_f64 / 768.0).sqrt());
+    assert_eq!(MuonScale::Spectral.factor([2048, 768]), 1.0);
 }
 
 /// Length of the longest row of one step of the first parameter of a shape, in units of Muon's scale
@@ -80,6 +149,14 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("[train.averages]\nlong = { decay = 1.0 }", "averages"),
         ("[train.averages]\nmain = { decay = 0.9 }", "other than `main`"),
         ("[train.averages]\n\"../x\" = { decay = 0.9 }", "letters"),
+        ("[train]\nmuon_scale = \"keller\"", "match-rms-adamw"),
+        ("[train]\nmuon_params = \"all\"", "hidden"),
+        ("[times]\norder = \"first\"", "mask-sort"),
+        ("[times]\ninterval_probability = 0.0", "kind = \"flow-matching\""),
+        ("[objective]\nkind = \"moment-matching\"\n[train]\nbatch_size = 7", "groups of 4"),
+        ("[objective]\nkind = \"moment-matching\"\n[times]\ninterval_probability = 0.05", "interval_probability"),
+        ("[objective]\nkind = \"moment-matching\"\n[times]\norder = \"mask-min\"", "mask-min"),
+        ("[guidance]\nomega = 2.0\n[train]\nclass_dropout = 1.0", "class_dropout"),
         ("[log]\nkeep_every = 0", "keep_every"),
         ("this is no TOML", "TOML"),
     ] {
@@ -109,6 +186,55 @@ fn a_shorter_run_keeps_the_proportions_of_its_phases() {
     assert_eq!((train.steps, train.flow_matching_steps, train.ramp_steps), (2_000, 400, 200));
     assert_eq!((train.warmup_steps, train.cooldown_steps), (20, 200));
     assert!(train.interval_share_at(1_999, 0.5) == 0.5, "the run ends before its MeanFlow phase");
+
+    // So do the schedules of objectives: a short run of α-Flow must not end before α falls.
+    let read = |text: &str| TrainConfig::from_toml(text).expect("settings");
+    let mut config = read("[objective]\nkind = \"alpha-flow\"");
+    assert!(config.notices().is_empty(), "{:?}", config.notices());
+    config.scale_to(config.train.steps / 10);
+    let Objective::AlphaFlow(alpha) = &config.objective else { panic!("another objective") };
+    assert_eq!((alpha.start, alpha.end, config.train.flow_matching_steps), (400, 1_400, 400));
+    let mut config = read("[objective]\nkind = \"consistency\"");
+    config.scale_to(config.train.steps / 10);
+    assert!(matches!(&config.objective, Objective::Consistency(one) if one.steps_per_stage == 200));
+}
+
+/// What is no error and yet not what the objective's name says is said before the run begins.
+#[test]
+fn settings_that_change_the_objective_are_noticed() {
+    for (text, word) in [
+        ("[train]\nsteps = 8", "all 8 steps train Flow Matching"),
+        ("[train]\nsteps = 5000", "the share of r < t ends at 0.250"),
+        ("[objective]\nkind = \"alpha-flow\"\n[train]\nsteps = 9000", "does not reach MeanFlow"),
+        ("[objective]\nkind = \"alpha-flow\"\nstart = 0\nend = 3000", "MeanFlow throughout"),
+        ("[objective]\nkind = \"shortcut\"", "p = 0"),
+        ("[train]\ndropout = 0.2", "does nothing"),
+    ] {
+        let notices = TrainConfig::from_toml(text).expect(word).notices().join("\n");
+        assert!(notices.contains(word), "{text}: {notices}");
+    }
+    let config = TrainConfig { objective: Objective::FlowMatching {}, ..config(8) };
+    assert_eq!(config.notices(), Vec::<String>::new());
+}
+
+/// An objective that would learn nothing, or be another, is refused before anything is written; a run that was begun so
+/// can still be exported.
+#[test]
+fn runs_that_would_learn_nothing_are_refused_before_they_begin() {
+    let mut shortcut = config(8);
+    shortcut.objective = Objective::Shortcut(Default::default());
+    shortcut.times.interval_probability = 1.0;
+    let mut moments = config(8);
+    (moments.objective, moments.train.batch_size) = (Objective::MomentMatching(Default::default()), 4);
+    for (config, word) in [(shortcut, "--init"), (moments, "whole group")] {
+        let dir = crate::train::folder();
+        let run = RunFolder::create(dir.path(), &config).expect("a new run");
+        let error = crate::train::Listener::default().train(&config, &images(), &run).expect_err(word).to_string();
+        assert!(error.contains(word), "{error}");
+        assert!(!dir.path().join("model.json").exists() && !dir.path().join("log.jsonl").exists());
+        let (_, read) = RunFolder::open(dir.path()).expect("its settings still read");
+        assert_eq!(read, config);
+    }
 }
 
 #[test]

@@ -17,8 +17,8 @@ use crate::support::{assert_close, device, randomise, relative_error, tape, tiny
 /// Hears everything; asks to stop after a step of its choice.
 #[derive(Default)]
 pub struct Listener {
-    records: Vec<Record>,
-    notices: Vec<String>,
+    pub records: Vec<Record>,
+    pub notices: Vec<String>,
     stop: AtomicBool,
     stop_after: Option<u64>,
 }
@@ -94,7 +94,7 @@ pub fn config(steps: u64) -> TrainConfig {
 }
 
 /// The exported bytes of a run.
-fn weights(run: &RunFolder) -> Vec<u8> {
+pub fn weights(run: &RunFolder) -> Vec<u8> {
     let (net, info) = run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
     encode(&net, &info, Precision::F32).expect("it encodes")
 }

@@ -60,7 +60,8 @@ impl Linear {
 }
 
 /// Whether a tensor is the weights of a [`Linear`], which are read as panels for products: all but those of times and
-/// classes, which meet one row at a time.
+/// classes, which meet one row at a time. This build has no module to ask for the roles of its parameters; a test holds
+/// the names to them.
 pub(super) fn is_multiplied(name: &str) -> bool {
     let of_tokens = [".attention.", ".mlp.", "patch.", "head.linear."].iter().any(|layer| name.contains(layer));
     of_tokens && name.ends_with(".weight")
@@ -258,3 +259,21 @@ pub fn warm_up() -> Result<(), Error> {
 
 /// The width of that network.
 const WARM_UP_WIDTH: usize = 64;
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::net::ParamRole::{Hidden, Input, Output};
+
+    #[test]
+    fn what_is_multiplied_is_what_acts_on_tokens() {
+        let config = NetConfig::preset("browser-s", 8, 3, 4).expect("it is known");
+        let specs = config.init(0, &Device::flex()).param_specs();
+        assert!(specs.iter().filter(|spec| is_multiplied(&spec.name)).count() == 4 * config.depth + 2);
+        for spec in specs {
+            assert_eq!(is_multiplied(&spec.name), matches!(spec.role, Input | Hidden | Output), "{}", spec.name);
+        }
+    }
+}

@@ -14,7 +14,8 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::net::init::{Init, Start};
+use crate::net::ParamRole;
+use crate::net::init::{Init, Initializer};
 use crate::train::data::Images;
 use crate::train::{Optimization, Sampler};
 use crate::weights::{Precision, describe, params};
@@ -70,7 +71,7 @@ impl Layers {
             conv1: kernel(&init, channels, a),
             conv2: kernel(&init, a, b),
             conv3: kernel(&init, b, c),
-            head: init.linear(c, classes, Start::Xavier),
+            head: init.linear(ParamRole::Output, c, classes, Initializer::Xavier),
         }
     }
 
@@ -88,7 +89,7 @@ impl Layers {
 fn kernel(init: &Init, input: usize, output: usize) -> Param<Tensor<4>> {
     let mut stream = init.next_stream();
     let limit = (6.0 / (9 * input) as f64).sqrt();
-    init.parameter([output, input, 3, 3], move |count| {
+    init.parameter(ParamRole::Hidden, [output, input, 3, 3], move |count| {
         (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect()
     })
 }

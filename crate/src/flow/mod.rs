@@ -23,7 +23,7 @@ pub use solver::{
     Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, TOLERANCES, Velocity, generate,
     integrate, invert, one_step, restart, sample, step,
 };
-pub use times::{Times, TimesConfig};
+pub use times::{Times, TimesConfig, TimesOrder};
 
 use burn::tensor::Tensor;
 

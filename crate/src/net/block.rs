@@ -3,7 +3,8 @@
 use burn::module::Module;
 use burn::nn::Linear;
 
-use super::init::{Init, Start};
+use super::init::{Init, Initializer};
+use super::param::ParamRole;
 use crate::dual::{Dual, attend, gelu_tanh, layer_norm, linear};
 
 /// ε of every layer normalisation (DiT).
@@ -29,7 +30,7 @@ impl Block {
     /// A fresh block; its gates are zero, so it starts as the identity (adaLN-zero).
     pub(super) fn new(width: usize, heads: usize, mlp_ratio: usize, init: &Init) -> Self {
         Self {
-            modulation: init.linear(width, 6 * width, Start::Zeros),
+            modulation: init.linear(ParamRole::Modulation, width, 6 * width, Initializer::Zeros),
             attention: Attention::new(width, heads, init),
             mlp: Mlp::new(width, mlp_ratio * width, init),
         }
@@ -54,11 +55,8 @@ pub struct Attention {
 
 impl Attention {
     fn new(width: usize, heads: usize, init: &Init) -> Self {
-        Self {
-            qkv: init.linear(width, 3 * width, Start::Xavier),
-            proj: init.linear(width, width, Start::Xavier),
-            heads,
-        }
+        let hidden = |output| init.linear(ParamRole::Hidden, width, output, Initializer::Xavier);
+        Self { qkv: hidden(3 * width), proj: hidden(width), heads }
     }
 
     fn forward(&self, x: Dual<3>) -> Dual<3> {
@@ -79,7 +77,8 @@ pub struct Mlp {
 
 impl Mlp {
     fn new(width: usize, hidden: usize, init: &Init) -> Self {
-        Self { fc1: init.linear(width, hidden, Start::Xavier), fc2: init.linear(hidden, width, Start::Xavier) }
+        let layer = |input, output| init.linear(ParamRole::Hidden, input, output, Initializer::Xavier);
+        Self { fc1: layer(width, hidden), fc2: layer(hidden, width) }
     }
 
     fn forward(&self, x: Dual<3>) -> Dual<3> {

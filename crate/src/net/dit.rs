@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 
 use super::block::{Block, modulate};
 use super::embed::{Guidance, Table, TimeEmbedding, positions};
-use super::init::{Init, Start};
+use super::init::{Init, Initializer};
+use super::param::{ParamRole, Roles};
 use super::patches::{patchify, unpatchify};
 use super::{NetConfig, Told, Velocities};
 use crate::dual::{Dual, linear, silu};
@@ -27,6 +28,8 @@ pub struct Dit {
     positions: Tensor<3>,
     #[module(skip)]
     pub(super) config: NetConfig,
+    #[module(skip)]
+    pub(super) roles: Roles,
 }
 
 /// Final modulation and projection of tokens to patches; zero at the start, so a fresh network gives zero.
@@ -38,8 +41,11 @@ struct Head {
 
 impl Head {
     fn new(config: &NetConfig, init: &Init) -> Self {
-        let zeros = |output| init.linear(config.width, output, Start::Zeros);
-        Self { modulation: zeros(2 * config.width), linear: zeros(config.patch_values()) }
+        let zeros = |role, output| init.linear(role, config.width, output, Initializer::Zeros);
+        Self {
+            modulation: zeros(ParamRole::Modulation, 2 * config.width),
+            linear: zeros(ParamRole::Output, config.patch_values()),
+        }
     }
 
     fn forward(&self, tokens: Dual<3>, condition: Dual<3>) -> Dual<3> {
@@ -60,16 +66,16 @@ impl Dit {
     /// output, so that every block starts as the identity and the output is zero.
     pub(super) fn new(config: &NetConfig, init: &Init) -> Self {
         let NetConfig { width, heads, mlp_ratio, depth, classes, .. } = *config;
-        let normal = Start::Deviation(0.02);
+        let normal = Initializer::Deviation(0.02);
         let time = || TimeEmbedding::new(width, [normal; 2], init);
         let blocks = |count| (0..count).map(|_| Block::new(width, heads, mlp_ratio, init)).collect();
         let [t, r, h] = config.times.told();
         Self {
-            patch: init.linear(config.patch_values(), width, Start::Xavier),
+            patch: init.linear(ParamRole::Input, config.patch_values(), width, Initializer::Xavier),
             time_t: t.then(time),
             time_r: r.then(time),
             time_h: h.then(time),
-            label: (classes > 0).then(|| Table { weight: init.matrix(classes + 1, width, normal) }),
+            label: (classes > 0).then(|| Table::new(classes + 1, width, normal, init)),
             blocks: blocks(depth),
             head: Head::new(config, init),
             // Drawn last, so that networks without them have the same numbers.
@@ -79,6 +85,7 @@ impl Dit {
                 .map(|own| VelocityHead { blocks: blocks(own), head: Head::new(config, init) }),
             positions: positions(config.side(), width, init.device),
             config: config.clone(),
+            roles: Roles::default(),
         }
     }
 

@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::init::{Init, Start};
+use super::init::{Init, Initializer};
+use super::param::ParamRole;
 use super::{GuidanceScale, NetConfig};
 use crate::dual::{Dual, linear, silu};
 
@@ -12,6 +13,12 @@ use crate::dual::{Dual, linear, silu};
 #[derive(Module, Debug)]
 pub(super) struct Table {
     pub weight: Param<Tensor<2>>,
+}
+
+impl Table {
+    pub fn new(rows: usize, width: usize, start: Initializer, init: &Init) -> Self {
+        Self { weight: init.matrix(ParamRole::Embedding, rows, width, start) }
+    }
 }
 
 /// Sinusoids per time; half cosines, half sines.
@@ -33,10 +40,10 @@ pub struct TimeEmbedding {
 
 impl TimeEmbedding {
     /// Fresh embedding into `width` features.
-    pub(super) fn new(width: usize, start: [Start; 2], init: &Init) -> Self {
+    pub(super) fn new(width: usize, start: [Initializer; 2], init: &Init) -> Self {
         Self {
-            fc1: init.linear(FREQUENCIES, width, start[0]),
-            fc2: init.linear(width, width, start[1]),
+            fc1: init.linear(ParamRole::Conditioning, FREQUENCIES, width, start[0]),
+            fc2: init.linear(ParamRole::Conditioning, width, width, start[1]),
             frequencies: Tensor::from_data(
                 TensorData::new(frequencies(), [1, FREQUENCIES / 2]),
                 &init.device.clone().inner(),
@@ -71,7 +78,7 @@ pub(super) struct Guidance {
 
 impl Guidance {
     /// What a network with this configuration is told of it, if anything.
-    pub fn new(config: &NetConfig, start: [Start; 2], init: &Init) -> Option<Self> {
+    pub fn new(config: &NetConfig, start: [Initializer; 2], init: &Init) -> Option<Self> {
         let embedding = || TimeEmbedding::new(config.width, start, init);
         let [scale, interval] = config.guidance.told();
         scale.then(|| Self { scale: embedding(), start: interval.then(embedding), end: interval.then(embedding) })

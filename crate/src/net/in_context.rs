@@ -6,7 +6,8 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::embed::{Guidance, Table, TimeEmbedding};
-use super::init::{Init, Start};
+use super::init::{Init, Initializer};
+use super::param::{ParamRole, Roles};
 use super::patches::{patchify, unpatchify};
 use super::rotary::Rotary;
 use super::{InContextConfig, NetConfig, Positions, Told, Velocities};
@@ -35,6 +36,8 @@ pub struct InContext {
     rotary: Rotary,
     #[module(skip)]
     pub(super) config: NetConfig,
+    #[module(skip)]
+    pub(super) roles: Roles,
 }
 
 /// Learned tokens by what they carry.
@@ -54,9 +57,10 @@ pub(super) struct VelocityHead {
     head: Head,
 }
 
-/// Linear layer that starts as N(0, 0.32²/inputs), without bias.
+/// Linear layer of a block: starts as N(0, 0.32²/inputs), without bias.
 fn scaled(init: &Init, input: usize, output: usize) -> Linear {
-    init.linear_without_bias(input, output, Start::Deviation(START / (input as f64).sqrt()))
+    let start = Initializer::Deviation(START / (input as f64).sqrt());
+    init.linear_without_bias(ParamRole::Hidden, input, output, start)
 }
 
 /// `x += a · attention(norm(x))`, then `x += b · mlp(norm(x))`, with learned vectors `a` and `b` that start at zero.
@@ -83,19 +87,19 @@ impl Block {
         let square = || scaled(init, width, width);
         let head = width / heads;
         Self {
-            norm1: init.constant([width], 1.0),
+            norm1: init.vector(width, 1.0),
             q: square(),
             k: square(),
             v: square(),
             proj: square(),
-            q_norm: init.constant([head], 1.0),
-            k_norm: init.constant([head], 1.0),
-            attention_scale: init.constant([width], 0.0),
-            norm2: init.constant([width], 1.0),
+            q_norm: init.vector(head, 1.0),
+            k_norm: init.vector(head, 1.0),
+            attention_scale: init.vector(width, 0.0),
+            norm2: init.vector(width, 1.0),
             gate: scaled(init, width, hidden),
             up: scaled(init, width, hidden),
             down: scaled(init, hidden, width),
-            mlp_scale: init.constant([width], 0.0),
+            mlp_scale: init.vector(width, 0.0),
             heads,
         }
     }
@@ -132,8 +136,8 @@ struct Head {
 
 impl Head {
     fn new(config: &NetConfig, init: &Init) -> Self {
-        let linear = init.linear(config.width, config.patch_values(), Start::Zeros);
-        Self { norm: init.constant([config.width], 1.0), linear }
+        let linear = init.linear(ParamRole::Output, config.width, config.patch_values(), Initializer::Zeros);
+        Self { norm: init.vector(config.width, 1.0), linear }
     }
 
     fn forward(&self, tokens: Dual<3>) -> Dual<3> {
@@ -146,27 +150,26 @@ impl InContext {
     /// scales of the blocks and for the output.
     pub(super) fn new(config: &NetConfig, parts: &InContextConfig, init: &Init) -> Self {
         let NetConfig { width, heads, classes, .. } = *config;
-        let deviation = |inputs: usize| Start::Deviation((inputs as f64).powf(-0.5));
+        let deviation = |inputs: usize| Initializer::Deviation((inputs as f64).powf(-0.5));
         let embedding = [deviation(super::embed::FREQUENCIES), deviation(width)];
-        let tokens = |count: usize| Table { weight: init.matrix(count, width, deviation(width)) };
+        let tokens = |count: usize| Table::new(count, width, deviation(width), init);
         let blocks = |count| (0..count).map(|_| Block::new(width, heads, parts.hidden, init)).collect();
         let prefix = config.prefix_tokens(parts);
         let device = init.device;
         let (places, rotary) = match parts.positions {
             Positions::Sequence => (None, Rotary::along(prefix + config.side() * config.side(), width / heads, device)),
             Positions::Plane => (
-                Some(Table {
-                    weight: init.matrix(prefix + config.side() * config.side(), width, Start::Deviation(0.02)),
-                }),
+                Some(Table::new(prefix + config.side() * config.side(), width, Initializer::Deviation(0.02), init)),
                 Rotary::over(prefix, config.side(), width / heads, device),
             ),
         };
         let [guided, limited] = config.guidance.told();
+        let input = |values, features| init.linear(ParamRole::Input, values, features, Initializer::Xavier);
         Self {
-            patch: init.linear(config.patch_values(), parts.bottleneck.unwrap_or(width), Start::Xavier),
-            widen: parts.bottleneck.map(|narrow| init.linear(narrow, width, Start::Xavier)),
+            patch: input(config.patch_values(), parts.bottleneck.unwrap_or(width)),
+            widen: parts.bottleneck.map(|narrow| input(narrow, width)),
             time_h: TimeEmbedding::new(width, embedding, init),
-            label: (classes > 0).then(|| Table { weight: init.matrix(classes + 1, width, deviation(width)) }),
+            label: (classes > 0).then(|| tokens(classes + 1)),
             guidance: Guidance::new(config, embedding, init),
             prefix: Prefix {
                 class: (classes > 0).then(|| tokens(parts.class_tokens)),
@@ -183,6 +186,7 @@ impl InContext {
                 .map(|own| VelocityHead { blocks: blocks(own), head: Head::new(config, init) }),
             rotary,
             config: config.clone(),
+            roles: Roles::default(),
         }
     }
 

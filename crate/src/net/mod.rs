@@ -9,6 +9,7 @@ pub(crate) mod embed;
 mod in_context;
 pub(crate) mod init;
 mod labels;
+mod param;
 mod patches;
 mod presets;
 mod rotary;
@@ -25,6 +26,7 @@ pub use dit::Dit;
 pub use dropout::Dropout;
 pub use in_context::InContext;
 pub use labels::{GuidanceScale, Labels};
+pub use param::{ParamRole, ParamSpec};
 pub use unet::Unet;
 #[cfg(feature = "train")]
 pub(crate) use unet::{BlockPlan, UnetPlan};
@@ -34,6 +36,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::dual::Dual;
 use init::Init;
+use param::Roles;
 #[cfg(any(feature = "train", feature = "page"))]
 pub(crate) use {
     block::NORM_EPSILON,
@@ -85,11 +88,13 @@ impl NetConfig {
     /// A fresh network on `device`, whose parameters follow from `seed`; it gives zero.
     pub fn init(&self, seed: u64, device: &Device) -> Net {
         let init = Init::new(seed, device);
-        match &self.architecture {
+        let mut net = match &self.architecture {
             Architecture::Dit => Net::Dit(Dit::new(self, &init)),
             Architecture::InContext(parts) => Net::InContext(InContext::new(self, parts, &init)),
             Architecture::Unet(parts) => Net::Unet(Unet::new(self, parts, &init)),
-        }
+        };
+        *net.roles_mut() = init.roles(&net);
+        net
     }
 
     /// What the last layer gives, as the velocity.
@@ -109,6 +114,32 @@ impl Net {
             Self::InContext(net) => &net.config,
             Self::Unet(net) => &net.config,
         }
+    }
+
+    fn roles(&self) -> &Roles {
+        match self {
+            Self::Dit(net) => &net.roles,
+            Self::InContext(net) => &net.roles,
+            Self::Unet(net) => &net.roles,
+        }
+    }
+
+    fn roles_mut(&mut self) -> &mut Roles {
+        match self {
+            Self::Dit(net) => &mut net.roles,
+            Self::InContext(net) => &mut net.roles,
+            Self::Unet(net) => &mut net.roles,
+        }
+    }
+
+    /// What the parameter of a name is for, as files name it; `None` where there is no such parameter.
+    pub fn param_role(&self, name: &str) -> Option<ParamRole> {
+        self.roles().get(name)
+    }
+
+    /// Every parameter: its name, its shape, and what it is for.
+    pub fn param_specs(&self) -> Vec<ParamSpec> {
+        self.roles().specs(self)
     }
 
     /// Average velocity `u(z, r, t, y)` between the times `r ≤ t`, with its directional derivative where an input moves.

@@ -3,6 +3,7 @@
 use burn::module::Module;
 
 use super::init::Init;
+use super::param::Roles;
 use super::{Dropout, NetConfig, Told, UnetConfig};
 use crate::dual::Dual;
 
@@ -14,11 +15,13 @@ pub(super) const IS_HERE: bool = false;
 pub struct Unet {
     #[module(skip)]
     pub(super) config: NetConfig,
+    #[module(skip)]
+    pub(super) roles: Roles,
 }
 
 impl Unet {
     pub(super) fn new(config: &NetConfig, _: &UnetConfig, _: &Init) -> Self {
-        Self { config: config.clone() }
+        Self { config: config.clone(), roles: Roles::default() }
     }
 
     pub(super) fn forward(&self, _: Dual<4>, _: Told, _: Option<&Dropout>) -> Dual<4> {

@@ -161,7 +161,7 @@ pub fn resume(
         }
         let trained = read_net(&path.join("net.bpk"), net, &config.train.tape(device))?;
         let shadow = read_net(&path.join("ema.bpk"), net, device)?;
-        let optimizer = optimizer(config).from_bytes(read_bytes(&path.join("optimizer.bpk"))?)?;
+        let optimizer = optimizer(config, &trained).from_bytes(read_bytes(&path.join("optimizer.bpk"))?)?;
         let average = |name: &String| {
             let net = read_net(&path.join(format!("ema-{name}.bpk")), net, device)?;
             Ok((name.clone(), Ema::resume(net)))

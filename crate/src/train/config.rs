@@ -1,10 +1,12 @@
 //! All settings of a training run: one TOML file, written back complete into the run folder.
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::data::{DataConfig, Images};
-use super::optimization::{Average, MAIN, Optimization};
+use super::muon;
+use super::optimization::{Average, MAIN, Optimization, OptimizerKind};
 use crate::error::{Error, check};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
 use crate::net::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, TimeInputs, UnetConfig};
@@ -166,10 +168,70 @@ impl TrainConfig {
     /// Reads a TOML file's text.
     ///
     /// # Errors
-    /// What is wrong with it and where: syntax, an unknown key, or a value out of range.
+    /// What is wrong with it and where: syntax, an unknown key, a value out of range, or an objective that would be
+    /// another.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
+        let config = Self::of_run(text)?;
+        config.check_objective().map(|()| config)
+    }
+
+    /// Reads the settings of a run that was begun, perhaps by a program that refused less.
+    ///
+    /// # Errors
+    /// Syntax, an unknown key, or a value out of range.
+    pub(super) fn of_run(text: &str) -> Result<Self, Error> {
         let config: Self = toml::from_str(text).map_err(|e| Error::Config(e.to_string()))?;
         config.validate().map(|()| config)
+    }
+
+    /// The same schedule over another number of steps, that of the objective too.
+    pub fn scale_to(&mut self, steps: u64) {
+        self.objective.scale_by(steps as f64 / self.train.steps.max(1) as f64);
+        self.train.scale_to(steps);
+    }
+
+    /// Checks that the batches train what the objective says, and not Flow Matching in its place.
+    ///
+    /// # Errors
+    /// Which settings keep it from that.
+    pub fn check_objective(&self) -> Result<(), Error> {
+        // With guidance, rows whose label is dropped have r = t.
+        let labelled = if self.guidance.is_on() { 1.0 - self.train.class_dropout } else { 1.0 };
+        self.objective.check_batch(&self.times, self.train.batch_size, labelled)
+    }
+
+    /// Checks that a network can learn from random weights.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_scratch(&self) -> Result<(), Error> {
+        self.objective.check_scratch(&self.times)
+    }
+
+    /// What a person should know before a run begins: settings that change nothing, or make it another run than its
+    /// objective says.
+    pub fn notices(&self) -> Vec<String> {
+        let Optimization { steps, flow_matching_steps, dropout, .. } = self.train;
+        let most = self.times.interval_probability;
+        let mut notices = Vec::new();
+        if !matches!(self.objective, Objective::FlowMatching {}) {
+            let share = self.train.interval_share_at(steps.saturating_sub(1), most);
+            if share == 0.0 {
+                notices.push(format!(
+                    "all {steps} steps train Flow Matching alone: [train] flow_matching_steps is {flow_matching_steps}"
+                ));
+            } else if share < most {
+                notices.push(format!(
+                    "the share of r < t ends at {share:.3}, not at {most}: [train] flow_matching_steps and ramp_steps \
+                     are longer than the {steps} steps"
+                ));
+            }
+            notices.extend(self.objective.notices([flow_matching_steps, steps.saturating_sub(1)], self.weight.p));
+        }
+        if dropout > 0.0 && self.net.preset != "unet" {
+            notices.push("[train] dropout does nothing: it is of the preset `unet`; the transformers have none".into());
+        }
+        notices
     }
 
     /// The complete settings as TOML.
@@ -195,9 +257,10 @@ impl TrainConfig {
     /// Checks what depends on the images.
     ///
     /// # Errors
-    /// Guidance without classes, a network that is told guidance without any to learn from, or the reverse, and latents that
-    /// are to be changed like images.
+    /// Guidance without classes, a network that is told guidance without any to learn from, or the reverse, latents
+    /// that are to be changed like images, and an optimizer that would train nothing of the network.
     pub fn suits(&self, images: &Images) -> Result<(), Error> {
+        self.check_objective()?;
         if self.augmentation.is_some() && images.latents.is_some() {
             return Err(Error::Config(
                 "[augmentation] is for images; latents can only be mirrored, by [data] flip".into(),
@@ -206,7 +269,12 @@ impl TrainConfig {
         if self.guidance.is_on() && images.classes.is_empty() {
             return Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into()));
         }
-        let told = self.net_config(images.classes.len())?.guidance != GuidanceInputs::None;
+        let net = self.net_config(images.classes.len())?;
+        if self.train.optimizer != OptimizerKind::AdamW {
+            // Nothing of this network is computed.
+            muon::check(&self.train, &net.init(0, &Device::default()).param_specs())?;
+        }
+        let told = net.guidance != GuidanceInputs::None;
         match told == self.guidance.input.is_some() {
             true => Ok(()),
             false => Err(Error::Config("[guidance.input] and a network that is told guidance go together".into())),

@@ -148,6 +148,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("meanflow-events-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let record = |step| Record {
+            optimizers: None,
             step,
             loss: 1.0,
             residual: 2.0,

@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use serde::Serialize;
 
+use super::muon::OptimizerShare;
 use super::trainer::{Measured, read};
 use crate::error::Error;
 
@@ -29,6 +30,9 @@ pub struct Record {
     pub seconds: f64,
     /// The most main memory that this process has had, in bytes, where the system says so.
     pub peak_memory: Option<u64>,
+    /// What each optimizer trains, in the first line of a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizers: Option<Vec<OptimizerShare>>,
     /// Rows with `r < t`, and with `r = t`, since the last line.
     #[serde(skip)]
     pub rows: [usize; 2],
@@ -72,6 +76,7 @@ pub struct Meter {
     interval: Sum,
     instant: Sum,
     images: usize,
+    optimizers: Option<Vec<OptimizerShare>>,
     started: Instant,
     since: Instant,
 }
@@ -107,6 +112,7 @@ impl Default for Meter {
             interval: Sum::default(),
             instant: Sum::default(),
             images: 0,
+            optimizers: None,
             started: now,
             since: now,
         }
@@ -114,6 +120,11 @@ impl Default for Meter {
 }
 
 impl Meter {
+    /// Of a run whose optimizers train these shares of the network.
+    pub fn new(optimizers: Vec<OptimizerShare>) -> Self {
+        Self { optimizers: Some(optimizers), ..Self::default() }
+    }
+
     /// Adds a step.
     pub fn add(&mut self, measured: Measured) {
         self.loss.add(measured.loss);
@@ -147,6 +158,7 @@ impl Meter {
             images_per_second: std::mem::take(&mut self.images) as f64 / seconds,
             seconds: self.started.elapsed().as_secs_f64(),
             peak_memory: peak_memory(),
+            optimizers: self.optimizers.take(),
             rows: [interval.1, instant.1],
         })
     }

@@ -14,6 +14,7 @@ mod events;
 mod gradients;
 pub mod grid;
 mod log;
+mod muon;
 #[cfg(all(test, feature = "wgpu"))]
 mod on_a_gpu;
 mod optimization;
@@ -32,6 +33,7 @@ pub use checkpoint::Which;
 pub use config::{Logging, NetChoice, TrainConfig};
 pub use ema::Ema;
 pub use log::{Record, peak_memory};
+pub use muon::{MuonParams, MuonScale, OptimizerShare};
 pub use optimization::{Average, Cooldown, MAIN, Optimization, OptimizerKind};
 pub use precision::MatmulPrecision;
 pub use report::report;
@@ -66,10 +68,16 @@ pub fn train(
     let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
     let (settings, every) = (&config.train, &config.log);
     config.suits(images)?;
+    if run.is_from_scratch() {
+        config.check_scratch()?;
+    }
     settings.precision.check(device)?;
     let mut sampler = Sampler::of_run(images, config);
     let mut trainer = run.open_trainer(config, images, device, observer)?.with_helpers(helpers);
-    let mut meter = Meter::default();
+    let shares = trainer.optimizer_shares();
+    observer.notice(&OptimizerShare::describe(&shares));
+    config.notices().iter().for_each(|text| observer.notice(text));
+    let mut meter = Meter::new(shares);
     let mut saved = trainer.steps_done();
     let mut since_saved = OneStep::default();
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::muon::{MuonParams, MuonScale};
 use super::precision::MatmulPrecision;
+use crate::error::Error;
 
 /// The EMA of `[train] ema_decay`.
 pub const MAIN: &str = "main";
@@ -17,9 +19,30 @@ pub enum OptimizerKind {
     /// AdamW for every parameter, as the MeanFlow paper trains.
     #[default]
     AdamW,
-    /// Muon for the matrices inside the blocks, AdamW for the rest, as pixel MeanFlow trains (arXiv 2601.22158): its
-    /// orthogonal steps are scaled to the size of AdamW's, so both share one learning rate (arXiv 2502.16982).
+    /// Muon for the matrices that [`MuonParams`] names, AdamW for the rest, as pixel MeanFlow trains (arXiv
+    /// 2601.22158).
     Muon,
+}
+
+impl std::fmt::Display for OptimizerKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::AdamW => "AdamW",
+            Self::Muon => "Muon",
+        })
+    }
+}
+
+impl std::str::FromStr for OptimizerKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "adamw" => Ok(Self::AdamW),
+            "muon" => Ok(Self::Muon),
+            _ => Err(Error::Config(format!("unknown optimizer `{name}`; there are adamw and muon"))),
+        }
+    }
 }
 
 /// How the learning rate falls in the end.
@@ -87,6 +110,11 @@ pub struct Optimization {
     pub batch_size: usize,
     /// `"adamw"` or `"muon"`.
     pub optimizer: OptimizerKind,
+    /// Which parameters Muon trains: `"hidden"`, or `"linear"` as pixel MeanFlow has it.
+    pub muon_params: MuonParams,
+    /// How long its steps are: `"match-rms-adamw"`, `0.2 √max(in, out)`, or `"spectral"`, `√max(1, out/in)`, the
+    /// published one.
+    pub muon_scale: MuonScale,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Steps over which the learning rate rises from 0.
@@ -134,6 +162,8 @@ impl Default for Optimization {
             steps: 20_000,
             batch_size: 64,
             optimizer: OptimizerKind::default(),
+            muon_params: MuonParams::default(),
+            muon_scale: MuonScale::default(),
             learning_rate: 1e-3,
             warmup_steps: 200,
             cooldown_steps: 2_000,

@@ -5,7 +5,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::net::Net;
+use crate::net::{Net, ParamRole};
 use crate::weights::params::Place;
 
 /// In which numbers the transformers multiply their matrices while training. Weights, their averages and the optimizer, the
@@ -27,7 +27,7 @@ impl MatmulPrecision {
     pub fn of(self, net: &Net) -> Net {
         match self {
             Self::F32 => net.clone(),
-            Self::Bf16 => net.clone().map(&mut Rounded(Place::default())),
+            Self::Bf16 => net.clone().map(&mut Rounded { place: Place::default(), net }),
         }
     }
 
@@ -43,19 +43,23 @@ impl MatmulPrecision {
     }
 }
 
-struct Rounded(Place);
+struct Rounded<'a> {
+    place: Place,
+    net: &'a Net,
+}
 
-impl ModuleMapper for Rounded {
+impl ModuleMapper for Rounded<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.0.enter(name, container);
+        self.place.enter(name, container);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.0.exit();
+        self.place.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.0.acts_on_tokens() && param.val().dims().len() == 2 {
+        // Matrices between features, which act on every token; convolutions have no such products.
+        match D == 2 && self.net.param_role(&self.place.name()) == Some(ParamRole::Hidden) {
             true => Param::initialized(param.id, param.val().cast(FloatDType::BF16)),
             false => param,
         }

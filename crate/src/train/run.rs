@@ -86,13 +86,18 @@ impl RunFolder {
         let file = path.join("config.toml");
         let text = fs::read_to_string(&file)
             .with_context(|| format!("{} holds no run: cannot read {}", path.display(), file.display()))?;
-        let config = TrainConfig::from_toml(&text).with_context(|| format!("in {}", file.display()))?;
+        let config = TrainConfig::of_run(&text).with_context(|| format!("in {}", file.display()))?;
         Ok((Self { path: path.into(), begins: Begins::Again }, config))
     }
 
     /// Begins with trained weights instead of random ones.
     pub fn beginning_with(self, start: Start) -> Self {
         Self { begins: Begins::With(Box::new(start)), ..self }
+    }
+
+    /// Whether it begins with random weights.
+    pub(super) fn is_from_scratch(&self) -> bool {
+        matches!(self.begins, Begins::Afresh)
     }
 
     fn checkpoints(&self) -> PathBuf {

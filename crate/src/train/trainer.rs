@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ParamGroup};
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdjustLrFn, GradientsParams, ModuleOptimizer, Muon, MuonConfig};
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adamw::AdamW;
@@ -12,6 +11,7 @@ use super::batch::Batch;
 use super::config::TrainConfig;
 use super::ema::{Ema, rising_decay};
 use super::gradients;
+use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::OptimizerKind;
 use super::parts::{self, Networks, Rows};
 use crate::dual::on_the_pool;
@@ -56,7 +56,8 @@ impl Trainer {
 
     fn afresh(config: &TrainConfig, net: Net, device: &Device) -> Self {
         let averages = config.train.averages.keys().map(|name| (name.clone(), Ema::new(&net))).collect();
-        Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer(config), 0, device)
+        let optimizer = optimizer(config, &net);
+        Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer, 0, device)
     }
 
     pub(super) fn from_parts(
@@ -97,6 +98,11 @@ impl Trainer {
     /// The averaged network, which samples and exports use.
     pub fn averaged(&self) -> &Net {
         self.ema.net()
+    }
+
+    /// What each optimizer trains.
+    pub fn optimizer_shares(&self) -> Vec<OptimizerShare> {
+        OptimizerShare::of(&self.config.train, &self.net.param_specs())
     }
 
     /// Takes one step on a batch.
@@ -170,28 +176,14 @@ impl Trainer {
     }
 }
 
-/// The optimizer as configured, without state.
-pub(super) fn optimizer(config: &TrainConfig) -> ModuleOptimizer {
+/// The optimizer of a network as configured, without state.
+pub(super) fn optimizer(config: &TrainConfig, net: &Net) -> ModuleOptimizer {
     let train = &config.train;
     let adamw = ModuleOptimizer::from(AdamW::new(train));
     match train.optimizer {
         OptimizerKind::AdamW => adamw,
-        OptimizerKind::Muon => adamw.with_group(matrices_of_blocks(), muon(train.weight_decay), None),
+        OptimizerKind::Muon => adamw.with_group(muon::group(train.muon_params, net), Muon::new(train), None),
     }
-}
-
-/// The weights that Muon is made for: matrices between features. The modulation, which starts at zero and acts on one
-/// vector per image, the embeddings and the head stay with AdamW.
-fn matrices_of_blocks() -> ParamGroup {
-    let layers = ["attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2"];
-    ParamGroup::from_any_predicates(layers.map(|layer| format!("{layer}.weight")).to_vec())
-}
-
-fn muon(weight_decay: f32) -> Muon {
-    MuonConfig::new()
-        .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW)
-        .with_weight_decay((weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)))
-        .build()
 }
 
 /// Reads one number back from the device.

@@ -86,17 +86,15 @@ impl Place {
         self.containers.pop();
     }
 
-    /// The names that lead here, without those of enums: how a network is built is the configuration's to say.
-    fn name(&self) -> String {
-        let named = self.names.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
-        named.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
+    /// The names that lead here, all of them.
+    pub(crate) fn path(&self) -> String {
+        self.names.join(".")
     }
 
-    /// Whether this is a matrix that acts on every token, rather than once on what a picture is conditioned by.
-    #[cfg(feature = "train")]
-    pub(crate) fn acts_on_tokens(&self) -> bool {
-        let within = |container: &str| self.containers.iter().any(|c| c == container);
-        self.is_transposed() && within("Struct:Block") && !self.names.iter().any(|n| n == "modulation")
+    /// The names that lead here, without those of enums: how a network is built is the configuration's to say.
+    pub(crate) fn name(&self) -> String {
+        let named = self.names.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
+        named.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
     }
 
     /// burn keeps a linear layer as `[in, out]`, PyTorch and the file as `[out, in]`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use meanflow::train::data::Images;
-use meanflow::train::{Sampler, TrainConfig, Trainer, peak_memory};
+use meanflow::train::{OptimizerShare, Sampler, TrainConfig, Trainer, peak_memory};
 
 /// Steps that are timed, after one that warms caches and pools.
 const STEPS: u64 = 3;
@@ -35,6 +35,9 @@ pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Re
         Ok(began.elapsed() / STEPS as u32)
     };
     let train = &config.train;
+    let specs = config.net_config(images.classes.len())?.init(train.seed, device).param_specs();
+    println!("{}", OptimizerShare::describe(&OptimizerShare::of(train, &specs)));
+    config.notices().iter().for_each(|text| println!("{text}"));
     let (plain, full) = (phase(0.0)?, phase(config.times.interval_probability)?);
     // The share of `r < t` rows decides what a step costs, and it rises from 0.
     let cost = |step: u64| match config.times.interval_probability {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use meanflow::device;
-use meanflow::train::{Observer as _, RunFolder, Start, TrainConfig, data, train};
+use meanflow::train::{Observer as _, OptimizerKind, RunFolder, Start, TrainConfig, data, train};
 
 use crate::dashboard::Dashboard;
 use crate::rehearse::rehearse;
@@ -30,6 +30,9 @@ pub struct Args {
     /// Optimizer steps in all, instead of the configured number; the phases of a new run are scaled with it
     #[arg(long)]
     steps: Option<u64>,
+    /// What turns gradients into steps, adamw or muon, instead of the configured one
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    optimizer: Option<OptimizerKind>,
     /// Seed of everything random, instead of the configured one
     #[arg(long, conflicts_with = "resume")]
     seed: Option<u64>,
@@ -66,12 +69,13 @@ pub fn run(args: Args) -> Result<()> {
     match args.steps {
         // A run that goes on keeps the phases it has been through.
         Some(steps) if args.resume => config.train.steps = steps,
-        Some(steps) => config.train.scale_to(steps),
+        Some(steps) => config.scale_to(steps),
         None => {}
     }
     let rows = config.train.batch_size / config.train.accumulate;
     let devices = device::open_all(args.device.as_deref(), &args.devices, rows)?;
     config.train.seed = args.seed.unwrap_or(config.train.seed);
+    config.train.optimizer = args.optimizer.unwrap_or(config.train.optimizer);
 
     let images = match args.stream {
         true => data::load_stored(&args.data, &config.data, &args.out.join("data"))?,
@@ -79,6 +83,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     config.suits(&images)?;
     let start = args.init.as_deref().map(|file| Start::read(file, &config, &images, &devices[0])).transpose()?;
+    if start.is_none() && !args.resume {
+        config.check_scratch()?;
+    }
     if args.dry_run {
         println!("{}", summary(&images, &config, &args.out)?);
         return rehearse(&config, &images, &devices);

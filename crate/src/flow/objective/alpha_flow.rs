@@ -38,6 +38,12 @@ impl AlphaFlow {
         check(rules, |rule| format!("[objective] {rule}"))
     }
 
+    pub(super) fn scale_by(&mut self, ratio: f64) {
+        let scaled = |step: u64| (step as f64 * ratio).round() as u64;
+        self.start = scaled(self.start);
+        self.end = scaled(self.end).max(self.start + 1);
+    }
+
     /// `1 − σ(γ (step − middle)/(end − start))`, snapped to its ends.
     pub fn alpha_at(&self, step: u64) -> f64 {
         let (start, end) = (self.start as f64, self.end as f64);

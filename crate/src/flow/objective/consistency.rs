@@ -34,6 +34,10 @@ impl Consistency {
         Ok(())
     }
 
+    pub(super) fn scale_by(&mut self, ratio: f64) {
+        self.steps_per_stage = ((self.steps_per_stage as f64 * ratio).round() as u64).max(1);
+    }
+
     /// `(t − s)/t` at a step.
     pub fn gap_at(&self, step: u64) -> f64 {
         let stage = (step / self.steps_per_stage).min(u64::from(self.stages));

@@ -36,7 +36,7 @@ use super::loss::{Residuals, squared};
 use super::path::{PathSample, interpolate};
 use super::times::{Times, TimesConfig};
 use super::{AverageVelocity, per_image};
-use crate::error::Error;
+use crate::error::{Error, check};
 use crate::net::{Labels, SMALLEST_DIVISOR};
 use crate::rng::Stream;
 use mean_flow::Tangent;
@@ -147,6 +147,89 @@ impl Objective {
             Self::MomentMatching(config) => config.validate(),
             Self::FlowMatching {} | Self::MeanFlow(_) | Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => Ok(()),
         }
+    }
+
+    /// Checks that a batch of so many rows, of which at most the share `labelled` may have `r < t`, trains what the
+    /// objective says.
+    ///
+    /// # Errors
+    /// Says what the batch would train instead, and which setting to change.
+    pub fn check_batch(&self, times: &TimesConfig, batch: usize, labelled: f64) -> Result<(), Error> {
+        if matches!(self, Self::FlowMatching {}) {
+            return Ok(());
+        }
+        let rules = [
+            (
+                times.interval_probability > 0.0,
+                "[times] interval_probability = 0 leaves no row with r < t, and the objective would be Flow Matching: \
+                 raise it, or choose [objective] kind = \"flow-matching\"",
+            ),
+            (
+                labelled > 0.0,
+                "[train] class_dropout = 1 with [guidance] leaves no row with r < t, and the objective would be Flow \
+                 Matching: lower it, or choose [objective] kind = \"flow-matching\"",
+            ),
+        ];
+        check(rules, str::to_owned)?;
+        let rows = (times.interval_probability.min(labelled) * batch as f64).floor() as usize;
+        match self {
+            Self::MomentMatching(config) => config.check_batch(times.order, rows),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that a network can learn it from random weights.
+    ///
+    /// # Errors
+    /// Says why not, and which setting to change.
+    pub fn check_scratch(&self, times: &TimesConfig) -> Result<(), Error> {
+        match self {
+            Self::Shortcut(_) if times.interval_probability >= 1.0 => Err(Error::Config(
+                "[times] interval_probability = 1 teaches shortcuts to a network that has learnt no velocity: both \
+                 halves of a step are 0, and so is the loss; lower it (the paper's is 0.25), or begin with trained \
+                 weights by --init"
+                    .into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same schedule over another number of steps.
+    pub fn scale_by(&mut self, ratio: f64) {
+        match self {
+            Self::AlphaFlow(config) => config.scale_by(ratio),
+            Self::Consistency(config) => config.scale_by(ratio),
+            _ => {}
+        }
+    }
+
+    /// What a person should know of a run that trains it from step `first` to step `last`, with the power `p` of the
+    /// loss's weight: settings that make the objective another than its name says.
+    pub fn notices(&self, [first, last]: [u64; 2], p: f64) -> Vec<String> {
+        let mut notices = Vec::new();
+        if let Self::AlphaFlow(config) = self {
+            let alpha = config.alpha_at(last);
+            if config.alpha_at(first) == 0.0 {
+                notices.push(format!(
+                    "α-Flow is MeanFlow throughout: α is 0 from [objective] end = {} on, and rows with r < t begin at step \
+                     {first}",
+                    config.end
+                ));
+            }
+            if alpha > 0.0 {
+                notices.push(format!(
+                    "α-Flow ends at α = {alpha:.3} and does not reach MeanFlow: [objective] end is {}, the last step \
+                     {last}",
+                    config.end
+                ));
+            }
+        }
+        if p > 0.0 && matches!(self, Self::Shortcut(_) | Self::MomentMatching(_)) {
+            notices.push(format!(
+                "[weight] p is {p}: shortcuts and moment matching are published with plain squares, p = 0"
+            ));
+        }
+        notices
     }
 
     /// Draws the times of a batch with the given share of `r < t` rows, of which the last `instants` rows have none.

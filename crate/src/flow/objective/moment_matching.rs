@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Nets, Rows, ask};
 use crate::error::Error;
-use crate::flow::times::Pairs;
+use crate::flow::times::{Pairs, TimesOrder};
 use crate::flow::{AverageVelocity, per_image};
 
 /// Settings of inductive moment matching; use it with `[weight] p = 0`, since it brings its own weight.
@@ -41,6 +41,26 @@ impl MomentMatching {
     pub(super) fn validate(&self) -> Result<(), Error> {
         if !(2..=64).contains(&self.group) || !(1..=20).contains(&self.k) || !self.b.is_finite() {
             return Err(Error::Config("[objective] group must be 2 to 64, k 1 to 20, and b finite".into()));
+        }
+        Ok(())
+    }
+
+    /// Checks that at least one whole group of rows has `r < t` in every batch, of which `intervals` rows are meant to.
+    pub(super) fn check_batch(&self, order: TimesOrder, intervals: usize) -> Result<(), Error> {
+        let group = self.group;
+        if intervals < group {
+            return Err(Error::Config(format!(
+                "[objective] kind = \"moment-matching\" compares groups of {group} rows with r < t, but [train] \
+                 batch_size and [times] interval_probability give {intervals} such rows a step: without one whole \
+                 group it would be Flow Matching; raise either, or lower [objective] group"
+            )));
+        }
+        if order == TimesOrder::MaskMin {
+            return Err(Error::Config(
+                "[times] order = \"mask-min\" leaves a random number of rows with r < t, but [objective] kind = \
+                 \"moment-matching\" needs whole groups of them; use \"mask-sort\" or \"sort-mask\""
+                    .into(),
+            ));
         }
         Ok(())
     }

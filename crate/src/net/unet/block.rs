@@ -7,7 +7,8 @@ use super::conv::{Conv, GroupNorm, Resample};
 use crate::dual::attend;
 use crate::dual::{Dual, linear, silu};
 use crate::net::Dropout;
-use crate::net::init::{Init, Start};
+use crate::net::init::{Init, Initializer};
+use crate::net::param::ParamRole;
 
 /// Sums of two branches are divided by √2, so that their size stays.
 const HALVED: f64 = std::f64::consts::FRAC_1_SQRT_2;
@@ -60,14 +61,15 @@ pub(super) struct UnetBlock {
 impl UnetBlock {
     pub fn new(plan: BlockPlan, embedding: usize, init: &Init) -> Self {
         let [input, output] = plan.channels;
-        let attention = |channels, scale| plan.attention.then(|| Conv::new(channels, 1, scale, init));
+        let conv = |channels, kernel, scale| Conv::new(ParamRole::Hidden, channels, kernel, scale, init);
+        let attention = |channels, scale| plan.attention.then(|| conv(channels, 1, scale));
         Self {
             norm0: GroupNorm::new(input, init),
-            conv0: Conv::new(plan.channels, 3, 1.0, init),
-            affine: init.linear(embedding, output, Start::Xavier),
+            conv0: conv(plan.channels, 3, 1.0),
+            affine: init.linear(ParamRole::Modulation, embedding, output, Initializer::Xavier),
             norm1: GroupNorm::new(output, init),
-            conv1: Conv::new([output, output], 3, NEAR_ZERO, init),
-            skip: plan.has_skip().then(|| Conv::new(plan.channels, 1, 1.0, init)),
+            conv1: conv([output, output], 3, NEAR_ZERO),
+            skip: plan.has_skip().then(|| conv(plan.channels, 1, 1.0)),
             norm2: plan.attention.then(|| GroupNorm::new(output, init)),
             qkv: attention([output, 3 * output], 0.2f64.sqrt()),
             proj: attention([output, output], NEAR_ZERO),

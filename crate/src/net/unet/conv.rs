@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::dual::{Dual, convolve, group_norm};
 use crate::net::init::Init;
+use crate::net::param::ParamRole;
 
 /// A convolution of odd kernel that keeps the size of the image.
 #[derive(Module, Debug)]
@@ -15,12 +16,12 @@ pub(super) struct Conv {
 
 impl Conv {
     /// Xavier-uniform, times `scale`; bias zero.
-    pub fn new([input, output]: [usize; 2], kernel: usize, scale: f64, init: &Init) -> Self {
+    pub fn new(role: ParamRole, [input, output]: [usize; 2], kernel: usize, scale: f64, init: &Init) -> Self {
         let area = kernel * kernel;
         let limit = scale * (6.0 / ((input + output) * area) as f64).sqrt();
         let mut stream = init.next_stream();
         let values = move |count: usize| (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect();
-        Self { weight: init.parameter([output, input, kernel, kernel], values), bias: init.constant([output], 0.0) }
+        Self { weight: init.parameter(role, [output, input, kernel, kernel], values), bias: init.vector(output, 0.0) }
     }
 
     /// # Shapes
@@ -47,7 +48,7 @@ const NORM_EPSILON: f64 = 1e-6;
 
 impl GroupNorm {
     pub fn new(channels: usize, init: &Init) -> Self {
-        Self { weight: init.constant([channels], 1.0), bias: init.constant([channels], 0.0) }
+        Self { weight: init.vector(channels, 1.0), bias: init.vector(channels, 0.0) }
     }
 
     /// # Shapes

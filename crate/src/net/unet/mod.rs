@@ -9,7 +9,8 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
 
 use super::embed::Table;
-use super::init::{Init, Start};
+use super::init::{Init, Initializer};
+use super::param::{ParamRole, Roles};
 use super::{CHANGES, Dropout, Labels, NetConfig, Told, UnetConfig};
 use crate::dual::{Dual, linear, silu};
 pub(crate) use block::BlockPlan;
@@ -40,6 +41,8 @@ pub struct Unet {
     frequencies: Tensor<2>,
     #[module(skip)]
     pub(super) config: NetConfig,
+    #[module(skip)]
+    pub(super) roles: Roles,
 }
 
 /// The blocks of a U-Net, in the order in which they run.
@@ -110,23 +113,26 @@ impl Unet {
         let frequency = |i: usize| libm::pow(MAX_PERIOD, -(i as f64) / (half - 1) as f64) as f32;
         let frequencies = TensorData::new((0..half).map(frequency).collect::<Vec<f32>>(), [1, half]);
         let told = config.times.told().into_iter().filter(|told| *told).count();
+        let conditioning = |input, output| init.linear(ParamRole::Conditioning, input, output, Initializer::Xavier);
         let net = Self {
-            times0: init.linear(2 * half * told, features, Start::Xavier),
-            times1: init.linear(features, features, Start::Xavier),
+            times0: conditioning(2 * half * told, features),
+            times1: conditioning(features, features),
             augmentation: None,
             label: (config.classes > 0)
-                .then(|| Table { weight: init.matrix(config.classes + 1, features, Start::Deviation(0.02)) }),
-            input: Conv::new([config.channels, config.width], 3, 1.0, init),
+                .then(|| Table::new(config.classes + 1, features, Initializer::Deviation(0.02), init)),
+            input: Conv::new(ParamRole::Input, [config.channels, config.width], 3, 1.0, init),
             encoder: plan.encoder.into_iter().map(block).collect(),
             decoder: plan.decoder.into_iter().map(block).collect(),
             norm: GroupNorm::new(last(config, parts), init),
-            output: Conv::new([last(config, parts), config.channels], 3, NEAR_ZERO, init),
+            output: Conv::new(ParamRole::Output, [last(config, parts), config.channels], 3, NEAR_ZERO, init),
             frequencies: Tensor::from_data(frequencies, &init.device.clone().inner()),
             config: config.clone(),
+            roles: Roles::default(),
         };
         // Drawn last, so that networks without it have the same numbers.
-        let augmentation =
-            parts.augmentation.then(|| init.linear_without_bias(CHANGES, 2 * half * told, Start::Xavier));
+        let augmentation = parts
+            .augmentation
+            .then(|| init.linear_without_bias(ParamRole::Conditioning, CHANGES, 2 * half * told, Initializer::Xavier));
         Self { augmentation, ..net }
     }
 

@@ -59,7 +59,7 @@ fn settings(steps: u64, seed: u64) -> TrainConfig {
     // Plain squares: in two dimensions the errors of a place differ too much for the adaptive weight, which then pulls
     // towards medians; in thousands they hardly do.
     config.weight.p = 0.0;
-    config.train.scale_to(steps);
+    config.scale_to(steps);
     config.train.optimizer = OptimizerKind::Muon;
     config.train.learning_rate = 2e-3;
     config.train.batch_size = BATCH;
