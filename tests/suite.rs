@@ -1,4 +1,6 @@
 //! Every Rust test in one binary: one link, many files.
+// Tests write into folders of their own, and print for those who run them.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "rust/augmentation.rs"]
 mod augmentation;
@@ -16,6 +18,8 @@ mod dual;
 mod engine;
 #[path = "rust/evaluation.rs"]
 mod evaluation;
+#[path = "rust/files.rs"]
+mod files;
 #[path = "rust/flow.rs"]
 mod flow;
 #[path = "rust/fuzz.rs"]

@@ -135,6 +135,17 @@ impl Generator {
         Ok(weights::Check::of(0, &picture, self.net.config()))
     }
 
+    /// Refuses a model whose picture of the known seed is not the one that its weights file says, where it says one.
+    ///
+    /// # Errors
+    /// Says how far it is from that, or when the device cannot be read.
+    #[cfg(feature = "train")]
+    pub fn verify(&self) -> Result<(), Error> {
+        let Some(check) = &self.info.check else { return Ok(()) };
+        let picture = self.images(weights::Check::request(check.seed))?.try_into_vec_as::<f32>();
+        check.accept(&picture.map_err(|e| Error::Device(e.to_string()))?, self.net.config())
+    }
+
     /// What the weights file says about the model.
     pub fn info(&self) -> &ModelInfo {
         &self.info
@@ -298,6 +309,8 @@ impl Generator {
     /// The labels of a request that can be served.
     fn labels(&self, request: Request) -> Result<Option<Labels>, Error> {
         let labels = request.labels(self.net.config().classes)?;
+        #[cfg(feature = "train")]
+        self.net.config().check_call(request.count as u64)?;
         Ok(labels.map(|labels| self.label_tensor(&labels)))
     }
 

@@ -50,6 +50,8 @@ pub mod eval;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
 #[cfg(feature = "train")]
+pub mod io;
+#[cfg(feature = "train")]
 pub mod latent;
 #[cfg(feature = "train")]
 pub mod onnx;

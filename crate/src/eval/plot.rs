@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::record::{Evaluation, Row, mean_std, rows};
+use crate::io::xml;
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 460.0;
@@ -81,7 +82,7 @@ pub fn plot(records: &[Evaluation]) -> String {
         (LEFT + WIDTH - RIGHT) / 2.0,
         HEIGHT - 10.0
     );
-    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"18\">{metric}, lower is better</text>");
+    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"18\">{}, lower is better</text>", xml(metric));
     let mut models: Vec<&str> = rows.iter().map(|row| row.model).collect();
     models.dedup();
     for (place, row) in rows.iter().enumerate() {
@@ -112,6 +113,7 @@ fn series(row: &Row, place: usize, colour: &str, calls: &[usize], scale: &Scale)
     }
     let (x, y) = (WIDTH - RIGHT + 18.0, TOP + 12.0 + 22.0 * place as f64);
     let _ = write!(svg, "<path d=\"M{x} {y}h26\" stroke-width=\"2\"{dashes}/></g>");
-    let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{}, {}</text>", x + 34.0, y + 5.0, row.model, row.solver);
+    let words = xml(&format!("{}, {}", row.model, row.solver));
+    let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{words}</text>", x + 34.0, y + 5.0);
     svg
 }

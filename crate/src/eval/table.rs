@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::record::{Evaluation, Row, mean_std, rows};
+use crate::io::markdown;
 
 /// Two tables: the distance at each number of network calls, and everything else about the fewest calls of each row.
 ///
@@ -12,17 +13,17 @@ pub fn tables(records: &[Evaluation]) -> String {
     let Some(first) = records.first() else {
         return "no evaluations\n".into();
     };
-    let mut text =
-        format!("{} on {}; {} generated, {} real images.\n\n", first.metric, first.features, first.images, first.real);
+    let metric = markdown(&first.metric);
+    let features = markdown(&first.features);
+    let mut text = format!("{metric} on {features}; {} generated, {} real images.\n\n", first.images, first.real);
     let heads: Vec<String> = calls.iter().map(|nfe| format!(" {nfe} ")).collect();
-    let _ = writeln!(text, "| {} by network calls | solver |{}|", first.metric, heads.join("|"));
+    let _ = writeln!(text, "| {metric} by network calls | solver |{}|", heads.join("|"));
     let _ = writeln!(text, "|---|---|{}", "--:|".repeat(calls.len()));
     for row in &rows {
         let cells: Vec<String> = calls.iter().map(|&nfe| cell(&row.at(nfe, |r| r.distance), 2)).collect();
-        let _ = writeln!(text, "| {} | {} | {} |", row.model, row.solver, cells.join(" | "));
+        let _ = writeln!(text, "| {} | {} | {} |", markdown(row.model), markdown(row.solver), cells.join(" | "));
     }
-    let _ =
-        writeln!(text, "\n| | solver | calls | {} | KID × 1000 | precision | recall | ms per image |", first.metric);
+    let _ = writeln!(text, "\n| | solver | calls | {metric} | KID × 1000 | precision | recall | ms per image |");
     let _ = writeln!(text, "|---|---|--:|--:|--:|--:|--:|--:|");
     for row in &rows {
         let _ = writeln!(text, "{}", fewest(row));
@@ -39,7 +40,7 @@ fn fewest(row: &Row) -> String {
         cell(&row.at(nfe, |r| r.recall), 3),
         cell(&row.at(nfe, |r| 1e3 * r.seconds), 2),
     ];
-    format!("| {} | {} | {nfe} | {} |", row.model, row.solver, figures.join(" | "))
+    format!("| {} | {} | {nfe} | {} |", markdown(row.model), markdown(row.solver), figures.join(" | "))
 }
 
 fn cell(values: &[f64], digits: usize) -> String {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vae::{Moments, Vae};
 use crate::image::from_byte;
+use crate::io::AtomicFile;
 use crate::rng::Stream;
 use crate::train::data::{DataConfig, DataError, Images, label, load_parts};
 use crate::weights::LatentSpace;
@@ -212,10 +213,8 @@ pub fn encode(
         )));
     }
     let pictures = DataConfig { size: config.size * vae.factor(), channels: 3, ..config.clone() };
-    let aside = out.with_extension("partial");
-    let io = |e| DataError::io(&aside, e);
-    let mut file = File::create(&aside).map_err(io)?;
-    file.write_all(&vec![b' '; HEADER]).map_err(io)?;
+    let mut file = AtomicFile::create(out).map_err(DataError::Write)?;
+    file.write_all(&vec![b' '; HEADER]).map_err(DataError::Write)?;
     let mut of_class = Vec::new();
     let order = load_parts(data, &pictures, &mut |images| {
         for (i, class) in images.class_names().enumerate() {
@@ -224,7 +223,7 @@ pub fn encode(
                 let rows = i / batch * batch..i + 1;
                 let bytes = moments(vae, &images, rows, config.flip, device)
                     .map_err(|e| DataError::damaged(data, format!("cannot be encoded: {e}")))?;
-                file.write_all(&bytes).map_err(io)?;
+                file.write_all(&bytes).map_err(DataError::Write)?;
                 done(of_class.len());
             }
         }
@@ -233,13 +232,13 @@ pub fn encode(
     let (labels, classes) = label(&of_class, &order);
     let or_none = |(label, class): (&u32, &String)| if class.is_empty() { -1 } else { *label as i32 };
     let bytes: Vec<u8> = labels.iter().zip(&of_class).map(or_none).flat_map(i32::to_le_bytes).collect();
-    file.write_all(&bytes).map_err(io)?;
+    file.write_all(&bytes).map_err(DataError::Write)?;
     let views = 1 + usize::from(config.flip);
     let shape = [labels.len(), views, 2, config.channels, config.size, config.size];
     let info = LatentInfo { classes, space: LatentSpace { factor: vae.factor(), ..LatentSpace::STABLE_DIFFUSION } };
     let head = header(&info, shape).map_err(|reason| DataError::damaged(data, reason))?;
-    let finish = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head)).and_then(|()| file.sync_all());
-    finish.and_then(|()| std::fs::rename(&aside, out)).map_err(io)?;
+    let finish = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head));
+    finish.and_then(|()| file.commit()).map_err(DataError::Write)?;
     Ok(labels.len())
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod embed;
 mod in_context;
 pub(crate) mod init;
 mod labels;
+#[cfg(feature = "train")]
+mod memory;
 mod param;
 mod patches;
 mod presets;

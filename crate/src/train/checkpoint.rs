@@ -1,7 +1,6 @@
 //! Checkpoints: a folder per checkpoint, written aside and renamed, so that one is either whole or absent.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +13,7 @@ use super::config::{Logging, TrainConfig};
 use super::ema::Ema;
 use super::optimization::MAIN;
 use super::trainer::{Trainer, optimizer};
+use crate::io::{self, write_new};
 use crate::net::{Net, NetConfig};
 
 /// The small part of a checkpoint: where it stands.
@@ -45,21 +45,19 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
     let target = folder.join(format!("step-{:08}", trainer.step));
     let aside = folder.join(format!(".writing-{:08}", trainer.step));
     let _ = fs::remove_dir_all(&aside);
-    fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
+    io::create_folder(&aside)?;
     let state = State { step: trainer.step, net: trainer.net.config().clone(), one_step };
-    write(&aside.join("net.bpk"), &trainer.net.valid().into_record().into_bytes()?)?;
-    write(&aside.join("ema.bpk"), &trainer.ema.net().clone().into_record().into_bytes()?)?;
+    write_new(&aside.join("net.bpk"), &trainer.net.valid().into_record().into_bytes()?)?;
+    write_new(&aside.join("ema.bpk"), &trainer.ema.net().clone().into_record().into_bytes()?)?;
     for (name, ema) in &trainer.averages {
-        write(&aside.join(format!("ema-{name}.bpk")), &ema.net().clone().into_record().into_bytes()?)?;
+        write_new(&aside.join(format!("ema-{name}.bpk")), &ema.net().clone().into_record().into_bytes()?)?;
     }
-    write(&aside.join("optimizer.bpk"), &trainer.optimizer.into_bytes()?)?;
-    write(&aside.join("state.json"), &serde_json::to_vec_pretty(&state)?)?;
+    write_new(&aside.join("optimizer.bpk"), &trainer.optimizer.into_bytes()?)?;
+    write_new(&aside.join("state.json"), &serde_json::to_vec_pretty(&state)?)?;
     let _ = fs::remove_dir_all(&target);
     fs::rename(&aside, &target).with_context(|| format!("cannot rename to {}", target.display()))?;
     // The rename itself must reach the disk too.
-    if let Ok(directory) = File::open(folder) {
-        let _ = directory.sync_all();
-    }
+    io::sync_folder(folder)?;
     let all = list(folder)?;
     let best = if log.keep_best { best(&all) } else { None };
     let stays = |path: &PathBuf| {
@@ -95,12 +93,6 @@ pub fn clear(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes a file and waits until it is on the disk.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || File::create(path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Whole checkpoints, oldest first.

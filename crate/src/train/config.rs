@@ -12,6 +12,9 @@ use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
 use crate::net::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, TimeInputs, UnetConfig};
 use crate::weights::DataInfo;
 
+/// Steps beyond which nobody trains, and sums of steps stay numbers.
+const MAX_STEPS: u64 = 1_000_000_000_000_000;
+
 /// Settings of a run. Every field has a default, so a file names only what it changes.
 ///
 /// What table 1 of the MeanFlow paper varies is here: (a) the share of `r < t`, `[times] interval_probability`; (b) the
@@ -270,6 +273,12 @@ impl TrainConfig {
             return Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into()));
         }
         let net = self.net_config(images.classes.len())?;
+        let train = &self.train;
+        net.check_training(
+            train.batch_size as u64,
+            (train.batch_size / train.accumulate.max(1)) as u64,
+            train.averages.len() as u64,
+        )?;
         if self.train.optimizer != OptimizerKind::AdamW {
             // Nothing of this network is computed.
             muon::check(&self.train, &net.init(0, &Device::default()).param_specs())?;
@@ -281,12 +290,32 @@ impl TrainConfig {
         }
     }
 
+    /// Refuses infinity and what is no number, wherever it stands, and numbers that a settings file cannot hold.
+    fn check_numbers(&self) -> Result<(), Error> {
+        fn wrong(value: &toml::Value) -> Option<String> {
+            let at = |key: &str, value| wrong(value).map(|rest| format!("{key} {rest}"));
+            match value {
+                toml::Value::Float(x) if !x.is_finite() => Some(format!("is {x}; it must be a finite number")),
+                toml::Value::Array(items) => items.iter().find_map(wrong),
+                toml::Value::Table(table) => table.iter().find_map(|(key, value)| match value {
+                    toml::Value::Table(_) => at(&format!("[{key}]"), value),
+                    _ => at(key, value),
+                }),
+                _ => None,
+            }
+        }
+        let values = toml::Value::try_from(self)
+            .map_err(|e| Error::Config(format!("the settings hold a number that is too large ({e})")))?;
+        wrong(&values).map_or(Ok(()), |reason| Err(Error::Config(reason)))
+    }
+
     /// Checks every value.
     ///
     /// # Errors
     /// Names the first field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let (train, log) = (&self.train, &self.log);
+        self.check_numbers()?;
         self.times.validate()?;
         self.objective.validate()?;
         self.guidance.validate()?;
@@ -315,6 +344,7 @@ impl TrainConfig {
                 matches!(self.objective, Objective::PixelMeanFlow(_)) == (net.output == Output::Image),
                 "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
             ),
+            (train.steps <= MAX_STEPS, "[train] steps must be at most 1000000000000000"),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),
             (
                 train.accumulate > 0 && train.batch_size.is_multiple_of(train.accumulate),

@@ -1,15 +1,13 @@
 //! Event files for TensorBoard, written without it: length-framed records with checksums (TFRecord) of small protocol
 //! buffers, of which only the few fields that numbers and pictures need are written.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
 use super::log::Record;
-use super::whole::replace;
+use crate::io;
 use crate::protobuf::Message;
 
 /// The file's name; TensorBoard looks for `tfevents` in it.
@@ -58,8 +56,7 @@ fn append_summary(folder: &Path, step: u64, summary: &Message) -> Result<()> {
     let mut event = Message::default();
     event.double(1, now()).integer(2, step).message(5, summary);
     bytes.extend(frame(event.as_bytes()));
-    let open = OpenOptions::new().create(true).append(true).open(&path);
-    open.and_then(|mut file| file.write_all(&bytes)).with_context(|| format!("cannot write {}", path.display()))
+    Ok(io::append(&path, &bytes)?)
 }
 
 /// Takes out the records of steps that will be taken again, and one that was cut off.
@@ -81,7 +78,7 @@ pub fn rewind(folder: &Path, step: u64) -> Result<()> {
     }
     match kept == bytes.len() {
         true => Ok(()),
-        false => replace(&path, &bytes[..kept]),
+        false => Ok(io::write_atomic(&path, &bytes[..kept])?),
     }
 }
 
@@ -140,6 +137,7 @@ fn masked(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

@@ -25,7 +25,6 @@ mod report;
 mod run;
 mod start;
 mod trainer;
-mod whole;
 
 pub use augment::{Augmentation, Change};
 pub use batch::{Batch, Sampler};
@@ -40,7 +39,6 @@ pub use report::report;
 pub use run::{Observer, Outcome, RunFolder};
 pub use start::Start;
 pub use trainer::{Measured, Trainer};
-pub use whole::replace;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

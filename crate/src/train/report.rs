@@ -12,6 +12,8 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame};
 use serde_json::Value;
 
+use crate::io::xml;
+
 /// A curve is drawn of at most so many points: more are not seen, and make a large page.
 const POINTS: usize = 600;
 const WIDTH: f64 = 640.0;
@@ -29,7 +31,7 @@ pub fn report(run: &Path) -> Result<String> {
     let records: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let Some(last) = records.last() else { bail!("{} has logged nothing yet", run.display()) };
     let grids = grids(run)?;
-    let name = escape(model["name"].as_str().unwrap_or("a run"));
+    let name = xml(model["name"].as_str().unwrap_or("a run"));
     let mut page =
         format!("{HEAD}<title>{name}</title>\n<h1>{name}</h1>\n<p class=\"facts\">{}</p>\n", facts(&model, last));
     for (title, keys) in [
@@ -47,7 +49,7 @@ pub fn report(run: &Path) -> Result<String> {
     if grids.len() > 1 {
         let _ = write!(page, "<h2>From the first step to the last</h2>\n{}", picture("gif", &progress(&grids)?));
     }
-    let _ = write!(page, "<h2>Settings</h2>\n<pre>{}</pre>\n", escape(&settings));
+    let _ = write!(page, "<h2>Settings</h2>\n<pre>{}</pre>\n", xml(&settings));
     Ok(page)
 }
 
@@ -91,7 +93,7 @@ fn step_of(grid: &Path) -> u64 {
 
 fn facts(model: &Value, last: &Value) -> String {
     let number = |value: &Value| value.as_f64().map_or("–".into(), |x| format!("{x:.0}"));
-    let text = |value: &Value| escape(value.as_str().unwrap_or("–"));
+    let text = |value: &Value| xml(value.as_str().unwrap_or("–"));
     let net = &model["net"];
     format!(
         "Step {} · {} images · {}×{}×{} · {} classes · width {}, depth {} · {} images per second · {}, {}, {}",
@@ -169,10 +171,6 @@ fn short(x: f64) -> String {
 
 fn picture(kind: &str, bytes: &[u8]) -> String {
     format!("<img alt=\"\" src=\"data:image/{kind};base64,{}\">\n", BASE64.encode(bytes))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn read(path: &Path) -> Result<String> {

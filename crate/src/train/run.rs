@@ -1,7 +1,6 @@
 //! The run folder: settings, description, log, samples, checkpoints.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -16,11 +15,11 @@ use super::log::Record;
 use super::optimization::MAIN;
 use super::start::Start;
 use super::trainer::Trainer;
-use super::whole::replace;
 use crate::class::Class;
 use crate::flow::{Objective, Solver};
 use crate::generator::{Generator, Request, SampleOptions};
 use crate::image::to_rgba;
+use crate::io;
 use crate::net::Net;
 use crate::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
 
@@ -72,7 +71,7 @@ impl RunFolder {
         }
         let run = Self { path: path.into(), begins: Begins::Afresh };
         for folder in [run.checkpoints(), run.samples()] {
-            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            io::create_folder(&folder)?;
         }
         run.write("config.toml", config.to_toml()?.as_bytes())?;
         Ok(run)
@@ -109,7 +108,7 @@ impl RunFolder {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        replace(&self.path.join(name), bytes)
+        Ok(io::write_atomic(&self.path.join(name), bytes)?)
     }
 
     /// A fresh trainer, or the newest checkpoint's; writes down what the weights will say about themselves.
@@ -158,9 +157,7 @@ impl RunFolder {
     pub(super) fn append(&self, record: &Record) -> Result<()> {
         let file = self.path.join("log.jsonl");
         let line = serde_json::to_string(record)? + "\n";
-        let open = OpenOptions::new().create(true).append(true).open(&file);
-        open.and_then(|mut log| log.write_all(line.as_bytes()))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        io::append(&file, line.as_bytes())?;
         events::append(&self.path, record)
     }
 

@@ -1,6 +1,5 @@
 //! Trained weights that a new run begins with.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +7,7 @@ use burn::tensor::Device;
 
 use super::config::TrainConfig;
 use super::data::Images;
+use crate::io::read_whole;
 use crate::net::Net;
 use crate::weights::{self, LatentSpace, ModelInfo};
 
@@ -26,7 +26,7 @@ impl Start {
     /// When it is none, or does not fit the settings and images: the message names what differs.
     pub fn read(file: &Path, config: &TrainConfig, images: &Images, device: &Device) -> Result<Self> {
         let read = || -> Result<Self> {
-            let (net, info) = weights::decode(&fs::read(file)?, device)?;
+            let (net, info) = weights::decode(&read_whole(file)?, device)?;
             let wanted = config.net_config(images.classes.len())?;
             if info.net != wanted {
                 bail!("its network is {:?}; that of the settings and images is {wanted:?}", info.net);

@@ -4,6 +4,8 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::params::{Form, misshapen};
 
+/// The largest scale of a row: its weights are at most what half precision holds.
+const MAX_SCALE: f32 = 65504.0 / 127.0;
 /// What the name of a row's scales ends in.
 const SCALE: &str = "_scale";
 
@@ -33,6 +35,9 @@ pub(super) fn values(
     let (shape, scales) = scales()?;
     if shape != [rows] {
         return Err(misshapen(&scales_of(name), &shape, &[rows]));
+    }
+    if let Some(row) = scales.iter().position(|scale| !(0.0..=MAX_SCALE).contains(scale)) {
+        return Err(format!("tensor `{}` holds a scale that no weights have, in row {row}", scales_of(name)));
     }
     let columns = columns.max(1);
     let mut values = vec![0.0; view.data().len()];

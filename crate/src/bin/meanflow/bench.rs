@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
-use meanflow::device;
 use meanflow::train::data::Images;
 use meanflow::train::{Sampler, TrainConfig, Trainer, peak_memory};
 use meanflow::weights::{self, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
+use meanflow::{device, io};
 
 use crate::train::read_config;
 
@@ -40,12 +40,16 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(file) = &args.weights {
+        io::check_extension(file, "a safetensors file", &["safetensors"])?;
+        io::check_not_input(file, args.configs.iter().map(PathBuf::as_path))?;
+    }
     for path in &args.configs {
         let config = read_config(Some(path))?;
         let devices = device::open_all(args.device.as_deref(), &args.devices, config.train.batch_size)?;
         if let Some(file) = &args.weights {
             let bytes = untrained(&config, &devices[0])?;
-            std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
+            io::write_atomic(file, bytes)?;
         }
         let share = args.share.unwrap_or(config.times.interval_probability);
         let speed = images_per_second(&config, share, args.steps, &devices)?;
@@ -54,11 +58,11 @@ pub fn run(args: &Args) -> Result<()> {
             let line = serde_json::json!({
                 "images_per_second": median, "slowest": slowest, "fastest": fastest, "peak_memory": peak_memory(),
             });
-            println!("{line}");
+            say!("{line}");
             continue;
         }
         let plain = images_per_second(&config, 0.0, args.steps, &devices)?[1];
-        println!(
+        say!(
             "{}: train {:.1} img/s with {:.0} % of rows r < t; Flow Matching alone {plain:.1} img/s; ratio {:.2}",
             config.name,
             speed[1],

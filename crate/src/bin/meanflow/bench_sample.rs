@@ -42,6 +42,6 @@ pub fn run(args: &Args) -> Result<()> {
     }
     speeds.sort_by(f64::total_cmp);
     let median = speeds.get(speeds.len() / 2).context("--calls must be at least 1")?;
-    println!("{}", serde_json::json!({ "images_per_second": median }));
+    say!("{}", serde_json::json!({ "images_per_second": median }));
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use meanflow::eval::train_classifier;
-use meanflow::{device, train::data};
+use meanflow::{device, io, train::data};
 
 use crate::train::read_config;
 
@@ -39,20 +39,23 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    io::check_extension(&args.out, "a safetensors file", &["safetensors"])?;
+    let inputs = [Some(&args.data), args.config.as_ref(), args.test.as_ref()];
+    io::check_not_input(&args.out, inputs.into_iter().flatten().map(PathBuf::as_path))?;
     let device = device::open(args.device.as_deref())?;
     let config = read_config(args.config.as_deref())?.data;
     let images = data::load(&args.data, &config)?;
     let held_out = args.test.as_ref().map(|path| data::load(path, &config)).transpose()?;
     let folder = || args.data.file_name().unwrap_or(args.data.as_os_str()).to_string_lossy().into_owned();
     let name = args.name.clone().unwrap_or_else(folder);
-    let mut report = |step, steps, loss| println!("step {step} of {steps} · cross-entropy {loss:.3}");
+    let mut report = |step, steps, loss| say!("step {step} of {steps} · cross-entropy {loss:.3}");
     let mut classifier = train_classifier(&images, &name, args.epochs, args.seed, &device, &mut report)?;
     if let Some(images) = &held_out {
         let accuracy = classifier.validate(images, &device)?;
-        println!("{:.1} % of {} held-out images are named rightly", 100.0 * accuracy, images.len());
+        say!("{:.1} % of {} held-out images are named rightly", 100.0 * accuracy, images.len());
     }
     let bytes = classifier.to_bytes()?;
-    std::fs::write(&args.out, bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
-    println!("{}: {}", args.out.display(), classifier.info().describe());
+    io::write_atomic(&args.out, bytes)?;
+    say!("{}: {}", args.out.display(), classifier.info().describe());
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use meanflow::eval::{plot, read_records, tables};
+use meanflow::io;
 
 /// Make tables and a plot from results that `meanflow eval --out` wrote. Runs of one name become mean ± deviation.
 #[derive(clap::Args)]
@@ -21,17 +22,24 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    for (path, what, endings) in
+        [(&args.table, "Markdown", &["md", "markdown", "txt"][..]), (&args.plot, "SVG", &["svg"])]
+    {
+        let Some(path) = path else { continue };
+        io::check_extension(path, what, endings)?;
+        io::check_not_input(path, args.results.iter().map(PathBuf::as_path))?;
+    }
     let records = read_records(&args.results)?;
     let Some(first) = records.first() else { bail!("the files hold no results") };
     if let Some(other) = records.iter().find(|record| record.features != first.features) {
         bail!("distances on different features do not compare: {}, and {}", first.features, other.features);
     }
-    let write = |path: &PathBuf, text: String| {
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
     match &args.table {
-        Some(path) => write(path, tables(&records))?,
-        None => print!("{}", tables(&records)),
+        Some(path) => io::write_atomic(path, tables(&records))?,
+        None => say!("{}", tables(&records).trim_end()),
     }
-    args.plot.as_ref().map_or(Ok(()), |path| write(path, plot(&records)))
+    if let Some(path) = &args.plot {
+        io::write_atomic(path, plot(&records))?;
+    }
+    Ok(())
 }

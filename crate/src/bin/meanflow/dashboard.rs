@@ -58,13 +58,13 @@ impl Observer for Dashboard {
             let part = |value: Option<f64>| value.map_or("–".into(), |v| format!("{v:.1}"));
             let [intervals, instants] = [record.residual_interval, record.residual_instant].map(part);
             let speed = record.images_per_second;
-            println!("step {} · {speed:.0} img/s · residual r<t {intervals} · r=t {instants}", record.step);
+            say!("step {} · {speed:.0} img/s · residual r<t {intervals} · r=t {instants}", record.step);
         }
         self.bar.set_message(self.lines(record));
     }
 
     fn notice(&mut self, text: &str) {
-        self.bar.suspend(|| println!("{text}"));
+        self.bar.suspend(|| say!("{text}"));
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use meanflow::device;
 use meanflow::latent::{self, Vae};
+use meanflow::{device, io};
 
 use crate::train::read_config;
 
@@ -38,6 +38,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    io::check_extension(&args.out, "a safetensors file", &["safetensors"])?;
+    io::check_not_input(&args.out, [&args.data, &args.vae, &args.config].map(PathBuf::as_path))?;
     let device = device::open(args.device.as_deref())?;
     let config = read_config(Some(&args.config))?.data;
     let vae = Vae::open(&args.vae, &device).with_context(|| args.vae.display().to_string())?;
@@ -47,12 +49,6 @@ pub fn run(args: &Args) -> Result<()> {
         bar.tick();
     })?;
     bar.finish_and_clear();
-    println!(
-        "{}: {count} pictures as latents of {}×{}×{}",
-        args.out.display(),
-        config.size,
-        config.size,
-        config.channels
-    );
+    say!("{}: {count} pictures as latents of {}×{}×{}", args.out.display(), config.size, config.size, config.channels);
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! `meanflow eval`.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -14,7 +12,7 @@ use meanflow::eval::{
 use meanflow::flow::Solver;
 use meanflow::generator::{Generator, MAX_NFE, Request, SampleOptions};
 use meanflow::latent::Vae;
-use meanflow::{device, train::data};
+use meanflow::{device, io, train::data};
 
 use crate::model::{Decoder, pictures, read_generator, solvers};
 use crate::train::read_config;
@@ -76,19 +74,21 @@ struct Reference {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(path) = &args.out {
+        io::check_extension(path, "lines of JSON", &["jsonl", "ndjson", "json"])?;
+        let inputs = [Some(&args.data), Some(&args.features), args.config.as_ref()].into_iter().flatten();
+        io::check_not_input(path, inputs.chain(&args.weights).map(PathBuf::as_path))?;
+    }
     let device = device::open(args.device.as_deref())?;
     if args.nfe.iter().any(|nfe| !(1..=MAX_NFE).contains(nfe)) {
         bail!("--nfe takes 1 to {MAX_NFE} network calls");
     }
     let models = args.weights.iter().map(|path| read_generator(path, &device)).collect::<Result<Vec<_>>>()?;
     let reference = measure_real(args, &models, &device)?;
-    let mut out = match &args.out {
-        Some(path) => {
-            let file = File::options().append(true).create(true).open(path);
-            Some(file.with_context(|| format!("cannot write {}", path.display()))?)
-        }
-        None => None,
-    };
+    if let Some(path) = &args.out {
+        // Whether it can be written shows before hours of measuring.
+        io::append(path, b"")?;
+    }
     let mut records = Vec::new();
     for model in &models {
         for &solver in &args.solver {
@@ -97,15 +97,15 @@ pub fn run(args: &Args) -> Result<()> {
                     continue;
                 }
                 let record = measure(args, model, &reference, solver, nfe, &device)?;
-                println!("{}, {solver}, {nfe} calls: {} {:.2}", record.model, record.metric, record.distance);
-                if let Some(file) = &mut out {
-                    writeln!(file, "{}", serde_json::to_string(&record)?)?;
+                say!("{}, {solver}, {nfe} calls: {} {:.2}", record.model, record.metric, record.distance);
+                if let Some(path) = &args.out {
+                    io::append(path, format!("{}\n", serde_json::to_string(&record)?).as_bytes())?;
                 }
                 records.push(record);
             }
         }
     }
-    println!("\n{}", tables(&records));
+    say!("\n{}", tables(&records));
     Ok(())
 }
 
@@ -126,7 +126,7 @@ fn measure_real(args: &Args, models: &[Generator], device: &Device) -> Result<Re
     let mut config = read_config(args.config.as_deref())?.data;
     (config.size, config.channels) = (size, channels);
     let images = data::load(&args.data, &config)?;
-    println!("comparing with {} real images by {}", images.len(), extractor.describe());
+    say!("comparing with {} real images by {}", images.len(), extractor.describe());
     let features = extractor.of_images(&images, device)?;
     for (count, what) in [(features.rows(), "real"), (args.count, "generated")] {
         if count <= features.dims {
@@ -153,6 +153,7 @@ fn measure(
 ) -> Result<Evaluation> {
     let Reference { extractor, features: real, moments, vae } = reference;
     let options = SampleOptions { solver, ..SampleOptions::default() };
+    io::check_memory("the features of all images", &[args.count as u64, real.dims as u64, size_of::<f32>() as u64])?;
     let (mut seconds, mut values) = (0.0, Vec::with_capacity(args.count * real.dims));
     for start in (0..args.count).step_by(BATCH) {
         let count = BATCH.min(args.count - start);

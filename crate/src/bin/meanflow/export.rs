@@ -7,9 +7,9 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use meanflow::generator::{Generator, Request};
 use meanflow::image::to_rgba;
-use meanflow::train::{MAIN, RunFolder, Which, replace};
+use meanflow::train::{MAIN, RunFolder, Which};
 use meanflow::weights::{self, ModelInfo, Precision};
-use meanflow::{Class, Net, device, onnx};
+use meanflow::{Class, Net, device, io, onnx};
 
 use crate::site;
 
@@ -65,11 +65,15 @@ impl From<Dtype> for Precision {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    check_outputs(args.out.as_deref(), args.onnx.as_deref(), &args.run)?;
+    if let Some(folder) = &args.web {
+        site::check(folder, &args.site, &args.run)?;
+    }
     let (run, _) = RunFolder::open(&args.run)?;
     let which = if args.best { Which::Best } else { Which::Newest };
     // Only copies numbers: no need to wake a GPU.
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
-    let (net, mut info) = run.averaged(which, &args.ema, &device, |text| eprintln!("warning: {text}"))?;
+    let (net, mut info) = run.averaged(which, &args.ema, &device, |text| note!("warning: {text}"))?;
     if args.web.is_some() && info.latent.is_some() {
         bail!("the model `{}` makes latents, which a page cannot decode", info.name);
     }
@@ -77,18 +81,32 @@ pub fn run(args: Args) -> Result<()> {
     info = weights::read_info(&bytes)?;
     let (step, megabytes) = (info.training.step, bytes.len() as f64 / 1e6);
     if let Some(out) = &args.out {
-        replace(out, &bytes)?;
-        println!("{}: step {step}, {megabytes:.2} MB, {loss}", out.display());
+        io::write_atomic(out, &bytes)?;
+        say!("{}: step {step}, {megabytes:.2} MB, {loss}", out.display());
     }
     if let Some(file) = &args.onnx {
         write_onnx(file, &net, &info, args.dtype)?;
     }
     if let Some(folder) = &args.web {
         site::write(folder, &args.site, &Generator::new(net, info, &device), &bytes)?;
-        println!(
-            "{}: step {step}, {megabytes:.2} MB of weights, {loss}; open it through any web server",
-            folder.display()
-        );
+        say!("{}: step {step}, {megabytes:.2} MB of weights, {loss}; open it through any web server", folder.display());
+    }
+    Ok(())
+}
+
+/// Refuses files whose names do not fit, or that `input` is or holds. A weights file may become itself, in another precision.
+///
+/// # Errors
+/// Names the file and the reason.
+pub(crate) fn check_outputs(weights: Option<&Path>, onnx: Option<&Path>, input: &Path) -> Result<()> {
+    if let Some(out) = weights {
+        io::check_extension(out, "a safetensors file", &["safetensors"])?;
+    }
+    if let Some(file) = onnx {
+        io::check_extension(file, "an ONNX file", &["onnx"])?;
+        if !input.is_dir() {
+            io::check_not_input(file, [input])?;
+        }
     }
     Ok(())
 }
@@ -115,8 +133,8 @@ pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> 
 /// Writes the network for other runtimes.
 pub(crate) fn write_onnx(file: &Path, net: &Net, info: &ModelInfo, dtype: Dtype) -> Result<()> {
     let graph = onnx::encode(net, info, dtype.into())?;
-    replace(file, &graph)?;
-    println!("{}: step {}, {:.2} MB", file.display(), info.training.step, graph.len() as f64 / 1e6);
+    io::write_atomic(file, &graph)?;
+    say!("{}: step {}, {:.2} MB", file.display(), info.training.step, graph.len() as f64 / 1e6);
     Ok(())
 }
 

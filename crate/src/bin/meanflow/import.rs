@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use meanflow::checkpoint::{Checkpoint, ImportChoice, import};
+use meanflow::io;
 use meanflow::net::TimeInputs;
 use meanflow::weights::{self, DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Precision, TrainingInfo};
 
@@ -62,6 +63,8 @@ enum Bits {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    io::check_extension(&args.out, "a safetensors file", &["safetensors"])?;
+    io::check_not_input(&args.out, [args.checkpoint.as_path()])?;
     let device = Device::flex();
     let file = args.checkpoint.display().to_string();
     let checkpoint = Checkpoint::open(&args.checkpoint).with_context(|| file.clone())?;
@@ -71,9 +74,6 @@ pub fn run(args: Args) -> Result<()> {
     };
     let choice = ImportChoice { place: args.place, heads: args.heads, size: args.size, times };
     let net = import(&checkpoint, &choice, &device).with_context(|| file.clone())?;
-    if args.out == args.checkpoint {
-        bail!("{file} is the checkpoint itself; choose another --out");
-    }
     let config = net.config().clone();
     let source = args.checkpoint.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stem = || args.checkpoint.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -95,8 +95,8 @@ pub fn run(args: Args) -> Result<()> {
         Bits::F32 => Precision::F32,
     };
     let bytes = weights::encode(&net, &info, precision)?;
-    std::fs::write(&args.out, &bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
+    io::write_atomic(&args.out, &bytes)?;
     let parameters = info.net.parameters() as f64 / 1e6;
-    println!("{}: {parameters:.2} M parameters, {} classes", args.out.display(), info.net.classes);
+    say!("{}: {parameters:.2} M parameters, {} classes", args.out.display(), info.net.classes);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use meanflow::weights;
+use meanflow::{io, weights};
 
 /// Print what a weights file says about itself, as JSON.
 #[derive(clap::Args)]
@@ -15,11 +15,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let bytes = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let bytes = io::read_whole(&args.file)?;
     let info = weights::read_info(&bytes).with_context(|| args.file.display().to_string())?;
     let mut report = serde_json::to_value(&info)?;
     report["parameters"] = info.net.parameters().into();
     report["bytes"] = bytes.len().into();
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    say!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }

@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mean = bits.iter().sum::<f64>() / count as f64;
     let variance = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>() / count as f64;
-    println!(
+    say!(
         "{mean:.4} bits per dimension over {count} images, with standard error {:.4}",
         (variance / count as f64).sqrt()
     );

@@ -1,5 +1,8 @@
 //! The `meanflow` command: train a one-step image generator, sample from it, export it for the web.
 
+#[macro_use]
+mod terminal;
+
 mod bench;
 mod bench_sample;
 mod classifier;
@@ -23,6 +26,7 @@ mod site;
 mod train;
 
 use clap::{Parser, Subcommand};
+use meanflow::io;
 
 /// Training frees and takes the same large buffers in every step; the system's allocator gives them back in between.
 #[global_allocator]
@@ -35,6 +39,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
+    /// The most memory to plan for, such as 8GB; what the machine has free if not given. What would take more is refused
+    #[arg(long, global = true, value_name = "SIZE", value_parser = io::parse_size)]
+    max_memory: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,10 +90,23 @@ fn keep_freed_memory() {
 #[cfg(not(unix))]
 fn keep_freed_memory() {}
 
+/// A program that is ended leaves no half-written file.
+fn end_on_signals() {
+    // Under `nohup`, which has the signal ignored, and where the system refuses, what may be left is a hidden temporary file.
+    let _ = ctrlc::try_set_handler(|| io::exit_without_leftovers(130));
+}
+
 fn main() -> std::process::ExitCode {
-    let command = Cli::parse().command;
+    let Cli { command, max_memory } = Cli::parse();
+    if let Some(bytes) = max_memory {
+        io::set_max_memory(bytes);
+    }
     if matches!(command, Command::Train(_) | Command::Playground(_) | Command::Classifier(_) | Command::BenchTrain(_)) {
         keep_freed_memory();
+    }
+    if !matches!(command, Command::Train(_)) {
+        // Training has its own way to stop.
+        end_on_signals();
     }
     let result = match command {
         Command::Train(args) => train::run(args),
@@ -107,10 +127,14 @@ fn main() -> std::process::ExitCode {
         Command::BenchSample(args) => bench_sample::run(&args),
         Command::RandomWeights(args) => random::run(&args),
     };
+    let result = result.and_then(|()| match terminal::lost() {
+        Some(reason) => Err(anyhow::anyhow!("cannot write standard output: {reason}")),
+        None => Ok(()),
+    });
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }

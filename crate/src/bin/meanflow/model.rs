@@ -7,17 +7,22 @@ use burn::tensor::{Device, Tensor};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meanflow::flow::Solver;
 use meanflow::generator::Generator;
+use meanflow::io;
 use meanflow::latent::Vae;
 use meanflow::weights::ModelInfo;
 
 /// The bytes of a weights file.
 pub fn read_weights(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    Ok(io::read_whole(path)?)
 }
 
-/// The model in a weights file.
+/// The model in a weights file. It must make of the known seed what the file says that it makes.
 pub fn read_generator(path: &Path, device: &Device) -> Result<Generator> {
-    Generator::from_bytes(&read_weights(path)?, device).with_context(|| path.display().to_string())
+    let read = || {
+        let generator = Generator::from_bytes(&io::read_whole(path)?, device)?;
+        generator.verify().map(|()| generator)
+    };
+    read().with_context(|| path.display().to_string())
 }
 
 /// The same, of a model whose images are no latents.
@@ -38,6 +43,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Its file, where one is given.
+    pub fn path(&self) -> Option<&Path> {
+        self.vae.as_deref()
+    }
+
     /// Reads it.
     ///
     /// # Errors

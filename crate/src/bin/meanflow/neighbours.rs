@@ -9,7 +9,7 @@ use meanflow::eval::{Features, nearest};
 use meanflow::generator::Request;
 use meanflow::image::{from_byte, to_rgba};
 use meanflow::train::{data, grid};
-use meanflow::{Error, device};
+use meanflow::{Error, device, io};
 
 use crate::model::read_picture_model;
 use crate::train::read_config;
@@ -57,6 +57,9 @@ const COMPARED: usize = 2000;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    io::check_extension(&args.out, "PNG", &["png"])?;
+    let inputs = [Some(&args.weights), Some(&args.data), args.config.as_ref()];
+    io::check_not_input(&args.out, inputs.into_iter().flatten().map(PathBuf::as_path))?;
     let device = device::open(args.device.as_deref())?;
     let model = read_picture_model(&args.weights, &device)?;
     let mut config = read_config(args.config.as_deref())?.data;
@@ -88,14 +91,14 @@ pub fn run(args: &Args) -> Result<()> {
     let pictures = Tensor::from_data(burn::tensor::TensorData::new(shown, shape), &device);
     let rgba = pollster::block_on(to_rgba(pictures))?;
     grid::write(&args.out, &rgba, net.image_size, args.scale, Some(columns))?;
-    println!(
+    say!(
         "{}: {} images, each before its {} nearest of {} training images, by pixels",
         args.out.display(),
         args.count,
         columns - 1,
         images.len()
     );
-    println!(
+    say!(
         "median distance to the nearest training image {:.2}, between training images {among:.2}; {:.0} % of {over} \
          images are nearer than that",
         median(found.distances.clone()),

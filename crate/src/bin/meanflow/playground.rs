@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use meanflow::device;
+use anyhow::Result;
 use meanflow::train::playground::{Points, learn, portray};
+use meanflow::{device, io};
 
 use crate::dashboard::Dashboard;
 
@@ -33,12 +33,13 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    io::check_extension(&args.out, "SVG", &["svg"])?;
     let device = device::open(args.device.as_deref())?;
     let mut bar = Dashboard::new(args.steps);
     let net = learn(args.data, args.steps, args.seed, &device, &mut bar)?;
     bar.finish();
     let svg = portray(&net, args.data, args.seed, &device)?.to_svg();
-    std::fs::write(&args.out, svg).with_context(|| format!("cannot write {}", args.out.display()))?;
-    println!("{}: what {} steps learnt", args.out.display(), args.steps);
+    io::write_atomic(&args.out, svg)?;
+    say!("{}: what {} steps learnt", args.out.display(), args.steps);
     Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use meanflow::NetConfig;
+use meanflow::io;
 use meanflow::rng::{Purpose, Stream};
 use meanflow::weights::{self, DataInfo, ModelInfo, TrainingInfo};
 
@@ -30,6 +31,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    io::check_extension(&args.out, "a safetensors file", &["safetensors"])?;
     let config: NetConfig = serde_json::from_str(&args.net).context("--net")?;
     config.validate()?;
     let device = Device::default();
@@ -45,7 +47,8 @@ pub fn run(args: &Args) -> Result<()> {
         training: TrainingInfo::default(),
     };
     let bytes = weights::encode(&net, &info, args.dtype.into())?;
-    std::fs::write(&args.out, bytes).with_context(|| format!("cannot write {}", args.out.display()))
+    io::write_atomic(&args.out, bytes)?;
+    Ok(())
 }
 
 /// Gives every parameter values of about the size that a trained one has: `N(0, 1 / rows)`, biases `N(0, 0.1²)`.

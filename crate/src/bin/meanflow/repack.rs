@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use meanflow::device;
-use meanflow::train::replace;
+use meanflow::{device, io};
 
-use crate::export::{Dtype, store, write_onnx};
+use crate::export::{Dtype, check_outputs, store, write_onnx};
 use crate::model::read_generator;
 
 /// Write a weights file anew, in another precision, or with what older versions did not store.
@@ -31,6 +30,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    check_outputs(args.out.as_deref(), args.onnx.as_deref(), &args.weights)?;
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let generator = read_generator(&args.weights, &device)?;
     if let Some(file) = &args.onnx {
@@ -38,8 +38,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(out) = &args.out {
         let (bytes, loss) = store(generator, args.dtype.into(), &device)?;
-        replace(out, &bytes)?;
-        println!("{}: {:.2} MB, {loss}", out.display(), bytes.len() as f64 / 1e6);
+        io::write_atomic(out, &bytes)?;
+        say!("{}: {:.2} MB, {loss}", out.display(), bytes.len() as f64 / 1e6);
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use meanflow::io;
 use meanflow::train::report;
 
 /// Write a run as one HTML page: curves, samples and how they came about, settings.
@@ -20,9 +21,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let page = report(&args.run)?;
     let out = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
-    std::fs::write(&out, &page).with_context(|| format!("cannot write {}", out.display()))?;
-    println!("{}: {:.1} MB", out.display(), page.len() as f64 / 1e6);
+    io::check_extension(&out, "HTML", &["html", "htm"])?;
+    let page = report(&args.run)?;
+    io::write_atomic(&out, &page)?;
+    say!("{}: {:.1} MB", out.display(), page.len() as f64 / 1e6);
     Ok(())
 }

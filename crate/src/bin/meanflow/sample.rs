@@ -1,24 +1,30 @@
 //! `meanflow sample`.
 
+mod single;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 use meanflow::flow::Solver;
 use meanflow::generator::{Request, SampleOptions};
 use meanflow::image::to_rgba;
-use meanflow::{device, train::grid};
+use meanflow::{device, io, train::grid};
 
 use crate::model::{Decoder, pictures, read_generator, solvers};
 
-/// Generate pictures from a weights file into one PNG.
+/// Generate pictures from a weights file: a grid in one PNG, or single pictures for other programs.
 #[derive(clap::Args)]
 pub struct Args {
     /// Weights file
     #[arg(value_name = "WEIGHTS")]
     weights: PathBuf,
-    /// PNG file to write: a grid, or the bare picture when --count is 1
-    #[arg(long, value_name = "FILE")]
+    /// PNG file to write: a grid, or the bare picture when --count is 1. With --format, a folder
+    #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Any number of single pictures in the folder --out, which must be new or empty, instead of a grid
+    #[arg(long, value_enum, conflicts_with = "columns")]
+    format: Option<Format>,
     /// How many pictures
     #[arg(long, default_value_t = 64)]
     count: usize,
@@ -57,8 +63,68 @@ pub struct Args {
     device: Option<String>,
 }
 
+/// Single pictures.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A PNG file each, named by its seed
+    Png,
+    /// One array of bytes, arr_0 of [pictures, size, size, channels] in samples.npz, as the evaluators of ADM take it
+    Npz,
+}
+
+/// Pictures of a network call, at most: any number of them takes the memory of so many.
+const BATCH: usize = 256;
+
+/// What is drawn from: RGBA bytes of `count` pictures from a seed on, and the network calls that each took.
+type Draw<'a> = dyn FnMut(u64, usize) -> Result<(Vec<u8>, usize)> + 'a;
+
+impl Args {
+    /// Refuses a place that does not fit, before anything is opened.
+    fn check_out(&self) -> Result<()> {
+        match self.format {
+            None if self.out.is_dir() || self.out.extension().is_none() && !self.out.exists() => {
+                bail!(
+                    "{}: a grid is a PNG file, whose name ends in .png; --format png writes single pictures into a folder",
+                    self.out.display()
+                )
+            }
+            None => io::check_extension(&self.out, "PNG", &["png"])?,
+            Some(_) if self.out.is_file() => bail!("{} is a file; --format writes into a folder", self.out.display()),
+            Some(_) => {}
+        }
+        let inputs = [Some(self.weights.as_path()), self.decoder.path()];
+        Ok(io::check_not_input(&self.out, inputs.into_iter().flatten())?)
+    }
+
+    /// Draws the pictures, of so many pixels along an edge and so many channels, and writes them; returns the network calls of each.
+    fn write(&self, size: usize, channels: usize, draw: &mut Draw) -> Result<usize> {
+        if self.count == 0 {
+            bail!("0 pictures were asked for");
+        }
+        let starts = (0..self.count).step_by(BATCH);
+        let mut calls = 0;
+        let mut parts = starts.map(|start| {
+            let (rgba, nfe) = draw(self.seed.wrapping_add(start as u64), BATCH.min(self.count - start))?;
+            calls = nfe;
+            Ok(rgba)
+        });
+        let single = single::Pictures { size, channels, scale: self.scale, seed: self.seed, count: self.count };
+        match self.format {
+            None => {
+                grid::check(self.count, size, self.scale, self.columns)?;
+                let rgba = parts.collect::<Result<Vec<_>>>()?.concat();
+                grid::write(&self.out, &rgba, size, self.scale, self.columns)?;
+            }
+            Some(Format::Png) => single.write_png(&self.out, &mut parts)?,
+            Some(Format::Npz) => single.write_npz(&self.out, &mut parts)?,
+        }
+        Ok(calls)
+    }
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    args.check_out()?;
     #[cfg(feature = "kernels")]
     if args.device.as_deref() == Some("webgpu") {
         return kernels::run(&args);
@@ -76,7 +142,6 @@ pub fn run(args: Args) -> Result<()> {
         }
         _ => {}
     }
-    let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe.unwrap_or(1) };
     let tolerance = args.tolerance.unwrap_or(SampleOptions::default().tolerance);
     let interval = match args.guidance_interval.as_deref() {
         None => SampleOptions::default().interval,
@@ -84,12 +149,17 @@ pub fn run(args: Args) -> Result<()> {
         Some(_) => bail!("--guidance-interval takes two times"),
     };
     let options = SampleOptions { solver: args.solver, guidance: args.guidance, interval, tolerance };
-    let sampled = generator.sample(request, options)?;
-    let images = pictures(sampled.images, vae.as_ref());
-    let [.., size] = images.dims();
-    let rgba = pollster::block_on(to_rgba(images))?;
-    grid::write(&args.out, &rgba, size, args.scale, args.columns)?;
-    println!("{}: {} pictures, {} network calls each", args.out.display(), args.count, sampled.nfe);
+    let info = generator.info();
+    let (size, channels) = match &info.latent {
+        Some(latent) => (info.net.image_size * latent.factor, 3),
+        None => (info.net.image_size, info.net.channels),
+    };
+    let nfe = args.nfe.unwrap_or(1);
+    let calls = args.write(size, channels, &mut |seed, count| {
+        let sampled = generator.sample(Request { seed, count, class, nfe }, options)?;
+        Ok((pollster::block_on(to_rgba(pictures(sampled.images, vae.as_ref())))?, sampled.nfe))
+    })?;
+    say!("{}: {} pictures, {calls} network calls each", args.out.display(), args.count);
     Ok(())
 }
 
@@ -99,7 +169,6 @@ mod kernels {
     use anyhow::{Context, Result, bail};
     use meanflow::generator::Request;
     use meanflow::gpu::{Generator, Gpu};
-    use meanflow::train::grid;
 
     use crate::model::read_weights;
 
@@ -116,15 +185,13 @@ mod kernels {
             bail!("the model `{}` makes latents; webgpu has no autoencoder", info.name);
         }
         let class = args.class.as_deref().map(|name| info.class_of(name)).transpose()?.unwrap_or_default();
-        let request = Request { seed: args.seed, count: args.count, class, nfe: args.nfe.unwrap_or(1) };
-        let rgba = pollster::block_on(generator.rgba(request, args.solver))?;
-        grid::write(&args.out, &rgba, info.net.image_size, args.scale, args.columns)?;
-        let (calls, name, arithmetic) = (request.nfe, gpu.name(), generator.arithmetic());
-        println!(
-            "{}: {} pictures, {calls} network calls each, on {name} in {arithmetic}",
-            args.out.display(),
-            args.count
-        );
+        let (net, nfe) = (&info.net, args.nfe.unwrap_or(1));
+        let calls = args.write(net.image_size, net.channels, &mut |seed, count| {
+            let request = Request { seed, count, class, nfe };
+            Ok((pollster::block_on(generator.rgba(request, args.solver))?, nfe))
+        })?;
+        let (name, arithmetic) = (gpu.name(), generator.arithmetic());
+        say!("{}: {} pictures, {calls} network calls each, on {name} in {arithmetic}", args.out.display(), args.count);
         Ok(())
     }
 }

@@ -72,6 +72,7 @@ pub fn run(args: Args) -> Result<()> {
         Some(steps) => config.scale_to(steps),
         None => {}
     }
+    config.validate()?;
     let rows = config.train.batch_size / config.train.accumulate;
     let devices = device::open_all(args.device.as_deref(), &args.devices, rows)?;
     config.train.seed = args.seed.unwrap_or(config.train.seed);
@@ -87,7 +88,7 @@ pub fn run(args: Args) -> Result<()> {
         config.check_scratch()?;
     }
     if args.dry_run {
-        println!("{}", summary(&images, &config, &args.out)?);
+        say!("{}", summary(&images, &config, &args.out)?);
         return rehearse(&config, &images, &devices);
     }
     let run = match (resumed, start) {
@@ -103,8 +104,8 @@ pub fn run(args: Args) -> Result<()> {
     dashboard.finish();
     let out = args.out.display();
     match outcome.finished {
-        true => println!("done: {} steps; next: meanflow export {out} --out model.safetensors", outcome.steps),
-        false => println!("stopped after {} steps with a checkpoint; go on with --resume", outcome.steps),
+        true => say!("done: {} steps; next: meanflow export {out} --out model.safetensors", outcome.steps),
+        false => say!("stopped after {} steps with a checkpoint; go on with --resume", outcome.steps),
     }
     Ok(())
 }
@@ -148,7 +149,7 @@ fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step; once more to quit at once");
+        note!("stopping after this step; once more to quit at once");
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(stop)

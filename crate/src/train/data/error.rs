@@ -22,6 +22,12 @@ pub enum DataError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file cannot be read, or is larger than memory; the reason names it.
+    #[error("{0}")]
+    Read(String),
+    /// A file cannot be written; the error names it.
+    #[error("{0}")]
+    Write(io::Error),
     /// A file that is none of the formats.
     #[error(
         "{}: {reason}; expected a folder of images, a .tar, .tar.gz or .zip of one, \

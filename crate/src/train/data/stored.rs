@@ -1,7 +1,7 @@
 //! Pixels in a file, for sets that are larger than memory: converted once, then read row by row.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::{DataConfig, Images, Skipped, label, load_parts};
-use crate::train::replace;
+use crate::io::{self, AtomicFile};
 
 /// The pixels of a set of images, on the disk.
 #[derive(Debug)]
@@ -89,25 +89,22 @@ fn read_index(path: &Path) -> Option<Index> {
 }
 
 fn convert(path: &Path, config: &DataConfig, folder: &Path, pixels: &Path, listed: &Path) -> Result<Index, DataError> {
-    fs::create_dir_all(folder).map_err(|e| DataError::io(folder, e))?;
-    let mut file = BufWriter::new(File::create(pixels).map_err(|e| DataError::io(pixels, e))?);
+    io::create_folder(folder).map_err(DataError::Write)?;
+    let mut file = AtomicFile::create(pixels).map_err(DataError::Write)?;
     let mut of_class = Vec::new();
     let (source, config) = (path.to_path_buf(), config.clone());
     let mut index =
         Index { source, config, labels: Vec::new(), classes: Vec::new(), names: Vec::new(), skipped: Vec::new() };
     let order = load_parts(path, &index.config.clone(), &mut |part| {
-        file.write_all(&part.pixels).map_err(|e| DataError::io(pixels, e))?;
+        file.write_all(&part.pixels).map_err(DataError::Write)?;
         of_class.extend(part.class_names());
         index.names.extend(part.names);
         index.skipped.extend(part.skipped);
         Ok(())
     })?;
-    file.into_inner()
-        .map_err(std::io::IntoInnerError::into_error)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| DataError::io(pixels, e))?;
+    file.commit().map_err(DataError::Write)?;
     (index.labels, index.classes) = label(&of_class, &order);
     let text = serde_json::to_vec(&index).map_err(|e| DataError::Config(e.to_string()))?;
-    replace(listed, &text).map_err(|e| DataError::io(listed, std::io::Error::other(format!("{e:#}"))))?;
+    io::write_atomic(listed, &text).map_err(DataError::Write)?;
     Ok(index)
 }

@@ -1,0 +1,22 @@
+//! Files and terminals: the one way in which the program writes a file, what it refuses to write onto, how it shows text that
+//! others chose, and how much memory it asks for. Native only.
+//!
+//! `clippy.toml` forbids the functions of the standard library that write files everywhere else.
+
+mod decoder;
+mod escape;
+mod inflate;
+mod input;
+mod memory;
+mod output;
+mod write;
+
+pub use decoder::catch_decoder_panic;
+pub use escape::{markdown, name, visible, xml};
+pub use inflate::{Inflated, is_bomb};
+pub use input::{SafetensorsFile, open_regular, read_whole};
+pub use memory::{MAX_PIXELS, check_memory, max_memory, parse_size, set_max_memory};
+pub use output::{check_extension, check_not_input, lies_in, resolve};
+pub use write::{
+    AtomicFile, AtomicFolder, append, copy, create_folder, exit_without_leftovers, sync_folder, write_atomic, write_new,
+};
