@@ -39,8 +39,8 @@ pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Re
     };
     let train = &config.train;
     let specs = config.net_config(images.classes.len())?.init(train.seed, device).param_specs();
-    println!("{}", OptimizerShare::describe(&OptimizerShare::of(train, &specs)));
-    config.notices().iter().for_each(|text| println!("{text}"));
+    say!("{}", OptimizerShare::describe(&OptimizerShare::of(train, &specs)));
+    config.notices().iter().for_each(|text| say!("{text}"));
     let (plain, full) = (phase(0.0)?, phase(config.times.interval_probability)?);
     // The share of `r < t` rows decides what a step costs, and it rises from 0.
     let cost = |step: u64| match config.times.interval_probability {
