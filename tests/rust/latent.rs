@@ -180,7 +180,7 @@ fn from_pictures_to_latents_to_pictures_on_the_command_line() {
         &["w.safetensors", "no autoencoder"],
     );
     fails(
-        &["encode", "--data", &vae, "--vae", &vae, "--config", &config, "--out", &grid],
+        &["encode", "--data", &vae, "--vae", &vae, "--config", &config, "--out", &latents],
         &["vae.safetensors", "not a set"],
     );
 }

@@ -315,6 +315,8 @@ impl TrainConfig {
     /// Names the first field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let (train, log) = (&self.train, &self.log);
+        // Before the numbers that no settings file holds, which are not named.
+        check([(train.steps <= MAX_STEPS, "[train] steps must be at most 1000000000000000")], str::to_owned)?;
         self.check_numbers()?;
         self.times.validate()?;
         self.objective.validate()?;
@@ -344,7 +346,6 @@ impl TrainConfig {
                 matches!(self.objective, Objective::PixelMeanFlow(_)) == (net.output == Output::Image),
                 "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
             ),
-            (train.steps <= MAX_STEPS, "[train] steps must be at most 1000000000000000"),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),
             (
                 train.accumulate > 0 && train.batch_size.is_multiple_of(train.accumulate),
