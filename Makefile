@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-setup test-build test-rust test-browser test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction clean
+.PHONY: help setup demo build package test test-setup test-build test-rust test-browser test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -14,6 +14,7 @@ help:
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
 	@echo "make screenshots  remake docs/screenshots"
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
+	@echo "make parity  remake docs/parity.md of what the tests find, and docs/published.md"
 	@echo "make soak    a million mutated weights files, two hundred kills of a run in training"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
 	@echo "make bench-train  a training step against PyTorch, ratios in one run (DEVICE=cuda on a GPU)"
@@ -72,6 +73,13 @@ bench-sample:
 bench-web: test-build
 	cd docs/benchmarks && npm ci --no-audit --no-fund --loglevel=error
 	@node tests/browser/bench-web.mjs
+
+# The tests log what they compare with a reference; then the pages are made of that log.
+PARITY_LOG = $(CURDIR)/target/parity.jsonl
+parity: test-setup
+	@mkdir -p target && rm -f $(PARITY_LOG)
+	MEANFLOW_PARITY_LOG=$(PARITY_LOG) $(LINTED) test --release --test suite -- --skip the_page_is_made_of
+	MEANFLOW_PARITY_LOG=$(PARITY_LOG) MEANFLOW_WRITE_PAGES=1 $(LINTED) test --release --test suite -- the_page_is_made_of
 
 package: build
 	@bash web/tools/build-package.sh

@@ -46,10 +46,14 @@ mod optimization;
 mod oracle;
 #[path = "rust/parity.rs"]
 mod parity;
+#[path = "rust/parity_log.rs"]
+mod parity_log;
 #[path = "rust/playground.rs"]
 mod playground;
 #[path = "rust/rng.rs"]
 mod rng;
+#[path = "rust/settings.rs"]
+mod settings;
 #[path = "rust/solver.rs"]
 mod solver;
 #[path = "rust/support.rs"]

@@ -10,7 +10,8 @@ use meanflow::flow::AverageVelocity;
 use safetensors::SafeTensors;
 
 use crate::cli::{Place, fails, succeeds};
-use crate::support::{assert_close, device, values};
+use crate::parity_log::DIT_PUBLISHED;
+use crate::support::{device, values};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
@@ -40,7 +41,7 @@ fn a_checkpoint_of_pytorch_gives_the_network_that_pytorch_had() {
         let labels = Tensor::<1, Int>::from_data([1, 3], &device());
         let z = tensor::<4>(&reference, "z");
         let u = net.u(z.into(), r.clone().into(), t.clone().into(), Some(labels.into())).primal;
-        assert_close(place, &values(u), &values(tensor::<4>(&reference, place)), 1e-4);
+        DIT_PUBLISHED.close("u", &values(u), &values(tensor::<4>(&reference, place)), 1e-4);
     }
 }
 

@@ -6,7 +6,8 @@ use meanflow::flow::{AverageVelocity, Divergence, Integrator, bits_per_dimension
 use meanflow::net::Labels;
 
 use crate::oracle::{Gaussian, M, S, SHAPE};
-use crate::support::{assert_close, device, random, random_net, tiny_config, values};
+use crate::parity_log::LIKELIHOOD;
+use crate::support::{device, random, random_net, tiny_config, values};
 
 const ADAPTIVE: Integrator = Integrator::Adaptive { tolerance: 1e-5 };
 
@@ -25,12 +26,12 @@ fn the_likelihood_of_the_closed_form_flow_is_that_of_its_data() {
     let e = random(3, SHAPE);
     let x = one_step(&Gaussian, e.clone(), None);
     let exact = log_density(&Gaussian, x.clone(), None, Divergence::Exact, ADAPTIVE).expect("it integrates");
-    assert_close("log p(x)", &values(exact.log_density), &closed_form(x.clone()), 1e-4);
-    assert_close("the noise", &values(exact.noise), &values(e), 1e-3);
+    LIKELIHOOD.close("log p(x)", &values(exact.log_density), &closed_form(x.clone()), 1e-4);
+    LIKELIHOOD.close("noise", &values(exact.noise), &values(e), 1e-3);
     // The Jacobian is a multiple of one, of which random signs give the trace exactly.
     let estimate = Divergence::Hutchinson { probes: 1, seed: 0 };
     let estimated = log_density(&Gaussian, x.clone(), None, estimate, ADAPTIVE).expect("it integrates");
-    assert_close("estimate", &values(estimated.log_density), &closed_form(x), 1e-4);
+    LIKELIHOOD.close("log p(x) by random signs", &values(estimated.log_density), &closed_form(x), 1e-4);
     assert_eq!(exact.passes, 16 * estimated.passes, "an exact trace takes a pass per pixel");
 }
 

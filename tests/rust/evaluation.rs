@@ -13,7 +13,8 @@ use meanflow::eval::{
 use safetensors::SafeTensors;
 
 use crate::cli::{Place, fails, succeeds};
-use crate::support::{assert_close, device, values};
+use crate::parity_log::{FRECHET, INCEPTION, KERNEL, MANIFOLD};
+use crate::support::{device, values};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
@@ -39,7 +40,7 @@ fn inception_gives_the_features_that_pytorch_gives() {
     let (shape, pixels) = floats(&file, "images");
     let shape: [usize; 4] = shape.try_into().expect("a batch of images");
     let images = Tensor::from_data(TensorData::new(pixels, shape), &device());
-    assert_close("features", &values(inception.features(images)), &floats(&file, "features").1, 1e-4);
+    INCEPTION.close("features", &values(inception.features(images)), &floats(&file, "features").1, 1e-4);
 }
 
 #[test]
@@ -83,13 +84,13 @@ fn distances_agree_with_scipy_also_where_a_covariance_is_singular() {
         let frechet = frechet_distance(&Moments::of(&generated), &Moments::of(&real));
         let kernel = kernel_distance(&generated, &real, 0, &device()).expect("it computes");
         let manifold = precision_recall(&real, &generated, &device()).expect("it computes");
-        for (what, ours, theirs) in [
-            ("Fréchet distance", frechet, expected[0]),
-            ("kernel distance", kernel.mean, expected[1]),
-            ("precision", manifold.precision, expected[2]),
-            ("recall", manifold.recall, expected[3]),
+        for (comparison, what, ours, theirs) in [
+            (&FRECHET, "distance", frechet, expected[0]),
+            (&KERNEL, "distance", kernel.mean, expected[1]),
+            (&MANIFOLD, "precision", manifold.precision, expected[2]),
+            (&MANIFOLD, "recall", manifold.recall, expected[3]),
         ] {
-            assert!((ours / f64::from(theirs) - 1.0).abs() < 1e-4, "{name}: {what} is {ours}, not {theirs}");
+            comparison.within(&format!("{what}, {name}"), (ours / f64::from(theirs) - 1.0).abs(), 1e-4);
         }
         assert!(frechet_distance(&Moments::of(&real), &Moments::of(&real)).abs() < 1e-6 * frechet);
     }

@@ -9,6 +9,7 @@ use meanflow::flow::{
 use meanflow::rng::{Purpose, Stream};
 
 use crate::oracle::{Gaussian, M, S, SHAPE, constant, situation};
+use crate::parity_log::SAMPLING;
 use crate::support::{assert_close, device, random, values};
 
 /// Residual `u + (t − r) du/dt − v` of the MeanFlow identity along `(dz, dr, dt) = (v, dr, dt)`.
@@ -66,7 +67,7 @@ fn one_step_maps_noise_to_data_exactly() {
     let e = random(1, SHAPE);
     let x = values(one_step(&Gaussian, e.clone(), None));
     let expected: Vec<f32> = values(e).into_iter().map(|e| (M + S * f64::from(e)) as f32).collect();
-    assert_close("x", &x, &expected, 1e-5);
+    SAMPLING.close("1 step", &x, &expected, 1e-5);
 }
 
 #[test]
@@ -74,7 +75,12 @@ fn k_steps_equal_one() {
     let e = random(1, SHAPE);
     let one = values(one_step(&Gaussian, e.clone(), None));
     for nfe in [1, 2, 3, 4, 16, 64] {
-        assert_close(&format!("{nfe} steps"), &values(generate(&Gaussian, e.clone(), None, nfe)), &one, 2e-5);
+        SAMPLING.close(
+            &format!("{nfe} steps against 1"),
+            &values(generate(&Gaussian, e.clone(), None, nfe)),
+            &one,
+            2e-5,
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use meanflow::weights::{self, DataInfo, FORMAT_VERSION, ModelInfo, Precision, Tr
 use meanflow::{Dual, Net, NetConfig};
 use safetensors::SafeTensors;
 
+use crate::parity_log::{Comparison, IMPROVED, PIXEL, UNET};
 use crate::support::{assert_close, device, random, random_net, relative_error, tiny_config, values};
 
 /// Relative error allowed between burn in f32 and PyTorch in f64.
@@ -77,6 +78,7 @@ impl ModuleMapper for OnTape {
 
 /// Every gradient of a network beside the parameter of the same name of another, which holds PyTorch's.
 struct Compare<'a> {
+    comparison: &'a Comparison,
     gradients: &'a Gradients,
     reference: Vec<Vec<f32>>,
     seen: usize,
@@ -93,24 +95,29 @@ impl ModuleVisitor for Collect {
 impl ModuleVisitor for Compare<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let ours = param.val().grad(self.gradients).map(values).expect("every parameter has a gradient");
-        assert_close(&format!("gradient {}", self.seen), &ours, &self.reference[self.seen], TOLERANCE);
+        self.comparison.close("gradients", &ours, &self.reference[self.seen], TOLERANCE);
         self.seen += 1;
     }
 }
 
-fn assert_parity(name: &'static str, labels: Option<Labels>, place: &str) -> Net {
+fn assert_parity(comparison: &Comparison, name: &'static str, labels: Option<Labels>, place: &str) -> Net {
     let reference = Reference::of(name);
     let net = read(place, &device()).map(&mut OnTape);
     let (z, v, r, t) = (reference.get::<4>("z"), reference.get::<4>("v"), reference.get::<1>("r"), reference.get("t"));
     let moving = Dual::new(t.clone(), t.ones_like());
     let Velocities { average, instant } = net.velocities(Dual::new(z, v), r.into(), moving, labels, None);
-    assert_close("u", &values(average.primal.clone()), &values(reference.get::<4>("u")), TOLERANCE);
-    assert_close("du/dt", &values(average.tangent.expect("it moves")), &values(reference.get::<4>("dudt")), TOLERANCE);
+    comparison.close("u", &values(average.primal.clone()), &values(reference.get::<4>("u")), TOLERANCE);
+    comparison.close(
+        "du/dt",
+        &values(average.tangent.expect("it moves")),
+        &values(reference.get::<4>("dudt")),
+        TOLERANCE,
+    );
 
     let mut loss = average.primal.powf_scalar(2.0).sum();
     match (instant, reference.tensor::<4>("instant")) {
         (Some(ours), Some(theirs)) => {
-            assert_close("v", &values(ours.clone()), &values(theirs), TOLERANCE);
+            comparison.close("v", &values(ours.clone()), &values(theirs), TOLERANCE);
             loss = loss + ours.powf_scalar(2.0).sum();
         }
         (ours, theirs) => assert_eq!(ours.is_some(), theirs.is_some(), "whether there is a second velocity"),
@@ -118,7 +125,7 @@ fn assert_parity(name: &'static str, labels: Option<Labels>, place: &str) -> Net
     let gradients = loss.backward();
     let mut theirs = Collect(Vec::new());
     read(&format!("{name}_gradients."), &device()).visit(&mut theirs);
-    let mut compare = Compare { gradients: &gradients, reference: theirs.0, seen: 0 };
+    let mut compare = Compare { comparison, gradients: &gradients, reference: theirs.0, seen: 0 };
     net.visit(&mut compare);
     assert_eq!(compare.seen, compare.reference.len());
     net
@@ -126,13 +133,13 @@ fn assert_parity(name: &'static str, labels: Option<Labels>, place: &str) -> Net
 
 #[test]
 fn the_transformer_of_improved_mean_flow_agrees_with_pytorch() {
-    let net = assert_parity("improved", Some(told()), "improved.");
+    let net = assert_parity(&IMPROVED, "improved", Some(told()), "improved.");
     assert_eq!(net.config().velocity_head, Some(1));
 }
 
 #[test]
 fn the_transformer_of_pixel_mean_flow_agrees_with_pytorch() {
-    assert_parity("pixel", Some(told()), "pixel.");
+    assert_parity(&PIXEL, "pixel", Some(told()), "pixel.");
 }
 
 #[test]
@@ -140,7 +147,7 @@ fn the_unet_agrees_with_pytorch() {
     // Those of `networks.py`.
     let changes = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.5, -0.3, 0.8, 1.2, -0.7], [0.0; 6]];
     let told = Labels::changed(None, Tensor::from_data(changes, &device()));
-    let net = assert_parity("unet", Some(told), "net_ema1.");
+    let net = assert_parity(&UNET, "unet", Some(told), "net_ema1.");
     // Told of no change, and told nothing: the same.
     let u =
         |labels| values(net.forward(random(1, [2, 3, 8, 8]).into(), pair(0.0).into(), pair(1.0).into(), labels).primal);

@@ -9,7 +9,7 @@ use meanflow::train::{
     Trainer, Which,
 };
 
-use crate::support::{device, relative_error, values};
+use crate::support::{assert_close, device, relative_error, values};
 use crate::train::{config, images, numbers};
 
 /// Muon's steps are orthogonal and of the length that matches AdamW's: no row of a matrix moves further than one unit.
@@ -147,6 +147,8 @@ fn settings_that_cannot_work_are_refused_by_name() {
         ("[train]\naccumulate = 3", "accumulate"),
         ("[train]\nclip = 0.0", "clip"),
         ("[train.averages]\nlong = { decay = 1.0 }", "averages"),
+        ("[train]\nema = { decay = 1.0 }", "ema and"),
+        ("[train]\nema = { half_life = 0 }", "half-life"),
         ("[train.averages]\nmain = { decay = 0.9 }", "other than `main`"),
         ("[train.averages]\n\"../x\" = { decay = 0.9 }", "letters"),
         ("[train]\nmuon_scale = \"keller\"", "match-rms-adamw"),
@@ -406,7 +408,16 @@ fn averages_decay_as_they_say_and_each_can_be_exported() {
     assert!((half.decay_at(99, 100) - 0.5_f64.powf(100.0 / 500.0)).abs() < 1e-12);
     assert_eq!(Average::Constant { decay: 0.9 }.decay_at(0, 100), 0.9);
 
+    // The main one rises to its decay, or is as these are.
     let mut config = config(20);
+    config.train.ema_decay = 0.9999;
+    let main = |config: &TrainConfig| [0, 90_000].map(|step| config.train.ema_decay_at(step, 100));
+    assert_eq!(main(&config), [0.1, 0.9999]);
+    config.train.ema = Some(Average::Constant { decay: 0.9999 });
+    assert_eq!(main(&config), [0.9999; 2]);
+    config.train.ema = Some(half);
+    assert_eq!(main(&config), [0, 90_000].map(|step| half.decay_at(step, 100)));
+
     config.train.averages = [("still", 0.999_999), ("swift", 0.0)]
         .map(|(name, decay)| (name.to_owned(), Average::Constant { decay }))
         .into();
@@ -421,6 +432,10 @@ fn averages_decay_as_they_say_and_each_can_be_exported() {
     assert!(relative_error(&average("still").expect("it is there"), &start) < 1e-3, "a slow average has moved");
     let swift = average("swift").expect("it is there");
     assert!(relative_error(&swift, &start) > 1e-2 && swift != average(MAIN).expect("it is there"));
+    // Of so short a half-life that main, too, is what was trained last.
+    config.train.ema = Some(Average::HalfLife { half_life: 1e-9, ramp: 0.05 });
+    let last = numbers(&trained(&config, 20).averaged().clone());
+    assert_close("main", &last, &swift, 1e-6);
     let error = average("other").expect_err("there is none").to_string();
     assert!(error.contains("no average `other`; there are main, still, swift"), "{error}");
 }

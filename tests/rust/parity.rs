@@ -9,7 +9,8 @@ use meanflow::net::Labels;
 use meanflow::{Dual, Net, NetConfig};
 use safetensors::SafeTensors;
 
-use crate::support::{assert_close, tape, values};
+use crate::parity_log::{Comparison, DIT_CONDITIONAL, DIT_UNCONDITIONAL, MEAN_FLOW};
+use crate::support::{tape, values};
 
 /// Relative error allowed between burn in f32 and PyTorch in f64.
 const TOLERANCE: f64 = 1e-4;
@@ -131,7 +132,7 @@ impl ModuleVisitor for Compare<'_> {
         let name = format!("{}.{}", self.prefix, self.place.name());
         let ours = param.val().grad(self.gradients).unwrap_or_else(|| panic!("{name}: no gradient"));
         let reference = self.fixture.in_layout::<D>(&name, self.place.is_linear_weight());
-        assert_close(&name, &values(ours), &values(reference), TOLERANCE);
+        MEAN_FLOW.close("gradients", &values(ours), &values(reference), TOLERANCE);
         self.compared += 1;
     }
 }
@@ -146,14 +147,14 @@ fn order(fixture: &Fixture) -> (usize, Vec<usize>) {
     (intervals, first)
 }
 
-fn assert_parity(bytes: &[u8]) {
+fn assert_parity(bytes: &[u8], network: &Comparison) {
     let fixture = Fixture::read(bytes);
     let net = fixture.net();
 
     // u and du/dt of all rows, along (v, 0, 1).
     let PathSample { z, v } = interpolate(fixture.tensor("x"), fixture.tensor("e"), fixture.tensor("t"));
-    assert_close("z", &values(z.clone()), fixture.values("z"), TOLERANCE);
-    assert_close("v", &values(v.clone()), fixture.values("v"), TOLERANCE);
+    MEAN_FLOW.close("z", &values(z.clone()), fixture.values("z"), TOLERANCE);
+    MEAN_FLOW.close("v", &values(v.clone()), fixture.values("v"), TOLERANCE);
     let t: Tensor<1> = fixture.tensor("t");
     let r: Tensor<1> = fixture.tensor("r");
     let all: Vec<usize> = (0..t.dims()[0]).collect();
@@ -163,8 +164,8 @@ fn assert_parity(bytes: &[u8]) {
         Dual::new(t.clone(), t.ones_like()),
         fixture.labels(&all),
     );
-    assert_close("u", &values(u.primal), fixture.values("u"), TOLERANCE);
-    assert_close("du/dt", &values(u.tangent.expect("it moves")), fixture.values("dudt"), TOLERANCE);
+    network.close("u", &values(u.primal), fixture.values("u"), TOLERANCE);
+    network.close("du/dt", &values(u.tangent.expect("it moves")), fixture.values("dudt"), TOLERANCE);
 
     // The loss and its gradients, through the rows as training sorts them.
     let (intervals, rows) = order(&fixture);
@@ -177,10 +178,15 @@ fn assert_parity(bytes: &[u8]) {
         let residuals = mean_flow_residuals(&net, path.clone(), times.clone(), labels.clone());
         let each = [&residuals.interval, &residuals.instant].into_iter().flatten().cloned().flat_map(values);
         let expected: Vec<f32> = rows.iter().map(|&i| fixture.values("loss_per_sample")[i]).collect();
-        assert_close("residuals", &each.collect::<Vec<_>>(), &expected, TOLERANCE);
+        MEAN_FLOW.close("residuals", &each.collect::<Vec<_>>(), &expected, TOLERANCE);
 
         let loss = AdaptiveWeight { p, c }.apply(&residuals);
-        assert_close("loss", &values(loss.clone()), fixture.values(&format!("loss_{suffix}")), TOLERANCE);
+        MEAN_FLOW.close(
+            &format!("loss, p = {p}"),
+            &values(loss.clone()),
+            fixture.values(&format!("loss_{suffix}")),
+            TOLERANCE,
+        );
         let gradients = loss.backward();
         let prefix = format!("grad_{suffix}");
         let mut compare =
@@ -193,10 +199,10 @@ fn assert_parity(bytes: &[u8]) {
 
 #[test]
 fn the_unconditional_network_agrees_with_pytorch() {
-    assert_parity(UNCONDITIONAL);
+    assert_parity(UNCONDITIONAL, &DIT_UNCONDITIONAL);
 }
 
 #[test]
 fn the_conditional_network_agrees_with_pytorch() {
-    assert_parity(CONDITIONAL);
+    assert_parity(CONDITIONAL, &DIT_CONDITIONAL);
 }

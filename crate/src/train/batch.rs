@@ -107,7 +107,7 @@ impl<'a> Sampler<'a> {
                 let change = augmentation.draw(&mut augmentations);
                 let start = pixels.len() - values;
                 change.apply(&mut pixels[start..], size);
-                changes.extend(change.told());
+                changes.extend(change.augment_labels());
             }
             labels.push(if dropped[row] { images.classes.len() as i32 } else { images.labels[index] as i32 });
         }

@@ -9,6 +9,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
+use super::augment::Augmentation;
 use super::config::{Logging, TrainConfig};
 use super::ema::Ema;
 use super::optimization::MAIN;
@@ -24,6 +25,9 @@ struct State {
     /// The mean one-step residual since the checkpoint before; none where nothing of it was trained.
     #[serde(default)]
     one_step: Option<f64>,
+    /// Which meaning of `[augmentation]` the run was trained with, where it has one; 0 in checkpoints that do not say.
+    #[serde(default)]
+    augmentation: u32,
 }
 
 /// Which of a run's checkpoints.
@@ -46,7 +50,8 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
     let aside = folder.join(format!(".writing-{:08}", trainer.step));
     let _ = fs::remove_dir_all(&aside);
     io::create_folder(&aside)?;
-    let state = State { step: trainer.step, net: trainer.net.config().clone(), one_step };
+    let state =
+        State { step: trainer.step, net: trainer.net.config().clone(), one_step, augmentation: Augmentation::VERSION };
     write_new(&aside.join("net.bpk"), &trainer.net.valid().into_record().into_bytes()?)?;
     write_new(&aside.join("ema.bpk"), &trainer.ema.net().clone().into_record().into_bytes()?)?;
     for (name, ema) in &trainer.averages {
@@ -144,9 +149,9 @@ pub fn resume(
     config: &TrainConfig,
     net: &NetConfig,
     device: &Device,
-    warn: impl FnMut(String),
+    mut warn: impl FnMut(String),
 ) -> Result<Trainer> {
-    let read = |path: &Path| -> Result<Trainer> {
+    let read = |path: &Path| -> Result<(Trainer, u32)> {
         let state = read_state(path)?;
         if state.net != *net {
             bail!("it is of another network ({:?}) than the settings ({net:?})", state.net);
@@ -159,9 +164,14 @@ pub fn resume(
             Ok((name.clone(), Ema::resume(net)))
         };
         let averages = config.train.averages.keys().map(average).collect::<Result<_>>()?;
-        Ok(Trainer::from_parts(config, [trained, shadow], averages, optimizer, state.step, device))
+        let trainer = Trainer::from_parts(config, [trained, shadow], averages, optimizer, state.step, device);
+        Ok((trainer, state.augmentation))
     };
-    find(folder, Which::Newest, read, warn)
+    let (trainer, augmentation) = find(folder, Which::Newest, read, &mut warn)?;
+    if config.augmentation.is_some() && augmentation < Augmentation::VERSION {
+        warn(Augmentation::CHANGED.into());
+    }
+    Ok(trainer)
 }
 
 /// The averaged network of a usable checkpoint, and its step; by name where there are several.

@@ -353,8 +353,8 @@ impl TrainConfig {
             ),
             (train.clip.is_none_or(|clip| clip > 0.0 && clip.is_finite()), "[train] clip must be above 0"),
             (
-                train.averages.values().all(Average::is_valid),
-                "[train.averages] need a decay of 0 to below 1, or a half-life",
+                train.averages.values().chain(&train.ema).all(Average::is_valid),
+                "[train] ema and [train.averages] need a decay of 0 to below 1, or a half-life",
             ),
             (
                 train.averages.keys().all(|name| {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::ema::rising_decay;
 use super::muon::{MuonParams, MuonScale};
 use super::precision::MatmulPrecision;
 use crate::error::Error;
 
-/// The EMA of `[train] ema_decay`.
+/// The EMA of `[train] ema_decay` or `ema`.
 pub const MAIN: &str = "main";
 
 /// Which rule turns gradients into steps.
@@ -137,9 +138,12 @@ pub struct Optimization {
     pub beta2: f32,
     /// Decoupled weight decay; the paper uses none.
     pub weight_decay: f32,
-    /// Decay of the EMA; it starts lower and rises to this as steps go by.
+    /// Decay of the EMA called `main`, which samples and exports use; it starts lower and rises to this as steps go by.
     pub ema_decay: f64,
-    /// More EMAs, by name, beside the one of `ema_decay`, which is called `main`; `meanflow export --ema NAME` takes one.
+    /// The EMA `main` instead of `ema_decay`, without its rise: `{ decay = 0.9999 }` from the first step on, as the authors of
+    /// MeanFlow average, or `{ half_life = 2_000_000 }` images, as those of pixel MeanFlow do.
+    pub ema: Option<Average>,
+    /// More EMAs, by name, beside `main`; `meanflow export --ema NAME` takes one.
     pub averages: BTreeMap<String, Average>,
     /// First steps that train Flow Matching alone (`r = t`): the velocity must come first.
     pub flow_matching_steps: u64,
@@ -176,6 +180,7 @@ impl Default for Optimization {
             beta2: 0.95,
             weight_decay: 0.0,
             ema_decay: 0.999,
+            ema: None,
             averages: BTreeMap::new(),
             flow_matching_steps: 4_000,
             ramp_steps: 2_000,
@@ -214,6 +219,14 @@ impl Optimization {
             Cooldown::Cosine => 0.5 - 0.5 * (std::f64::consts::PI * left).cos(),
         };
         self.learning_rate * part(step + 1, self.warmup_steps) * left
+    }
+
+    /// Decay of the EMA `main` at a step, the first being 0, with so many images each.
+    pub fn ema_decay_at(&self, step: u64, batch_size: usize) -> f64 {
+        match self.ema {
+            None => rising_decay(self.ema_decay, step),
+            Some(average) => average.decay_at(step, batch_size),
+        }
     }
 
     /// Share of `r < t` rows at a step, rising to `final_share` after the Flow Matching phase.

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::adamw::AdamW;
 use super::batch::Batch;
 use super::config::TrainConfig;
-use super::ema::{Ema, rising_decay};
+use super::ema::Ema;
 use super::gradients;
 use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::OptimizerKind;
@@ -153,7 +153,7 @@ impl Trainer {
         // The average stands in for the weights, which are changed where they lie if nobody else holds them.
         let net = std::mem::replace(&mut self.net, self.ema.net().clone());
         self.net = self.optimizer.step(train.learning_rate_at(step), net, gradients);
-        self.ema.follow(&self.net, rising_decay(train.ema_decay, step));
+        self.ema.follow(&self.net, train.ema_decay_at(step, rows));
         for (name, average) in &train.averages {
             if let Some(ema) = self.averages.get_mut(name) {
                 ema.follow(&self.net, average.decay_at(step, rows));
