@@ -62,7 +62,8 @@ fn changed_images_and_their_numbers_agree_with_numpy() {
     }
 }
 
-/// Up and down by the filter is the identity, also where the reflected image ends; below seven pixels that is within its reach.
+/// Up and down by the filter is the identity, also where the reflected image ends; below seven pixels that is within
+/// its reach.
 #[test]
 fn images_of_any_size_are_changed_and_far_shifts_leave_nothing() {
     for size in [1, 2, 3, 7, 8] {

@@ -1,5 +1,5 @@
-//! What is compared with a reference, and how far the two are apart: `docs/parity.md`, made of `docs/parity.jsonl`, which the
-//! tests themselves write (`make parity`).
+//! What is compared with a reference, and how far the two are apart: `docs/parity.md`, made of `docs/parity.jsonl`,
+//! which the tests themselves write (`make parity`).
 //!
 //! A test that holds something to a reference names it among the [`comparisons!`](comparisons) below and compares with
 //! [`Comparison::close`] or [`Comparison::within`].
@@ -95,7 +95,8 @@ struct Line {
 }
 
 impl Comparison {
-    /// Asserts that the largest difference, over the largest magnitude of the reference, is within a bound, and logs it.
+    /// Asserts that the largest difference, over the largest magnitude of the reference, is within a bound, and logs
+    /// it.
     #[track_caller]
     pub fn close(&self, quantity: &str, ours: &[f32], reference: &[f32], bound: f64) {
         self.within(quantity, relative_error(ours, reference), bound);
@@ -178,29 +179,25 @@ fn largest(lines: Vec<Line>) -> Vec<Line> {
 fn page(lines: &[Line]) -> String {
     let mut page = String::from(
         "# Parity\n\n\
-         What is held to a reference, and the largest difference that the tests found. A difference is over the largest\n\
-         magnitude of the reference; ours is computed in float32. `make parity` runs the tests, which write\n\
-         [`parity.jsonl`](parity.jsonl), and makes this page of it; the tests themselves fail where a difference exceeds its\n\
-         bound. References are made by the scripts named here with the versions named here, which\n\
-         [`requirements.txt`](../tests/fixtures/requirements.txt) pins. The settings of the papers are held to the authors'\n\
-         files on [a page of their own](published.md).\n",
+         What is held to a reference, and the largest difference that the tests found. A difference is over the\n\
+         largest magnitude of the reference; ours is computed in float32. `make parity` runs the tests, which write\n\
+         [`parity.jsonl`](parity.jsonl), and makes this page of it; the tests themselves fail where a difference\n\
+         exceeds its bound. References are made by the scripts named here with the versions named here, which\n\
+         [`requirements.txt`](../tests/fixtures/requirements.txt) pins. The settings of the papers are held to the\n\
+         authors' files on [a page of their own](published.md).\n",
     );
     for kind in [Kind::Networks, Kind::Objectives, Kind::Measurements, Kind::Data] {
         let _ = write!(
             page,
-            "\n## {kind:?}\n\n| subject | quantity | compared with | version | made by | largest difference | bound | test |\n\
-             |---|---|---|---|---|--:|--:|---|\n"
+            "\n## {kind:?}\n\n| subject | quantity | compared with | version | largest difference | bound | test |\n\
+             |---|---|---|---|--:|--:|---|\n"
         );
         for comparison in ALL.iter().filter(|comparison| comparison.kind == kind) {
             for line in lines.iter().filter(|line| line.subject == comparison.subject) {
                 let Line { subject, quantity, reference, version, difference, bound, test } = line;
-                let name = comparison.of.rsplit('/').next().unwrap_or_default();
                 let version = if version.is_empty() { "–" } else { version };
-                let _ = writeln!(
-                    page,
-                    "| {subject} | {quantity} | {reference} | {version} | [{name}](../{}) | {difference:.1e} | {bound:.0e} | `{test}` |",
-                    comparison.of
-                );
+                let _ = write!(page, "| {subject} | {quantity} | [{reference}](../{}) ", comparison.of);
+                let _ = writeln!(page, "| {version} | {difference:.1e} | {bound:.0e} | `{test}` |");
             }
         }
     }

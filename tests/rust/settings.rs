@@ -1,5 +1,5 @@
-//! The files of settings that follow a paper, against the authors' own files (`tests/fixtures/settings.py`), and the page that
-//! shows both.
+//! The files of settings that follow a paper, against the authors' own files (`tests/fixtures/settings.py`), and the
+//! page that shows both.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,8 @@ use meanflow::train::TrainConfig;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-/// Settings of a paper's file that no paper has: what the model is called and says of itself, and what is written how often.
+/// Settings of a paper's file that no paper has: what the model is called and says of itself, and what is written how
+/// often.
 const OURS: [&str; 3] = ["name", "card.", "log."];
 
 /// What the authors have of one file: the repository at its commit, and value and place of each setting.
@@ -63,8 +64,8 @@ fn is_same(ours: &Value, theirs: &serde_json::Value) -> bool {
     }
 }
 
-/// Every file with a paper behind it is in the table, every value of the table is in the file, and nothing else is but what is
-/// ours and what the other files of its kind say themselves.
+/// Every file with a paper behind it is in the table, every value of the table is in the file, and nothing else is but
+/// what is ours and what the other files of its kind say themselves.
 #[test]
 fn the_settings_of_the_papers_are_those_of_their_authors() {
     let published = published();
@@ -109,15 +110,18 @@ fn every_line_names_its_source() {
 fn page() -> String {
     let mut page = String::from(
         "# Published settings\n\n\
-         The files of [`crate/configs`](../crate/configs) that follow a paper, beside the files of its authors. `make parity`\n\
-         makes this page of `tests/fixtures/settings.json`, which [`settings.py`](../tests/fixtures/settings.py) reads out of\n\
-         the authors' repositories at the commits named here; a test holds every value of ours to it. What a file has besides\n\
-         is ours: its name, its card, and `[log]`.\n\n\
-         Left out on purpose: the perceptual losses of pixel MeanFlow, which need networks trained on ImageNet's labels. Other\n\
-         than the authors', whatever the settings: the random numbers; rows with `r = t` are a share of the batch rounded at\n\
-         random, where theirs is rounded down on each device; a warm-up begins at the rate of its first step, where theirs\n\
-         begins at 0; on CIFAR-10 the averages follow every step, where theirs follow every sixteenth; and beside Muon the\n\
-         rest is trained without the Nesterov momentum of optax's AdamW, and Muon's momentum without its correction of bias.\n",
+         The files of [`crate/configs`](../crate/configs) that follow a paper, beside the files of its authors.\n\
+         `make parity` makes this page of `tests/fixtures/settings.json`, which\n\
+         [`settings.py`](../tests/fixtures/settings.py) reads out of the authors' repositories at the commits named\n\
+         here; a test holds every value of ours to it. Besides, a file has its name, its card, and `[log]`.\n\n\
+         Left out on purpose: the perceptual losses of pixel MeanFlow, which need networks trained on ImageNet's\n\
+         labels. Other than the authors', whatever the settings:\n\n\
+         - the random numbers;\n\
+         - rows with `r = t` are a share of the batch rounded at random, theirs rounded down on each device;\n\
+         - a warm-up begins at the rate of its first step, theirs at 0;\n\
+         - on CIFAR-10 the averages follow every step, theirs every sixteenth;\n\
+         - beside Muon the rest is trained without the Nesterov momentum of optax's AdamW, and Muon's momentum\n\
+           without its correction of bias.\n",
     );
     for (file, Published { repository, settings }) in published() {
         let _ = write!(page, "\n## {file}\n\n{repository}\n\n| setting | published | where |\n|---|---|---|\n");

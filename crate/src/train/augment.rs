@@ -1,5 +1,5 @@
-//! Augmentation that does not leak into what is generated: images are changed at random and the network is given the numbers
-//! of the change, so that at all zeros it makes unchanged images (EDM, arXiv 2206.00364, appendix F.2, after
+//! Augmentation that does not leak into what is generated: images are changed at random and the network is given the
+//! numbers of the change, so that at all zeros it makes unchanged images (EDM, arXiv 2206.00364, appendix F.2, after
 //! arXiv 2006.06676, appendix B).
 //!
 //! Written from these descriptions and held to an implementation in numpy and SciPy (`tests/fixtures/augmentation.py`).
@@ -67,7 +67,8 @@ pub struct Change {
     pub mirror: bool,
     /// Its scale is `2^0.2·scale`.
     pub scale: f64,
-    /// How much it is stretched, as the scale; and the angle of the direction, in radians from the rows to the right, upwards.
+    /// How much it is stretched, as the scale; and the angle of the direction, in radians from the rows to the right,
+    /// upwards.
     pub stretch: [f64; 2],
     /// How far it is shifted to the right and down, in eighths of its edge.
     pub shift: [f64; 2],
@@ -77,7 +78,10 @@ impl Augmentation {
     /// What `[augmentation]` means in this version of the program; checkpoints name theirs.
     pub(super) const VERSION: u32 = 2;
     /// What is said where a run goes on whose checkpoint is of an earlier version.
-    pub(super) const CHANGED: &str = "[augmentation] has changed since this run began: it is now that of EDM's code, where half         of the stretches are along the rows, the angle of the others has the opposite sign, and images are resampled through         the filter sym6 instead of a cubic; the run goes on with it. To train by one rule alone, begin the run anew";
+    pub(super) const CHANGED: &str = "[augmentation] has changed since this run began: it is now that of EDM's code, \
+        where half of the stretches are along the rows, the angle of the others has the opposite sign, and images are \
+        resampled through the filter sym6 instead of a cubic; the run goes on with it. To train by one rule alone, \
+        begin the run anew";
 
     /// A change at random.
     pub fn draw(&self, stream: &mut Stream) -> Change {
@@ -112,8 +116,9 @@ impl Change {
             .map(|x| x as f32)
     }
 
-    /// Changes an image of `size × size`, its channels one after the other: it is sampled linearly at twice its resolution,
-    /// to which and from which the filter `sym6` leads. Beyond its edges it is reflected once, and zero beyond that.
+    /// Changes an image of `size × size`, its channels one after the other: it is sampled linearly at twice its
+    /// resolution, to which and from which the filter `sym6` leads. Beyond its edges it is reflected once, and zero
+    /// beyond that.
     pub fn apply(&self, image: &mut [f32], size: usize) {
         if self.mirror {
             image.chunks_exact_mut(size).for_each(<[f32]>::reverse);
@@ -141,8 +146,8 @@ impl Change {
         }
     }
 
-    /// From column and row of the changed image at twice its resolution, with the filter's margin, to those of the image at twice
-    /// its resolution, where pixel `i` is at `2 i`.
+    /// From column and row of the changed image at twice its resolution, with the filter's margin, to those of the
+    /// image at twice its resolution, where pixel `i` is at `2 i`.
     fn source(&self, size: usize) -> impl Fn([usize; 2]) -> [f64; 2] {
         let back = self.back();
         let middle = (size as f64 - 1.0) / 2.0;
@@ -154,8 +159,8 @@ impl Change {
         }
     }
 
-    /// From a place in the changed image to that in the image, about its middle: the rows of a matrix. The mirror and the shift
-    /// are made apart.
+    /// From a place in the changed image to that in the image, about its middle: the rows of a matrix. The mirror and
+    /// the shift are made apart.
     fn back(&self) -> [[f64; 2]; 2] {
         let [size, angle] = self.stretch;
         // Rows count downwards, so the direction is (cos, −sin).
@@ -235,7 +240,8 @@ fn between(m: i64, line: impl Fn(i64) -> f32) -> f32 {
     taps.zip(pixel - 3 + odd..).map(|(tap, pixel)| tap * line(pixel)).sum()
 }
 
-/// An index within `0..size` by one reflection about the middle of the first or the last pixel; none for those further out.
+/// An index within `0..size` by one reflection about the middle of the first or the last pixel; none for those further
+/// out.
 fn reflected(index: i64, size: usize) -> Option<usize> {
     let last = size as i64 - 1;
     let index = if index > last { 2 * last - index } else { index.abs() };

@@ -140,8 +140,8 @@ pub struct Optimization {
     pub weight_decay: f32,
     /// Decay of the EMA called `main`, which samples and exports use; it starts lower and rises to this as steps go by.
     pub ema_decay: f64,
-    /// The EMA `main` instead of `ema_decay`, without its rise: `{ decay = 0.9999 }` from the first step on, as the authors of
-    /// MeanFlow average, or `{ half_life = 2_000_000 }` images, as those of pixel MeanFlow do.
+    /// The EMA `main` instead of `ema_decay`, without its rise: `{ decay = 0.9999 }` from the first step on, as the
+    /// authors of MeanFlow average, or `{ half_life = 2_000_000 }` images, as those of pixel MeanFlow do.
     pub ema: Option<Average>,
     /// More EMAs, by name, beside `main`; `meanflow export --ema NAME` takes one.
     pub averages: BTreeMap<String, Average>,
