@@ -59,9 +59,7 @@ pub fn images() -> Images {
         labels: (0..count).map(|i| u32::from(i >= count / 2)).collect(),
         classes: vec!["dark".into(), "light".into()],
         names: (0..count).map(|i| i.to_string()).collect(),
-        stored: None,
-        latents: None,
-        skipped: Vec::new(),
+        ..Images::default()
     }
 }
 

@@ -119,13 +119,11 @@ impl Latents {
         Ok(Images {
             size,
             channels,
-            pixels: Vec::new(),
             labels: self.labels.iter().map(|&label| if named { label as u32 } else { 0 }).collect(),
             classes: if named { self.info.classes.clone() } else { Vec::new() },
             names: (0..count).map(|i| i.to_string()).collect(),
-            skipped: Vec::new(),
-            stored: None,
             latents: Some(Arc::new(self)),
+            ..Images::default()
         })
     }
 

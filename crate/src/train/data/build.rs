@@ -46,7 +46,7 @@ impl<'a> Builder<'a> {
         let values = self.config.values();
         self.missing[i] = match image {
             Ok(image) => {
-                let fitted = convert::fit(image, self.config.size);
+                let fitted = convert::fit(image, self.config);
                 convert::write_planes(&fitted, self.config, &mut self.pixels[i * values..(i + 1) * values]);
                 None
             }
@@ -75,7 +75,7 @@ impl<'a> Builder<'a> {
         self.pixels.truncate(names.len() * values);
         let (labels, classes) = label(&of_class, classes);
         let (size, channels) = (self.config.size, self.config.channels);
-        Ok(Images { size, channels, pixels: self.pixels, stored: None, latents: None, labels, classes, names, skipped })
+        Ok(Images { size, channels, pixels: self.pixels, labels, classes, names, skipped, ..Images::default() })
     }
 }
 

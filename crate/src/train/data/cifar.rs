@@ -5,21 +5,31 @@ use image::RgbaImage;
 use super::build::{Builder, Item};
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Images, paths};
+use super::format::Format;
+use super::{DataConfig, Visit, paths};
 
 const EDGE: usize = 32;
 const PLANE: usize = EDGE * EDGE;
 /// Bytes of a record.
-pub(super) const RECORD: usize = 1 + 3 * PLANE;
+const RECORD: usize = 1 + 3 * PLANE;
 const CLASS_NAMES: &str = "batches.meta.txt";
 
+pub(super) static FORMAT: Format = Format {
+    name: "CIFAR-10 binary files",
+    sniff: |head| {
+        head.name.to_ascii_lowercase().ends_with(".bin") && head.length.is_multiple_of(RECORD as u64)
+    },
+    claims: is_batch,
+    load,
+};
+
 /// Whether a file is called like a CIFAR-10 batch.
-pub(super) fn is_batch(name: &str) -> bool {
+fn is_batch(name: &str) -> bool {
     let base = paths::base(name);
     (base.starts_with("data_batch_") || base == "test_batch.bin") && base.ends_with(".bin")
 }
 
-pub(super) fn load(files: &Files, config: &DataConfig) -> Result<Images, DataError> {
+fn load(files: &Files, config: &DataConfig, _: usize, visit: &mut Visit) -> Result<Vec<String>, DataError> {
     let entries = choose(files);
     let contents = files.read_packed(&entries)?;
     for (&entry, content) in entries.iter().zip(&contents) {
@@ -48,7 +58,8 @@ pub(super) fn load(files: &Files, config: &DataConfig) -> Result<Images, DataErr
         let record = records[builder.items[i].source];
         builder.put(i, Ok(to_rgba(&record[1..])));
     }
-    builder.finish(&order)
+    visit(builder.finish(&order)?)?;
+    Ok(order)
 }
 
 /// The file that was named itself, or all training batches, or the test batch where it is alone.

@@ -1,74 +1,79 @@
-//! One file's bytes to the pixels of one training image.
-
-use std::io::Cursor;
+//! An image to the pixels of one training image.
 
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgba32FImage, RgbaImage};
+use image::{Rgba, Rgba32FImage, RgbaImage};
+use serde::{Deserialize, Serialize};
 
 use super::DataConfig;
 
-/// Edges beyond this are refused before anything is allocated.
-const MAX_EDGE: u32 = 16_384;
-
-/// Decoded bytes beyond this are refused before they are allocated.
-const MAX_BYTES: u64 = 512 << 20;
-
-/// Decodes a file, upright, as 8-bit RGBA; the reason when it cannot.
-pub(super) fn decode(bytes: &[u8]) -> Result<RgbaImage, String> {
-    if bytes.is_empty() {
-        return Err("is empty (0 bytes)".into());
-    }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
-    if reader.format().is_none() {
-        return Err("is not an image, whatever its name says".into());
-    }
-    decode_upright(reader).map(DynamicImage::into_rgba8).map_err(|e| e.to_string())
+/// How an image that is not square becomes so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// The centred square; what lies outside it is lost.
+    #[default]
+    Crop,
+    /// The whole image in the middle of a square, the rest of which is transparent where the image has transparent
+    /// pixels, else of the colour `background`.
+    Pad,
+    /// The whole image, stretched to a square.
+    Squeeze,
 }
 
-fn decode_upright(mut reader: ImageReader<Cursor<&[u8]>>) -> Result<DynamicImage, ImageError> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_EDGE);
-    limits.max_image_height = Some(MAX_EDGE);
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder()?;
-    limits.reserve(decoder.total_bytes())?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
-    image.apply_orientation(orientation);
-    Ok(image)
-}
-
-/// Crops to the centred square and scales it to `size`; see the rule in the [module](super).
-pub(super) fn fit(image: RgbaImage, size: usize) -> RgbaImage {
+/// An image as a square of `size`; see the rule in the [module](super).
+pub(super) fn fit(image: RgbaImage, config: &DataConfig) -> RgbaImage {
     let (width, height) = image.dimensions();
-    let (edge, size) = (width.min(height), size as u32);
-    let square = match width == height {
-        true => image,
-        false => imageops::crop_imm(&image, (width - edge) / 2, (height - edge) / 2, edge, edge).to_image(),
-    };
-    match edge {
-        _ if edge == size => square,
-        _ if size.is_multiple_of(edge) => imageops::resize(&square, size, size, FilterType::Nearest),
-        _ if square.pixels().all(|pixel| pixel[3] == 255) => {
-            imageops::resize(&square, size, size, FilterType::CatmullRom)
+    let size = config.size as u32;
+    match config.fit {
+        _ if width == height => scale(image, size, size),
+        Fit::Squeeze => scale(image, size, size),
+        Fit::Crop => {
+            let edge = width.min(height);
+            let square = imageops::crop_imm(&image, (width - edge) / 2, (height - edge) / 2, edge, edge).to_image();
+            scale(square, size, size)
         }
-        _ => scale_premultiplied(&square, size),
+        Fit::Pad => {
+            let longer = u64::from(width.max(height));
+            // At least a pixel, however thin the image is.
+            let scaled = |edge: u32| ((u64::from(edge) * u64::from(size) + longer / 2) / longer).max(1) as u32;
+            let [r, g, b] = config.background;
+            let around = Rgba([r, g, b, if is_opaque(&image) { 255 } else { 0 }]);
+            let inner = scale(image, scaled(width), scaled(height));
+            let (x, y) = ((size - inner.width()) / 2, (size - inner.height()) / 2);
+            let mut square = RgbaImage::from_pixel(size, size, around);
+            imageops::replace(&mut square, &inner, x.into(), y.into());
+            square
+        }
+    }
+}
+
+fn is_opaque(image: &RgbaImage) -> bool {
+    image.pixels().all(|pixel| pixel[3] == 255)
+}
+
+/// Scales by repeating pixels where the edges are multiples, else with the cubic filter.
+fn scale(image: RgbaImage, width: u32, height: u32) -> RgbaImage {
+    let is_multiple = width.is_multiple_of(image.width()) && height.is_multiple_of(image.height());
+    match image.dimensions() == (width, height) {
+        true => image,
+        false if is_multiple => imageops::resize(&image, width, height, FilterType::Nearest),
+        false if is_opaque(&image) => imageops::resize(&image, width, height, FilterType::CatmullRom),
+        false => scale_premultiplied(&image, width, height),
     }
 }
 
 /// Scales with each colour weighted by its alpha, or the colours of invisible pixels would bleed into the edges.
-fn scale_premultiplied(image: &RgbaImage, size: u32) -> RgbaImage {
+fn scale_premultiplied(image: &RgbaImage, width: u32, height: u32) -> RgbaImage {
     let premultiplied = Rgba32FImage::from_fn(image.width(), image.height(), |x, y| {
         let [r, g, b, a] = image.get_pixel(x, y).0.map(|byte| f32::from(byte) / 255.0);
-        image::Rgba([r * a, g * a, b * a, a])
+        Rgba([r * a, g * a, b * a, a])
     });
-    let scaled = imageops::resize(&premultiplied, size, size, FilterType::CatmullRom);
+    let scaled = imageops::resize(&premultiplied, width, height, FilterType::CatmullRom);
     let byte = |value: f32| (value * 255.0).round().clamp(0.0, 255.0) as u8;
-    RgbaImage::from_fn(size, size, |x, y| {
+    RgbaImage::from_fn(width, height, |x, y| {
         let [r, g, b, a] = scaled.get_pixel(x, y).0;
         let colour = [r, g, b].map(|c| if a > 0.0 { byte(c / a) } else { 0 });
-        image::Rgba([colour[0], colour[1], colour[2], byte(a)])
+        Rgba([colour[0], colour[1], colour[2], byte(a)])
     })
 }
 

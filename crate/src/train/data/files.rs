@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::archive;
 use super::error::{DataError, explain};
-use super::{cifar, idx, parquet, paths};
+use super::format::{self, Format, Head};
+use super::{archive, paths};
 
 /// Bytes that tell whether a file without an image extension is an image.
 pub(super) const HEAD: u64 = 16;
@@ -32,19 +32,6 @@ pub(super) struct Entry {
     pub position: usize,
 }
 
-/// How the images are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// A file each.
-    Pictures,
-    /// MNIST's.
-    Idx,
-    /// CIFAR-10's binary version.
-    Cifar,
-    /// Columns, as the Hugging Face hub ships sets.
-    Parquet,
-}
-
 enum Container {
     Folder(Vec<PathBuf>),
     Tar,
@@ -55,7 +42,7 @@ enum Container {
 pub(super) struct Files {
     pub path: PathBuf,
     pub entries: Vec<Entry>,
-    pub format: Format,
+    pub format: &'static Format,
     /// The file that was named itself, where the set is not a folder or an archive.
     pub chosen: Option<usize>,
     container: Container,
@@ -76,22 +63,16 @@ impl Files {
         if raw.starts_with(b"PK\x03\x04") || raw.starts_with(b"PK\x05\x06") {
             return Ok(Self::listed(path, archive::list_zip(path)?, Container::Zip, true));
         }
-        if raw == parquet::MAGIC {
-            return Self::single(path, Format::Parquet);
-        }
         let stream = archive::open_stream(path).and_then(|stream| read_head(stream, 512));
         let head = stream.map_err(|e| DataError::damaged(path, explain(&e)))?;
         if archive::is_tar_header(&head) {
             return Ok(Self::listed(path, archive::list_tar(path)?, Container::Tar, true));
         }
-        if head.starts_with(&idx::IMAGES_MAGIC) {
-            return Self::single(path, Format::Idx);
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match format::of_file(&Head { name: &name, raw: &raw, content: &head, length: meta.len() }) {
+            Some(format) => Self::single(path, format),
+            None => Err(not_a_set(if head.is_empty() { "holds nothing" } else { "is not a set of images" })),
         }
-        let is_bin = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("bin"));
-        if is_bin && meta.len().is_multiple_of(cifar::RECORD as u64) {
-            return Self::single(path, Format::Cifar);
-        }
-        Err(not_a_set(if head.is_empty() { "holds nothing" } else { "is not a set of images" }))
     }
 
     fn folder(path: &Path) -> Result<Self, DataError> {
@@ -106,7 +87,7 @@ impl Files {
     }
 
     /// One file of many images, which comes first, with those beside it that may describe it.
-    fn single(path: &Path, format: Format) -> Result<Self, DataError> {
+    fn single(path: &Path, format: &'static Format) -> Result<Self, DataError> {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let beside = fs::read_dir(folder).map_err(|e| DataError::io(folder, e))?;
         let beside =
@@ -120,7 +101,7 @@ impl Files {
     }
 
     fn listed(path: &Path, mut entries: Vec<Entry>, container: Container, strip: bool) -> Self {
-        let counts = |entry: &&Entry| entry.is_image || is_packed(&entry.name);
+        let counts = |entry: &&Entry| entry.is_image || format::is_packed(&entry.name);
         let common = paths::common_folder(entries.iter().filter(counts).map(|entry| entry.name.as_str()));
         if let (true, Some(prefix)) = (strip, common) {
             for entry in &mut entries {
@@ -128,13 +109,7 @@ impl Files {
             }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let any = |test: fn(&str) -> bool| entries.iter().any(|entry| test(&entry.name));
-        let format = match () {
-            () if any(idx::is_images) => Format::Idx,
-            () if any(cifar::is_batch) => Format::Cifar,
-            () if any(parquet::is_parquet) => Format::Parquet,
-            () => Format::Pictures,
-        };
+        let format = format::of_names(entries.iter().map(|entry| entry.name.as_str()));
         Self { path: path.into(), entries, format, chosen: None, container }
     }
 
@@ -207,11 +182,6 @@ impl Files {
         };
         DataError::Damaged { path, reason: reason.into() }
     }
-}
-
-/// Whether a file is called like one of many images.
-fn is_packed(name: &str) -> bool {
-    idx::is_images(name) || cifar::is_batch(name) || parquet::is_parquet(name)
 }
 
 /// Calls `visit` with every file below a folder that is not hidden.

@@ -8,18 +8,26 @@ use image::{GrayImage, RgbaImage};
 use super::build::{Builder, Item};
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Images, paths};
+use super::format::Format;
+use super::{DataConfig, Visit, paths};
 
-pub(super) const IMAGES_MAGIC: [u8; 4] = [0, 0, 8, 3];
+const IMAGES_MAGIC: [u8; 4] = [0, 0, 8, 3];
 const LABELS_MAGIC: [u8; 4] = [0, 0, 8, 1];
 
+pub(super) static FORMAT: Format = Format {
+    name: "MNIST-style IDX files",
+    sniff: |head| head.content.starts_with(&IMAGES_MAGIC),
+    claims: is_images,
+    load,
+};
+
 /// Whether a file is called like MNIST's images, such as `train-images-idx3-ubyte.gz`.
-pub(super) fn is_images(name: &str) -> bool {
+fn is_images(name: &str) -> bool {
     let base = paths::base(name);
     base.contains("images") && base.contains("idx3")
 }
 
-pub(super) fn load(files: &Files, config: &DataConfig) -> Result<Images, DataError> {
+fn load(files: &Files, config: &DataConfig, _: usize, visit: &mut Visit) -> Result<Vec<String>, DataError> {
     let entry = choose(files)?;
     let content = files.read_packed(&[entry])?.concat();
     let [count, height, width] = header(files, entry, &content, IMAGES_MAGIC)?;
@@ -42,7 +50,8 @@ pub(super) fn load(files: &Files, config: &DataConfig) -> Result<Images, DataErr
         builder.put(i, image.map(to_rgba));
     }
     let order: Vec<String> = (0..=u8::MAX).map(|label| label.to_string()).collect();
-    builder.finish(&order)
+    visit(builder.finish(&order)?)?;
+    Ok(order)
 }
 
 fn to_rgba(grey: GrayImage) -> RgbaImage {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::build::{Builder, Item};
 use super::error::DataError;
-use super::files::{Files, Format};
-use super::{DataConfig, Visit, convert, paths, pictures};
+use super::files::Files;
+use super::{DataConfig, Visit, convert, decode, paths, pictures};
 use crate::rng::{Purpose, Stream};
 
 /// How parts become pictures: the `[data.layers]` table of the configuration.
@@ -95,7 +95,7 @@ fn stack(layers: &[Layer], drawn: &[usize]) -> RgbaImage {
 
 /// Reads what lies in the folders, once. Of a few parts each is in many pictures, so that none may be missing.
 fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<Layer>, DataError> {
-    if files.format != Format::Pictures {
+    if files.format.is_packed() {
         return Err(DataError::Config(format!("layers: {} holds no file for each picture", files.path.display())));
     }
     let (mut items, _) = pictures::list(files, &DataConfig { class_depth: 0, ..config.clone() })?;
@@ -107,9 +107,9 @@ fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<La
     items.retain(|item| folders.iter().any(|folder| lies_in(item, folder)));
     let sources: Vec<usize> = items.iter().map(|item| item.source).collect();
     let mut parts = vec![Err("was not found again".to_owned()); items.len()];
-    files.read_images(&sources, &mut |i, content| parts[i] = content.and_then(|bytes| convert::decode(&bytes)))?;
+    files.read_images(&sources, &mut |i, content| parts[i] = content.and_then(|bytes| decode::decode(&bytes)))?;
     let fitted = |(source, part): (&usize, Result<RgbaImage, String>)| {
-        part.map(|part| convert::fit(part, config.size)).map_err(|reason| files.damaged(*source, reason))
+        part.map(|part| convert::fit(part, config)).map_err(|reason| files.damaged(*source, reason))
     };
     let parts: Vec<RgbaImage> = sources.iter().zip(parts).map(fitted).collect::<Result<_, _>>()?;
     let layer = |folder: &String| {

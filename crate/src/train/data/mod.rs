@@ -20,7 +20,8 @@
 //! # Conversion
 //! 1. Every image becomes 8-bit RGBA, whatever its depth, palette or grey; photographs are turned upright by their EXIF
 //!    orientation; of an animation the first frame counts.
-//! 2. It is cropped to the centred square, so a 32×48 image of a 32-pixel set loses 8 rows above and below.
+//! 2. It becomes square by [`Fit`]: by default it is cropped to the centred square, so a 32×48 image of a 32-pixel set
+//!    loses 8 rows above and below.
 //! 3. If the edge differs from `size`, it is scaled: by repeating pixels where `size` is a multiple of the edge, as pixel
 //!    art needs, else with the antialiased cubic filter (Catmull-Rom), colours weighted by alpha.
 //! 4. With 4 channels alpha stays straight, and fully transparent pixels take the colour `background`, because files
@@ -31,9 +32,12 @@ mod archive;
 mod build;
 mod cifar;
 mod convert;
+mod decode;
 mod error;
 mod files;
+mod format;
 mod idx;
+mod isolate;
 mod layers;
 mod parquet;
 mod paths;
@@ -46,8 +50,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::label;
+pub use convert::Fit;
 pub use error::DataError;
-use files::{Files, Format};
+use files::Files;
+pub(crate) use isolate::isolate;
 pub use layers::Layers;
 pub use stored::{Stored, load_stored};
 
@@ -69,6 +75,8 @@ pub struct DataConfig {
     pub exclude: Vec<String>,
     /// The colour (red, green, blue) behind what is transparent.
     pub background: [u8; 3],
+    /// How images that are not square become so.
+    pub fit: Fit,
     /// Whether training mirrors half of the images, drawn anew each time.
     pub flip: bool,
     /// Pictures made of parts, instead of the files themselves.
@@ -85,6 +93,7 @@ impl Default for DataConfig {
             include: Vec::new(),
             exclude: Vec::new(),
             background: [255; 3],
+            fit: Fit::Crop,
             flip: false,
             layers: None,
         }
@@ -111,7 +120,7 @@ impl DataConfig {
 }
 
 /// Training images, in memory or in a file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Images {
     /// Edge, in pixels.
     pub size: usize,
@@ -165,12 +174,9 @@ impl Images {
             size: config.size,
             channels: config.channels,
             pixels: (0..count * config.values()).map(scramble).collect(),
-            stored: None,
-            latents: None,
             labels: vec![0; count],
-            classes: Vec::new(),
             names: (0..count).map(|i| i.to_string()).collect(),
-            skipped: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -196,14 +202,7 @@ fn read_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
     if let Some(layers) = &config.layers {
         return layers::load_parts(files, config, layers, most, visit);
     }
-    let whole = match files.format {
-        Format::Pictures => return pictures::load_parts(files, config, most, visit),
-        Format::Parquet => return parquet::load_parts(files, config, most, visit),
-        Format::Idx => idx::load(files, config)?,
-        Format::Cifar => cifar::load(files, config)?,
-    };
-    let classes = whole.classes.clone();
-    visit(whole).map(|()| classes)
+    (files.format.load)(files, config, most, visit)
 }
 
 /// Loads the set at `path` by the rules of this module. A file of latents is one too: its images stay on the disk.

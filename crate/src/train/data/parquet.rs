@@ -17,12 +17,20 @@ use serde_json::Value;
 use super::build::{Builder, Item, choose};
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Visit, convert, paths};
+use super::format::Format;
+use super::{DataConfig, Visit, decode, paths};
 
-pub(super) const MAGIC: &[u8] = b"PAR1";
+const MAGIC: &[u8] = b"PAR1";
+
+pub(super) static FORMAT: Format = Format {
+    name: "Parquet files",
+    sniff: |head| head.raw == MAGIC,
+    claims: is_parquet,
+    load: load_parts,
+};
 
 /// Whether a file is called like one.
-pub(super) fn is_parquet(name: &str) -> bool {
+fn is_parquet(name: &str) -> bool {
     name.len() > 8 && name.ends_with(".parquet")
 }
 
@@ -40,7 +48,7 @@ struct Columns {
 }
 
 /// Reads the set in parts of at most `most` pictures; returns the order of its classes.
-pub(super) fn load_parts(
+fn load_parts(
     files: &Files,
     config: &DataConfig,
     most: usize,
@@ -59,7 +67,7 @@ pub(super) fn load_parts(
         for found in table.rows(&columns.image)? {
             let found = found.map_err(|e| table.damaged(e))?;
             if part.items.get(filled).is_some_and(|item| item.source == row) {
-                part.put(filled, picture(&found).and_then(convert::decode));
+                part.put(filled, picture(&found).and_then(decode::decode));
                 filled += 1;
             }
             row += 1;

@@ -3,10 +3,15 @@
 use super::build::{Builder, Item, choose};
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Images, Visit, convert, paths};
+use super::format::Format;
+use super::{DataConfig, Images, Visit, decode, paths};
+
+/// The format of folders and archives; a file is none of them by itself.
+pub(super) static FORMAT: Format =
+    Format { name: "image files", sniff: |_| false, claims: paths::has_image_extension, load: load_parts };
 
 /// Reads the set in parts of at most `most` images; returns the order of its classes.
-pub(super) fn load_parts(
+fn load_parts(
     files: &Files,
     config: &DataConfig,
     most: usize,
@@ -46,7 +51,7 @@ fn read(files: &Files, config: &DataConfig, items: Vec<Item>, classes: &[String]
     let mut builder = Builder::of(&files.path, config, items);
     let sources: Vec<usize> = builder.items.iter().map(|item| item.source).collect();
     files.read_images(&sources, &mut |i, content| {
-        builder.put(i, content.and_then(|bytes| convert::decode(&bytes)));
+        builder.put(i, content.and_then(|bytes| decode::decode(&bytes)));
     })?;
     builder.finish(classes)
 }

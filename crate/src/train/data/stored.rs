@@ -70,13 +70,12 @@ pub fn load_stored(path: &Path, config: &DataConfig, folder: &Path) -> Result<Im
     Ok(Images {
         size: config.size,
         channels: config.channels,
-        pixels: Vec::new(),
         stored: Some(Arc::new(stored)),
-        latents: None,
         labels,
         classes,
         names,
         skipped,
+        ..Images::default()
     })
 }
 
