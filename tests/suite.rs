@@ -10,6 +10,8 @@ mod checkpoint;
 mod cli;
 #[path = "rust/data.rs"]
 mod data;
+#[path = "rust/data_kinds.rs"]
+mod data_kinds;
 #[path = "rust/density.rs"]
 mod density;
 #[path = "rust/dual.rs"]

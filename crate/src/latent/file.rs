@@ -101,7 +101,7 @@ impl Latents {
     /// Settings of another size or number of channels, or of mirror images that the file does not have.
     pub(crate) fn into_images(self, config: &DataConfig) -> Result<Images, DataError> {
         let [count, views, _, channels, size, _] = self.shape;
-        if (config.size, config.channels) != (size, channels) {
+        if config.size != size || ![0, channels].contains(&config.channels) {
             return Err(DataError::Config(format!(
                 "{} holds latents of {size}×{size}×{channels}, but the settings say {1}×{1}×{2}",
                 self.path.display(),
@@ -214,7 +214,7 @@ pub fn encode(
     let mut file = AtomicFile::create(out).map_err(DataError::Write)?;
     file.write_all(&vec![b' '; HEADER]).map_err(DataError::Write)?;
     let mut of_class = Vec::new();
-    let order = load_parts(data, &pictures, &mut |images| {
+    let whole = load_parts(data, &pictures, &mut |images| {
         for (i, class) in images.class_names().enumerate() {
             of_class.push(class);
             if (i + 1) % batch == 0 || i + 1 == images.len() {
@@ -227,7 +227,7 @@ pub fn encode(
         }
         Ok(())
     })?;
-    let (labels, classes) = label(&of_class, &order);
+    let (labels, classes) = label(&of_class, &whole.classes);
     let or_none = |(label, class): (&u32, &String)| if class.is_empty() { -1 } else { *label as i32 };
     let bytes: Vec<u8> = labels.iter().zip(&of_class).map(or_none).flat_map(i32::to_le_bytes).collect();
     file.write_all(&bytes).map_err(DataError::Write)?;

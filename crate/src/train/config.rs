@@ -250,7 +250,7 @@ impl TrainConfig {
     /// # Errors
     /// An unknown preset, or sizes that do not fit together.
     pub fn net_config(&self, classes: usize) -> Result<NetConfig, Error> {
-        let mut net = self.net.config(self.data.size, self.data.channels, classes)?;
+        let mut net = self.net.config(self.data.size, self.data.planes(), classes)?;
         if let (Some(_), Architecture::Unet(parts)) = (&self.augmentation, &mut net.architecture) {
             parts.augmentation = true;
         }

@@ -43,8 +43,9 @@ pub fn run(args: &Args) -> Result<()> {
     let inputs = [Some(&args.data), args.config.as_ref(), args.test.as_ref()];
     io::check_not_input(&args.out, inputs.into_iter().flatten().map(PathBuf::as_path))?;
     let device = device::open(args.device.as_deref())?;
-    let config = read_config(args.config.as_deref())?.data;
+    let mut config = read_config(args.config.as_deref())?.data;
     let images = data::load(&args.data, &config)?;
+    config.channels = images.channels;
     let held_out = args.test.as_ref().map(|path| data::load(path, &config)).transpose()?;
     let folder = || args.data.file_name().unwrap_or(args.data.as_os_str()).to_string_lossy().into_owned();
     let name = args.name.clone().unwrap_or_else(folder);

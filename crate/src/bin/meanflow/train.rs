@@ -13,9 +13,12 @@ use crate::rehearse::rehearse;
 
 /// Train a generator on a folder, archive or data set of images.
 ///
-/// DATA may be a folder of images (sub-folders are classes), the same in .tar, .tar.gz or .zip, MNIST-style IDX
-/// files, CIFAR-10 in its binary form, or Parquet files as the Hugging Face hub ships sets. OUT receives the settings, a
-/// log, sample grids and checkpoints. Ctrl-C stops cleanly with a checkpoint; --resume goes on from it.
+/// DATA may be a folder of images (sub-folders are classes), the same in .tar (also .gz, .zst, .xz or .bz2) or .zip,
+/// WebDataset's shards as a folder or as train-{000000..000009}.tar, MNIST-style IDX files, CIFAR files, Parquet or
+/// Arrow files as the Hugging Face hub ships them, or NumPy's .npz. Labels and captions may also lie beside the images:
+/// dataset.json, metadata.csv or .jsonl, labels.csv, and .cls, .json and .txt files. Of splits the training one is
+/// taken. OUT receives the settings, a log, sample grids and checkpoints. Ctrl-C stops cleanly with a checkpoint;
+/// --resume goes on from it.
 #[derive(clap::Args)]
 pub struct Args {
     /// The training images
@@ -82,6 +85,7 @@ pub fn run(args: Args) -> Result<()> {
         true => data::load_stored(&args.data, &config.data, &args.out.join("data"))?,
         false => data::load(&args.data, &config.data)?,
     };
+    config.data.channels = images.channels;
     config.suits(&images)?;
     let start = args.init.as_deref().map(|file| Start::read(file, &config, &images, &devices[0])).transpose()?;
     if start.is_none() && !args.resume {
@@ -119,26 +123,8 @@ pub(crate) fn read_config(path: Option<&Path>) -> Result<TrainConfig> {
 
 fn summary(images: &data::Images, config: &TrainConfig, out: &Path) -> Result<String> {
     let net = config.net_config(images.classes.len())?;
-    let classes = match images.classes.len() {
-        0 => "no classes".to_owned(),
-        n => format!("{n} classes"),
-    };
-    let mut text = format!(
-        "{} images of {}×{}×{}, {classes}; a network of {:.2} M parameters; writing to {}",
-        images.len(),
-        images.size,
-        images.size,
-        images.channels,
-        net.parameters() as f64 / 1e6,
-        out.display(),
-    );
-    if !images.skipped.is_empty() {
-        text += &format!("\nskipped {} unreadable files:", images.skipped.len());
-        for skipped in &images.skipped {
-            text += &format!("\n  {}: {}", skipped.name, skipped.reason);
-        }
-    }
-    Ok(text)
+    let parameters = net.parameters() as f64 / 1e6;
+    Ok(format!("{}\na network of {parameters:.2} M parameters; writing to {}", images.summary(), out.display()))
 }
 
 /// The first Ctrl-C asks the loop to stop after its step; the second ends the program.

@@ -1,122 +1,149 @@
 //! Archives as streams of named files. Nothing is ever unpacked onto the disk.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
-use tar::Archive;
-use zip::ZipArchive;
+use lzma_rust2::XzReader;
 
 use super::error::{DataError, explain};
-use super::files::{Entry, HEAD, read_head, read_limited};
-use super::paths;
+use super::files::{open_file, read_head};
+use super::notes::Notes;
+use super::{paths, tar, zip};
 
-pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Links that lead to links are followed so far.
+const MAX_LINKS: usize = 16;
 
-/// A file's bytes, decompressed where they are gzip.
-pub(super) fn open_stream(path: &Path) -> io::Result<Box<dyn Read>> {
-    let file = || File::open(path).map(BufReader::new);
-    Ok(match read_head(file()?, 2)? == GZIP_MAGIC {
-        true => Box::new(MultiGzDecoder::new(file()?)),
-        false => Box::new(file()?),
-    })
+/// An archive on the disk.
+pub(super) struct Archive {
+    pub path: PathBuf,
+    kind: Kind,
 }
 
-/// Whether a block is the header of a tar member: its checksum is right.
-pub(super) fn is_tar_header(block: &[u8]) -> bool {
-    const CHECKSUM: std::ops::Range<usize> = 148..156;
-    if block.len() < 512 || block[0] == 0 {
-        return false;
-    }
-    let bytes = block[..512].iter().enumerate();
-    let sum: u32 = bytes.map(|(i, &b)| if CHECKSUM.contains(&i) { 32 } else { u32::from(b) }).sum();
-    tar::Header::from_byte_slice(&block[..512]).cksum().is_ok_and(|stated| stated == sum)
+#[derive(Clone, Copy)]
+enum Kind {
+    Tar,
+    Zip,
 }
 
-/// Calls `visit` with the position and content of every regular file of a tar archive, then reads to the very end, so
-/// that a cut or a wrong check sum anywhere is noticed.
-fn visit_tar(path: &Path, mut visit: impl FnMut(usize, String, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
-    let mut archive = Archive::new(open_stream(path)?);
-    for (position, entry) in archive.entries()?.enumerate() {
-        let mut entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            visit(position, name, &mut entry)?;
+/// A file in an archive.
+pub(super) struct Member {
+    /// Its path inside the archive, `/` between its parts.
+    pub name: String,
+    pub is_image: bool,
+    /// Where the archive has it.
+    pub position: usize,
+}
+
+/// A link in an archive.
+pub(super) struct Link {
+    pub name: String,
+    /// The path inside the archive that it leads to; `None` where that lies outside.
+    pub target: Option<String>,
+}
+
+/// Gets the place of a file in the list that was asked for, and its content or the reason why there is none.
+pub(super) type VisitFile<'a> = dyn FnMut(usize, Result<&mut dyn Read, String>) -> io::Result<()> + 'a;
+
+impl Archive {
+    /// The archive at a path; `None` where the file is something else. Its content decides, not its name.
+    pub fn open(path: &Path) -> Result<Option<Self>, DataError> {
+        let raw = open_file(path).and_then(|file| read_head(file, 4)).map_err(|e| DataError::io(path, e))?;
+        let of_kind = |kind| Ok(Some(Self { path: path.into(), kind }));
+        if raw.starts_with(b"PK\x03\x04") || raw.starts_with(b"PK\x05\x06") {
+            return of_kind(Kind::Zip);
+        }
+        let head = open_stream(path).and_then(|stream| read_head(stream, 512));
+        match tar::is_header(&head.map_err(|e| DataError::damaged(path, explain(&e)))?) {
+            true => of_kind(Kind::Tar),
+            false => Ok(None),
         }
     }
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
-}
 
-pub(super) fn list_tar(path: &Path) -> Result<Vec<Entry>, DataError> {
-    let mut entries = Vec::new();
-    visit_tar(path, |position, name, file| {
-        let name = paths::normal(&name);
-        if !paths::is_hidden(&name) {
-            let is_image = paths::has_image_extension(&name) || paths::has_image_magic(&read_head(file, HEAD)?);
-            entries.push(Entry { name, is_image, position });
-        }
-        Ok(())
-    })
-    .map_err(|e| DataError::damaged(path, explain(&e)))?;
-    Ok(entries)
-}
-
-/// Reads the members at `positions`; `visit` gets the index into `positions`, in the archive's order.
-pub(super) fn read_tar(
-    path: &Path,
-    positions: &[usize],
-    limit: u64,
-    visit: &mut dyn FnMut(usize, Result<Vec<u8>, String>),
-) -> Result<(), DataError> {
-    let wanted: HashMap<usize, usize> = positions.iter().enumerate().map(|(i, &position)| (position, i)).collect();
-    visit_tar(path, |position, _, file| {
-        if let Some(&i) = wanted.get(&position) {
-            visit(i, read_limited(file, limit)?);
-        }
-        Ok(())
-    })
-    .map_err(|e| DataError::damaged(path, explain(&e)))
-}
-
-fn open_zip(path: &Path) -> Result<ZipArchive<BufReader<File>>, DataError> {
-    let file = File::open(path).map_err(|e| DataError::io(path, e))?;
-    ZipArchive::new(BufReader::new(file))
-        .map_err(|e| DataError::damaged(path, format!("is a damaged zip archive ({e})")))
-}
-
-pub(super) fn list_zip(path: &Path) -> Result<Vec<Entry>, DataError> {
-    let mut archive = open_zip(path)?;
-    let names: Vec<String> = archive.file_names_raw().map(|raw| String::from_utf8_lossy(raw).into_owned()).collect();
-    let mut entries = Vec::new();
-    for (position, raw) in names.into_iter().enumerate() {
-        let name = paths::normal(&raw);
-        if raw.ends_with(['/', '\\']) || paths::is_hidden(&name) {
-            continue;
-        }
-        let mut magic =
-            || archive.by_index(position).is_ok_and(|f| read_head(f, HEAD).is_ok_and(|h| paths::has_image_magic(&h)));
-        let is_image = paths::has_image_extension(&name) || magic();
-        entries.push(Entry { name, is_image, position });
-    }
-    Ok(entries)
-}
-
-/// As [`read_tar`]. A damaged member spoils only itself.
-pub(super) fn read_zip(
-    path: &Path,
-    positions: &[usize],
-    limit: u64,
-    visit: &mut dyn FnMut(usize, Result<Vec<u8>, String>),
-) -> Result<(), DataError> {
-    let mut archive = open_zip(path)?;
-    for (i, &position) in positions.iter().enumerate() {
-        let content = match archive.by_index(position) {
-            Ok(file) => read_limited(file, limit).unwrap_or_else(|e| Err(explain(&e))),
-            Err(e) => Err(format!("cannot be unpacked ({e})")),
+    /// Its regular files, and its links to them.
+    pub fn list(&self, notes: &Notes) -> Result<Vec<Member>, DataError> {
+        let (members, links) = match self.kind {
+            Kind::Tar => tar::list(&self.path, notes)?,
+            Kind::Zip => zip::list(&self.path)?,
         };
-        visit(i, content);
+        Ok(follow(members, links, notes))
     }
-    Ok(())
+
+    /// Calls `visit` with the files at `positions`, each of which occurs once, in any order.
+    pub fn visit(&self, positions: &[usize], visit: &mut VisitFile) -> Result<(), DataError> {
+        match self.kind {
+            Kind::Tar => tar::visit(&self.path, positions, visit),
+            Kind::Zip => zip::visit(&self.path, positions, visit),
+        }
+    }
+}
+
+/// Whether a file is called like an archive.
+pub(super) fn is_archive(name: &str) -> bool {
+    const EXTENSIONS: [&str; 11] =
+        [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip", ".npz"];
+    let name = name.to_ascii_lowercase();
+    EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+}
+
+/// The files, and for each link that leads to one the same once more.
+fn follow(mut members: Vec<Member>, links: Vec<Link>, notes: &Notes) -> Vec<Member> {
+    if links.is_empty() {
+        return members;
+    }
+    let files: HashMap<String, usize> =
+        members.iter().enumerate().map(|(i, member)| (member.name.clone(), i)).collect();
+    let targets: HashMap<&str, Option<&str>> =
+        links.iter().map(|link| (link.name.as_str(), link.target.as_deref())).collect();
+    for link in links.iter().filter(|link| !paths::is_hidden(&link.name)) {
+        let mut target = link.target.as_deref();
+        for _ in 0..MAX_LINKS {
+            target = target.and_then(|name| if files.contains_key(name) { Some(name) } else { *targets.get(name)? });
+        }
+        match target.and_then(|name| files.get(name)) {
+            Some(&file) => {
+                let Member { is_image, position, .. } = members[file];
+                let is_image = is_image || paths::has_image_extension(&link.name);
+                members.push(Member { name: link.name.clone(), is_image, position });
+            }
+            None => notes.leave_out("links that lead to no file of their archive", &link.name),
+        }
+    }
+    members
+}
+
+/// First bytes of what is compressed as a whole.
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+const XZ: &[u8] = b"\xfd7zXZ\0";
+const BZIP2: &[u8] = b"BZh";
+
+/// KiB that unpacking xz may take: eight times what its strongest preset needs.
+const MAX_XZ_MEMORY: u32 = 512 << 10;
+
+/// A file's bytes, decompressed where they are gzip, Zstandard, xz or bzip2.
+pub(super) fn open_stream(path: &Path) -> io::Result<Box<dyn Read>> {
+    decompressed(BufReader::new(open_file(path)?))
+}
+
+/// The same of a stream, which is what its first bytes say.
+pub(super) fn decompressed<'a>(stream: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut stream = stream;
+    let head = read_head(&mut stream, 6)?;
+    let whole = BufReader::new(io::Cursor::new(head.clone()).chain(stream));
+    Ok(match () {
+        () if head.starts_with(GZIP) => Box::new(MultiGzDecoder::new(whole)),
+        () if head.starts_with(ZSTD) => Box::new(zstd::Decoder::with_buffer(whole)?),
+        () if head.starts_with(XZ) => Box::new(XzReader::new_mem_limit(whole, true, MAX_XZ_MEMORY)),
+        () if head.starts_with(BZIP2) => Box::new(MultiBzDecoder::new(whole)),
+        () => Box::new(whole),
+    })
+}
+
+/// Whether a file is as it is, not compressed as a whole.
+pub(super) fn is_plain(path: &Path) -> io::Result<bool> {
+    let head = read_head(open_file(path)?, 6)?;
+    Ok(![GZIP, ZSTD, XZ, BZIP2].iter().any(|magic| head.starts_with(magic)))
 }

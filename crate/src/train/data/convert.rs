@@ -79,17 +79,18 @@ fn scale_premultiplied(image: &RgbaImage, width: u32, height: u32) -> RgbaImage 
 
 /// Writes an image as planes, `[channels, size, size]`, by the transparency rule of the [module](super).
 pub(super) fn write_planes(image: &RgbaImage, config: &DataConfig, planes: &mut [u8]) {
-    let plane = planes.len() / config.channels;
+    let channels = config.planes();
+    let plane = planes.len() / channels;
     for (i, pixel) in image.pixels().enumerate() {
         let [r, g, b, a] = pixel.0;
         let over = |i: usize, colour: u8| composite(colour, a, config.background[i]);
-        let values = match config.channels {
+        let values = match channels {
             1 => [luma([over(0, r), over(1, g), over(2, b)]), 0, 0, 0],
             3 => [over(0, r), over(1, g), over(2, b), 0],
             _ if a == 0 => [config.background[0], config.background[1], config.background[2], 0],
             _ => pixel.0,
         };
-        for (channel, value) in values.into_iter().take(config.channels).enumerate() {
+        for (channel, value) in values.into_iter().take(channels).enumerate() {
             planes[channel * plane + i] = value;
         }
     }

@@ -2,9 +2,9 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbaImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbaImage};
 
-use super::isolate;
+use super::{isolate, jpeg};
 
 /// Edges beyond this are refused before anything is allocated.
 const MAX_EDGE: u32 = 16_384;
@@ -12,16 +12,71 @@ const MAX_EDGE: u32 = 16_384;
 /// Decoded bytes beyond this are refused before they are allocated.
 const MAX_BYTES: u64 = 512 << 20;
 
+/// A decoded image.
+pub(super) struct Picture {
+    pub pixels: RgbaImage,
+    /// Whether it has 16 bits and no value above 12: nearly black.
+    pub is_dark: bool,
+}
+
+impl From<RgbaImage> for Picture {
+    fn from(pixels: RgbaImage) -> Self {
+        Self { pixels, is_dark: false }
+    }
+}
+
+/// What a file is that is no data, by its first bytes, and what to do.
+pub(super) fn foreign(head: &[u8]) -> Option<&'static str> {
+    let brand = head.get(4..12).unwrap_or_default();
+    match () {
+        () if head.starts_with(b"version https://git-lfs.github.com/spec/") => {
+            Some("is a pointer of Git LFS, not the file itself; run `git lfs pull` where it lies")
+        }
+        () if [b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1", b"ftypmsf1"]
+            .iter()
+            .any(|b| brand == *b) =>
+        {
+            Some("is a HEIC (HEIF) picture, which is not read; convert it with `magick mogrify -format png`")
+        }
+        () if brand == b"ftypavif" || brand == b"ftypavis" => {
+            Some("is an AVIF picture, which is not read; convert it with `avifdec` or `magick mogrify -format png`")
+        }
+        () if head.starts_with(b"\xff\x0a") || head.starts_with(b"\0\0\0\x0cJXL ") => {
+            Some("is a JPEG XL picture, which is not read; convert it with `djxl` or `magick mogrify -format png`")
+        }
+        () if head.starts_with(b"\0\0\0\x0cjP  ") || head.starts_with(b"\xff\x4f\xff\x51") => {
+            Some("is a JPEG 2000 picture, which is not read; convert it with `magick mogrify -format png`")
+        }
+        () if head.starts_with(b"8BPS") => Some("is a Photoshop file, which is not read; export it as PNG"),
+        () if head.starts_with(b"v/1\x01") => Some("is an OpenEXR picture, which is not read; convert it to PNG"),
+        () if head.starts_with(b"Rar!") => Some("is a RAR archive, which is not read; unpack it"),
+        () if head.starts_with(b"7z\xbc\xaf\x27\x1c") => Some("is a 7z archive, which is not read; unpack it"),
+        () if head.starts_with(b"<!DOCTYPE") || head.starts_with(b"<!doctype") || head.starts_with(b"<html") => {
+            Some("is a web page, as a failed download leaves it; download it again")
+        }
+        () => None,
+    }
+}
+
 /// Decodes a file, upright, as 8-bit RGBA; the reason when it cannot.
-pub(super) fn decode(bytes: &[u8]) -> Result<RgbaImage, String> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if bytes.is_empty() {
         return Err("is empty (0 bytes)".into());
+    }
+    if let Some(reason) = foreign(bytes) {
+        return Err(reason.into());
     }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     if reader.format().is_none() {
         return Err("is not an image, whatever its name says".into());
     }
-    isolate(|| decode_upright(reader).map(DynamicImage::into_rgba8).map_err(|e| e.to_string()))
+    isolate(|| {
+        if reader.format() == Some(ImageFormat::Jpeg) {
+            jpeg::check(bytes)?;
+        }
+        let image = decode_upright(reader).map_err(|e| e.to_string())?;
+        Ok(Picture { is_dark: is_dark(&image), pixels: image.into_rgba8() })
+    })
 }
 
 fn decode_upright(mut reader: ImageReader<Cursor<&[u8]>>) -> Result<DynamicImage, ImageError> {
@@ -36,4 +91,20 @@ fn decode_upright(mut reader: ImageReader<Cursor<&[u8]>>) -> Result<DynamicImage
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// Whether an image of 16 bits holds something, but nothing above 12 bits.
+fn is_dark(image: &DynamicImage) -> bool {
+    let fits = |values: &[u16], colours: usize, all: usize| {
+        let mut values = values.chunks_exact(all).flat_map(|pixel| &pixel[..colours]);
+        let brightest = values.by_ref().max().copied().unwrap_or(0);
+        (1..4096).contains(&brightest)
+    };
+    match image {
+        DynamicImage::ImageLuma16(image) => fits(image, 1, 1),
+        DynamicImage::ImageLumaA16(image) => fits(image, 1, 2),
+        DynamicImage::ImageRgb16(image) => fits(image, 3, 3),
+        DynamicImage::ImageRgba16(image) => fits(image, 3, 4),
+        _ => false,
+    }
 }

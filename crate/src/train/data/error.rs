@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Skipped;
+use super::{Skipped, format};
 
 /// Errors of [`load`](super::load). Each message names the file and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +30,8 @@ pub enum DataError {
     Write(io::Error),
     /// A file that is none of the formats.
     #[error(
-        "{}: {reason}; expected a folder of images, a .tar, .tar.gz or .zip of one, \
-         MNIST-style IDX files, CIFAR-10 binary files, Parquet files, or latents", path.display()
+        "{}: {reason}; expected a folder of images, a .tar (also .gz, .zst, .xz or .bz2) or .zip of one, \
+         {}, or latents", path.display(), format::expected()
     )]
     NotASet {
         /// The file.
@@ -68,16 +68,18 @@ pub enum DataError {
         /// The first image with one.
         other: String,
     },
-    /// More than 1 % of the images do not decode.
+    /// More of the images do not decode than the settings allow.
     #[error(
-        "{}: {} of {total} images cannot be read, and at most 1 % may be skipped:{}",
-        path.display(), skipped.len(), listing(skipped)
+        "{}: {} of {total} images cannot be read, and at most {} % may be skipped ([data] max_unreadable):{}",
+        path.display(), skipped.len(), limit * 100.0, listing(skipped)
     )]
     TooManyUnreadable {
         /// The set.
         path: PathBuf,
         /// Images in the set.
         total: usize,
+        /// The share of them that may be skipped.
+        limit: f64,
         /// All that cannot be read.
         skipped: Vec<Skipped>,
     },

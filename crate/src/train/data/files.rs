@@ -1,41 +1,45 @@
-//! A set as a sorted list of named files, whether they lie in a folder or in an archive.
+//! A set as a sorted list of named files, whether they lie in a folder or in archives.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-
+use super::archive::{self, Archive};
 use super::error::{DataError, explain};
 use super::format::{self, Format, Head};
-use super::{archive, paths};
+use super::notes::Notes;
+use super::{DataConfig, layout, paths, shards};
 
 /// Bytes that tell whether a file without an image extension is an image.
 pub(super) const HEAD: u64 = 16;
 
 /// Size beyond which one image file is refused.
-pub(super) const MAX_IMAGE_FILE: u64 = 256 << 20;
+const MAX_IMAGE_FILE: u64 = 256 << 20;
 
 /// Size beyond which a file of many images is refused.
 const MAX_PACKED_FILE: u64 = 4 << 30;
 
-/// Folders deeper than this are a link that leads back up.
+/// Folders deeper than this are not searched.
 const MAX_DEPTH: usize = 32;
 
 /// One file of a set.
 pub(super) struct Entry {
-    /// Path inside the set, `/` between its parts.
+    /// Path inside the set as it is stored, `/` between its parts; after the archive's name where there are several.
+    pub path: String,
+    /// The same without the folders that mean nothing; see [`layout`].
     pub name: String,
     /// Whether its extension or its first bytes are an image's.
     pub is_image: bool,
+    /// The archive that holds it.
+    archive: usize,
     /// Where the container has it.
-    pub position: usize,
+    position: usize,
 }
 
 enum Container {
     Folder(Vec<PathBuf>),
-    Tar,
-    Zip,
+    Archives(Vec<Archive>),
 }
 
 /// The files of a set, sorted by name.
@@ -45,45 +49,94 @@ pub(super) struct Files {
     pub format: &'static Format,
     /// The file that was named itself, where the set is not a folder or an archive.
     pub chosen: Option<usize>,
+    pub notes: Notes,
+    /// The split that is taken, where files or folders name some; and the paths of images of the others.
+    pub split: Option<String>,
+    pub other_splits: Vec<String>,
+    /// Whether no two files have the same name.
+    are_unique: bool,
     container: Container,
 }
 
 impl Files {
-    /// Finds out what `path` is, by content first, and lists it.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
+    /// Finds out what `path` is, by content first, and lists the split of it that the settings choose.
+    pub fn open(path: &Path, config: &DataConfig) -> Result<Self, DataError> {
+        if let Some(paths) = shards::expand(path) {
+            return Self::archives(path, paths, config, Notes::default());
+        }
         let meta = fs::metadata(path).map_err(|e| DataError::io(path, e))?;
         if meta.is_dir() {
-            return Self::folder(path);
+            return Self::folder(path, config);
         }
         let not_a_set = |reason: &str| DataError::NotASet { path: path.into(), reason: reason.into() };
+        if !meta.is_file() {
+            return Err(not_a_set("is a pipe or a device, no regular file"));
+        }
         if meta.len() == 0 {
             return Err(not_a_set("is empty (0 bytes)"));
         }
-        let raw = File::open(path).and_then(|file| read_head(file, 4)).map_err(|e| DataError::io(path, e))?;
-        if raw.starts_with(b"PK\x03\x04") || raw.starts_with(b"PK\x05\x06") {
-            return Ok(Self::listed(path, archive::list_zip(path)?, Container::Zip, true));
+        if Archive::open(path)?.is_some() {
+            return Self::archives(path, vec![path.into()], config, Notes::default());
         }
+        let raw = open_file(path).and_then(|file| read_head(file, 64)).map_err(|e| DataError::io(path, e))?;
         let stream = archive::open_stream(path).and_then(|stream| read_head(stream, 512));
         let head = stream.map_err(|e| DataError::damaged(path, explain(&e)))?;
-        if archive::is_tar_header(&head) {
-            return Ok(Self::listed(path, archive::list_tar(path)?, Container::Tar, true));
-        }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         match format::of_file(&Head { name: &name, raw: &raw, content: &head, length: meta.len() }) {
             Some(format) => Self::single(path, format),
-            None => Err(not_a_set(if head.is_empty() { "holds nothing" } else { "is not a set of images" })),
+            None if head.is_empty() => Err(not_a_set("holds nothing")),
+            None => Err(not_a_set(super::decode::foreign(&raw).unwrap_or("is not a set of images"))),
         }
     }
 
-    fn folder(path: &Path) -> Result<Self, DataError> {
+    fn folder(path: &Path, config: &DataConfig) -> Result<Self, DataError> {
+        let notes = Notes::default();
+        let mut walk = Walk { files: Vec::new(), seen: HashSet::new(), notes: &notes };
+        walk.folder(path, "", 0)?;
+        let files = walk.files;
+        let is_set = |(name, _): &(String, PathBuf)| paths::has_image_extension(name) || format::is_packed(name);
+        if !files.iter().any(is_set) && files.iter().any(|(name, _)| archive::is_archive(name)) {
+            let (archives, others): (Vec<_>, Vec<_>) =
+                files.into_iter().partition(|(name, _)| archive::is_archive(name));
+            others.iter().for_each(|(name, _)| notes.leave_out("files beside the archives", name));
+            return Self::archives(path, archives.into_iter().map(|(_, place)| place).collect(), config, notes);
+        }
         let (mut entries, mut places) = (Vec::new(), Vec::new());
-        walk(path, "", 0, &mut |name, place| {
-            let head = || File::open(&place).and_then(|file| read_head(file, HEAD)).unwrap_or_default();
+        for (name, place) in files {
+            let head = || open_file(&place).and_then(|file| read_head(file, HEAD)).unwrap_or_default();
             let is_image = paths::has_image_extension(&name) || paths::has_image_magic(&head());
-            entries.push(Entry { name, is_image, position: places.len() });
+            entries.push(Entry { path: name, name: String::new(), is_image, archive: 0, position: places.len() });
             places.push(place);
-        })?;
-        Ok(Self::listed(path, entries, Container::Folder(places), false))
+        }
+        Self::listed(path, entries, Container::Folder(places), config, notes)
+    }
+
+    /// One archive, or several that are one set.
+    fn archives(path: &Path, places: Vec<PathBuf>, config: &DataConfig, notes: Notes) -> Result<Self, DataError> {
+        let (places, is_split) = shards::choose(places, config, &notes)?;
+        let open = |place: &PathBuf| match Archive::open(place)? {
+            Some(archive) => Ok(archive),
+            None => Err(DataError::damaged(place, foreign(place).unwrap_or("is no tar or zip archive"))),
+        };
+        let archives: Vec<Archive> = places.iter().map(open).collect::<Result<_, _>>()?;
+        let mut entries = Vec::new();
+        for (archive, place) in archives.iter().zip(&places) {
+            let stem = if archives.len() > 1 { format!("{}/", shards::stem(place)) } else { String::new() };
+            let number = entries.last().map_or(0, |entry: &Entry| entry.archive + 1);
+            let members = archive.list(&notes)?;
+            entries.extend(members.into_iter().map(|member| Entry {
+                path: format!("{stem}{}", member.name),
+                name: member.name,
+                is_image: member.is_image,
+                archive: number,
+                position: member.position,
+            }));
+        }
+        let config = match is_split {
+            true => &DataConfig { split: None, ..config.clone() },
+            false => config,
+        };
+        Self::listed(path, entries, Container::Archives(archives), config, notes)
     }
 
     /// One file of many images, which comes first, with those beside it that may describe it.
@@ -93,24 +146,72 @@ impl Files {
         let beside =
             beside.filter_map(|item| item.ok().map(|item| item.path())).filter(|p| p.file_name() != path.file_name());
         let places: Vec<PathBuf> = std::iter::once(path.to_path_buf()).chain(beside).collect();
-        let name =
-            |place: &PathBuf| place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let entry = |(position, place)| Entry { name: name(place), is_image: false, position };
+        let entry = |(position, place): (usize, &PathBuf)| {
+            let name = place.file_name().map(|name| paths::text(name.as_encoded_bytes())).unwrap_or_default();
+            Entry { path: name.clone(), name, is_image: false, archive: 0, position }
+        };
         let entries = places.iter().enumerate().map(entry).collect();
-        Ok(Self { path: path.into(), entries, format, chosen: Some(0), container: Container::Folder(places) })
+        let notes = Notes::default();
+        let (chosen, container) = (Some(0), Container::Folder(places));
+        let (path, other_splits) = (path.into(), Vec::new());
+        Ok(Self { path, entries, format, chosen, notes, split: None, other_splits, are_unique: true, container })
     }
 
-    fn listed(path: &Path, mut entries: Vec<Entry>, container: Container, strip: bool) -> Self {
-        let counts = |entry: &&Entry| entry.is_image || format::is_packed(&entry.name);
-        let common = paths::common_folder(entries.iter().filter(counts).map(|entry| entry.name.as_str()));
-        if let (true, Some(prefix)) = (strip, common) {
-            for entry in &mut entries {
-                entry.name = entry.name.strip_prefix(&prefix).unwrap_or(&entry.name).into();
-            }
+    /// The set of these files: what is no data goes, and so do the splits that are not wanted.
+    fn listed(
+        path: &Path,
+        mut entries: Vec<Entry>,
+        container: Container,
+        config: &DataConfig,
+        notes: Notes,
+    ) -> Result<Self, DataError> {
+        layout::leave_out_runs(&mut entries, &notes);
+        let format = format::of_names(entries.iter().map(|entry| entry.path.as_str()));
+        let pictures = entries.iter().filter(|entry| entry.is_image).count();
+        if format.is_packed() && pictures > 0 {
+            notes.say(format!("{pictures} image files beside the {} are not read", format.name));
         }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let format = format::of_names(entries.iter().map(|entry| entry.name.as_str()));
-        Self { path: path.into(), entries, format, chosen: None, container }
+        let counts = |entry: &Entry| match format.is_packed() {
+            true => (format.claims)(&entry.path),
+            false => entry.is_image,
+        };
+        // The names of archives of one set are no folders.
+        let is_sharded = matches!(&container, Container::Archives(archives) if archives.len() > 1);
+        let inner = |entry: &Entry| if is_sharded { entry.name.clone() } else { entry.path.clone() };
+        let inner: Vec<String> = entries.iter().filter(|entry| counts(entry)).map(inner).collect();
+        let mut places = layout::arrange(&inner.iter().map(String::as_str).collect::<Vec<_>>());
+        layout::split_by_file_names(&mut places, format.is_packed());
+        let splits: Vec<Option<String>> = places.iter().map(|place| place.split.clone()).collect();
+        let what = if format.is_packed() { "files" } else { "images" };
+        let takes = match splits.is_empty() {
+            true => Vec::new(),
+            false => layout::choose(&splits, config.split.as_deref(), what, &notes)?,
+        };
+        let split = splits.iter().zip(&takes).find_map(|(split, takes)| split.clone().filter(|_| *takes));
+        let mut other_splits = Vec::new();
+        let (mut places, mut takes) = (places.into_iter(), takes.into_iter());
+        entries.retain_mut(|entry| match counts(entry) {
+            false => {
+                entry.name.clone_from(&entry.path);
+                true
+            }
+            true => {
+                entry.name = places.next().map(|place| place.name).unwrap_or_default();
+                let is_taken = takes.next().unwrap_or(true);
+                if !is_taken {
+                    other_splits.push(entry.path.clone());
+                }
+                is_taken
+            }
+        });
+        let mut names = HashSet::new();
+        let are_unique = !entries.iter().any(|entry| counts(entry) && !names.insert(entry.name.as_str()));
+        match are_unique {
+            true => entries.sort_by(|a, b| a.name.cmp(&b.name)),
+            false => entries.sort_by(|a, b| a.path.cmp(&b.path)),
+        }
+        let path = path.into();
+        Ok(Self { path, entries, format, chosen: None, notes, split, other_splits, are_unique, container })
     }
 
     /// Reads `entries`, which index the list; `visit` gets the place within `entries` and the content, in any order.
@@ -122,85 +223,176 @@ impl Files {
         self.read(entries, MAX_IMAGE_FILE, visit)
     }
 
-    fn read(
+    /// The same with another limit of the size of a file.
+    pub fn read(
         &self,
         entries: &[usize],
         limit: u64,
         visit: &mut dyn FnMut(usize, Result<Vec<u8>, String>),
     ) -> Result<(), DataError> {
-        let positions: Vec<usize> = entries.iter().map(|&entry| self.entries[entry].position).collect();
+        self.stream(entries, &mut |places, content| {
+            let content = match content {
+                Ok(reader) => read_limited(reader, limit)?,
+                Err(reason) => Err(reason),
+            };
+            let (last, others) = places.split_last().unwrap_or((&0, &[]));
+            others.iter().for_each(|&place| visit(place, content.clone()));
+            visit(*last, content);
+            Ok(())
+        })
+    }
+
+    /// Opens `entries` one after another, in any order; `visit` gets the places within `entries` that are this file, of
+    /// which links make several.
+    pub fn stream(
+        &self,
+        entries: &[usize],
+        visit: &mut dyn FnMut(&[usize], Result<&mut dyn Read, String>) -> io::Result<()>,
+    ) -> Result<(), DataError> {
         match &self.container {
-            Container::Tar => archive::read_tar(&self.path, &positions, limit, visit),
-            Container::Zip => archive::read_zip(&self.path, &positions, limit, visit),
             Container::Folder(places) => {
-                for (i, position) in positions.into_iter().enumerate() {
-                    let content = File::open(&places[position]).and_then(|file| read_limited(file, limit));
-                    visit(i, content.unwrap_or_else(|e| Err(e.to_string())));
+                for (i, &entry) in entries.iter().enumerate() {
+                    let place = &places[self.entries[entry].position];
+                    let visited = match open_file(place) {
+                        Ok(mut file) => visit(&[i], Ok(&mut file)).or_else(|e| visit(&[i], Err(explain(&e)))),
+                        Err(e) => visit(&[i], Err(e.to_string())),
+                    };
+                    visited.map_err(|e| DataError::io(place, e))?;
+                }
+                Ok(())
+            }
+            Container::Archives(archives) => {
+                for (number, archive) in archives.iter().enumerate() {
+                    let mut wanted: HashMap<usize, Vec<usize>> = HashMap::new();
+                    let mut positions = Vec::new();
+                    for (i, &entry) in entries.iter().enumerate() {
+                        let entry = &self.entries[entry];
+                        if entry.archive == number {
+                            let places = wanted.entry(entry.position).or_default();
+                            if places.is_empty() {
+                                positions.push(entry.position);
+                            }
+                            places.push(i);
+                        }
+                    }
+                    if !positions.is_empty() {
+                        archive.visit(&positions, &mut |i, content| visit(&wanted[&positions[i]], content))?;
+                    }
                 }
                 Ok(())
             }
         }
     }
 
-    /// The whole content of files that the set cannot do without, decompressed where it is gzip.
+    /// The whole content of files that the set cannot do without, decompressed where it is compressed.
     pub fn read_packed(&self, entries: &[usize]) -> Result<Vec<Vec<u8>>, DataError> {
         let mut contents = vec![Err("was not found again".to_owned()); entries.len()];
-        self.read(entries, MAX_PACKED_FILE, &mut |i, content| contents[i] = content)?;
-        entries.iter().zip(contents).map(|(&entry, content)| self.unpack(entry, content)).collect()
-    }
-
-    fn unpack(&self, entry: usize, content: Result<Vec<u8>, String>) -> Result<Vec<u8>, DataError> {
-        let content = content.map_err(|reason| self.damaged(entry, reason))?;
-        if !content.starts_with(&archive::GZIP_MAGIC) {
-            return Ok(content);
-        }
-        match read_limited(MultiGzDecoder::new(&content[..]), MAX_PACKED_FILE) {
-            Ok(unpacked) => unpacked.map_err(|reason| self.damaged(entry, reason)),
-            Err(e) => Err(self.damaged(entry, explain(&e))),
-        }
+        self.stream(entries, &mut |places, content| {
+            let content = match content.map(|reader| archive::decompressed(reader)) {
+                Ok(stream) => {
+                    stream.and_then(|stream| read_limited(stream, MAX_PACKED_FILE)).unwrap_or_else(|e| Err(explain(&e)))
+                }
+                Err(reason) => Err(reason),
+            };
+            places.iter().for_each(|&place| contents[place] = content.clone());
+            Ok(())
+        })?;
+        let whole = |(&entry, content): (&usize, Result<Vec<u8>, String>)| {
+            content.map_err(|reason| self.damaged(entry, reason))
+        };
+        entries.iter().zip(contents).map(whole).collect()
     }
 
     /// Where an entry lies on the disk, unless it is in an archive.
     pub fn place(&self, entry: &Entry) -> Option<&Path> {
         match &self.container {
             Container::Folder(places) => places.get(entry.position).map(PathBuf::as_path),
-            Container::Tar | Container::Zip => None,
+            Container::Archives(_) => None,
         }
     }
 
-    /// The file of this name, or the same name with `.gz`.
-    pub fn find(&self, name: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.name.strip_suffix(".gz").unwrap_or(&entry.name) == name)
+    /// What an image of its own is called: the name of its file, or the whole path where names are not unique.
+    pub fn name_of<'a>(&self, entry: &'a Entry) -> &'a str {
+        if self.are_unique { &entry.name } else { &entry.path }
+    }
+
+    /// The file of this path, or the same with `.gz`.
+    pub fn find(&self, path: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.path.strip_suffix(".gz").unwrap_or(&entry.path) == path)
+    }
+
+    /// The files whose names the format claims, or the one that was named itself.
+    pub fn claimed(&self) -> Vec<usize> {
+        match self.chosen {
+            Some(chosen) => vec![chosen],
+            None => (0..self.entries.len()).filter(|&i| (self.format.claims)(&self.entries[i].path)).collect(),
+        }
     }
 
     /// An error about one file of the set.
     pub fn damaged(&self, entry: usize, reason: impl Into<String>) -> DataError {
-        let name = &self.entries[entry].name;
+        let entry = &self.entries[entry];
         let path = match &self.container {
-            Container::Folder(places) => places[self.entries[entry].position].clone(),
-            Container::Tar | Container::Zip => self.path.join(name),
+            Container::Folder(places) => places[entry.position].clone(),
+            Container::Archives(_) => self.path.join(&entry.path),
         };
         DataError::Damaged { path, reason: reason.into() }
     }
 }
 
-/// Calls `visit` with every file below a folder that is not hidden.
-fn walk(folder: &Path, prefix: &str, depth: usize, visit: &mut dyn FnMut(String, PathBuf)) -> Result<(), DataError> {
-    if depth > MAX_DEPTH {
-        return Err(DataError::damaged(folder, "folders nest too deep; does a link lead back up?"));
-    }
-    for item in fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
-        let place = item.map_err(|e| DataError::io(folder, e))?.path();
-        let Some(own) = place.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-        let name = format!("{prefix}{own}");
-        // A link that leads nowhere is listed: reading it will say so.
-        match paths::is_hidden(&own) {
-            true => {}
-            false if place.is_dir() => walk(&place, &format!("{name}/"), depth + 1, visit)?,
-            false => visit(name, place),
+/// What lies below a folder.
+struct Walk<'a> {
+    /// Names and where they are.
+    files: Vec<(String, PathBuf)>,
+    /// The folders that were read, without links: each is read once, so that links end.
+    seen: HashSet<PathBuf>,
+    notes: &'a Notes,
+}
+
+impl Walk<'_> {
+    /// Lists every regular file that is not hidden; folders come before links to them.
+    fn folder(&mut self, folder: &Path, prefix: &str, depth: usize) -> Result<(), DataError> {
+        if depth > MAX_DEPTH {
+            self.notes.leave_out("folders that nest deeper than 32", prefix);
+            return Ok(());
         }
+        let real = fs::canonicalize(folder).map_err(|e| DataError::io(folder, e))?;
+        if !self.seen.insert(real) {
+            self.notes.leave_out("links to folders that are read already", prefix.trim_end_matches('/'));
+            return Ok(());
+        }
+        let items = fs::read_dir(folder).map_err(|e| DataError::io(folder, e))?;
+        let places: io::Result<Vec<PathBuf>> = items.map(|item| item.map(|item| item.path())).collect();
+        let mut places = places.map_err(|e| DataError::io(folder, e))?;
+        places.sort_by_key(|place| (place.is_symlink(), place.clone()));
+        for place in places {
+            let Some(own) = place.file_name().map(|name| paths::text(name.as_encoded_bytes())) else { continue };
+            let name = format!("{prefix}{own}");
+            match fs::metadata(&place) {
+                _ if own.starts_with('.') => {}
+                _ if paths::is_system(&own) => self.notes.leave_out("files or folders that are no data", &name),
+                Ok(meta) if meta.is_dir() => self.folder(&place, &format!("{name}/"), depth + 1)?,
+                Ok(meta) if !meta.is_file() => self.notes.leave_out("pipes, sockets or devices", &name),
+                // A link that leads nowhere is listed: reading it will say so.
+                Ok(_) | Err(_) => self.files.push((name, place)),
+            }
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Opens a regular file: anything else may wait forever, or never end.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
+/// What the file at a path is instead of data, where its first bytes say so.
+pub(super) fn foreign(path: &Path) -> Option<&'static str> {
+    let head = open_file(path).and_then(|file| read_head(file, 64)).ok()?;
+    super::decode::foreign(&head)
 }
 
 /// Up to the first `count` bytes.

@@ -1,8 +1,9 @@
-//! The table of formats: how each is recognised and read. A new format is a module with a [`Format`] and a line of [`FORMATS`].
+//! The table of formats: how each is recognised and read. A new format is a module with a [`Format`] and a line of
+//! [`FORMATS`].
 
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Visit, cifar, idx, parquet, pictures};
+use super::{DataConfig, Visit, arrow, cifar, idx, npz, parquet, pictures};
 
 /// A way to store a set of images in files.
 pub(super) struct Format {
@@ -17,14 +18,16 @@ pub(super) struct Format {
     pub load: fn(&Files, &DataConfig, usize, &mut Visit) -> Result<Vec<String>, DataError>,
 }
 
-/// All formats; the first that claims a file of a folder has the folder. A file per image comes last.
-pub(super) static FORMATS: [&Format; 4] = [&idx::FORMAT, &cifar::FORMAT, &parquet::FORMAT, &pictures::FORMAT];
+/// All formats; the first that claims a file of a folder has the folder. What comes after pictures has names that say
+/// little.
+pub(super) static FORMATS: [&Format; 7] =
+    [&idx::FORMAT, &cifar::BINARY, &parquet::FORMAT, &arrow::FORMAT, &pictures::FORMAT, &npz::FORMAT, &cifar::PYTHON];
 
 /// The beginning of a file.
 pub(super) struct Head<'a> {
     /// The last part of its path.
     pub name: &'a str,
-    /// Its first 4 bytes as they are.
+    /// Its first 64 bytes as they are.
     pub raw: &'a [u8],
     /// Its first 512 bytes, decompressed.
     pub content: &'a [u8],
@@ -53,6 +56,12 @@ pub(super) fn of_file(head: &Head) -> Option<&'static Format> {
 pub(super) fn of_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> &'static Format {
     let claimed = |format: &&Format| names.clone().any(|name| (format.claims)(name));
     FORMATS.into_iter().find(claimed).unwrap_or(&pictures::FORMAT)
+}
+
+/// The formats that a single file may be of, for messages.
+pub(super) fn expected() -> String {
+    let names = FORMATS.iter().filter(|format| format.is_packed()).map(|format| format.name);
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a file is called like one of many images.

@@ -37,11 +37,7 @@ fn load(files: &Files, config: &DataConfig, _: usize, visit: &mut Visit) -> Resu
         _ => Some(read_labels(files, entry, count)?),
     };
     let class = |i: usize| labels.as_ref().map(|labels| labels[i].to_string()).unwrap_or_default();
-    let name = |i: usize, class: &str| format!("{class}{}{i:05}", if class.is_empty() { "" } else { "/" });
-    let items = (0..count).map(|i| {
-        let class = class(i);
-        Item { name: name(i, &class), class, source: i }
-    });
+    let items = (0..count).map(|i| Item::numbered(class(i), i, i));
     let mut builder = Builder::new(&files.path, config, items.collect())?;
     for i in 0..builder.items.len() {
         let at = builder.items[i].source * (height * width) as usize;
@@ -50,7 +46,7 @@ fn load(files: &Files, config: &DataConfig, _: usize, visit: &mut Visit) -> Resu
         builder.put(i, image.map(to_rgba));
     }
     let order: Vec<String> = (0..=u8::MAX).map(|label| label.to_string()).collect();
-    visit(builder.finish(&order)?)?;
+    visit(builder.finish(&order))?;
     Ok(order)
 }
 
@@ -58,26 +54,17 @@ fn to_rgba(grey: GrayImage) -> RgbaImage {
     image::DynamicImage::from(grey).into_rgba8()
 }
 
-/// The file that was named itself, the only one, or the training one among several (`t10k-…` is MNIST's test set).
+/// The one file of images.
 fn choose(files: &Files) -> Result<usize, DataError> {
-    if let Some(entry) = files.chosen {
-        return Ok(entry);
-    }
-    let named: Vec<usize> = (0..files.entries.len()).filter(|&i| is_images(&files.entries[i].name)).collect();
-    let train = named.iter().find(|&&i| paths::base(&files.entries[i].name).starts_with("train"));
-    match (&named[..], train) {
-        ([only], _) => Ok(*only),
-        (_, Some(train)) => Ok(*train),
-        _ => Err(DataError::damaged(
-            &files.path,
-            "holds several IDX image files and none begins with train; name one of them",
-        )),
+    match files.claimed()[..] {
+        [only] => Ok(only),
+        _ => Err(DataError::damaged(&files.path, "holds several IDX image files of one split; name one of them")),
     }
 }
 
 /// The labels of the images file `images`, which is called alike.
 fn read_labels(files: &Files, images: usize, count: usize) -> Result<Vec<u8>, DataError> {
-    let name = &files.entries[images].name;
+    let name = &files.entries[images].path;
     let (folder, base) = name.split_at(name.len() - paths::base(name).len());
     let wanted = format!("{folder}{}", base.replace("images", "labels").replace("idx3", "idx1"));
     let wanted = wanted.strip_suffix(".gz").unwrap_or(&wanted);

@@ -10,8 +10,8 @@ thread_local! {
     static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a decoder of a library on bytes that may be damaged; the reason where it panics. What `work` was changing is to be
-/// dropped then.
+/// Runs a decoder of a library on bytes that may be damaged; the reason where it panics. What `work` was changing is to
+/// be dropped then.
 pub(crate) fn isolate<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

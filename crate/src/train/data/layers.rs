@@ -74,13 +74,13 @@ pub(super) fn load_parts(
         let item = |drawn: &Vec<usize>| {
             let name = |layer: usize| parts[layer].names[drawn[layer]].as_str();
             let names: Vec<&str> = (0..parts.len()).map(name).collect();
-            Item { name: names.join(" + "), class: of_class.map(name).unwrap_or_default().into(), source: 0 }
+            Item { class: of_class.map(name).unwrap_or_default().into(), ..Item::new(names.join(" + "), 0) }
         };
-        let mut builder = Builder::of(&files.path, config, drawn.iter().map(item).collect());
+        let mut builder = Builder::of(config, drawn.iter().map(item).collect());
         for (i, drawn) in drawn.iter().enumerate() {
-            builder.put(i, Ok(stack(&parts, drawn)));
+            builder.put(i, Ok::<_, String>(stack(&parts, drawn)));
         }
-        visit(builder.finish(&classes)?)?;
+        visit(builder.finish(&classes))?;
     }
     Ok(classes)
 }
@@ -99,7 +99,7 @@ fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<La
         return Err(DataError::Config(format!("layers: {} holds no file for each picture", files.path.display())));
     }
     let (mut items, _) = pictures::list(files, &DataConfig { class_depth: 0, ..config.clone() })?;
-    let lies_in = |item: &Item, folder: &str| paths::matches(folder, &item.name);
+    let lies_in = |item: &Item, folder: &str| item.matches(folder);
     if let Some(folder) = folders.iter().find(|folder| !items.iter().any(|item| lies_in(item, folder))) {
         let reason = format!("layers: folder \"{folder}\" matches none of its images");
         return Err(DataError::NoImages { path: files.path.clone(), reason });
@@ -107,7 +107,9 @@ fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<La
     items.retain(|item| folders.iter().any(|folder| lies_in(item, folder)));
     let sources: Vec<usize> = items.iter().map(|item| item.source).collect();
     let mut parts = vec![Err("was not found again".to_owned()); items.len()];
-    files.read_images(&sources, &mut |i, content| parts[i] = content.and_then(|bytes| decode::decode(&bytes)))?;
+    files.read_images(&sources, &mut |i, content| {
+        parts[i] = content.and_then(|bytes| Ok(decode::decode(&bytes)?.pixels))
+    })?;
     let fitted = |(source, part): (&usize, Result<RgbaImage, String>)| {
         part.map(|part| convert::fit(part, config)).map_err(|reason| files.damaged(*source, reason))
     };
@@ -122,8 +124,8 @@ fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<La
     Ok(folders.iter().map(layer).collect())
 }
 
-/// `heads/head-crab.png` and `heads/head-owl.png` to `crab` and `owl`: the names without folder, extension, and the words
-/// that all of them begin with.
+/// `heads/head-crab.png` and `heads/head-owl.png` to `crab` and `owl`: the names without folder, extension, and the
+/// words that all of them begin with.
 fn short_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let base = |name: &'a str| paths::base(name).rsplit_once('.').map_or(paths::base(name), |(stem, _)| stem);
     let names: Vec<&str> = names.map(base).collect();

@@ -1,20 +1,85 @@
 //! Names inside a set: which files count, which are chosen, and the class a name states.
 
 /// Extensions of image formats. Those that cannot be decoded here count too, so that they are reported, not ignored.
-const IMAGE_EXTENSIONS: [&str; 11] = ["png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "avif", "heic", "jxl"];
+const IMAGE_EXTENSIONS: [&str; 34] = [
+    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "dib", "webp", "tif", "tiff", "ppm", "pgm", "pbm",
+    "pnm", "avif", "heic", "heif", "hif", "jxl", "jp2", "j2k", "jpx", "jxr", "tga", "psd", "exr", "hdr", "dng", "cr2",
+    "cr3", "nef", "arw",
+];
 
 /// First bytes of image formats that no text file begins with.
-const IMAGE_MAGIC: [&[u8]; 3] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8"];
+const IMAGE_MAGIC: [&[u8]; 5] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"];
 
-/// A path with `/` between its parts and without empty, `.` and `..` parts. It is only a name: nothing is written.
-pub(super) fn normal(path: &str) -> String {
-    let parts = path.split(['/', '\\']).filter(|part| !matches!(*part, "" | "." | ".."));
+/// Folders that systems and archivers make for themselves.
+const SYSTEM_FOLDERS: [&str; 8] = [
+    "__MACOSX",
+    "@eaDir",
+    "#recycle",
+    "@Recycle",
+    "@Recently-Snapshot",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+];
+
+/// How files and folders end that are not finished.
+const UNFINISHED: [&str; 6] = [".partial", ".part", ".crdownload", ".download", ".tmp", ".aria2"];
+
+/// A path with `/` between its parts and without empty, `.` and `..` parts; with `backslashes` these separate parts
+/// too. It is only a name: nothing is written.
+pub(super) fn normal(path: &str, backslashes: bool) -> String {
+    let parts = path.split(|c| c == '/' || backslashes && c == '\\').filter(|part| !matches!(*part, "" | "." | ".."));
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Whether a name, or a folder on the way to it, is hidden or an archiver's own.
+/// The path that a link at `from` leads to, both inside one archive; `None` where that lies outside.
+pub(super) fn resolve(from: &str, target: &str) -> Option<String> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = from.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// Bytes of a name as text. What is no UTF-8 stands as `\xE9`, so that different names stay different.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text += chunk.valid();
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}")));
+    }
+    text
+}
+
+/// The upper half of code page 437, which names in zip archives are in unless they are UTF-8.
+const CP437: &str = "\
+    ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒ\
+    áíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
+    └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\
+    αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
+
+/// Bytes of code page 437 as text.
+pub(super) fn cp437(bytes: &[u8]) -> String {
+    let upper: Vec<char> = CP437.chars().collect();
+    bytes.iter().map(|&byte| if byte < 128 { byte.into() } else { upper[usize::from(byte) - 128] }).collect()
+}
+
+/// Whether a name, or a folder on the way to it, is hidden, a system's own, or not finished.
 pub(super) fn is_hidden(name: &str) -> bool {
-    name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX")
+    name.split('/').any(|part| part.starts_with('.') || is_system(part))
+}
+
+/// Whether a part of a name is a system's own, or not finished.
+pub(super) fn is_system(part: &str) -> bool {
+    SYSTEM_FOLDERS.contains(&part) || UNFINISHED.iter().any(|end| part.to_ascii_lowercase().ends_with(end))
 }
 
 /// The last part of a name.
@@ -22,9 +87,13 @@ pub(super) fn base(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// The extension of a name in lower case, without its dot; empty where it has none.
+pub(super) fn extension(name: &str) -> String {
+    base(name).rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default()
+}
+
 pub(super) fn has_image_extension(name: &str) -> bool {
-    let extension = base(name).rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
+    IMAGE_EXTENSIONS.contains(&extension(name).as_str())
 }
 
 pub(super) fn has_image_magic(head: &[u8]) -> bool {
@@ -38,13 +107,6 @@ pub(super) fn class_of(name: &str, depth: usize) -> String {
     folders.pop();
     folders.truncate(depth);
     folders.join("/")
-}
-
-/// The one leading folder, with its `/`, that all names share.
-pub(super) fn common_folder<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let (first, _) = names.next()?.split_once('/')?;
-    let prefix = format!("{first}/");
-    names.all(|name| name.starts_with(&prefix)).then_some(prefix)
 }
 
 /// Whether a pattern names this file or a folder that holds it.

@@ -1,0 +1,123 @@
+//! Zip archives.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::archive::{Link, Member, VisitFile};
+use super::error::{DataError, explain};
+use super::files::{HEAD, open_file, read_head};
+use super::paths;
+
+/// A longer target of a symbolic link is none.
+const MAX_TARGET: u64 = 4096;
+
+/// The flag of entries whose names are UTF-8.
+const IS_UTF8: u16 = 1 << 11;
+
+fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, DataError> {
+    let file = open_file(path).map_err(|e| DataError::io(path, e))?;
+    ZipArchive::new(BufReader::new(file))
+        .map_err(|e| DataError::damaged(path, format!("is a damaged zip archive ({e})")))
+}
+
+/// The regular files of an archive, and its links.
+pub(super) fn list(path: &Path) -> Result<(Vec<Member>, Vec<Link>), DataError> {
+    let mut archive = open(path)?;
+    let names = names(&archive).map_err(|e| DataError::damaged(path, e))?;
+    let is_windows = !names.iter().any(|name| name.contains('/'));
+    let (mut members, mut links) = (Vec::new(), Vec::new());
+    for (position, raw) in names.into_iter().enumerate() {
+        let name = paths::normal(&raw, is_windows);
+        if raw.ends_with('/') || is_windows && raw.ends_with('\\') || paths::is_hidden(&name) {
+            continue;
+        }
+        let is_link = archive.by_index_data(position).is_ok_and(|entry| entry.is_symlink());
+        if is_link {
+            let target = archive.by_index(position).ok().and_then(|file| read_head(file, MAX_TARGET).ok());
+            let target = target.and_then(|target| paths::resolve(&name, &paths::text(&target)));
+            links.push(Link { name, target });
+            continue;
+        }
+        let mut magic =
+            || archive.by_index(position).is_ok_and(|f| read_head(f, HEAD).is_ok_and(|h| paths::has_image_magic(&h)));
+        let is_image = paths::has_image_extension(&name) || magic();
+        members.push(Member { name, is_image, position });
+    }
+    Ok((members, links))
+}
+
+/// The names of all entries. Those without the flag are CP437 by the specification; but archivers of macOS and Linux
+/// write UTF-8 without it, and then all of them are.
+fn names(archive: &ZipArchive<BufReader<File>>) -> Result<Vec<String>, String> {
+    let entries = (0..archive.len()).map(|i| archive.by_index_data(i).map_err(|e| e.to_string()));
+    let raw =
+        entries.map(|entry| entry.map(|entry| (entry.flags().as_u16() & IS_UTF8 != 0, entry.name_raw().to_vec())));
+    let raw: Vec<(bool, Vec<u8>)> = raw.collect::<Result<_, _>>()?;
+    let is_utf8 = raw.iter().all(|(flag, name)| *flag || std::str::from_utf8(name).is_ok());
+    Ok(raw.iter().map(|(flag, name)| if *flag || is_utf8 { paths::text(name) } else { paths::cp437(name) }).collect())
+}
+
+/// See [`Archive::visit`](super::archive::Archive::visit). A damaged member spoils only itself.
+pub(super) fn visit(path: &Path, positions: &[usize], visit: &mut VisitFile) -> Result<(), DataError> {
+    let mut archive = open(path)?;
+    for (i, &position) in positions.iter().enumerate() {
+        let failed = |e: std::io::Error| DataError::damaged(path, explain(&e));
+        match archive.by_index(position) {
+            Ok(mut file) => {
+                let method = method_name(file.compression().serialize_to_u16());
+                if let Err(e) = visit(i, Ok(&mut file as &mut dyn Read)) {
+                    visit(i, Err(format!("{}; it is packed by {method}", explain(&e)))).map_err(failed)?;
+                }
+            }
+            Err(e) => visit(i, Err(reason(&e))).map_err(failed)?,
+        }
+    }
+    Ok(())
+}
+
+/// Why a member cannot be unpacked.
+fn reason(error: &ZipError) -> String {
+    match error {
+        ZipError::CompressionMethodNotSupported(method) => {
+            format!(
+                "is compressed by a method of zip that is not supported, {}; pack the archive anew",
+                method_name(*method)
+            )
+        }
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::InvalidPassword => {
+            "is encrypted, which is not supported; unpack the archive first".into()
+        }
+        _ => format!("cannot be unpacked ({error})"),
+    }
+}
+
+/// What a compression method is called (APPNOTE.TXT, 4.4.5).
+fn method_name(method: u16) -> String {
+    let name = match method {
+        0 => "no compression",
+        8 => "Deflate",
+        1 => "Shrink",
+        2..=5 => "Reduce",
+        6 => "Implode",
+        9 => "Deflate64",
+        10 => "DCL Implode",
+        12 => "bzip2",
+        14 => "LZMA",
+        16 => "IBM z/OS CMPSC",
+        18 => "IBM TERSE",
+        19 => "IBM LZ77",
+        20 | 93 => "Zstandard",
+        94 => "MP3",
+        95 => "xz",
+        96 => "JPEG",
+        97 => "WavPack",
+        98 => "PPMd",
+        99 => "AES encryption",
+        _ => return format!("number {method}"),
+    };
+    format!("{name} ({method})")
+}
