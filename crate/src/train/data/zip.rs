@@ -68,7 +68,7 @@ pub(super) fn visit(path: &Path, positions: &[usize], visit: &mut VisitFile) -> 
         let failed = |e: std::io::Error| DataError::damaged(path, explain(&e));
         match archive.by_index(position) {
             Ok(mut file) => {
-                let method = method_name(file.compression().serialize_to_u16());
+                let method = file.compression().to_string();
                 if let Err(e) = visit(i, Ok(&mut file as &mut dyn Read)) {
                     visit(i, Err(format!("{}; it is packed by {method}", explain(&e)))).map_err(failed)?;
                 }
@@ -98,8 +98,6 @@ fn reason(error: &ZipError) -> String {
 /// What a compression method is called (APPNOTE.TXT, 4.4.5).
 fn method_name(method: u16) -> String {
     let name = match method {
-        0 => "no compression",
-        8 => "Deflate",
         1 => "Shrink",
         2..=5 => "Reduce",
         6 => "Implode",
