@@ -617,7 +617,7 @@ fn jpegs_are_whole_or_skipped() {
     assert_eq!((whole.len(), &whole.skipped[..]), (10, &[][..]));
     let loads = |content: &[u8]| {
         let (_place, path) = file("a.jpg", content.to_vec());
-        load(&path.parent().expect("a folder").to_path_buf(), &config).map(|_| ()).map_err(|e| e.to_string())
+        load(path.parent().expect("a folder"), &config).map(|_| ()).map_err(|e| e.to_string())
     };
     for name in ["baseline", "full_colour", "progressive", "restarts", "optimized", "grey", "cmyk", "flat", "odd_size"]
     {
@@ -671,6 +671,9 @@ fn files_that_are_something_else_say_what_to_do() {
     says("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", &["JPEG 2000", "convert it"]);
     says("a.png", b"<!DOCTYPE html>", &["web page"]);
     says("a.tga", b"\0\0\x02", &["a.tga: is not an image"]);
+    let weights = file("model.safetensors", pointer.to_vec());
+    let error = meanflow::checkpoint::Checkpoint::open(&weights.1).err().expect("it is none").to_string();
+    assert_says(&error, &["Git LFS", "git lfs pull"]);
     let single = file("set.parquet", pointer.to_vec());
     assert_says(&failure(&single.1, &config()), &["Git LFS"]);
 }
@@ -740,7 +743,7 @@ fn decoders_that_panic_spoil_one_image() {
     let images = ok(place.path(), &DataConfig { max_unreadable: 0.9, ..config() });
     assert_eq!((levels(&images), images.skipped.len()), (vec![1], 3));
     for skipped in &images.skipped {
-        assert_says(&skipped.reason, &["its decoder fails"]);
+        assert_says(&skipped.reason, &["the decoder failed"]);
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
+use super::foreign;
 use super::memory::check_memory;
 use crate::error::Error;
 
@@ -30,7 +31,8 @@ pub fn open_regular(path: &Path) -> Result<(File, u64), Error> {
 /// The content of a regular file.
 ///
 /// # Errors
-/// When it is something else, is larger than the memory that there may be, or the disk refuses.
+/// When it is something else, such as a pointer of Git LFS, is larger than the memory that there may be, or the disk
+/// refuses.
 pub fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
     let (file, length) = open_regular(path)?;
     check_memory(path.display(), &[length])?;
@@ -38,7 +40,10 @@ pub fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
     // Not more than was there when it was measured.
     let read = file.take(length).read_to_end(&mut bytes);
     read.map_err(|e| Error::Request(format!("cannot read {}: {e}", path.display())))?;
-    Ok(bytes)
+    match foreign(&bytes) {
+        Some(reason) => Err(Error::Request(format!("{} {reason}", path.display()))),
+        None => Ok(bytes),
+    }
 }
 
 /// A safetensors file of which the header has been read and checked; tensors are read when they are wanted.

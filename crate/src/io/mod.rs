@@ -5,6 +5,7 @@
 
 mod decoder;
 mod escape;
+mod foreign;
 mod inflate;
 mod input;
 mod memory;
@@ -13,6 +14,7 @@ mod write;
 
 pub use decoder::catch_decoder_panic;
 pub use escape::{markdown, name, visible, xml};
+pub use foreign::foreign;
 pub use inflate::{Inflated, is_bomb};
 pub use input::{SafetensorsFile, open_regular, read_whole};
 pub use memory::{MAX_PIXELS, check_memory, max_memory, parse_size, set_max_memory};

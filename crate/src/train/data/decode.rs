@@ -4,7 +4,8 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbaImage};
 
-use super::{isolate, jpeg};
+use super::jpeg;
+use crate::io::{catch_decoder_panic, foreign};
 
 /// Edges beyond this are refused before anything is allocated.
 const MAX_EDGE: u32 = 16_384;
@@ -25,39 +26,6 @@ impl From<RgbaImage> for Picture {
     }
 }
 
-/// What a file is that is no data, by its first bytes, and what to do.
-pub(super) fn foreign(head: &[u8]) -> Option<&'static str> {
-    let brand = head.get(4..12).unwrap_or_default();
-    match () {
-        () if head.starts_with(b"version https://git-lfs.github.com/spec/") => {
-            Some("is a pointer of Git LFS, not the file itself; run `git lfs pull` where it lies")
-        }
-        () if [b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1", b"ftypmsf1"]
-            .iter()
-            .any(|b| brand == *b) =>
-        {
-            Some("is a HEIC (HEIF) picture, which is not read; convert it with `magick mogrify -format png`")
-        }
-        () if brand == b"ftypavif" || brand == b"ftypavis" => {
-            Some("is an AVIF picture, which is not read; convert it with `avifdec` or `magick mogrify -format png`")
-        }
-        () if head.starts_with(b"\xff\x0a") || head.starts_with(b"\0\0\0\x0cJXL ") => {
-            Some("is a JPEG XL picture, which is not read; convert it with `djxl` or `magick mogrify -format png`")
-        }
-        () if head.starts_with(b"\0\0\0\x0cjP  ") || head.starts_with(b"\xff\x4f\xff\x51") => {
-            Some("is a JPEG 2000 picture, which is not read; convert it with `magick mogrify -format png`")
-        }
-        () if head.starts_with(b"8BPS") => Some("is a Photoshop file, which is not read; export it as PNG"),
-        () if head.starts_with(b"v/1\x01") => Some("is an OpenEXR picture, which is not read; convert it to PNG"),
-        () if head.starts_with(b"Rar!") => Some("is a RAR archive, which is not read; unpack it"),
-        () if head.starts_with(b"7z\xbc\xaf\x27\x1c") => Some("is a 7z archive, which is not read; unpack it"),
-        () if head.starts_with(b"<!DOCTYPE") || head.starts_with(b"<!doctype") || head.starts_with(b"<html") => {
-            Some("is a web page, as a failed download leaves it; download it again")
-        }
-        () => None,
-    }
-}
-
 /// Decodes a file, upright, as 8-bit RGBA; the reason when it cannot.
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if bytes.is_empty() {
@@ -70,7 +38,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if reader.format().is_none() {
         return Err("is not an image, whatever its name says".into());
     }
-    isolate(|| {
+    catch_decoder_panic(|| {
         if reader.format() == Some(ImageFormat::Jpeg) {
             jpeg::check(bytes)?;
         }

@@ -85,7 +85,7 @@ impl Files {
         match format::of_file(&Head { name: &name, raw: &raw, content: &head, length: meta.len() }) {
             Some(format) => Self::single(path, format),
             None if head.is_empty() => Err(not_a_set("holds nothing")),
-            None => Err(not_a_set(super::decode::foreign(&raw).unwrap_or("is not a set of images"))),
+            None => Err(not_a_set(crate::io::foreign(&raw).unwrap_or("is not a set of images"))),
         }
     }
 
@@ -392,7 +392,7 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
 /// What the file at a path is instead of data, where its first bytes say so.
 pub(super) fn foreign(path: &Path) -> Option<&'static str> {
     let head = open_file(path).and_then(|file| read_head(file, 64)).ok()?;
-    super::decode::foreign(&head)
+    crate::io::foreign(&head)
 }
 
 /// Up to the first `count` bytes.
