@@ -195,7 +195,7 @@ fn labels_in_other_tables_are_read() {
     let table = b"file,width,kind,colour\n0.png,2,cat,red\n1.png,2,dog,blue\n".to_vec();
     let place = folder(&[images(), vec![("data.csv", table), ("notes.csv", b"a,b\n1,2\n".to_vec())]].concat());
     let set = ok(place.path(), &config());
-    assert_says(&set.summary(), &["data.csv names no classes", "width, kind, colour", "label_column", "1 .csv"]);
+    assert_says(&set.summary(), &["data.csv names no classes", "colour, kind, width", "label_column", "1 .csv"]);
     let chosen = DataConfig { label_column: Some("colour".into()), ..config() };
     assert_set(&ok(place.path(), &chosen), &[1, 2], &["red", "blue"]);
     // Tables that are called after splits tell the images of each.

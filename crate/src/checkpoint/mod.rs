@@ -39,7 +39,7 @@ impl Checkpoint {
     /// When it cannot be read, or is neither a checkpoint of PyTorch nor safetensors.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(|e| Error::Checkpoint(format!("cannot be read: {e}")))?;
-        if let Some(reason) = crate::io::foreign(&bytes) {
+        if let Some(reason) = crate::io::lfs_pointer(&bytes) {
             return Err(Error::Checkpoint(reason.into()));
         }
         // A safetensors file begins with the length of its header, and a brace.

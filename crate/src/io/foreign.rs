@@ -1,12 +1,16 @@
 //! Files that lie where data or weights should, by their first bytes.
 
+/// What to do about a file that is a pointer of Git LFS.
+pub fn lfs_pointer(head: &[u8]) -> Option<&'static str> {
+    let is_pointer = head.starts_with(b"version https://git-lfs.github.com/spec/");
+    is_pointer.then_some("is a pointer of Git LFS, not the file itself; run `git lfs pull` where it lies")
+}
+
 /// What a file is that is neither data nor weights, by its first bytes, and what to do about it.
 pub fn foreign(head: &[u8]) -> Option<&'static str> {
     let brand = head.get(4..12).unwrap_or_default();
     match () {
-        () if head.starts_with(b"version https://git-lfs.github.com/spec/") => {
-            Some("is a pointer of Git LFS, not the file itself; run `git lfs pull` where it lies")
-        }
+        () if lfs_pointer(head).is_some() => lfs_pointer(head),
         () if [b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1", b"ftypmsf1"]
             .iter()
             .any(|b| brand == *b) =>

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::foreign;
+use super::foreign::lfs_pointer;
 use super::memory::check_memory;
 use crate::error::Error;
 
@@ -40,7 +40,7 @@ pub fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
     // Not more than was there when it was measured.
     let read = file.take(length).read_to_end(&mut bytes);
     read.map_err(|e| Error::Request(format!("cannot read {}: {e}", path.display())))?;
-    match foreign(&bytes) {
+    match lfs_pointer(&bytes) {
         Some(reason) => Err(Error::Request(format!("{} {reason}", path.display()))),
         None => Ok(bytes),
     }

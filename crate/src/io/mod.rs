@@ -14,7 +14,7 @@ mod write;
 
 pub use decoder::catch_decoder_panic;
 pub use escape::{markdown, name, visible, xml};
-pub use foreign::foreign;
+pub use foreign::{foreign, lfs_pointer};
 pub use inflate::{Inflated, is_bomb};
 pub use input::{SafetensorsFile, open_regular, read_whole};
 pub use memory::{MAX_PIXELS, check_memory, max_memory, parse_size, set_max_memory};

@@ -70,7 +70,9 @@ pub(super) fn visit(path: &Path, positions: &[usize], visit: &mut VisitFile) -> 
             Ok(mut file) => {
                 let method = file.compression().to_string();
                 if let Err(e) = visit(i, Ok(&mut file as &mut dyn Read)) {
-                    visit(i, Err(format!("{}; it is packed by {method}", explain(&e)))).map_err(failed)?;
+                    let zip_error = e.get_ref().and_then(|inner| inner.downcast_ref::<ZipError>());
+                    let packed = || format!("{}; it is packed by {method}", explain(&e));
+                    visit(i, Err(zip_error.map_or_else(packed, reason))).map_err(failed)?;
                 }
             }
             Err(e) => visit(i, Err(reason(&e))).map_err(failed)?,
