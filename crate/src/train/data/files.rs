@@ -42,6 +42,9 @@ enum Container {
     Archives(Vec<Archive>),
 }
 
+/// Gets the places in the list that was asked for of one file, and its content or the reason why there is none.
+type VisitStream<'a> = dyn FnMut(&[usize], Result<&mut dyn Read, String>) -> io::Result<()> + 'a;
+
 /// The files of a set, sorted by name.
 pub(super) struct Files {
     pub path: PathBuf,
@@ -244,11 +247,7 @@ impl Files {
 
     /// Opens `entries` one after another, in any order; `visit` gets the places within `entries` that are this file, of
     /// which links make several.
-    pub fn stream(
-        &self,
-        entries: &[usize],
-        visit: &mut dyn FnMut(&[usize], Result<&mut dyn Read, String>) -> io::Result<()>,
-    ) -> Result<(), DataError> {
+    pub fn stream(&self, entries: &[usize], visit: &mut VisitStream) -> Result<(), DataError> {
         match &self.container {
             Container::Folder(places) => {
                 for (i, &entry) in entries.iter().enumerate() {
@@ -288,7 +287,7 @@ impl Files {
     pub fn read_packed(&self, entries: &[usize]) -> Result<Vec<Vec<u8>>, DataError> {
         let mut contents = vec![Err("was not found again".to_owned()); entries.len()];
         self.stream(entries, &mut |places, content| {
-            let content = match content.map(|reader| archive::decompressed(reader)) {
+            let content = match content.map(archive::decompressed) {
                 Ok(stream) => {
                     stream.and_then(|stream| read_limited(stream, MAX_PACKED_FILE)).unwrap_or_else(|e| Err(explain(&e)))
                 }

@@ -15,8 +15,11 @@ pub(super) struct Format {
     pub claims: fn(&str) -> bool,
     /// Reads a set in parts of at most so many images, as far as the format can be read in parts; returns the order of
     /// its classes.
-    pub load: fn(&Files, &DataConfig, usize, &mut Visit) -> Result<Vec<String>, DataError>,
+    pub load: Load,
 }
+
+/// Gets the files, the settings, and how many images a part may have; returns the order of the classes.
+type Load = fn(&Files, &DataConfig, usize, &mut Visit) -> Result<Vec<String>, DataError>;
 
 /// All formats; the first that claims a file of a folder has the folder. What comes after pictures has names that say
 /// little.

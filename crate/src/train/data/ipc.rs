@@ -59,6 +59,9 @@ pub(super) struct Reader {
     pub schema: Schema,
 }
 
+/// The metadata of a message, and where its body lies.
+type Message = (Vec<u8>, std::ops::Range<u64>);
+
 impl Reader {
     pub fn open(file: File) -> Result<Self, String> {
         let length = file.metadata().map_err(|e| e.to_string())?.len();
@@ -78,7 +81,7 @@ impl Reader {
     }
 
     /// The metadata of the next message and where its body lies; `None` after the last.
-    fn message(&mut self) -> Result<Option<(Vec<u8>, std::ops::Range<u64>)>, String> {
+    fn message(&mut self) -> Result<Option<Message>, String> {
         if self.at >= self.length {
             return Ok(None);
         }

@@ -412,7 +412,8 @@ fn without_absent(config: &DataConfig, names: &[&str]) -> DataConfig {
 
 /// What lies beside each image under its own name.
 fn sidecars(files: &Files, config: &DataConfig, images: &Images, labels: &mut Labels) -> Result<(), DataError> {
-    let (mut by_stem, mut by_key): (HashMap<&str, Vec<usize>>, HashMap<&str, Vec<usize>>) = Default::default();
+    let mut by_stem: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut by_key: HashMap<&str, Vec<usize>> = HashMap::new();
     for (&path, &i) in &images.by_path {
         by_stem.entry(stem(path)).or_default().push(i);
         by_key.entry(key(path)).or_default().push(i);

@@ -65,7 +65,8 @@ pub(super) fn split_by_file_names(places: &mut [Place], is_packed: bool) {
         word.and_then(split_of)
     };
     let all = || places.iter().map(first);
-    if !is_packed && !(all().all(|split| split.is_some()) && all().any(|split| split == Some(TRAIN))) {
+    let are_called_so = all().all(|split| split.is_some()) && all().any(|split| split == Some(TRAIN));
+    if !is_packed && !are_called_so {
         return;
     }
     for place in places.iter_mut().filter(|place| place.split.is_none()) {

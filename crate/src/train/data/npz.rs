@@ -169,7 +169,7 @@ fn headers(files: &Files) -> Result<Vec<Array>, DataError> {
     };
     let mut found: Vec<Result<Header, String>> = entries.iter().map(|_| Err("was not found again".into())).collect();
     files.stream(&entries, &mut |places, content| {
-        let header = content.and_then(|reader| Header::read(reader));
+        let header = content.and_then(Header::read);
         if let [place, ..] = *places {
             found[place] = header;
         }
@@ -273,7 +273,7 @@ fn check_length(files: &Files, array: &Array) -> Result<(), DataError> {
 fn read_labels(files: &Files, array: &Array) -> Result<Vec<Option<String>>, DataError> {
     let mut read = Err("was not found again".to_owned());
     files.stream(&[array.entry], &mut |_, content| {
-        read = content.and_then(|reader| labels(reader));
+        read = content.and_then(labels);
         Ok(())
     })?;
     read.map_err(|e| files.damaged(array.entry, e))
