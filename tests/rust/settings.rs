@@ -120,8 +120,7 @@ fn page() -> String {
          - rows with `r = t` are a share of the batch rounded at random, theirs rounded down on each device;\n\
          - a warm-up begins at the rate of its first step, theirs at 0;\n\
          - on CIFAR-10 the averages follow every step, theirs every sixteenth;\n\
-         - beside Muon the rest is trained without the Nesterov momentum of optax's AdamW, and Muon's momentum\n\
-           without its correction of bias.\n",
+         - Muon's momentum is without optax's correction of bias, which is gone after some 60 steps.\n",
     );
     for (file, Published { repository, settings }) in published() {
         let _ = write!(page, "\n## {file}\n\n{repository}\n\n| setting | published | where |\n|---|---|---|\n");

@@ -136,6 +136,8 @@ pub struct Optimization {
     pub beta1: f32,
     /// Adam's decay of the squared gradient's mean.
     pub beta2: f32,
+    /// Whether AdamW looks ahead by Nesterov's momentum (NAdam), as optax trains what Muon does not.
+    pub nesterov: bool,
     /// Decoupled weight decay; the paper uses none.
     pub weight_decay: f32,
     /// Decay of the EMA called `main`, which samples and exports use; it starts lower and rises to this as steps go by.
@@ -178,6 +180,7 @@ impl Default for Optimization {
             precision: MatmulPrecision::F32,
             beta1: 0.9,
             beta2: 0.95,
+            nesterov: false,
             weight_decay: 0.0,
             ema_decay: 0.999,
             ema: None,
