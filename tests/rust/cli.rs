@@ -214,6 +214,12 @@ fn unusable_data_and_settings_are_named() {
     let settings = place.file("bad.toml", "[train]\nstepz = 3");
     fails_to_train(&images, &["--config", &settings], &["bad.toml", "stepz"]);
     fails_to_train(&images, &["--config", "no.toml"], &["no.toml"]);
+    // Settings with which nothing would be learnt, or another objective than they name.
+    let shortcuts = "objective = { kind = \"shortcut\" }\ntimes = { interval_probability = 1.0 }";
+    let shortcuts = place.file("shortcuts.toml", format!("{shortcuts}\n{TINY}"));
+    fails_to_train(&images, &["--config", &shortcuts], &["shortcuts.toml", "interval_probability", "--init"]);
+    let moments = place.file("moments.toml", format!("objective = {{ kind = \"moment-matching\" }}\n{TINY}"));
+    fails_to_train(&images, &["--config", &moments], &["moments.toml", "groups of 4", "batch_size"]);
     fails_to_train(&images, &["--resume"], &["holds no run"]);
     fails(&["export", &run, "--out", &place.path("x")], &["holds no run"]);
 }
@@ -227,6 +233,10 @@ fn a_dry_run_says_what_a_run_would_take_and_writes_nothing() {
     for words in ["images of", "M parameters", "a step:", "steps of", "no run was begun"] {
         assert!(said.contains(words), "`{said}` does not say `{words}`");
     }
+    assert!(said.contains("AdamW trains") && !said.contains("Muon"), "{said}");
+    let muon = ["--optimizer", "muon", "--dry-run"];
+    let said = succeeds(&[&["train", "--data", &data, "--config", &config, "--out", &run][..], &muon].concat());
+    assert!(said.contains("Muon trains") && said.contains("AdamW trains"), "{said}");
     assert!(!Path::new(&run).exists());
     fails(&["train", "--data", &place.path("missing"), "--out", &run, "--dry-run"], &["missing", "no such file"]);
 }

@@ -86,11 +86,8 @@ pub fn run(args: Args) -> Result<()> {
         false => data::load(&args.data, &config.data)?,
     };
     config.data.channels = images.channels;
-    config.suits(&images)?;
+    check(&args, &config, &images)?;
     let start = args.init.as_deref().map(|file| Start::read(file, &config, &images, &devices[0])).transpose()?;
-    if start.is_none() && !args.resume {
-        config.check_scratch()?;
-    }
     if args.dry_run {
         say!("{}", summary(&images, &config, &args.out)?);
         return rehearse(&config, &images, &devices);
@@ -112,6 +109,17 @@ pub fn run(args: Args) -> Result<()> {
         false => say!("stopped after {} steps with a checkpoint; go on with --resume", outcome.steps),
     }
     Ok(())
+}
+
+/// Refuses settings that do not suit the images, or with which the run could not learn, and names their file.
+fn check(args: &Args, config: &TrainConfig, images: &data::Images) -> Result<()> {
+    let scratch = !args.resume && args.init.is_none();
+    let checked = config.suits(images).and_then(|()| if scratch { config.check_scratch() } else { Ok(()) });
+    let file = if args.resume { Some(args.out.join("config.toml")) } else { args.config.clone() };
+    match file {
+        Some(file) => checked.with_context(|| format!("in {}", file.display())),
+        None => Ok(checked?),
+    }
 }
 
 /// The settings in a file, or the defaults.
