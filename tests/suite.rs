@@ -42,6 +42,8 @@ mod net;
 mod networks;
 #[path = "rust/objective.rs"]
 mod objective;
+#[path = "rust/objective_parity.rs"]
+mod objective_parity;
 #[path = "rust/optimization.rs"]
 mod optimization;
 #[path = "rust/oracle.rs"]

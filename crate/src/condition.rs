@@ -34,8 +34,14 @@ pub(crate) fn is_plain(config: &NetConfig) -> bool {
         architecture,
         guidance,
         velocity_head,
+        decoder_depth: _,
     } = config;
     *architecture == Architecture::Dit && *guidance == GuidanceInputs::None && velocity_head.is_none()
+}
+
+/// Of the modulations of all blocks and of the head, how many follow from the first of [`Assigned::conditions`].
+pub(crate) fn first_modulations(config: &NetConfig) -> usize {
+    config.decoder_depth.map_or(config.depth + 1, |last| config.depth - last)
 }
 
 /// Embeddings of times and classes.
@@ -47,6 +53,8 @@ pub(crate) struct Embeddings {
     times: [Option<[Layer; 2]>; 3],
     /// One row per class.
     labels: Vec<f32>,
+    /// Whether the last blocks are told `r` in place of `t`.
+    decoupled: bool,
 }
 
 /// A linear layer as the file has it, `[out, in]`.
@@ -91,10 +99,18 @@ impl Embeddings {
             0 => Vec::new(),
             classes => source.values("label.weight", &[classes + 1, width])?,
         };
-        Ok(Self { width, frequencies: frequencies(), times: [time("t", t)?, time("r", r)?, time("h", h)?], labels })
+        let times = [time("t", t)?, time("r", r)?, time("h", h)?];
+        Ok(Self { width, frequencies: frequencies(), times, labels, decoupled: config.decoder_depth.is_some() })
     }
 
-    /// The condition of a call from `t` to `r` for a class, `[width]`, through SiLU.
+    /// The conditions of a call from `t` to `r` for a class, `[width]` each: of the first blocks and, where they are
+    /// told something else, of the last ones.
+    fn conditions(&self, key @ (r, _, class): Key) -> impl Iterator<Item = Vec<f32>> {
+        let last = self.decoupled.then_some((r, r, class));
+        [Some(key), last].into_iter().flatten().map(|key| self.condition(key))
+    }
+
+    /// What blocks are told that stand at `t` on the way to `r`, through SiLU.
     fn condition(&self, (r, t, class): Key) -> Vec<f32> {
         let [r, t] = [r, t].map(f32::from_bits);
         let mut sum = vec![0.0; self.width];
@@ -129,8 +145,9 @@ pub(crate) struct Assigned {
     pub slots: Vec<u32>,
     /// The slots to be filled first.
     pub fresh: Vec<u32>,
-    /// Their conditions, one after the other.
-    pub conditions: Vec<f32>,
+    /// Their conditions, one after the other: those of the first blocks, and those of the last ones, of which there are
+    /// none where all blocks have the same.
+    pub conditions: [Vec<f32>; 2],
 }
 
 impl Slots {
@@ -142,7 +159,7 @@ impl Slots {
     pub fn assign(&mut self, embeddings: &Embeddings, r: f64, t: f64, labels: &[Class]) -> Assigned {
         self.calls += 1;
         let [r, t] = [r, t].map(|time| (time as f32).to_bits());
-        let mut assigned = Assigned { slots: Vec::new(), fresh: Vec::new(), conditions: Vec::new() };
+        let mut assigned = Assigned { slots: Vec::new(), fresh: Vec::new(), conditions: Default::default() };
         // Those that are kept first, so that none of them makes room for another.
         for &label in labels {
             if let Some(slot) = self.find((r, t, label)) {
@@ -155,7 +172,7 @@ impl Slots {
                 let oldest = (0..SLOTS).min_by_key(|&slot| self.used[slot]).unwrap_or(0);
                 self.kept[oldest] = Some(key);
                 assigned.fresh.push(oldest as u32);
-                assigned.conditions.extend(embeddings.condition(key));
+                assigned.conditions.iter_mut().zip(embeddings.conditions(key)).for_each(|(all, own)| all.extend(own));
                 oldest
             });
             self.used[slot] = self.calls;

@@ -221,13 +221,14 @@ impl Graph<'_> {
         self.linear(&hidden, &format!("{name}.fc2"))
     }
 
-    /// What modulates the blocks, `[batch, 1, width]`.
-    fn condition(&mut self) -> Result<String, Error> {
+    /// What modulates the blocks that stand at the input `at` (`"t"`; the last blocks of a decoupled network stand at
+    /// `"r"`), `[batch, 1, width]`.
+    fn condition(&mut self, at: &str) -> Result<String, Error> {
         let mut parts = Vec::new();
         let [t, r, h] = self.config.times.told();
-        for (name, told) in [("t", t), ("r", r)] {
+        for (time, name, told) in [(at, "time_t", t), ("r", "time_r", r)] {
             if told {
-                parts.push(self.time(name, &format!("time_{name}"))?);
+                parts.push(self.time(time, name)?);
             }
         }
         if h {
@@ -303,8 +304,12 @@ impl Graph<'_> {
         let tokens = self.linear(&patches, "patch")?;
         let places = self.floats(&[1, side * side, width], &position_table(side, width));
         let mut x = self.op("Add", &[&tokens, &places], &[]);
-        let condition = self.condition()?;
+        let mut condition = self.condition("t")?;
+        let encoder = depth - self.config.decoder_depth.unwrap_or(0);
         for i in 0..depth {
+            if i == encoder {
+                condition = self.condition("r")?;
+            }
             x = self.block(&x, &condition, &format!("blocks.{i}"))?;
         }
         let modulation = self.linear(&condition, "head.modulation")?;

@@ -21,7 +21,7 @@ for seed in 0 1 2; do
   calls=1,2,4,8
   [ "$seed" = 0 ] && calls=1,2,4,8,16,32,64
   for one in improved-mean-flow:mean-flow mean-flow:mean-flow alpha-flow:mean-flow shortcut:mean-flow moment-matching:restart \
-    consistency:restart flow-matching:euler,heun; do
+    terminal-velocity:mean-flow decoupled-mean-flow:mean-flow consistency:restart flow-matching:euler,heun; do
     weights=$out/objectives/${one%%:*}-$seed.safetensors
     [ -e "$weights" ] && measure objectives-$seed "$calls" "${one##*:}" "$weights"
   done

@@ -13,7 +13,10 @@ for file in "$here/$settings"/$pattern.toml; do
   name=$(basename "$file" .toml)-$seed
   [ -e "$out/$name.safetensors" ] && continue
   rm -rf "$out/$name"
-  "$meanflow" train --config "$file" --seed "$seed" --data "$data" --out "$out/$name"
+  # A setting that begins with the weights of another, which comes before it, says so in a comment.
+  init=$(sed -n 's/^# init: //p' "$file")
+  "$meanflow" train --config "$file" --seed "$seed" --data "$data" --out "$out/$name" \
+    ${init:+--init "$out/$init-$seed.safetensors"}
   "$meanflow" export "$out/$name" --out "$out/$name.safetensors"
   cp "$out/$name/log.jsonl" "$here/logs/$settings-$name.jsonl"
 done

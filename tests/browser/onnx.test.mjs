@@ -19,6 +19,8 @@ for (const [what, net, dtype = 'f16'] of [
   ['without classes', { ...TINY, classes: 0, channels: 1, patch: 4 }],
   ['told r and t', { ...TINY, times: 't,r' }],
   ['told all times', { ...TINY, times: 't,r,h' }],
+  ['told t alone', { ...TINY, times: 't' }],
+  ['with a decoder', { ...TINY, times: 't', decoder_depth: 1 }],
   ['that gives images', { ...TINY, output: 'image' }],
   ['of the size of the page', { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 }],
 ]) {

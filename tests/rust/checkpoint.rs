@@ -7,6 +7,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::Error;
 use meanflow::checkpoint::{Array, Checkpoint, ImportChoice, import};
 use meanflow::flow::AverageVelocity;
+use meanflow::net::TimeInputs;
 use safetensors::SafeTensors;
 
 use crate::cli::{Place, fails, succeeds};
@@ -52,6 +53,32 @@ fn changed(change: impl FnOnce(&mut BTreeMap<String, Array>)) -> Result<(), Erro
         checkpoint.names().map(|name| (name.to_owned(), checkpoint.get(name).expect("it is there").clone())).collect();
     change(&mut tensors);
     import(&tensors.into_iter().collect(), &choice(""), &device()).map(|_| ())
+}
+
+/// A network of Flow Matching as its authors store it, and one of decoupled MeanFlow: one time, and what only training
+/// needs.
+#[test]
+fn networks_that_are_told_one_time_are_read() {
+    let checkpoint = Checkpoint::open(&fixture("published.pth")).expect("it reads").at("ema.");
+    let read = |decoder_depth, extra: &str| {
+        let kept = checkpoint.names().filter(|name| !name.starts_with("h_embedder."));
+        let kept = kept.map(|name| (name.to_owned(), checkpoint.get(name).expect("it is there").clone()));
+        let extra = (extra.to_owned(), Array { shape: vec![1, 256], values: vec![0.0; 256] });
+        let choice = ImportChoice { times: TimeInputs::Stand, decoder_depth, ..choice("") };
+        import(&kept.chain([extra]).collect(), &choice, &device())
+    };
+    let plain = read(None, "projectors.0.0.weight").expect("a network of Flow Matching");
+    let decoupled = read(Some(1), "logvar_linear.weight").expect("a decoupled network");
+    let u = |net: &meanflow::Net| {
+        let time = |x: [f32; 2]| Tensor::<1>::from_data(x, &device());
+        let labels = Tensor::<1, Int>::from_data([1, 3], &device());
+        let z = crate::support::random(1, [2, 4, 8, 8]);
+        values(net.u(z.into(), time([0.0, 0.3]).into(), time([1.0, 0.8]).into(), Some(labels.into())).primal)
+    };
+    assert_eq!(u(&decoupled), u(&plain.clone().into_decoupled(1).expect("it can become one")));
+    assert_ne!(u(&decoupled), u(&plain));
+    let error = read(None, "other.weight").expect_err("a tensor of no part").to_string();
+    assert!(error.contains("other.weight"), "{error}");
 }
 
 #[test]

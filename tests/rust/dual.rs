@@ -81,6 +81,50 @@ fn layers_are_adjoint() {
     assert_adjoint(SHAPE, |x| layer_norm(x.shift(100.0), 1e-6));
 }
 
+/// Checks that the tangent along a direction on the tape has the gradient of its own central difference.
+#[track_caller]
+fn assert_differentiable(f: impl Fn(Dual<3>) -> Dual<3>) {
+    let (x, v, w, d) = (random(1, SHAPE), random(2, SHAPE), random(3, SHAPE), random(4, SHAPE));
+    let leaf = x.clone().autodiff().require_grad();
+    let y = f(Dual::differentiable(leaf.clone(), v.clone().autodiff()));
+    let tangent = y.tangent.expect("the input moves, so the output does");
+    assert!(tangent.is_autodiff(), "the tangent is off the tape");
+    let gradients = (tangent.clone() * w.clone()).sum().backward();
+    let gradient = leaf.grad(&gradients).expect("the tangent depends on the input");
+    let plain = |x: Tensor<3>| f(Dual::new(x, v.clone())).tangent.expect("it moves");
+    crate::support::assert_close("tangent", &values(tangent), &values(plain(x.clone())), 1e-5);
+    const STEP: f64 = 1e-2;
+    let at = |sign: f64| inner_product(w.clone(), plain(x.clone() + d.clone() * (sign * STEP)));
+    // Of fourth order, as numbers of single precision allow no small steps.
+    let difference = (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * STEP);
+    let exact = inner_product(gradient, d);
+    assert!((difference - exact).abs() < 2e-3 * exact.abs().max(1.0), "{exact}, by differences {difference}");
+}
+
+#[test]
+fn a_derivative_along_a_direction_on_the_tape_has_gradients() {
+    let layer = LinearConfig::new(8, 8).init(&tape());
+    assert_differentiable(Dual::sin);
+    assert_differentiable(Dual::cos);
+    assert_differentiable(silu);
+    assert_differentiable(gelu_tanh);
+    assert_differentiable(softmax);
+    assert_differentiable(|x| layer_norm(x, 1e-3));
+    assert_differentiable(|x| rms_norm(x, random(7, [8]).autodiff(), 1e-3));
+    assert_differentiable(|x| linear(&layer, x.sin()));
+    assert_differentiable(|x| x.cos().shift(2.0).recip());
+    assert_differentiable(|x| x.clone().sin() * x.cos());
+    assert_differentiable(|x| {
+        x.clone().sin().matmul(x.cos().swap_dims(1, 2)).matmul(Dual::constant(random(5, [2, 3, 8])))
+    });
+    assert_differentiable(|x| {
+        let heads = |x: Dual<3>| x.reshape([2, 3, 2, 4]).swap_dims(1, 2);
+        let [q, k, v] = [x.clone(), x.clone().sin(), x.cos()].map(heads);
+        attend(q, k, v).swap_dims(1, 2).reshape([2, 3, 8])
+    });
+    assert_differentiable(|x| group_norm(x.reshape([2, 3, 2, 4]), 3, 1e-3).reshape([2, 3, 8]));
+}
+
 /// Checks that rows which alone move do so as they would among others that do, and that the value is the same.
 #[track_caller]
 fn assert_first_rows_move<const D: usize, const E: usize>(shape: [usize; D], f: impl Fn(Dual<D>) -> Dual<E>) {

@@ -28,6 +28,10 @@ pub fn on_burn(bytes: &[u8], request: Request) -> Vec<f32> {
     values(generator.images(request).expect("pictures"))
 }
 
+fn decoupled(config: NetConfig, decoder_depth: usize) -> NetConfig {
+    NetConfig { times: TimeInputs::Stand, decoder_depth: Some(decoder_depth), ..config }
+}
+
 /// Sizes that fill no tile, no quad and no workgroup evenly, and those that people use.
 pub fn shapes() -> Vec<(&'static str, NetConfig)> {
     let preset = |name, size, channels, classes| {
@@ -53,6 +57,8 @@ pub fn shapes() -> Vec<(&'static str, NetConfig)> {
         ("one head", odd(52, 1, 5, 25, 3)),
         ("one token", odd(24, 2, 4, 4, 4)),
         ("patches of a pixel", odd(28, 7, 1, 7, 1)),
+        ("decoupled", NetConfig { depth: 3, ..decoupled(odd(36, 6, 2, 14, 3), 2) }),
+        ("decoupled, one block each", NetConfig { depth: 2, ..decoupled(odd(20, 4, 3, 15, 1), 1) }),
     ]
 }
 
@@ -73,21 +79,24 @@ fn the_cpu_engine_computes_burns_network() {
 
 #[test]
 fn it_is_told_what_burns_network_is_told() {
-    let (_, config) = shapes().remove(6);
-    for (times, output) in [
-        (TimeInputs::StandAndSpan, Output::Image),
-        (TimeInputs::StandAndLand, Output::Velocity),
-        (TimeInputs::All, Output::Image),
-        (TimeInputs::Span, Output::Velocity),
+    let config = NetConfig { depth: 3, ..shapes().remove(6).1 };
+    for (times, output, decoder_depth) in [
+        (TimeInputs::StandAndSpan, Output::Image, None),
+        (TimeInputs::StandAndLand, Output::Velocity, None),
+        (TimeInputs::All, Output::Image, None),
+        (TimeInputs::Span, Output::Velocity, None),
+        (TimeInputs::Stand, Output::Velocity, None),
+        (TimeInputs::Stand, Output::Image, Some(1)),
+        (TimeInputs::Stand, Output::Velocity, Some(2)),
     ] {
-        let bytes = weights_of(&NetConfig { times, output, ..config.clone() }, Precision::F32);
+        let bytes = weights_of(&NetConfig { times, output, decoder_depth, ..config.clone() }, Precision::F32);
         let (engine, reference) = both(&bytes);
         let blend = Blend::new(&[(0, 0.25), (2, 0.75)]).expect("weights");
         for class in [Class::Any, Class::One(1), Class::Between(blend)] {
             let request = Request { seed: 3, count: 2, class, nfe: 2 };
             let ours = engine.images(request).expect("pictures");
             let theirs = values(reference.images(request).expect("pictures"));
-            assert_close(&format!("{times:?}, {output:?}, {class:?}"), &ours, &theirs, SINGLE);
+            assert_close(&format!("{times:?}, {output:?}, {decoder_depth:?}, {class:?}"), &ours, &theirs, SINGLE);
         }
     }
 }

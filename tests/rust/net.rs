@@ -4,9 +4,11 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::flow::AverageVelocity;
 use meanflow::net::{Labels, Output, TimeInputs, velocity_from_image};
-use meanflow::{Dual, NetConfig};
+use meanflow::{Dual, Net, NetConfig};
 
-use crate::support::{assert_close, device, inner_product, random, random_net, tape, tiny_config, values};
+use crate::support::{
+    assert_close, device, inner_product, random, random_net, relative_error, tape, tiny_config, values,
+};
 
 fn times(values: &[f32]) -> Tensor<1> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device())
@@ -34,6 +36,52 @@ fn the_whole_network_is_adjoint_and_its_tangent_never_on_the_tape() {
         for output in [Output::Velocity, Output::Image] {
             adjoint(&NetConfig { times, output, ..tiny_config(4, 3) });
         }
+    }
+}
+
+#[test]
+fn a_decoupled_network_is_adjoint_too() {
+    for decoder_depth in [1, 2] {
+        let config = NetConfig { depth: 3, times: TimeInputs::Stand, ..tiny_config(4, 3) };
+        adjoint(&NetConfig { decoder_depth: Some(decoder_depth), ..config });
+    }
+}
+
+/// The network told `t` alone is that of Flow Matching; made into a decoupled one it is the same at `r = t`, to the
+/// bit.
+#[test]
+fn a_network_of_flow_matching_becomes_a_decoupled_one() {
+    let (z, t, r) = (random(1, [3, 4, 8, 8]), times(&[1.0, 0.6, 0.1]), times(&[0.3, 0.2, 0.0]));
+    let u = |net: &Net, r: &Tensor<1>| {
+        let y = Labels::from(labels(&[0, 2, 3]));
+        values(net.u(z.clone().into(), r.clone().into(), t.clone().into(), Some(y)).primal)
+    };
+    let plain = random_net(&NetConfig { depth: 3, times: TimeInputs::Stand, ..tiny_config(4, 3) }, &device());
+    assert!(!plain.config().knows_r());
+    assert_eq!(u(&plain, &r), u(&plain, &t), "it is not told r");
+    for depth in [1, 2] {
+        let net = plain.clone().into_decoupled(depth).expect("it can become one");
+        assert_eq!((net.config().decoder_depth, net.num_params()), (Some(depth), plain.num_params()));
+        assert!(net.config().knows_r() && net.config().parameters() == net.num_params());
+        assert_eq!(u(&net, &t), u(&plain, &t));
+        assert!(relative_error(&u(&net, &r), &u(&plain, &r)) > 0.01, "its last blocks are told r");
+        let error = net.into_decoupled(1).expect_err("it is one already").to_string();
+        assert!(error.contains("decoder"), "{error}");
+    }
+    // What was told h too, and has a second head, hands over what it was told at h = 0.
+    let headed = random_net(&NetConfig { velocity_head: Some(1), ..tiny_config(4, 3) }, &device());
+    let net = headed.clone().into_decoupled(1).expect("it can become one");
+    assert_close("u at r = t", &u(&net, &t), &u(&headed, &t), 1e-6);
+    assert_eq!((net.config().times, net.num_params()), (TimeInputs::Stand, net.config().parameters()));
+
+    for (config, depth, reason) in [
+        (NetConfig { times: TimeInputs::StandAndLand, ..tiny_config(4, 3) }, 1, "told `t` or `t,h`"),
+        (tiny_config(4, 3), 2, "decoder_depth must be 1 to below depth"),
+        (tiny_config(4, 3), 0, "decoder_depth must be 1 to below depth"),
+        (NetConfig::preset("imf-b/2", 8, 4, 3).expect("a preset"), 1, "only a Diffusion Transformer"),
+    ] {
+        let error = config.init(0, &device()).into_decoupled(depth).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}");
     }
 }
 
@@ -156,6 +204,7 @@ fn configurations_without_times_and_output_are_the_default() {
     let json = serde_json::to_string(&config).expect("JSON");
     assert!(!json.contains("times") && !json.contains("output"), "{json}");
     assert_eq!(serde_json::from_str::<NetConfig>(&json).expect("it reads"), config);
+    assert!(!json.contains("decoder"), "{json}");
     let other = NetConfig { times: TimeInputs::Span, output: Output::Image, ..config };
     let json = serde_json::to_string(&other).expect("JSON");
     assert!(json.contains(r#""times":"h""#) && json.contains(r#""output":"image""#), "{json}");
@@ -187,6 +236,11 @@ fn impossible_sizes_are_refused_with_the_reason() {
         (NetConfig { heads: 3, ..good.clone() }, "heads must divide"),
         (NetConfig { width: 18, ..good.clone() }, "multiple of 4"),
         (NetConfig { depth: 0, ..good.clone() }, "depth is 0"),
+        (NetConfig { decoder_depth: Some(1), ..good.clone() }, "times must be \"t\""),
+        (
+            NetConfig { decoder_depth: Some(2), times: TimeInputs::Stand, ..good.clone() },
+            "decoder_depth must be 1 to below depth",
+        ),
         (NetConfig { width: 1 << 40, ..good.clone() }, "width is"),
     ] {
         let error = bad.validate().expect_err(reason).to_string();

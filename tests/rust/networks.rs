@@ -47,8 +47,7 @@ impl Reference {
 
 fn read(place: &str, device: &burn::tensor::Device) -> Net {
     let checkpoint = Checkpoint::open(&fixture("networks.pth")).expect("it reads");
-    let choice =
-        ImportChoice { place: Some(place.into()), heads: Some(2), size: Some(8), times: TimeInputs::default() };
+    let choice = ImportChoice { place: Some(place.into()), heads: Some(2), size: Some(8), ..ImportChoice::default() };
     import(&checkpoint, &choice, device).unwrap_or_else(|e| panic!("{place}: {e}"))
 }
 
@@ -169,6 +168,8 @@ fn all() -> Vec<NetConfig> {
     vec![
         NetConfig { guidance: GuidanceInputs::Scale, velocity_head: Some(0), ..tiny.clone() },
         NetConfig { guidance: GuidanceInputs::ScaleAndInterval, velocity_head: Some(2), ..tiny.clone() },
+        NetConfig { decoder_depth: Some(1), times: TimeInputs::Stand, ..tiny.clone() },
+        NetConfig { times: TimeInputs::Stand, ..tiny.clone() },
         tokens(InContextConfig::improved(16), Default::default()),
         tokens(InContextConfig { bottleneck: Some(6), ..InContextConfig::pixel(16) }, meanflow::net::Output::Image),
         NetConfig { architecture: unet, patch: 1, heads: 1, depth: 1, width: 8, ..tiny },

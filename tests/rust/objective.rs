@@ -3,8 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use meanflow::flow::{
-    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, Differential, Direction, MomentMatching, Nets, Objective,
-    PathSample, Residuals, Shortcut, Times, TimesConfig, interpolate, step,
+    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Differential, Direction,
+    MomentMatching, Nets, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, TimesConfig,
+    interpolate, step,
 };
 use meanflow::net::{Labels, Velocities, velocity_from_image};
 use meanflow::rng::{Purpose, Stream};
@@ -26,6 +27,14 @@ fn improved(direction: Direction) -> Objective {
 
 fn pixel() -> Objective {
     Objective::PixelMeanFlow(Differential::default())
+}
+
+fn terminal_velocity() -> Objective {
+    Objective::TerminalVelocity(TerminalVelocity::default())
+}
+
+fn decoupled() -> Objective {
+    Objective::DecoupledMeanFlow(DecoupledMeanFlow::default())
 }
 
 /// α of a half at step 500, a tenth at 588, none from 1000 on.
@@ -96,6 +105,8 @@ fn targets_that_are_exact_are_met_by_the_true_field() {
     for (name, objective, at) in [
         ("MeanFlow", mean_flow(right), 0),
         ("improved MeanFlow", improved(right), 0),
+        ("decoupled MeanFlow", decoupled(), 0),
+        ("terminal velocity matching", terminal_velocity(), 0),
         ("Shortcut", Objective::Shortcut(Shortcut::default()), 0),
         ("α-Flow at α = 0", Objective::AlphaFlow(alpha_flow()), 1000),
     ] {
@@ -112,6 +123,101 @@ fn the_wrong_directions_are_not_met_by_it() {
             assert!(worst > 0.1, "{objective:?}: {worst}");
         }
     }
+}
+
+/// A field that knows the velocity but not where a jump lands meets neither identity.
+#[test]
+fn the_velocity_alone_does_not_meet_the_targets_of_jumps() {
+    let (z, r, t, v) = situation();
+    for objective in [mean_flow(Direction::V01), decoupled(), terminal_velocity()] {
+        let nets = Nets { live: &Instant, frozen: &Instant, average: &Instant };
+        let worst = largest(&errors(&objective, nets, [z.clone(), v.clone()], [r.clone(), t.clone()], 0));
+        assert!(worst > 0.1, "{objective:?}: {worst}");
+    }
+}
+
+/// `v` of the closed-form flow in place of `u`.
+struct Instant;
+
+impl AverageVelocity for Instant {
+    fn u(&self, z: Dual<4>, _: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
+        Gaussian.u(z, t.clone(), t, labels)
+    }
+}
+
+/// The residual by its definition, and what it would be with each of its parts wrong, which the true field does not
+/// meet.
+#[test]
+fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
+    let (z, r, t, v) = situation();
+    let wide = |times: Tensor<1>| times.reshape([BATCH, 1, 1, 1]);
+    let residual = |field: &Either, sign: f64, lands: bool, end: bool| {
+        let moving = |time: &Tensor<1>, moves| match moves {
+            true => Dual::new(time.clone(), time.ones_like()),
+            false => time.clone().into(),
+        };
+        let u = field.u(z.clone().into(), moving(&r, end), moving(&t, !end), None);
+        let span = wide(t.clone() - r.clone());
+        let landing = if lands { z.clone() - span.clone() * u.primal.clone() } else { z.clone() };
+        let velocity = Gaussian.u(landing.into(), r.clone().into(), r.clone().into(), None).primal;
+        let residual = u.primal - span * u.tangent.expect("it moves") * sign - velocity;
+        values((residual.clone() * residual).flatten::<2>(1, 3).sum_dim(1))
+    };
+    let right = Either::True(Gaussian);
+    assert!(largest(&residual(&right, 1.0, true, true)) < 1e-8);
+    for (what, wrong) in [
+        ("without the derivative", residual(&right, 0.0, true, true)),
+        ("the derivative turned round", residual(&right, -1.0, true, true)),
+        ("asked where the jump begins", residual(&right, 1.0, false, true)),
+        ("along the time where it begins", residual(&right, 1.0, true, false)),
+    ] {
+        assert!(largest(&wrong) > 0.1, "{what}: {}", largest(&wrong));
+    }
+    // Off the true field too it is that, asked of the averaged network.
+    let shifted = Either::Shifted(Shifted);
+    let nets = Nets { live: &shifted, frozen: &shifted, average: &right };
+    let ours = errors(&terminal_velocity(), nets, [z.clone(), v], [r.clone(), t.clone()], 0);
+    assert_close("errors", &ours, &residual(&shifted, 1.0, true, true), 1e-4);
+}
+
+/// Lengths of jumps are logit-normal, and where they end is drawn from the times that are left.
+#[test]
+fn terminal_velocity_draws_the_length_of_a_jump_and_then_its_end() {
+    let config = TerminalVelocity { gap_mean: 0.5, gap_std: 0.7, ..TerminalVelocity::default() };
+    let times = TimesConfig { mean: -0.4, std: 1.0, uniform: 0.0, ..TimesConfig::default() };
+    let mut stream = Stream::new(3, Purpose::Times, 0);
+    let drawn = Objective::TerminalVelocity(config).times(&times, [20_000, 0], 1.0, &mut stream, &device());
+    let (r, t) = (values(drawn.r), values(drawn.t));
+    let logit = |x: f32| f64::from(x).ln() - (1.0 - f64::from(x)).ln();
+    let lengths: Vec<f64> = r.iter().zip(&t).map(|(r, t)| logit(t - r)).collect();
+    let mean = lengths.iter().sum::<f64>() / 20_000.0;
+    let deviation = (lengths.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 20_000.0).sqrt();
+    assert!((mean - 0.5).abs() < 0.02 && (deviation - 0.7).abs() < 0.02, "{mean}, {deviation}");
+    // Of the normal below the last time that each length leaves, the share that lies before r is uniform.
+    let below = |x: f64| 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
+    let mut shares: Vec<f64> =
+        r.iter().zip(&t).map(|(r, t)| below(logit(*r) + 0.4) / below(logit(1.0 - (t - r)) + 0.4)).collect();
+    shares.sort_by(f64::total_cmp);
+    let apart = shares.iter().enumerate().map(|(i, share)| (share - (i as f64 + 0.5) / 20_000.0).abs());
+    let worst = apart.fold(0.0, f64::max);
+    assert!(worst < 0.015, "the shares are not uniform: {worst}");
+    assert!(r.iter().zip(&t).all(|(r, t)| 0.0 < *r && r < t && *t <= 1.0));
+}
+
+#[test]
+fn decoupled_mean_flow_draws_times_of_their_own_for_rows_at_rest() {
+    let config = DecoupledMeanFlow { instant_mean: 1.5, instant_std: 0.5 };
+    let times = TimesConfig { mean: -2.0, std: 0.5, uniform: 0.0, ..TimesConfig::default() };
+    let draw = |objective: Objective| {
+        let mut stream = Stream::new(3, Purpose::Times, 0);
+        let drawn = objective.times(&times, [4000, 0], 0.5, &mut stream, &device());
+        (values(drawn.r), values(drawn.t))
+    };
+    let (plain, (r, t)) = (draw(Objective::default()), draw(Objective::DecoupledMeanFlow(config)));
+    assert_eq!((&r[..2000], &t[..2000]), (&plain.0[..2000], &plain.1[..2000]));
+    assert_eq!(r[2000..], t[2000..]);
+    let mean = |times: &[f32]| times.iter().map(|t| (t / (1.0 - t)).ln()).sum::<f32>() / times.len() as f32;
+    assert!((mean(&t[2000..]) - 1.5).abs() < 0.05 && (mean(&plain.1[2000..]) + 2.0).abs() < 0.05);
 }
 
 /// A conditional velocity is the marginal one and a deviation `n`, zero on average. At the true field MeanFlow's residual
@@ -189,7 +295,7 @@ fn alpha_flow_regresses_on_a_point_before_and_becomes_mean_flow() {
 
 #[test]
 fn alpha_goes_from_one_to_zero_and_snaps() {
-    let config = AlphaFlow { start: 100, end: 1100, gamma: 25.0, snap: 0.005 };
+    let config = AlphaFlow { start: 100, end: 1100, gamma: 25.0, snap: 0.005, clamp: None };
     assert_eq!([0, 99, 300].map(|at| config.alpha_at(at)), [1.0; 3]);
     assert_eq!([900, 1100, 5000].map(|at| config.alpha_at(at)), [0.0; 3]);
     assert!((config.alpha_at(600) - 0.5).abs() < 1e-12);
@@ -230,8 +336,13 @@ fn all_objectives() -> Vec<(Objective, u64)> {
         (mean_flow(right), 0),
         (improved(right), 0),
         (pixel(), 0),
+        (decoupled(), 0),
+        (terminal_velocity(), 0),
+        (Objective::TerminalVelocity(TerminalVelocity { through_derivative: false, ..Default::default() }), 0),
         (Objective::AlphaFlow(alpha_flow()), 500),
+        (Objective::AlphaFlow(AlphaFlow { clamp: Some(1.0), ..alpha_flow() }), 500),
         (Objective::Shortcut(Shortcut::default()), 0),
+        (Objective::Shortcut(Shortcut { clamp: Some(0.5), ..Shortcut::default() }), 0),
         (Objective::Consistency(Consistency::default()), 0),
         (Objective::MomentMatching(MomentMatching { group: 2, ..MomentMatching::default() }), 0),
     ]
@@ -276,7 +387,7 @@ impl AverageVelocity for Either {
 }
 
 #[test]
-fn shortcuts_learn_from_the_averaged_network_and_improved_mean_flow_from_the_live_one() {
+fn shortcuts_and_terminal_velocity_learn_from_the_averaged_network_and_improved_mean_flow_from_the_live_one() {
     let (right, wrong) = (Either::True(Gaussian), Either::Shifted(Shifted));
     let (z, r, t, v) = situation();
     let error = |objective: &Objective, frozen: &Either, average: &Either| {
@@ -284,7 +395,9 @@ fn shortcuts_learn_from_the_averaged_network_and_improved_mean_flow_from_the_liv
         root_mean(&errors(objective, nets, [z.clone(), v.clone()], [r.clone(), t.clone()], 0))
     };
     let (shortcut, improved) = (Objective::Shortcut(Shortcut::default()), improved(Direction::default()));
-    assert!(error(&shortcut, &right, &wrong) > 1.0 && error(&shortcut, &wrong, &right) < 1e-4);
+    for averaged in [shortcut, terminal_velocity()] {
+        assert!(error(&averaged, &right, &wrong) > 0.5 && error(&averaged, &wrong, &right) < 1e-4);
+    }
     assert!(error(&improved, &wrong, &right) > 0.1 && error(&improved, &right, &wrong) < 1e-4);
 }
 
@@ -331,10 +444,12 @@ fn objectives_move_the_times_of_their_rows_and_no_others() {
     for (objective, _) in all_objectives() {
         let (r, t, intervals) = drawn(&objective, [64, 0], 0.5, 1);
         assert_eq!(intervals, 32, "{objective:?}");
-        assert_eq!((&r[32..], &t[32..]), (&plain.0[32..], &plain.1[32..]), "{objective:?}: rows with r = t");
+        if !matches!(objective, Objective::DecoupledMeanFlow(_)) {
+            assert_eq!((&r[32..], &t[32..]), (&plain.0[32..], &plain.1[32..]), "{objective:?}: rows with r = t");
+        }
         assert!(r.iter().zip(&t).all(|(r, t)| r <= t), "{objective:?}");
     }
-    let (r, t, _) = drawn(&Objective::Shortcut(Shortcut { levels: 3 }), [64, 0], 1.0, 1);
+    let (r, t, _) = drawn(&Objective::Shortcut(Shortcut { levels: 3, ..Shortcut::default() }), [64, 0], 1.0, 1);
     let steps: std::collections::BTreeSet<String> = r.iter().zip(&t).map(|(r, t)| (t - r).to_string()).collect();
     assert_eq!(steps.into_iter().collect::<Vec<_>>(), ["0.25", "0.5", "1"]);
     assert!(r.iter().zip(&t).all(|(r, t)| (r / (t - r)).fract() == 0.0), "a shortcut is off its grid");

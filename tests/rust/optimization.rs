@@ -228,7 +228,8 @@ fn runs_that_would_learn_nothing_are_refused_before_they_begin() {
     shortcut.times.interval_probability = 1.0;
     let mut moments = config(8);
     (moments.objective, moments.train.batch_size) = (Objective::MomentMatching(Default::default()), 4);
-    for (config, word) in [(shortcut, "--init"), (moments, "whole group")] {
+    let terminal = TrainConfig { objective: Objective::TerminalVelocity(Default::default()), ..shortcut.clone() };
+    for (config, word) in [(shortcut, "--init"), (terminal, "--init"), (moments, "whole group")] {
         let dir = crate::train::folder();
         let run = RunFolder::create(dir.path(), &config).expect("a new run");
         let error = crate::train::Listener::default().train(&config, &images(), &run).expect_err(word).to_string();

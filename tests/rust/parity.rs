@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Int, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use meanflow::flow::{AdaptiveWeight, AverageVelocity, PathSample, Times, interpolate, mean_flow_residuals};
 use meanflow::net::Labels;
 use meanflow::{Dual, Net, NetConfig};
@@ -19,14 +19,14 @@ const UNCONDITIONAL: &[u8] = include_bytes!("../fixtures/dit_unconditional.safet
 const CONDITIONAL: &[u8] = include_bytes!("../fixtures/dit_conditional.safetensors");
 
 /// A fixture: tensors by name, and the configuration in its metadata.
-struct Fixture {
+pub struct Fixture {
     tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     labels: Option<Vec<i32>>,
-    config: NetConfig,
+    pub config: NetConfig,
 }
 
 impl Fixture {
-    fn read(bytes: &[u8]) -> Self {
+    pub fn read(bytes: &[u8]) -> Self {
         let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
         let (_, header) = SafeTensors::read_metadata(bytes).expect("a header");
         let json = &header.metadata().as_ref().expect("metadata")["config"];
@@ -40,11 +40,11 @@ impl Fixture {
         Self { tensors: tensors.collect(), labels, config: serde_json::from_str(json).expect("a configuration") }
     }
 
-    fn values(&self, name: &str) -> &[f32] {
+    pub fn values(&self, name: &str) -> &[f32] {
         &self.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no `{name}`")).1
     }
 
-    fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+    pub fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
         let (shape, values) = self.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no `{name}`"));
         Tensor::from_data(TensorData::new(values.clone(), shape.clone()), &tape().inner())
     }
@@ -55,9 +55,26 @@ impl Fixture {
         if linear_weight { tensor.transpose() } else { tensor }
     }
 
-    fn net(&self) -> Net {
-        let mut load = Load { fixture: self, place: Place::default() };
-        self.config.init(0, &tape()).map(&mut load)
+    /// The network of a configuration with the parameters whose names begin so, on a tape.
+    pub fn net(&self, config: &NetConfig, prefix: &str, tape: &Device) -> Net {
+        let mut load = Load { fixture: self, prefix, tape, place: Place::default() };
+        config.init(0, tape).map(&mut load)
+    }
+
+    /// Compares the gradient of every parameter with that of the same name after a prefix.
+    pub fn assert_gradients(
+        &self,
+        net: &Net,
+        gradients: &Gradients,
+        prefix: &str,
+        comparison: &Comparison,
+        tolerance: f64,
+    ) {
+        let place = Place::default();
+        let mut compare = Compare { fixture: self, gradients, prefix, comparison, tolerance, place, compared: 0 };
+        net.visit(&mut compare);
+        let in_fixture = self.tensors.keys().filter(|name| name.starts_with(&format!("{prefix}."))).count();
+        assert_eq!(compare.compared, in_fixture, "every parameter has its gradient compared");
     }
 
     fn labels(&self, rows: &[usize]) -> Option<Labels> {
@@ -88,6 +105,8 @@ impl Place {
 
 struct Load<'a> {
     fixture: &'a Fixture,
+    prefix: &'a str,
+    tape: &'a Device,
     place: Place,
 }
 
@@ -101,11 +120,11 @@ impl ModuleMapper for Load<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = format!("param.{}", self.place.name());
+        let name = format!("{}.{}", self.prefix, self.place.name());
         let new = self.fixture.in_layout::<D>(&name, self.place.is_linear_weight());
         param.map(|old| {
             assert_eq!(old.dims(), new.dims(), "{name}");
-            new.autodiff().require_grad()
+            Tensor::from_data(new.into_data(), self.tape).require_grad()
         })
     }
 }
@@ -115,6 +134,8 @@ struct Compare<'a> {
     fixture: &'a Fixture,
     gradients: &'a Gradients,
     prefix: &'a str,
+    comparison: &'a Comparison,
+    tolerance: f64,
     place: Place,
     compared: usize,
 }
@@ -132,7 +153,7 @@ impl ModuleVisitor for Compare<'_> {
         let name = format!("{}.{}", self.prefix, self.place.name());
         let ours = param.val().grad(self.gradients).unwrap_or_else(|| panic!("{name}: no gradient"));
         let reference = self.fixture.in_layout::<D>(&name, self.place.is_linear_weight());
-        MEAN_FLOW.close("gradients", &values(ours), &values(reference), TOLERANCE);
+        self.comparison.close("gradients", &values(ours), &values(reference), self.tolerance);
         self.compared += 1;
     }
 }
@@ -149,7 +170,7 @@ fn order(fixture: &Fixture) -> (usize, Vec<usize>) {
 
 fn assert_parity(bytes: &[u8], network: &Comparison) {
     let fixture = Fixture::read(bytes);
-    let net = fixture.net();
+    let net = fixture.net(&fixture.config, "param", &tape());
 
     // u and du/dt of all rows, along (v, 0, 1).
     let PathSample { z, v } = interpolate(fixture.tensor("x"), fixture.tensor("e"), fixture.tensor("t"));
@@ -187,13 +208,7 @@ fn assert_parity(bytes: &[u8], network: &Comparison) {
             fixture.values(&format!("loss_{suffix}")),
             TOLERANCE,
         );
-        let gradients = loss.backward();
-        let prefix = format!("grad_{suffix}");
-        let mut compare =
-            Compare { fixture: &fixture, gradients: &gradients, prefix: &prefix, place: Place::default(), compared: 0 };
-        net.visit(&mut compare);
-        let in_fixture = fixture.tensors.keys().filter(|name| name.starts_with(&format!("{prefix}."))).count();
-        assert_eq!(compare.compared, in_fixture, "every parameter has its gradient compared");
+        fixture.assert_gradients(&net, &loss.backward(), &format!("grad_{suffix}"), &MEAN_FLOW, TOLERANCE);
     }
 }
 

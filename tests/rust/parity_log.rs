@@ -72,6 +72,10 @@ comparisons! {
     AUTOENCODER = Networks, "Autoencoder of Stable Diffusion", DIFFUSERS, "tests/fixtures/latents.py";
     INCEPTION = Networks, "Inception-v3", PYTORCH, "tests/fixtures/evaluation.py";
     MEAN_FLOW = Objectives, "MeanFlow, a training step", PYTORCH, "tests/fixtures/generate.py";
+    DECOUPLED = Objectives, "Decoupled MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    TERMINAL_VELOCITY = Objectives, "Terminal velocity matching", PYTORCH, "tests/fixtures/objectives.py";
+    ALPHA_FLOW = Objectives, "α-Flow with its clamp", PYTORCH, "tests/fixtures/objectives.py";
+    SHORTCUT = Objectives, "Shortcut models with their clamps", PYTORCH, "tests/fixtures/objectives.py";
     EXACT_TARGETS = Objectives, "Targets at the true field", CLOSED_FORM, "tests/rust/oracle.rs";
     FRECHET = Measurements, "Fréchet distance", SCIPY, "tests/fixtures/evaluation.py";
     KERNEL = Measurements, "Kernel distance", SCIPY, "tests/fixtures/evaluation.py";

@@ -217,6 +217,16 @@ fn a_run_begins_with_the_weights_of_another() {
     train(&third, &config(20));
     assert!(relative_error(&picture(&third).0, &before) > 1e-3, "nothing was learned");
 
+    // As decoupled MeanFlow does: the network of Flow Matching at r = t, with r told to its last block.
+    let mut decoupled = config(1);
+    decoupled.net.decoder_depth = Some(1);
+    decoupled.objective = meanflow::flow::Objective::DecoupledMeanFlow(Default::default());
+    let start = Start::read(&file, &decoupled, &images, &device()).expect("it is made to suit");
+    assert_eq!(*start.net().config(), decoupled.net_config(2).expect("sizes fit"));
+    let fourth = RunFolder::create(&dir.path().join("fourth"), &decoupled).expect("a new run").beginning_with(start);
+    train(&fourth, &decoupled);
+    assert_eq!(picture(&fourth).1, Some(format!("{}, step 20", still.name)));
+
     let mut other = config(20);
     other.net.width = Some(32);
     let error = Start::read(&file, &other, &images, &device()).expect_err("another network");

@@ -99,13 +99,23 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         (r#"kind = "improved-mean-flow""#, "guidance = \"scale\"\n[guidance.input]\npower = 2"),
         (r#"kind = "pixel-mean-flow""#, "preset = \"pmf-b/16\"\nvelocity_head = 0\n[guidance.input]"),
         (r#"kind = "pixel-mean-flow""#, "output = \"image\""),
+        (r#"kind = "decoupled-mean-flow""#, "decoder_depth = 1"),
+        (r#"kind = "mean-flow""#, "decoder_depth = 1"),
+        (r#"kind = "flow-matching""#, "times = \"t\""),
+        (r#"kind = "terminal-velocity""#, ""),
+        (r#"kind = "terminal-velocity""#, "preset = \"imf-b/2\"\nguidance = \"none\""),
+        ("kind = \"terminal-velocity\"\nthrough_derivative = false", "decoder_depth = 1"),
+        ("kind = \"terminal-velocity\"\naverage = \"target\"", "[train.averages]\ntarget = { decay = 0.99 }"),
+        ("kind = \"terminal-velocity\"\ngap_mean = 0.5", "[guidance]\nomega = 2"),
         ("kind = \"alpha-flow\"\nstart = 0\nend = 4", ""),
+        ("kind = \"alpha-flow\"\nstart = 0\nend = 4\nclamp = 4.0", ""),
+        ("kind = \"shortcut\"\nclamp = 4.0", ""),
         ("kind = \"shortcut\"\nlevels = 5", ""),
         ("kind = \"consistency\"\nsteps_per_stage = 2", ""),
         ("kind = \"moment-matching\"\ngroup = 2", ""),
     ] {
         let text = format!(
-            "[objective]\n{table}\n[net]\npatch = 4\nwidth = 16\ndepth = 1\nheads = 2\n{more}\n[data]\nsize = 8\n\
+            "[objective]\n{table}\n[net]\npatch = 4\nwidth = 16\ndepth = 2\nheads = 2\n{more}\n[data]\nsize = 8\n\
              channels = 3\n[train]\nbatch_size = 8\nflow_matching_steps = 0\nramp_steps = 0\nwarmup_steps = 0"
         );
         let config = TrainConfig::from_toml(&text).expect(table);
@@ -123,6 +133,41 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         assert_ne!(numbers(trainer.net()), before, "{table}: nothing moved");
     }
     assert_eq!(TrainConfig::from_toml("").expect("defaults").objective, meanflow::flow::Objective::default());
+}
+
+/// The same steps whether activations are kept or computed anew, also where a derivative is differentiated once more.
+#[test]
+fn terminal_velocity_takes_the_same_steps_where_it_recomputes() {
+    let after = |recompute: bool| {
+        let mut config = config(20);
+        config.objective = meanflow::flow::Objective::TerminalVelocity(Default::default());
+        (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
+        config.train.recompute = recompute;
+        let images = images();
+        let mut sampler = Sampler::new(&images, &config.train, false);
+        let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
+        (0..3).for_each(|step| drop(trainer.step(sampler.batch(step, &device()).expect("pictures"))));
+        numbers(trainer.net())
+    };
+    crate::support::assert_close("weights", &after(true), &after(false), 1e-4);
+}
+
+/// Guidance and the target of terminal velocity ask the average that the settings name.
+#[test]
+fn terminal_velocity_asks_the_average_of_its_settings() {
+    let after = |table: &str| {
+        let text = format!(
+            "[objective]\nkind = \"terminal-velocity\"\n{table}\n[train.averages]\ntarget = {{ decay = 0.0 }}\n\
+             [net]\npatch = 4\nwidth = 16\ndepth = 1\nheads = 2\n[data]\nsize = 8\nchannels = 3\n[train]\n\
+             batch_size = 8\nflow_matching_steps = 0\nramp_steps = 0\nwarmup_steps = 0"
+        );
+        let (config, images) = (TrainConfig::from_toml(&text).expect("it fits"), images());
+        let mut sampler = Sampler::of_run(&images, &config);
+        let mut trainer = Trainer::new(&config, &config.net_config(2).expect("sizes fit"), &device());
+        (0..4).for_each(|step| drop(trainer.step(sampler.batch(step, &device()).expect("pictures"))));
+        numbers(trainer.net())
+    };
+    assert_ne!(after(""), after("average = \"target\""));
 }
 
 #[test]
@@ -152,12 +197,50 @@ fn what_a_network_is_told_and_what_it_learns_must_go_together() {
         ("[net]\nguidance = \"scale\"\n[guidance]\nomega = 2\n[guidance.input]", "either an input or a fixed"),
         ("[net]\nvelocity_head = 1\n[objective]\nkind = \"shortcut\"", "velocity_head is for"),
         ("[train]\ndropout = 1.5", "dropout must be"),
+        ("[objective]\nkind = \"decoupled-mean-flow\"", "needs [net] decoder_depth"),
+        ("[net]\ntimes = \"t\"", "is for [objective] kind = \"flow-matching\""),
+        ("[net]\ndecoder_depth = 99", "decoder_depth must be 1 to below depth"),
+        ("[net]\ndecoder_depth = 2\ntimes = \"t,h\"", "times must be \"t\""),
+        ("[net]\ndecoder_depth = 2\nvelocity_head = 1", "no auxiliary head"),
+        ("[net]\npreset = \"imf-b/2\"\ntimes = \"h\"\ndecoder_depth = 2", "decoder_depth is for"),
+        ("[objective]\nkind = \"terminal-velocity\"\naverage = \"other\"", "average must name one of"),
+        ("[objective]\nkind = \"terminal-velocity\"\ngap_std = 0", "gap_std must be"),
+        ("[objective]\nkind = \"decoupled-mean-flow\"\ninstant_std = -1", "instant_std must be"),
+        ("[objective]\nkind = \"shortcut\"\nclamp = 0", "clamp must be above 0"),
+        ("[objective]\nkind = \"alpha-flow\"\nclamp = -4", "clamp must be above 0"),
         ("[net.unet]\nmultipliers = [1]\nattention = []", "for the preset `unet`"),
     ] {
         let checked = TrainConfig::from_toml(text).and_then(|config| config.suits(&images()));
         let message = checked.expect_err(reason).to_string();
         assert!(message.contains(reason), "`{message}` does not say `{reason}`");
     }
+}
+
+/// The settings of the reproduction, each with the network that it begins with, which its script trains before.
+#[test]
+fn the_settings_of_the_reproduction_are_whole_and_in_order() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reproduction/objectives");
+    let mut kinds = std::collections::BTreeSet::new();
+    for file in std::fs::read_dir(&folder).expect("it is in the tree") {
+        let path = file.expect("it lists").path();
+        let read = |path: &std::path::Path| {
+            let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let config = TrainConfig::from_toml(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            (text, config)
+        };
+        let (text, config) = read(&path);
+        let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
+        assert_eq!(config.name, name);
+        kinds.insert(toml::Value::try_from(&config.objective).expect("a table")["kind"].to_string());
+        let Some(init) = text.lines().find_map(|line| line.strip_prefix("# init: ")) else { continue };
+        assert!(init < name.as_str(), "the script takes them in the order of their names");
+        let wanted = config.net_config(10).expect("sizes fit");
+        let before = read(&folder.join(format!("{init}.toml"))).1.net_config(10).expect("sizes fit");
+        let net = before.init(0, &device()).into_decoupled(wanted.decoder_depth.expect("a decoder"));
+        assert_eq!(*net.expect("it can become one").config(), wanted);
+    }
+    // All but that of images, whose network is another.
+    assert_eq!(kinds.len(), 9, "{kinds:?}");
 }
 
 /// Every file of settings that is shipped, with the network that it means.

@@ -16,9 +16,15 @@ use crate::net::{Net, NetConfig, TimeInputs};
 pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
     let config = config(checkpoint, choice)?;
     let second = if checkpoint.get("r_embedder.mlp.0.weight").is_some() { "r_embedder" } else { "h_embedder" };
-    let net = parts(&config, second).load(checkpoint, &config, |name| name == "pos_embed", device)?;
+    let net = parts(&config, second).load(checkpoint, &config, may_be_left, device)?;
     check_positions(checkpoint, &config)?;
     Ok(net)
+}
+
+/// The fixed table of positions, and what only training needs: the log-variance of decoupled MeanFlow's loss, and the
+/// projections by which its Flow Matching networks are held to another network's features.
+fn may_be_left(name: &str) -> bool {
+    name == "pos_embed" || name.starts_with("logvar_linear.") || name.starts_with("projectors.")
 }
 
 /// The sizes that the shapes show, with the choices for what they do not.
@@ -47,6 +53,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<NetConfig, E
         architecture: Default::default(),
         guidance: Default::default(),
         velocity_head: None,
+        decoder_depth: choice.decoder_depth,
     };
     config.validate().map(|()| config).map_err(|e| Error::Checkpoint(e.to_string()))
 }
@@ -58,7 +65,9 @@ fn parts(config: &NetConfig, second: &str) -> Parts {
         TimeInputs::StandAndLand => "time_r",
         _ => "time_h",
     };
-    for (theirs, ours) in [("t_embedder", "time_t"), (second, second_time)] {
+    let [_, r, h] = config.times.told();
+    let second = (r || h).then_some((second, second_time));
+    for (theirs, ours) in [("t_embedder", "time_t")].into_iter().chain(second) {
         parts.linear(&format!("{theirs}.mlp.0"), &format!("{ours}.fc1"), [FREQUENCIES, width]);
         parts.linear(&format!("{theirs}.mlp.2"), &format!("{ours}.fc2"), [width, width]);
     }

@@ -15,8 +15,11 @@ pub struct ImportChoice {
     pub heads: Option<usize>,
     /// Edge of the images, in pixels or latent cells; from the stored positions if not given, else 32.
     pub size: Option<usize>,
-    /// What the second time of a Diffusion Transformer is: `h = t − r` if not given.
+    /// What a Diffusion Transformer is told besides `t`: `h = t − r` if not given; nothing, where it is of Flow
+    /// Matching or decoupled.
     pub times: TimeInputs,
+    /// Last blocks of a decoupled Diffusion Transformer, which are told `r`.
+    pub decoder_depth: Option<usize>,
 }
 
 impl ImportChoice {

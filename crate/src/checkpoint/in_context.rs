@@ -68,6 +68,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
         architecture: Architecture::InContext(inside.clone()),
         guidance: GuidanceInputs::ScaleAndInterval,
         velocity_head: Some(count(checkpoint, "v_heads")).filter(|_| shape("v_final_layer.linear.weight").is_some()),
+        decoder_depth: None,
     };
     config.validate().map(|()| (config, inside)).map_err(|e| Error::Checkpoint(e.to_string()))
 }

@@ -51,6 +51,7 @@ fn config(checkpoint: &Checkpoint) -> Result<(NetConfig, UnetConfig), Error> {
         architecture: Architecture::Unet(inside.clone()),
         guidance: Default::default(),
         velocity_head: None,
+        decoder_depth: None,
     };
     config.validate().map(|()| (config, inside)).map_err(|e| Error::Checkpoint(e.to_string()))
 }

@@ -3,7 +3,7 @@
 use super::loading::{Weights, Zeros};
 use super::work::Work;
 use crate::class::Class;
-use crate::condition::{Embeddings, Layer as Rows, SLOTS, Slots, is_plain};
+use crate::condition::{Embeddings, Layer as Rows, SLOTS, Slots, first_modulations, is_plain};
 use crate::dual::GELU;
 use crate::error::Error;
 use crate::kernels::attention::attend;
@@ -137,6 +137,8 @@ pub(super) struct Network {
     embeddings: Embeddings,
     /// From conditions, for the blocks and the head.
     modulations: Vec<Rows>,
+    /// How many of these have the first condition; the others have the last one.
+    first: usize,
     patch: Linear,
     positions: Vec<f32>,
     blocks: Vec<Block>,
@@ -162,6 +164,7 @@ impl Network {
         Ok(Self {
             embeddings: Embeddings::read(file, config)?,
             modulations: each.chain([modulation("head", 2)]).collect::<Result<_, _>>()?,
+            first: first_modulations(config),
             patch: Linear::read(file, "patch", pixels, width)?,
             positions: position_table(config.side(), width),
             blocks: (0..depth).map(|i| Block::read(file, &format!("blocks.{i}"), config)).collect::<Result<_, _>>()?,
@@ -234,7 +237,10 @@ impl Conditions {
         let kept = &mut self.kept[assigned.slots[0] as usize];
         if !assigned.fresh.is_empty() {
             kept.clear();
-            network.modulations.iter().for_each(|layer| kept.extend(layer.outputs(&assigned.conditions)));
+            let [first, last] = &assigned.conditions;
+            for (i, layer) in network.modulations.iter().enumerate() {
+                kept.extend(layer.outputs(if i < network.first { first } else { last }));
+            }
         }
         kept
     }

@@ -18,8 +18,16 @@ pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
         return rounded_linear(layer, x);
     }
     let weight = layer.weight.val();
-    let tangent = x.tangent.map(|dx| affine(dx, weight.clone().inner(), None));
+    let tangent = x.tangent.map(|dx| {
+        let weight = parameter_beside(&dx, &weight);
+        affine(dx, weight, None)
+    });
     Dual { primal: affine(x.primal, weight, layer.bias.as_ref().map(|bias| bias.val())), tangent }
+}
+
+/// A parameter as a tangent meets it: off the tape if the tangent is.
+fn parameter_beside<const D: usize, const E: usize>(tangent: &Tensor<D>, parameter: &Tensor<E>) -> Tensor<E> {
+    if tangent.is_autodiff() { parameter.clone() } else { parameter.clone().inner() }
 }
 
 /// `x W + b`, on the CPU by our kernels.
@@ -30,8 +38,10 @@ fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1
 /// [`linear`] with a weight in bf16, and all else in f32.
 fn rounded_linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
     let weight = layer.weight.val();
-    let exact = weight.clone().inner().cast(FloatDType::F32);
-    let tangent = x.tangent.map(|dx| affine(dx, exact, None));
+    let tangent = x.tangent.map(|dx| {
+        let weight = parameter_beside(&dx, &weight);
+        affine(dx, weight.cast(FloatDType::F32), None)
+    });
     let product = module::linear(x.primal.cast(FloatDType::BF16), weight, None).cast(FloatDType::F32);
     let primal = match &layer.bias {
         Some(bias) => product + bias.val().unsqueeze(),
@@ -52,9 +62,9 @@ pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
 /// `x s` for a gate `s = σ(y)`, with derivative `s + x s (1 − s) dy/dx`; `slope` gives `dy/dx`, or nothing for 1. The gate
 /// serves both, as its exponential is the dearest part.
 fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>) -> Option<Tensor<D>>) -> Dual<D> {
-    let moving = x.moving();
+    let motion = x.motion();
     let tangent = x.tangent.map(|dx| {
-        let [x, s] = [&x.primal, &s].map(|value| beside(value, moving));
+        let [x, s] = [&x.primal, &s].map(|value| beside(value, motion));
         let rise = match slope(&x) {
             Some(slope) => x * slope,
             None => x,
@@ -86,10 +96,10 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     if let Some(here) = cpu::softmax(&x) {
         return here;
     }
-    let moving = x.moving();
+    let motion = x.motion();
     let primal = activation::softmax(x.primal, D - 1);
     let tangent = x.tangent.map(|ds| {
-        let p = beside(&primal, moving);
+        let p = beside(&primal, motion);
         let mean = (p.clone() * ds.clone()).sum_dim(D - 1);
         p * (ds - mean)
     });
@@ -131,15 +141,15 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
     if let Some(here) = cpu::layer_norm(&x, epsilon) {
         return here;
     }
-    let moving = x.moving();
+    let motion = x.motion();
     let centred = x.primal.clone() - x.primal.mean_dim(D - 1);
     let variance = (centred.clone() * centred.clone()).mean_dim(D - 1);
     let deviation = (variance + epsilon).sqrt();
     let primal = centred / deviation.clone();
     let tangent = x.tangent.map(|dx| {
-        let normal = beside(&primal, moving);
+        let normal = beside(&primal, motion);
         let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
-        (dx.clone() - dx.mean_dim(D - 1) - normal * along) / beside(&deviation, moving)
+        (dx.clone() - dx.mean_dim(D - 1) - normal * along) / beside(&deviation, motion)
     });
     Dual { primal, tangent }
 }
@@ -148,13 +158,13 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
 ///
 /// The tangent of the normalised `x̂` is `(dx − x̂ · mean(x̂ dx)) / √(mean(x²) + ε)`.
 pub fn rms_norm<const D: usize>(x: Dual<D>, weight: Tensor<1>, epsilon: f64) -> Dual<D> {
-    let moving = x.moving();
+    let motion = x.motion();
     let size = ((x.primal.clone() * x.primal.clone()).mean_dim(D - 1) + epsilon).sqrt();
     let primal = x.primal / size.clone();
     let tangent = x.tangent.map(|dx| {
-        let normal = beside(&primal, moving);
+        let normal = beside(&primal, motion);
         let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
-        (dx - normal * along) / beside(&size, moving)
+        (dx - normal * along) / beside(&size, motion)
     });
     Dual { primal, tangent } * Dual::constant(weight.unsqueeze())
 }
@@ -175,6 +185,9 @@ pub fn group_norm(x: Dual<4>, groups: usize, epsilon: f64) -> Dual<4> {
 pub fn convolve(x: Dual<4>, weight: &Tensor<4>, bias: &Tensor<1>) -> Dual<4> {
     let [.., kernel] = weight.dims();
     let options = || ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);
-    let tangent = x.tangent.map(|dx| conv2d(dx, weight.clone().inner(), None, options()));
+    let tangent = x.tangent.map(|dx| {
+        let weight = parameter_beside(&dx, weight);
+        conv2d(dx, weight, None, options())
+    });
     Dual { primal: conv2d(x.primal, weight.clone(), Some(bias.clone()), options()), tangent }
 }

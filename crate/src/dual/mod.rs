@@ -11,6 +11,10 @@
 //! Every rule reads primals through [`Tensor::inner`], so the stop-gradient `sg(du/dt)` of the MeanFlow target holds by
 //! construction, and no activation of the tangent pass is kept for the backward pass.
 //!
+//! The one exception is asked for: along a direction that is itself on the tape ([`Dual::differentiable`]), every rule
+//! keeps the primals that it reads on the tape too, and the derivative can be differentiated backward (reverse over
+//! forward mode).
+//!
 //! A tangent may be of the first rows alone, along the first axis; those after them stand still. So a batch of which
 //! some rows move is one pass forward and one back, and only what moves is paid for. The first axis must then stay the batch's.
 
@@ -38,7 +42,7 @@ use burn::tensor::Tensor;
 pub struct Dual<const D: usize> {
     /// The value; on the autodiff tape when its inputs are.
     pub primal: Tensor<D>,
-    /// The derivative along the chosen direction, never on the tape; `None` is exactly zero.
+    /// The derivative along the chosen direction, on the tape only if that direction is; `None` is exactly zero.
     pub tangent: Option<Tensor<D>>,
 }
 
@@ -48,12 +52,21 @@ impl<const D: usize> Dual<D> {
     /// # Panics
     /// When the shapes differ beyond the first axis, or the tangent has more rows, or none.
     pub fn new(primal: Tensor<D>, tangent: Tensor<D>) -> Self {
+        Self::differentiable(primal, tangent.inner())
+    }
+
+    /// The same along a direction that stays on the tape, where it is on one: what is computed from it has derivatives
+    /// with gradients, at the cost of keeping the activations of both passes.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn differentiable(primal: Tensor<D>, tangent: Tensor<D>) -> Self {
         let ([rows, moving], [of, along]) = ([&primal, &tangent].map(first), [&primal, &tangent].map(rest));
         assert!(
             of == along && (1..=rows).contains(&moving),
             "a tangent has the shape of its primal, or of its first rows"
         );
-        Self { primal, tangent: Some(tangent.inner()) }
+        Self { primal, tangent: Some(tangent) }
     }
 
     /// A value that does not move.
@@ -71,12 +84,26 @@ impl<const D: usize> Dual<D> {
         let moving = first(self.tangent.as_ref()?);
         (moving < first(&self.primal)).then_some(moving)
     }
+
+    /// What its tangent meets of other values.
+    fn motion(&self) -> Motion {
+        Motion { rows: self.moving(), on_tape: self.tangent.as_ref().is_some_and(Tensor::is_autodiff) }
+    }
 }
 
-/// What a tangent of so many rows, or of all, meets of a value, off the tape; a single row stands for all.
-fn beside<const D: usize>(value: &Tensor<D>, moving: Option<usize>) -> Tensor<D> {
-    let value = value.clone().inner();
-    match moving {
+/// How a value moves.
+#[derive(Clone, Copy)]
+struct Motion {
+    /// How many rows do, where others do not.
+    rows: Option<usize>,
+    /// Whether the derivative is to have gradients.
+    on_tape: bool,
+}
+
+/// What a tangent meets of a value: its rows, of which a single one stands for all, off the tape if the tangent is.
+fn beside<const D: usize>(value: &Tensor<D>, Motion { rows, on_tape }: Motion) -> Tensor<D> {
+    let value = if on_tape { value.clone() } else { value.clone().inner() };
+    match rows {
         Some(rows) if first(&value) > 1 => value.narrow(0, 0, rows),
         _ => value,
     }

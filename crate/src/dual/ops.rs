@@ -4,7 +4,7 @@ use std::ops::{Add, Mul, Neg, Sub};
 
 use burn::tensor::Tensor;
 
-use super::{Dual, beside, cpu};
+use super::{Dual, Motion, beside, cpu};
 
 impl<const D: usize> Dual<D> {
     /// A parameter-free linear map acts alike on value and derivative.
@@ -18,16 +18,16 @@ impl<const D: usize> Dual<D> {
         function: impl FnOnce(Tensor<D>) -> Tensor<D>,
         derivative: impl FnOnce(Tensor<D>) -> Tensor<D>,
     ) -> Self {
-        let place = self.tangent.is_some().then(|| beside(&self.primal, self.moving()));
+        let place = self.tangent.is_some().then(|| beside(&self.primal, self.motion()));
         let tangent = self.tangent.zip(place).map(|(dx, place)| derivative(place) * dx);
         Self { primal: function(self.primal), tangent }
     }
 
     /// Product rule of any bilinear `product`: `d(ab) = da·b + a·db`.
     fn bilinear(self, rhs: Self, product: impl Fn(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
-        let [left_rows, right_rows] = [self.moving(), rhs.moving()];
-        let left = self.tangent.map(|da| product(da, beside(&rhs.primal, left_rows)));
-        let right = rhs.tangent.map(|db| product(beside(&self.primal, right_rows), db));
+        let [along_left, along_right] = [self.motion(), rhs.motion()];
+        let left = self.tangent.map(|da| product(da, beside(&rhs.primal, along_left)));
+        let right = rhs.tangent.map(|db| product(beside(&self.primal, along_right), db));
         Self { primal: product(self.primal, rhs.primal), tangent: sum(left, right) }
     }
 
@@ -116,13 +116,11 @@ impl<const D: usize> Dual<D> {
         assert!(dim > 0 || moving.is_none(), "rows that move come first");
         let tangent = match (self.tangent, rhs.tangent) {
             (None, None) => None,
-            (da, db) => Some(Tensor::cat(
-                vec![
-                    da.unwrap_or_else(|| beside(&self.primal, moving).zeros_like()),
-                    db.unwrap_or_else(|| beside(&rhs.primal, moving).zeros_like()),
-                ],
-                dim,
-            )),
+            (da, db) => {
+                let still = |x: &Tensor<D>| beside(x, Motion { rows: moving, on_tape: false }).zeros_like();
+                let parts = [da.unwrap_or_else(|| still(&self.primal)), db.unwrap_or_else(|| still(&rhs.primal))];
+                Some(Tensor::cat(parts.to_vec(), dim))
+            }
         };
         Self { primal: Tensor::cat(vec![self.primal, rhs.primal], dim), tangent }
     }

@@ -17,7 +17,10 @@ mod times;
 pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
 pub use guidance::{Guidance, GuidanceDraws};
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
-pub use objective::{AlphaFlow, Consistency, Differential, Direction, MomentMatching, Nets, Objective, Shortcut};
+pub use objective::{
+    AlphaFlow, Consistency, DecoupledMeanFlow, Differential, Direction, MomentMatching, Nets, Objective, Shortcut,
+    TerminalVelocity,
+};
 pub use path::{PathSample, interpolate};
 pub use solver::{
     Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, TOLERANCES, Velocity, generate,
@@ -25,7 +28,8 @@ pub use solver::{
 };
 pub use times::{Times, TimesConfig, TimesOrder};
 
-use burn::tensor::Tensor;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 
 use crate::dual::Dual;
 use crate::net::{Dropout, Labels, Net, Velocities};
@@ -43,6 +47,11 @@ pub trait AverageVelocity {
         self.u(z, r, t, labels).into()
     }
 
+    /// The device that records what is computed from its parameters, for the backward pass; `None` where nothing does.
+    fn tape(&self) -> Option<Device> {
+        None
+    }
+
     /// The instantaneous velocity `v(z, t, y)` as the network says it, off the tape: by its auxiliary head, or else
     /// `u(z, t, t, y)`.
     fn v(&self, z: Tensor<4>, t: Tensor<1>, labels: Option<Labels>) -> Tensor<4> {
@@ -58,6 +67,10 @@ impl AverageVelocity for Net {
 
     fn velocities(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Velocities {
         Net::velocities(self, z, r, t, labels, None)
+    }
+
+    fn tape(&self) -> Option<Device> {
+        self.devices().into_iter().find(Device::is_autodiff)
     }
 }
 
@@ -77,6 +90,10 @@ impl AverageVelocity for Training<'_> {
 
     fn velocities(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Velocities {
         self.net.velocities(z, r, t, labels, self.dropout.as_ref())
+    }
+
+    fn tape(&self) -> Option<Device> {
+        self.net.tape()
     }
 }
 

@@ -108,6 +108,11 @@ impl Pairs {
         &mut self.rows[..self.intervals]
     }
 
+    /// The rows with `r = t`.
+    pub fn instants(&mut self) -> &mut [[f64; 2]] {
+        &mut self.rows[self.intervals..]
+    }
+
     /// Makes all but the first `most` rows instantaneous.
     pub fn keep_intervals(&mut self, most: usize) {
         let kept = most.min(self.intervals);
@@ -174,12 +179,27 @@ impl TimesConfig {
         [logistic(self.mean + self.std * a), logistic(r_mean + r_std * b)]
     }
 
+    /// The time of a first draw that is known to lie before `end`, where its distribution has the share `u` below it.
+    pub(super) fn before(&self, end: f64, u: f64) -> f64 {
+        // Standard deviations beyond which a normal has no mass in f64.
+        const FAR: f64 = 38.0;
+        let below = |x: f64| 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
+        let last = ((libm::log(end) - libm::log1p(-end) - self.mean) / self.std).clamp(-FAR, FAR);
+        // By halves: the inverse of the error function is in no library here, and this takes no time.
+        let (mut low, mut high) = (-FAR, last);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            (low, high) = if below(middle) < u * below(last) { (middle, high) } else { (low, middle) };
+        }
+        logistic(self.mean + self.std * high).min(end)
+    }
+
     /// Mean and standard deviation of the second draw.
     fn second(&self) -> (f64, f64) {
         (self.r_mean.unwrap_or(self.mean), self.r_std.unwrap_or(self.std))
     }
 }
 
-fn logistic(x: f64) -> f64 {
+pub(super) fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
 }

@@ -7,7 +7,7 @@ use super::device::Gpu;
 use super::kernels::{Arithmetic, Kernels, MOST_HEAD_WIDTH, PARTS, Product, Sizes};
 use super::matrix::{Matrix, heads, plain};
 use super::workspace::{Dispatch, Grid, bind};
-use crate::condition::{Embeddings, SLOTS, is_plain};
+use crate::condition::{Embeddings, SLOTS, first_modulations, is_plain};
 use crate::error::Error;
 use crate::net::{NetConfig, position_table};
 use crate::weights::Tensors;
@@ -42,7 +42,8 @@ pub(super) struct Network {
 #[derive(Debug)]
 struct Modulate {
     call: wgpu::Buffer,
-    conditions: wgpu::Buffer,
+    /// `[SLOTS, width]` each: of the first blocks and of the last ones.
+    conditions: [wgpu::Buffer; 2],
     targets: wgpu::Buffer,
     dispatches: Vec<Dispatch>,
 }
@@ -103,13 +104,15 @@ impl Network {
     }
 
     /// Records the filling of `slots` with the modulations of as many conditions; none, none.
-    pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, slots: &[u32], conditions: &[f32]) {
+    pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, slots: &[u32], conditions: &[Vec<f32>; 2]) {
         if slots.is_empty() {
             return;
         }
         let Modulate { call, conditions: rows, targets, dispatches } = &self.modulate;
         gpu.queue.write_buffer(call, 0, cast_slice(&[slots.len() as u32, 0, 0, 0]));
-        gpu.queue.write_buffer(rows, 0, cast_slice(conditions));
+        for (rows, conditions) in rows.iter().zip(conditions) {
+            gpu.queue.write_buffer(rows, 0, cast_slice(conditions));
+        }
         gpu.queue.write_buffer(targets, 0, cast_slice(slots));
         dispatches.iter().for_each(|dispatch| dispatch.record(pass, slots.len()));
     }
@@ -125,22 +128,25 @@ impl Modulate {
         head: &wgpu::Buffer,
     ) -> Result<Self, Error> {
         let call = gpu.buffer("a call", 16, BufferUsages::UNIFORM)?;
-        let conditions = gpu.buffer("the conditions", (SLOTS * sizes.width * 4) as u64, BufferUsages::STORAGE)?;
+        let rows = || gpu.buffer("the conditions", (SLOTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
+        let conditions = [rows()?, rows()?];
+        let first = first_modulations(&sizes.config);
         let targets = gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE)?;
-        let dispatch = |name: &str, parts: usize, into: &wgpu::Buffer| {
+        let dispatch = |i: usize, name: &str, parts: usize, into: &wgpu::Buffer| {
+            let conditions = &conditions[usize::from(i >= first)];
             let mut outputs = plain(parts * sizes.width);
             outputs.resize(PARTS * sizes.width, None);
             let matrix = Matrix::read(gpu, file, name, &plain(sizes.width), &outputs)?;
             let buffers =
-                [(0, &call), (1, &matrix.weights), (2, &matrix.bias), (3, &conditions), (4, into), (5, &targets)];
+                [(0, &call), (1, &matrix.weights), (2, &matrix.bias), (3, conditions), (4, into), (5, &targets)];
             let pipeline = kernels.modulation.clone();
             let grid = Grid::Tiles { columns: sizes.column_tiles(Product::Modulation), rows: 1 };
             Ok(Dispatch { group: bind(gpu, &pipeline, &buffers), pipeline, grid })
         };
         let each = blocks.iter().enumerate();
         let dispatches = each
-            .map(|(i, block)| dispatch(&format!("blocks.{i}.modulation"), 6, &block.modulations))
-            .chain([dispatch("head.modulation", 2, head)])
+            .map(|(i, block)| dispatch(i, &format!("blocks.{i}.modulation"), 6, &block.modulations))
+            .chain([dispatch(blocks.len(), "head.modulation", 2, head)])
             .collect::<Result<_, Error>>()?;
         Ok(Self { call, conditions, targets, dispatches })
     }

@@ -42,6 +42,11 @@ pub struct NetConfig {
     /// MeanFlow, arXiv 2512.02012). Only training needs it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub velocity_head: Option<usize>,
+    /// Last blocks that are told `r` in place of `t`, and with them the output layer, where there are any: the decoder
+    /// of decoupled MeanFlow (arXiv 2510.24474), in a Diffusion Transformer with `times` `"t"`. Its one embedding of
+    /// time serves both, so its parameters are those of the Flow Matching network without it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decoder_depth: Option<usize>,
 }
 
 /// How a network is built.
@@ -134,7 +139,8 @@ impl GuidanceInputs {
     }
 }
 
-/// Which of the times `t`, `r` and `h = t − r` the network is told (MeanFlow, arXiv 2505.13447, table 1 (c)).
+/// Which of the times `t`, `r` and `h = t − r` the network is told (MeanFlow, arXiv 2505.13447, table 1 (c)), by an
+/// embedding of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimeInputs {
     /// Where we stand and how far we go: the paper's best.
@@ -150,6 +156,10 @@ pub enum TimeInputs {
     /// How far we go alone, as improved and pixel MeanFlow do: the image shows where we stand.
     #[serde(rename = "h")]
     Span,
+    /// Where we stand alone, as networks of Flow Matching are; with [`NetConfig::decoder_depth`] the same embedding
+    /// tells the last blocks where we land.
+    #[serde(rename = "t")]
+    Stand,
 }
 
 impl TimeInputs {
@@ -160,6 +170,7 @@ impl TimeInputs {
             Self::StandAndLand => [true, true, false],
             Self::All => [true; 3],
             Self::Span => [false, false, true],
+            Self::Stand => [true, false, false],
         }
     }
 }
@@ -220,7 +231,20 @@ impl NetConfig {
     fn validate_architecture(&self) -> Result<(), Error> {
         let head_width = self.width / self.heads;
         let rules = match &self.architecture {
-            Architecture::Dit => vec![(true, "")],
+            Architecture::Dit => vec![
+                (
+                    self.decoder_depth.is_none_or(|own| (1..self.depth).contains(&own)),
+                    "decoder_depth must be 1 to below depth: the blocks before it are told t",
+                ),
+                (
+                    self.decoder_depth.is_none() || self.times == TimeInputs::Stand,
+                    "with decoder_depth the blocks are told t or r by one embedding: times must be \"t\"",
+                ),
+                (
+                    self.decoder_depth.is_none() || self.velocity_head.is_none(),
+                    "with decoder_depth there is no auxiliary head: at r = t the network gives the velocity itself",
+                ),
+            ],
             Architecture::InContext(parts) => {
                 let counts = [parts.class_tokens, parts.guidance_tokens, parts.interval_tokens, parts.time_tokens];
                 vec![
@@ -250,6 +274,10 @@ impl NetConfig {
             }
         };
         let common = [
+            (
+                self.decoder_depth.is_none() || self.architecture == Architecture::Dit,
+                "decoder_depth is for Diffusion Transformers",
+            ),
             (self.guidance == GuidanceInputs::None || self.classes > 0, "guidance as an input needs classes"),
             (self.velocity_head.is_none_or(|own| own <= self.depth), "the auxiliary head has at most `depth` blocks"),
         ];
@@ -259,6 +287,11 @@ impl NetConfig {
     /// The label that means "no class": the row after the last class.
     pub fn null_label(&self) -> usize {
         self.classes
+    }
+
+    /// Whether its velocity depends on where a jump lands, rather than being the instantaneous one of Flow Matching.
+    pub fn knows_r(&self) -> bool {
+        self.times != TimeInputs::Stand || self.decoder_depth.is_some()
     }
 
     /// Patches along one edge.

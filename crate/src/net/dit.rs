@@ -9,8 +9,9 @@ use super::embed::{Guidance, Table, TimeEmbedding, positions};
 use super::init::{Init, Initializer};
 use super::param::{ParamRole, Roles};
 use super::patches::{patchify, unpatchify};
-use super::{NetConfig, Told, Velocities};
+use super::{NetConfig, TimeInputs, Told, Velocities};
 use crate::dual::{Dual, linear, silu};
+use crate::error::Error;
 
 /// Times and class modulate every block (adaLN-zero).
 #[derive(Module, Debug)]
@@ -91,8 +92,11 @@ impl Dit {
 
     pub(super) fn forward(&self, z: Dual<4>, told: Told, both: bool) -> Velocities {
         let condition = self.condition(&told);
+        // Decoupled MeanFlow (arXiv 2510.24474, section 3): the decoder is conditioned by r as the encoder is by t.
+        let decoder = self.config.decoder_depth;
+        let of_decoder = decoder.map(|_| self.condition(&Told { t: told.r.clone(), ..told.clone() }));
         let head = self.velocity.as_ref().filter(|_| both);
-        let shared = self.blocks.len() - head.map_or(0, |head| head.blocks.len());
+        let shared = self.blocks.len() - head.map_or(decoder.unwrap_or(0), |head| head.blocks.len());
         let through = |blocks: &[Block], x: Dual<3>, condition: &Dual<3>| {
             blocks.iter().fold(x, |x, block| block.forward(x, condition.clone()))
         };
@@ -108,8 +112,32 @@ impl Dit {
             let (z, t) = (Dual::constant(z.primal.clone()), Dual::constant(told.t.primal.clone()));
             velocity(head.head.forward(own, condition), z, t).primal
         });
+        let condition = of_decoder.unwrap_or(condition);
         let output = self.head.forward(through(&self.blocks[shared..], trunk, &condition), condition);
         Velocities { average: velocity(output, z, told.t), instant }
+    }
+
+    /// The decoupled network of a Flow Matching network, see [`super::Net::into_decoupled`].
+    pub(super) fn into_decoupled(mut self, decoder_depth: usize) -> Result<Self, Error> {
+        let NetConfig { times, decoder_depth: before, .. } = self.config;
+        if before.is_some() || !matches!(times, TimeInputs::Stand | TimeInputs::StandAndSpan) {
+            return Err(Error::Config(format!(
+                "only a Diffusion Transformer told `t` or `t,h`, without a decoder, can become a decoupled one; this \
+                 one is told {times:?} with decoder_depth {before:?}"
+            )));
+        }
+        let config = NetConfig {
+            times: TimeInputs::Stand,
+            velocity_head: None,
+            decoder_depth: Some(decoder_depth),
+            ..self.config
+        };
+        config.validate()?;
+        // At r = t the embedding of h = 0 is a constant, which the bias of that of t takes over.
+        if let (Some(time_t), Some(time_h)) = (self.time_t.as_mut(), self.time_h.take()) {
+            time_t.absorb(&time_h);
+        }
+        Ok(Self { velocity: None, config, ..self })
     }
 
     /// What modulates the blocks, `[batch, 1, width]`, through SiLU.

@@ -62,6 +62,13 @@ impl TimeEmbedding {
 }
 
 impl TimeEmbedding {
+    /// Adds to every time's embedding what `other` makes of time 0.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        let device = other.frequencies.device();
+        let constant = other.forward(Tensor::<1>::zeros([1], &device).into()).primal.inner().squeeze_dim(0);
+        self.fc2.bias = self.fc2.bias.take().map(|bias| bias.map(|bias| bias + constant));
+    }
+
     /// Parameters of one into `width` features.
     pub(super) fn parameters(width: usize) -> usize {
         (FREQUENCIES + 1) * width + (width + 1) * width

@@ -37,6 +37,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::dual::Dual;
+use crate::error::Error;
 use init::Init;
 use param::Roles;
 #[cfg(any(feature = "train", feature = "page"))]
@@ -177,6 +178,23 @@ impl Net {
             Self::Dit(net) => net.forward(z, told, both),
             Self::InContext(net) => net.forward(z, told, both),
             Self::Unet(net) => net.forward(z, told, dropout).into(),
+        }
+    }
+
+    /// A network of Flow Matching made into one of average velocities, as decoupled MeanFlow does (arXiv 2510.24474,
+    /// section 3): its last `decoder_depth` blocks are told `r` where they were told `t`, by the same embedding. At `r
+    /// = t` it gives what it gave; a network that was told `h` too takes over what that told it at `h = 0`. An
+    /// auxiliary head is left out.
+    ///
+    /// # Errors
+    /// A network that is no Diffusion Transformer, is told other times than `t` or `t, h`, has a decoder already, or
+    /// has fewer blocks.
+    pub fn into_decoupled(self, decoder_depth: usize) -> Result<Self, Error> {
+        match self {
+            Self::Dit(net) => net.into_decoupled(decoder_depth).map(Self::Dit),
+            Self::InContext(_) | Self::Unet(_) => {
+                Err(Error::Config("only a Diffusion Transformer can become a decoupled one".into()))
+            }
         }
     }
 

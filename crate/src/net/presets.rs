@@ -75,6 +75,7 @@ impl NetConfig {
                 false => GuidanceInputs::None,
             },
             velocity_head: None,
+            decoder_depth: None,
         })
     }
 

@@ -80,7 +80,8 @@ pub struct NetChoice {
     pub depth: Option<usize>,
     /// Attention heads.
     pub heads: Option<usize>,
-    /// Which times the network is told: `"t,h"`, `"t,r"`, `"t,r,h"` or `"h"`.
+    /// Which times the network is told: `"t,h"`, `"t,r"`, `"t,r,h"`, `"h"`, or `"t"` for Flow Matching and with
+    /// `decoder_depth`.
     pub times: Option<TimeInputs>,
     /// What the network gives: `"velocity"` or `"image"`.
     pub output: Option<Output>,
@@ -88,6 +89,8 @@ pub struct NetChoice {
     pub guidance: Option<GuidanceInputs>,
     /// Blocks of the auxiliary head for the instantaneous velocity; without it there is no such head.
     pub velocity_head: Option<usize>,
+    /// Last blocks that are told `r` in place of `t`, for decoupled MeanFlow; without it every block is told the same.
+    pub decoder_depth: Option<usize>,
     /// Levels and attention of the U-Net.
     pub unet: Option<UnetConfig>,
 }
@@ -104,6 +107,7 @@ impl Default for NetChoice {
             output: None,
             guidance: None,
             velocity_head: None,
+            decoder_depth: None,
             unet: None,
         }
     }
@@ -118,7 +122,8 @@ impl NetChoice {
         replace(&mut net.width, self.width);
         replace(&mut net.depth, self.depth);
         replace(&mut net.heads, self.heads);
-        net.times = self.times.unwrap_or(net.times);
+        net.decoder_depth = self.decoder_depth;
+        net.times = self.times.unwrap_or(if net.decoder_depth.is_some() { TimeInputs::Stand } else { net.times });
         net.output = self.output.unwrap_or(net.output);
         net.guidance = self.guidance.unwrap_or(net.guidance);
         net.velocity_head = self.velocity_head;
@@ -345,6 +350,19 @@ impl TrainConfig {
             (
                 matches!(self.objective, Objective::PixelMeanFlow(_)) == (net.output == Output::Image),
                 "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
+            ),
+            (
+                !matches!(self.objective, Objective::DecoupledMeanFlow(_)) || net.decoder_depth.is_some(),
+                "[objective] kind = \"decoupled-mean-flow\" needs [net] decoder_depth",
+            ),
+            (
+                matches!(self.objective, Objective::FlowMatching {}) || net.knows_r(),
+                "[net] times = \"t\" without decoder_depth is for [objective] kind = \"flow-matching\": no other can \
+                 be learnt by a network that is not told where it lands",
+            ),
+            (
+                self.objective.average().is_none_or(|name| train.averages.contains_key(name)),
+                "[objective] average must name one of [train.averages]",
             ),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),
             (

@@ -12,7 +12,8 @@ use crate::net::Net;
 use crate::weights::{self, LatentSpace, ModelInfo};
 
 /// The network of a weights file, of the same shape as the one to train: to go on with a published network, to make one
-/// of few steps from one of Flow Matching, or to learn other images of the same size.
+/// of few steps from one of Flow Matching, or to learn other images of the same size. Where the one to train is
+/// decoupled and that of the file is not, it is made so ([`Net::into_decoupled`]).
 #[derive(Clone, Debug)]
 pub struct Start {
     net: Net,
@@ -28,8 +29,12 @@ impl Start {
         let read = || -> Result<Self> {
             let (net, info) = weights::decode(&read_whole(file)?, device)?;
             let wanted = config.net_config(images.classes.len())?;
-            if info.net != wanted {
-                bail!("its network is {:?}; that of the settings and images is {wanted:?}", info.net);
+            let net = match wanted.decoder_depth {
+                Some(depth) if info.net.decoder_depth.is_none() => net.into_decoupled(depth)?,
+                _ => net,
+            };
+            if *net.config() != wanted {
+                bail!("its network is {:?}; that of the settings and images is {wanted:?}", net.config());
             }
             let space = images.latents.as_ref().map(|latents| &latents.info().space);
             if info.latent.as_ref() != space {

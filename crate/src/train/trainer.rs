@@ -133,13 +133,15 @@ impl Trainer {
             (classes, None) => classes.map(Labels::from),
         };
         let labels = labels.map(|labels| self.tell(labels, &times));
+        let average = objective.average().and_then(|name| self.averages.get(name)).unwrap_or(&self.ema);
+        let average = train.precision.of(average.net());
         let path = match &labels {
             Some(labels) if guidance.is_on() => {
-                guidance.apply(&frozen, path, &times.t, labels, frozen.config().null_label())
+                let guide = if objective.guides_by_average() { &average } else { &frozen };
+                guidance.apply(guide, path, &times.t, labels, guide.config().null_label())
             }
             _ => path,
         };
-        let average = train.precision.of(self.ema.net());
         (Networks { live: self.net.clone(), frozen, average }, Rows { path, times, labels })
     }
 

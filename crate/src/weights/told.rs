@@ -93,6 +93,7 @@ impl FromJson for NetConfig {
             architecture: of.or_default("architecture")?,
             guidance: of.or_default("guidance")?,
             velocity_head: of.or_default("velocity_head")?,
+            decoder_depth: of.or_default("decoder_depth")?,
         };
         of.end().map(|()| config)
     }
@@ -125,7 +126,13 @@ impl FromJson for Architecture {
 
 impl FromJson for TimeInputs {
     fn from_json(json: Json) -> Result<Self, String> {
-        let names = [("t,h", Self::StandAndSpan), ("t,r", Self::StandAndLand), ("t,r,h", Self::All), ("h", Self::Span)];
+        let names = [
+            ("t,h", Self::StandAndSpan),
+            ("t,r", Self::StandAndLand),
+            ("t,r,h", Self::All),
+            ("h", Self::Span),
+            ("t", Self::Stand),
+        ];
         one_of(json, &names)
     }
 }
@@ -190,7 +197,8 @@ mod tests {
         let unet = UnetConfig { multipliers: vec![1, 2], attention: vec![8], augmentation: true };
         let architectures =
             [Architecture::Dit, Architecture::InContext(in_context), Architecture::InContext(in_sequence)];
-        let times = [TimeInputs::StandAndSpan, TimeInputs::StandAndLand, TimeInputs::All, TimeInputs::Span];
+        let times =
+            [TimeInputs::StandAndSpan, TimeInputs::StandAndLand, TimeInputs::All, TimeInputs::Span, TimeInputs::Stand];
         let guidance = [GuidanceInputs::None, GuidanceInputs::Scale, GuidanceInputs::ScaleAndInterval];
         let mut configs = vec![plain.clone()];
         configs.extend(times.map(|times| NetConfig { times, velocity_head: Some(1), ..plain.clone() }));
@@ -201,6 +209,7 @@ mod tests {
             mlp_ratio: 2,
             ..plain.clone()
         }));
+        configs.push(NetConfig { decoder_depth: Some(2), times: TimeInputs::Stand, ..plain.clone() });
         let one = NetConfig { patch: 1, heads: 1, ..plain };
         configs.push(NetConfig { architecture: Architecture::Unet(unet), ..one });
         for net in configs {

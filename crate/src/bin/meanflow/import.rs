@@ -32,9 +32,14 @@ pub struct Args {
     /// Edge of the images, in pixels or latent cells; from its positions if not given, else 32
     #[arg(long)]
     size: Option<usize>,
-    /// What the network's second time is: how far it goes (h = t - r) or where it lands (r)
+    /// What the network is told besides t: how far it goes (h = t - r), where it lands (r), or nothing (none), as
+    /// networks of Flow Matching
     #[arg(long, value_enum, default_value_t = Second::H)]
     second_time: Second,
+    /// Last blocks that are told r in place of t, of a network of decoupled MeanFlow: its depth less the authors'
+    /// dmf_depth
+    #[arg(long, value_name = "BLOCKS", conflicts_with = "second_time")]
+    decoder_depth: Option<usize>,
     /// Whether its images are pictures; those of 4 channels are else taken for latents of Stable Diffusion's autoencoder
     #[arg(long)]
     pixels: bool,
@@ -53,6 +58,7 @@ pub struct Args {
 enum Second {
     H,
     R,
+    None,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -69,10 +75,13 @@ pub fn run(args: Args) -> Result<()> {
     let file = args.checkpoint.display().to_string();
     let checkpoint = Checkpoint::open(&args.checkpoint).with_context(|| file.clone())?;
     let times = match args.second_time {
+        _ if args.decoder_depth.is_some() => TimeInputs::Stand,
         Second::H => TimeInputs::StandAndSpan,
         Second::R => TimeInputs::StandAndLand,
+        Second::None => TimeInputs::Stand,
     };
-    let choice = ImportChoice { place: args.place, heads: args.heads, size: args.size, times };
+    let decoder_depth = args.decoder_depth;
+    let choice = ImportChoice { place: args.place, heads: args.heads, size: args.size, times, decoder_depth };
     let net = import(&checkpoint, &choice, &device).with_context(|| file.clone())?;
     let config = net.config().clone();
     let source = args.checkpoint.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -52,7 +52,8 @@ pub struct Args {
     /// Go on from the newest checkpoint in OUT
     #[arg(long)]
     resume: bool,
-    /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`
+    /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`. A
+    /// network without a decoder becomes one with it where the settings have [net] decoder_depth
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
     init: Option<PathBuf>,
     /// Only check the data and the settings, take a few steps, and say how long the whole run would take

@@ -30,7 +30,12 @@ pub trait Symmetric: Clone + Debug + Send + 'static {
 }
 
 /// A function of a dual, on the tape or off it.
+///
+/// Of a tangent that is itself on the tape, which is rare, burn's own operations have the gradient.
 fn apply<const D: usize>(layer: impl Layer, x: &Dual<D>) -> Option<Dual<D>> {
+    if x.tangent.as_ref().is_some_and(Tensor::is_autodiff) {
+        return None;
+    }
     let (primal, derivatives) = match read_in_order(&x.primal) {
         Some(place) => {
             let (value, derivatives) = layer.at(place);

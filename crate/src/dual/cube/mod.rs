@@ -76,7 +76,11 @@ pub(super) fn attend(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>
 /// The same whether or not it pays; also nothing of heads that are too wide for the shared memory of the device.
 fn fused(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>; 2]> {
     let [dq, dk, dv] = [q.tangent.clone()?, k.tangent.clone()?, v.tangent.clone()?];
-    let primals = [q, k, v].map(|x| beside(&x.primal, x.moving()));
+    // The kernel has no backward pass.
+    if [&dq, &dk, &dv].into_iter().any(Tensor::is_autodiff) {
+        return None;
+    }
+    let primals = [q, k, v].map(|x| beside(&x.primal, x.motion()));
     let parts @ [of, ..] = [&primals[0], &primals[1], &primals[2], &dq, &dk, &dv];
     let device = of.device();
     // Where burn has no other backend, every device is of this kind.

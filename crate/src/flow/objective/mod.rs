@@ -3,34 +3,44 @@
 //! All of them train the one network `u(z, r, t)`. Rows of a batch with `r = t` learn the velocity of the path, whatever
 //! the objective (Flow Matching); rows with `r < t` learn what the objective says:
 //!
-//! | kind | `u(z, r, t)` goes towards |
-//! |---|---|
-//! | `flow-matching` | nothing: there are no such rows |
-//! | `mean-flow` | `v − (t − r) du/dt`, the derivative along `v` (arXiv 2505.13447) |
-//! | `improved-mean-flow` | the same, along the network's own `u(z, t, t)` (arXiv 2512.02012) |
-//! | `pixel-mean-flow` | the same, for a network whose output is an image (arXiv 2601.22158) |
-//! | `alpha-flow` | `α v + (1 − α) u(z', r, t')`, from a point before `t` (snap-research/alphaflow) |
-//! | `shortcut` | the mean of two half steps (arXiv 2410.12557) |
-//! | `consistency` | where the jump to data from an earlier time of the path lands (arXiv 2406.14548) |
-//! | `moment-matching` | the distribution of the jump from an earlier time (arXiv 2503.07565) |
+//! | kind | `u(z, r, t)` goes towards | further passes | source |
+//! |---|---|---|---|
+//! | `flow-matching` | nothing: there are no such rows | none | arXiv 2210.02747 |
+//! | `mean-flow` | `v − (t − r) du/dt`, the derivative along the path's velocity | a tangent | arXiv 2505.13447 |
+//! | `improved-mean-flow` | the same, along the network's own `u(z, t, t)` | a tangent, one | arXiv 2512.02012 |
+//! | `pixel-mean-flow` | the same, for a network whose output is an image | a tangent, one | arXiv 2601.22158 |
+//! | `decoupled-mean-flow` | MeanFlow's, where the last blocks alone know `r` | a tangent | arXiv 2510.24474 |
+//! | `terminal-velocity` | `v(z_r, r) + (t − r) ∂u/∂r`, from where the jump lands | a tangent, one | arXiv 2511.19797 |
+//! | `alpha-flow` | `α v + (1 − α) u(z', r, t')`, from a point before `t` | one | arXiv 2510.20771 |
+//! | `shortcut` | the mean of two half steps | two | arXiv 2410.12557 |
+//! | `consistency` | where the jump to data from an earlier time of the path lands | one | arXiv 2406.14548 |
+//! | `moment-matching` | the distribution of the jump from an earlier time | one | arXiv 2503.07565 |
 //!
-//! No target is on the tape. Which rows are drawn is the business of [`TimesConfig`], but some objectives move the
-//! times of the rows with `r < t`: shortcuts to a dyadic grid, consistency to `r = 0`, moment matching into groups.
+//! The further passes of a row are a tangent beside its forward pass, and forward passes of networks off the tape. No
+//! target is on the tape, but for `∂u/∂r` of `terminal-velocity`, whose gradient is a part of it as published. Which
+//! rows are drawn is the business of [`TimesConfig`], but some objectives move times: those of the rows with `r < t`
+//! shortcuts to a dyadic grid, consistency to `r = 0`, moment matching into groups, and terminal velocity matching by
+//! its draws of `t − r`; decoupled MeanFlow those of the rows with `r = t`. What differs from the authors' code is said
+//! where each is.
 
 mod alpha_flow;
 mod consistency;
+mod decoupled_mean_flow;
 mod mean_flow;
 mod moment_matching;
 mod shortcut;
+mod terminal_velocity;
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use alpha_flow::AlphaFlow;
 pub use consistency::Consistency;
+pub use decoupled_mean_flow::DecoupledMeanFlow;
 pub use mean_flow::{Differential, Direction};
 pub use moment_matching::MomentMatching;
 pub use shortcut::Shortcut;
+pub use terminal_velocity::TerminalVelocity;
 
 use super::loss::{Residuals, squared};
 use super::path::{PathSample, interpolate};
@@ -55,6 +65,11 @@ pub enum Objective {
     /// Improved MeanFlow for `[net] output = "image"`: the path's velocity is divided like the network's near data. Its
     /// perceptual losses, which need networks trained on ImageNet, are left out.
     PixelMeanFlow(Differential),
+    /// MeanFlow for a network whose last blocks alone know `r` (`[net] decoder_depth`), with times of their own for the
+    /// rows with `r = t`.
+    DecoupledMeanFlow(DecoupledMeanFlow),
+    /// Where a jump lands moves at the velocity there as its end does.
+    TerminalVelocity(TerminalVelocity),
     /// From the path's velocity to MeanFlow.
     AlphaFlow(AlphaFlow),
     /// A step is two half steps.
@@ -129,6 +144,11 @@ fn halves(errors: Tensor<1>, first: usize) -> [Option<Tensor<1>>; 2] {
         .map(|[start, length]| (length > 0).then(|| errors.clone().narrow(0, start, length)))
 }
 
+/// Whether a bound on values, if there is one, is one.
+fn is_bound(clamp: Option<f64>) -> bool {
+    clamp.is_none_or(|bound| bound > 0.0 && bound.is_finite())
+}
+
 /// `u(z, r, t)` for the labels of some rows, off the tape.
 fn ask(net: &impl AverageVelocity, rows: &Rows, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>) -> Tensor<4> {
     net.u(z.into(), r.into(), t.into(), rows.labels.clone()).primal.inner()
@@ -141,6 +161,8 @@ impl Objective {
     /// Names the field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         match self {
+            Self::DecoupledMeanFlow(config) => config.validate(),
+            Self::TerminalVelocity(config) => config.validate(),
             Self::AlphaFlow(config) => config.validate(),
             Self::Shortcut(config) => config.validate(),
             Self::Consistency(config) => config.validate(),
@@ -190,6 +212,12 @@ impl Objective {
                  weights by --init"
                     .into(),
             )),
+            Self::TerminalVelocity(_) if times.interval_probability >= 1.0 => Err(Error::Config(
+                "[times] interval_probability = 1 teaches jumps to a network that has learnt no velocity: that where \
+                 they land is 0, and so is the loss; lower it (as published it is 0.5), or begin with trained weights \
+                 by --init"
+                    .into(),
+            )),
             _ => Ok(()),
         }
     }
@@ -224,9 +252,10 @@ impl Objective {
                 ));
             }
         }
-        if p > 0.0 && matches!(self, Self::Shortcut(_) | Self::MomentMatching(_)) {
+        if p > 0.0 && matches!(self, Self::Shortcut(_) | Self::MomentMatching(_) | Self::TerminalVelocity(_)) {
             notices.push(format!(
-                "[weight] p is {p}: shortcuts and moment matching are published with plain squares, p = 0"
+                "[weight] p is {p}: shortcuts, moment matching and terminal velocity matching are published with plain \
+                 squares, p = 0"
             ));
         }
         notices
@@ -245,6 +274,8 @@ impl Objective {
         let mut pairs = config.draw(batch, share, stream);
         pairs.keep_intervals(batch - instants);
         match self {
+            Self::DecoupledMeanFlow(own) => own.place(&mut pairs, config, stream),
+            Self::TerminalVelocity(own) => own.place(&mut pairs, config, stream),
             Self::Shortcut(config) => config.place(&mut pairs, stream),
             Self::Consistency(_) => Consistency::place(&mut pairs),
             Self::MomentMatching(config) => config.place(&mut pairs),
@@ -286,10 +317,15 @@ impl Objective {
         };
         let apart = |errors: &dyn Fn(Rows) -> Tensor<1>| Self::apart(nets, &rows, intervals, errors);
         match self {
-            Self::FlowMatching {} | Self::MeanFlow(_) => both(Tangent::Conditional),
+            Self::FlowMatching {} | Self::MeanFlow(_) | Self::DecoupledMeanFlow(_) => both(Tangent::Conditional),
             Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => both(Tangent::Own),
-            Self::AlphaFlow(config) => apart(&|rows| squared(alpha_flow::residual(nets, rows, config.alpha_at(step)))),
-            Self::Shortcut(_) => apart(&|rows| squared(shortcut::residual(nets, rows))),
+            Self::TerminalVelocity(config) => {
+                apart(&|rows| squared(terminal_velocity::residual(nets, rows, config.through_derivative)))
+            }
+            Self::AlphaFlow(config) => {
+                apart(&|rows| squared(alpha_flow::residual(nets, rows, config.alpha_at(step), config.clamp)))
+            }
+            Self::Shortcut(config) => apart(&|rows| squared(shortcut::residual(nets, rows, config.clamp))),
             Self::Consistency(config) => apart(&|rows| squared(consistency::residual(nets, rows, config.gap_at(step)))),
             Self::MomentMatching(config) => apart(&|rows| config.errors(nets, rows)),
         }
@@ -314,6 +350,19 @@ impl Objective {
     /// Whether it can train the auxiliary head of a network.
     pub fn trains_velocity_head(&self) -> bool {
         matches!(self, Self::FlowMatching {} | Self::MeanFlow(_) | Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_))
+    }
+
+    /// The average of `[train.averages]` that stands for the averaged network; that of `ema_decay` where it is none.
+    pub fn average(&self) -> Option<&str> {
+        match self {
+            Self::TerminalVelocity(config) => config.average.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether guidance asks the averaged network for its velocities, rather than the live one.
+    pub fn guides_by_average(&self) -> bool {
+        matches!(self, Self::TerminalVelocity(_))
     }
 
     /// How many neighbouring rows of a batch belong together.

@@ -13,24 +13,30 @@ use crate::flow::{AverageVelocity, per_image};
 use crate::rng::Stream;
 
 /// The steps `1, 1/2, 1/4, …` that are learnt from their halves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shortcut {
     /// How many sizes; 7 is the paper's 1 to 1/64. The halves of the smallest are learnt as instantaneous velocities,
     /// from which the network hardly tells them.
     pub levels: u32,
+    /// Bound on each value of the image where the first half step lands, and of the target, `[−clamp, clamp]`; none if
+    /// not given. The authors' code has 4 (`targets_shortcut.py` of kvfrans/shortcut-models), for latents of deviation
+    /// 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clamp: Option<f64>,
 }
 
 impl Default for Shortcut {
     fn default() -> Self {
-        Self { levels: 7 }
+        Self { levels: 7, clamp: None }
     }
 }
 
 impl Shortcut {
     pub(super) fn validate(&self) -> Result<(), Error> {
         match self.levels {
-            1..=16 => Ok(()),
+            1..=16 if super::is_bound(self.clamp) => Ok(()),
+            1..=16 => Err(Error::Config("[objective] clamp must be above 0".into())),
             levels => Err(Error::Config(format!("[objective] levels is {levels}; it must be 1 to 16"))),
         }
     }
@@ -47,13 +53,18 @@ impl Shortcut {
 
 /// `u(z, r, t) − sg((u(z, m, t) + u(z', r, m))/2)` with `m` halfway and `z'` where the first half step lands.
 ///
-/// The halves are asked of the averaged network, as in the paper; its clamp of `z'` and of the target to ±4 is left out.
-pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows) -> Tensor<4> {
+/// The halves are asked of the averaged network, as in the paper; with `clamp` `z'` and the target are bounded, as in
+/// its code.
+pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, clamp: Option<f64>) -> Tensor<4> {
+    let bounded = |x: Tensor<4>| match clamp {
+        Some(bound) => x.clamp(-bound, bound),
+        None => x,
+    };
     let half = (rows.t.clone() - rows.r.clone()) * 0.5;
     let middle = rows.r.clone() + half.clone();
     let first = ask(nets.average, &rows, rows.z.clone(), middle.clone(), rows.t.clone());
-    let z_middle = rows.z.clone() - per_image(half) * first.clone();
+    let z_middle = bounded(rows.z.clone() - per_image(half) * first.clone());
     let second = ask(nets.average, &rows, z_middle, rows.r.clone(), middle);
     let Rows { z, t, r, labels, .. } = rows;
-    nets.live.u(z.into(), r.into(), t.into(), labels).primal - (first + second) * 0.5
+    nets.live.u(z.into(), r.into(), t.into(), labels).primal - bounded((first + second) * 0.5)
 }
