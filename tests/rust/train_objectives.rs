@@ -265,6 +265,7 @@ fn the_shipped_settings_are_whole() {
         ("cifar10-v1", 56.0),
         ("emoji", 2.0),
         ("emoji-flow-matching", 2.0),
+        ("imagenet-dmf-xl2", 675.0),
         ("imagenet-imf-b2", 89.0),
         ("imagenet-imf-l2", 409.0),
         ("imagenet-imf-m2", 174.0),
