@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use meanflow::eval::train_classifier;
-use meanflow::{device, io, train::data};
+use meanflow::{device, io};
 
+use crate::images;
 use crate::train::read_config;
 
 /// Train a small classifier on images with classes: its features are what `meanflow eval` measures models of them by.
@@ -44,9 +45,9 @@ pub fn run(args: &Args) -> Result<()> {
     io::check_not_input(&args.out, inputs.into_iter().flatten().map(PathBuf::as_path))?;
     let device = device::open(args.device.as_deref())?;
     let mut config = read_config(args.config.as_deref())?.data;
-    let images = data::load(&args.data, &config)?;
+    let images = images::load(&args.data, &config)?;
     config.channels = images.channels;
-    let held_out = args.test.as_ref().map(|path| data::load(path, &config)).transpose()?;
+    let held_out = args.test.as_ref().map(|path| images::load(path, &config)).transpose()?;
     let folder = || args.data.file_name().unwrap_or(args.data.as_os_str()).to_string_lossy().into_owned();
     let name = args.name.clone().unwrap_or_else(folder);
     let mut report = |step, steps, loss| say!("step {step} of {steps} · cross-entropy {loss:.3}");

@@ -12,8 +12,9 @@ use meanflow::eval::{
 use meanflow::flow::Solver;
 use meanflow::generator::{Generator, MAX_NFE, Request, SampleOptions};
 use meanflow::latent::Vae;
-use meanflow::{device, io, train::data};
+use meanflow::{device, io};
 
+use crate::images;
 use crate::model::{Decoder, pictures, read_generator, solvers};
 use crate::train::read_config;
 
@@ -125,7 +126,7 @@ fn measure_real(args: &Args, models: &[Generator], device: &Device) -> Result<Re
     extractor.suits(size, channels).with_context(|| args.features.display().to_string())?;
     let mut config = read_config(args.config.as_deref())?.data;
     (config.size, config.channels) = (size, channels);
-    let images = data::load(&args.data, &config)?;
+    let images = images::load(&args.data, &config)?;
     say!("comparing with {} real images by {}", images.len(), extractor.describe());
     let features = extractor.of_images(&images, device)?;
     for (count, what) in [(features.rows(), "real"), (args.count, "generated")] {

@@ -7,9 +7,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use meanflow::flow::{Divergence, Integrator, TOLERANCES, bits_per_dimension, dequantise};
 use meanflow::generator::Generator;
 use meanflow::image::from_byte;
-use meanflow::train::data::{self, Images};
+use meanflow::train::data::Images;
 use meanflow::{Error, device};
 
+use crate::images;
 use crate::model::read_picture_model;
 use crate::train::read_config;
 
@@ -85,7 +86,7 @@ fn read_images(args: &Args, generator: &Generator) -> Result<Images> {
     let mut config = read_config(args.config.as_deref())?;
     let net = &generator.info().net;
     (config.data.size, config.data.channels) = (net.image_size, net.channels);
-    Ok(data::load(&args.data, &config.data)?)
+    images::load(&args.data, &config.data)
 }
 
 /// The model's index of each image's class; nothing for a model without classes.

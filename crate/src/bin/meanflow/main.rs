@@ -11,6 +11,7 @@ mod dashboard;
 mod encode;
 mod eval;
 mod export;
+mod images;
 mod import;
 mod inspect;
 mod likelihood;

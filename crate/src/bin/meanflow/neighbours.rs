@@ -8,9 +8,10 @@ use meanflow::Class;
 use meanflow::eval::{Features, nearest};
 use meanflow::generator::Request;
 use meanflow::image::{from_byte, to_rgba};
-use meanflow::train::{data, grid};
+use meanflow::train::grid;
 use meanflow::{Error, device, io};
 
+use crate::images;
 use crate::model::read_picture_model;
 use crate::train::read_config;
 
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut config = read_config(args.config.as_deref())?.data;
     let net = model.info().net.clone();
     (config.size, config.channels) = (net.image_size, net.channels);
-    let images = data::load(&args.data, &config)?;
+    let images = images::load(&args.data, &config)?;
     if images.len() < 2 {
         bail!("neighbours need two or more training images");
     }

@@ -1,7 +1,5 @@
 //! What a set turned out to be, in words.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
 use super::{DataConfig, Fit, Images};
@@ -88,28 +86,31 @@ impl Tally {
 }
 
 impl Images {
-    /// What a user should know before training on them: how many there are of which classes, and what was left out,
-    /// skipped or changed; several lines.
+    /// How many images there are of which classes, and the [`Self::remarks`]; a line each.
     pub fn summary(&self) -> String {
         let (count, size, channels) = (self.len(), self.size, self.channels);
-        let mut text = format!("{count} images of {size}×{size}×{channels}, {}", self.class_counts());
-        if !self.captions.is_empty() {
-            let with = self.captions.iter().filter(|caption| !caption.is_empty()).count();
-            let _ = write!(text, "\n{with} images have captions");
+        let first = format!("{count} images of {size}×{size}×{channels}, {}", self.class_counts());
+        std::iter::once(first).chain(self.remarks()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What a user should know before using them: what was taken, left out, skipped or changed.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let captions = self.captions.iter().filter(|caption| !caption.is_empty()).count();
+        if captions > 0 {
+            remarks.push(format!("{captions} images have captions"));
         }
-        for line in self.notes.iter().cloned().chain(self.tally.lines(size)) {
-            let _ = write!(text, "\n{line}");
-        }
+        remarks.extend(self.notes.iter().cloned());
+        remarks.extend(self.tally.lines(self.size));
         if !self.skipped.is_empty() {
-            let _ = write!(text, "\nskipped {} unreadable images:", self.skipped.len());
-            for skipped in self.skipped.iter().take(SHOWN_SKIPPED) {
-                let _ = write!(text, "\n  {}: {}", skipped.name, skipped.reason);
-            }
-            if self.skipped.len() > SHOWN_SKIPPED {
-                let _ = write!(text, "\n  and {} more", self.skipped.len() - SHOWN_SKIPPED);
-            }
+            remarks.push(format!("skipped {} unreadable images:", self.skipped.len()));
+            let shown = self.skipped.iter().take(SHOWN_SKIPPED);
+            remarks.extend(shown.map(|skipped| format!("  {}: {}", skipped.name, skipped.reason)));
         }
-        text
+        if self.skipped.len() > SHOWN_SKIPPED {
+            remarks.push(format!("  and {} more", self.skipped.len() - SHOWN_SKIPPED));
+        }
+        remarks
     }
 
     /// The first classes with how many images each has.
