@@ -190,7 +190,8 @@ impl Cell {
 pub(super) fn items(of_row: Vec<Option<String>>) -> Vec<Item> {
     let is_labelled = of_row.iter().any(Option::is_some);
     let item = |(row, class): (usize, Option<String>)| {
-        let problem = (is_labelled && class.is_none()).then(|| "has no label".to_owned());
+        let problem = (is_labelled && class.is_none())
+            .then(|| "has no label, as others have; class_depth = 0 needs none".to_owned());
         Item { problem, ..Item::numbered(class.unwrap_or_default(), row, row) }
     };
     of_row.into_iter().enumerate().map(item).collect()

@@ -19,16 +19,17 @@ use super::columns::{self, Cell, LabelColumn};
 use super::error::DataError;
 use super::files::{Files, foreign, open_file};
 use super::format::Format;
-use super::{DataConfig, Visit, decode};
+use super::{DataConfig, Visit, decode, paths};
 
 const MAGIC: &[u8] = b"PAR1";
 
 pub(super) static FORMAT: Format =
     Format { name: "Parquet files", sniff: |head| head.raw.starts_with(MAGIC), claims: is_parquet, load: load_parts };
 
-/// Whether a file is called like one.
+/// Whether a file is called like one of images; the hub's folders of images may have one of their metadata.
 fn is_parquet(name: &str) -> bool {
-    name.len() > 8 && name.ends_with(".parquet")
+    let base = paths::base(name);
+    base.len() > 8 && base.ends_with(".parquet") && base != "metadata.parquet"
 }
 
 /// One file of the set.
