@@ -126,22 +126,18 @@ impl Change {
         if (Self { mirror: false, ..*self }) == Self::default() {
             return;
         }
-        let source = self.source(size);
         // Twice the resolution, and what the filter sees beyond the edges.
         let side = 2 * (size - 1) + TAPS;
+        let sampling = Sampling::new(self.source(size), size, side);
         let mut sampled = vec![0.0; side * side];
         let mut halved = vec![0.0; side * size];
         for channel in image.chunks_exact_mut(size * size) {
-            let fine = Upsampled::new(channel, size, &source, side);
-            for (i, sample) in sampled.iter_mut().enumerate() {
-                *sample = fine.at(source([i % side, i / side]));
-            }
+            sampling.sample(channel, size, &mut sampled);
             for (line, row) in halved.chunks_exact_mut(size).zip(sampled.chunks_exact(side)) {
-                line.iter_mut().enumerate().for_each(|(x, out)| *out = product(row[2 * x..].iter()));
+                line.iter_mut().enumerate().for_each(|(x, out)| *out = dot(&SYM6, &row[2 * x..]));
             }
-            for (i, pixel) in channel.iter_mut().enumerate() {
-                let (x, y) = (i % size, i / size);
-                *pixel = product(halved[2 * y * size + x..].iter().step_by(size));
+            for (y, line) in channel.chunks_exact_mut(size).enumerate() {
+                sum_of_rows(&SYM6, &halved[2 * y * size..], line);
             }
         }
     }
@@ -177,67 +173,123 @@ impl Change {
     }
 }
 
-/// The filter over as many values.
-fn product<'a>(values: impl Iterator<Item = &'a f32>) -> f32 {
-    SYM6.iter().zip(values).map(|(tap, value)| tap * value).sum()
+/// The taps over as many values.
+fn dot<const N: usize>(taps: &[f32; N], values: &[f32]) -> f32 {
+    taps.iter().zip(values).map(|(tap, value)| tap * value).sum()
 }
 
-/// The part of a channel at twice its resolution that is sampled.
-struct Upsampled {
+/// The taps over as many rows, which follow one another.
+fn sum_of_rows<const N: usize>(taps: &[f32; N], rows: &[f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    for (tap, row) in taps.iter().zip(rows.chunks_exact(sums.len())) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += tap * value);
+    }
+}
+
+/// The taps that make a value at twice the resolution of pixels, of which the filter, run through backwards, skips the zeros
+/// between them: at pixel `i` of those from `i − 3` on, after it of those from `i − 2` on.
+const fn phase(odd: usize) -> [f32; TAPS / 2] {
+    let mut taps = [0.0; TAPS / 2];
+    let mut i = 0;
+    while i < TAPS / 2 {
+        taps[i] = SYM6[TAPS - 1 - odd - 2 * i];
+        i += 1;
+    }
+    taps
+}
+
+const PHASES: [[f32; TAPS / 2]; 2] = [phase(0), phase(1)];
+
+/// For each value of a range at twice the resolution: its taps, and where in the range's [`pixels`] they begin.
+fn taps(range: &RangeInclusive<i64>) -> impl Iterator<Item = (&'static [f32; TAPS / 2], usize)> {
+    let first = range.start().div_euclid(2);
+    range.clone().map(move |m| {
+        let odd = m.rem_euclid(2) as usize;
+        (&PHASES[odd], (m.div_euclid(2) - first) as usize + odd)
+    })
+}
+
+/// The pixels that make a range at twice the resolution.
+fn pixels(range: &RangeInclusive<i64>) -> RangeInclusive<i64> {
+    range.start().div_euclid(2) - 3..=range.end().div_euclid(2) + 3
+}
+
+/// Zeros around what is sampled: further out than a sample and its neighbour reach.
+const BORDER: usize = 2;
+
+/// Where channels are sampled at twice their resolution.
+struct Sampling {
     columns: RangeInclusive<i64>,
     rows: RangeInclusive<i64>,
-    values: Vec<f32>,
+    /// Of the sampled part with its border.
+    width: usize,
+    /// For each sample the value to its upper left, and how far it is to the right of it and below.
+    samples: Vec<(usize, [f32; 2])>,
 }
 
-impl Upsampled {
+impl Sampling {
     /// `source`: where each of `side × side` samples lies.
-    fn new(channel: &[f32], size: usize, source: impl Fn([usize; 2]) -> [f64; 2], side: usize) -> Self {
-        let corners = [[0, 0], [side - 1, 0], [0, side - 1], [side - 1, side - 1]].map(source);
+    fn new(source: impl Fn([usize; 2]) -> [f64; 2], size: usize, side: usize) -> Self {
         let last = size as i64 - 1;
+        let corners = [[0, 0], [side - 1, 0], [0, side - 1], [side - 1, side - 1]].map(&source);
         let range = |axis: usize| {
-            let at = corners.map(|corner| corner[axis]);
-            let first = at.into_iter().fold(f64::INFINITY, f64::min).floor() as i64;
-            let end = at.into_iter().fold(f64::NEG_INFINITY, f64::max).floor() as i64 + 1;
-            first.max(-2 * last)..=end.min(4 * last + 1)
+            let at = corners.map(|corner| floor(corner[axis]).0);
+            let [first, end] = [at.iter().min(), at.iter().max()].map(|at| at.copied().unwrap_or_default());
+            // Where nothing of the reflected image is sampled, one of its values is kept, which no sample reaches.
+            let first = first.clamp(-2 * last, 4 * last + 1);
+            first..=(end + 1).clamp(first, 4 * last + 1)
         };
         let (columns, rows) = (range(0), range(1));
-        let pixel = |x: i64, y: i64| match [x, y].map(|i| reflected(i, size)) {
-            [Some(x), Some(y)] => channel[y * size + x],
-            _ => 0.0,
+        let width = columns.clone().count() + 2 * BORDER;
+        let place = |at: f64, range: &RangeInclusive<i64>| {
+            let (whole, part) = floor(at);
+            let first = range.start() - BORDER as i64;
+            ((whole.clamp(first, range.end() + 1) - first) as usize, part)
         };
-        // Each row of pixels that the columns of the filter see, then the rows between them.
-        let lines = rows.start().div_euclid(2) - 3..=rows.end().div_euclid(2) + 3;
-        let width = columns.clone().count();
-        let wide: Vec<f32> =
-            lines.clone().flat_map(|y| columns.clone().map(move |m| between(m, |x| pixel(x, y)))).collect();
-        let value = |m: i64, column: usize| between(m, |y| wide[(y - lines.start()) as usize * width + column]);
-        let values = rows.clone().flat_map(|m| (0..width).map(move |column| (m, column)));
-        Self { values: values.map(|(m, column)| value(m, column)).collect(), columns, rows }
+        let samples = (0..side).flat_map(|y| (0..side).map(move |x| [x, y])).map(|at| {
+            let [x, y] = source(at);
+            let ((left, right), (top, down)) = (place(x, &columns), place(y, &rows));
+            (top * width + left, [right, down])
+        });
+        Self { samples: samples.collect(), columns, rows, width }
     }
 
-    /// Between its values, linearly; zero beyond them.
-    fn at(&self, [x, y]: [f64; 2]) -> f32 {
-        let (left, top) = (x.floor(), y.floor());
-        let (right, down) = ((x - left) as f32, (y - top) as f32);
-        let (left, top) = (left as i64, top as i64);
-        let line = |y: i64| self.value(left, y) * (1.0 - right) + self.value(left + 1, y) * right;
-        line(top) * (1.0 - down) + line(top + 1) * down
-    }
-
-    fn value(&self, x: i64, y: i64) -> f32 {
-        if !(self.columns.contains(&x) && self.rows.contains(&y)) {
-            return 0.0;
+    /// Samples a channel, linearly.
+    fn sample(&self, channel: &[f32], size: usize, samples: &mut [f32]) {
+        let values = self.upsampled(channel, size);
+        for (sample, (at, [right, down])) in samples.iter_mut().zip(&self.samples) {
+            let line = |at: usize| values[at] * (1.0 - right) + values[at + 1] * right;
+            *sample = line(*at) * (1.0 - down) + line(at + self.width) * down;
         }
-        let width = (self.columns.end() - self.columns.start() + 1) as usize;
-        self.values[(y - self.rows.start()) as usize * width + (x - self.columns.start()) as usize]
+    }
+
+    /// The sampled part of a channel at twice its resolution, with its border.
+    fn upsampled(&self, channel: &[f32], size: usize) -> Vec<f32> {
+        let reflect = |range| pixels(range).map(|i| reflected(i, size)).collect::<Vec<_>>();
+        let (across, down) = (reflect(&self.columns), reflect(&self.rows));
+        let inner = self.width - 2 * BORDER;
+        // Each row of pixels at twice its columns, then the rows between them.
+        let mut line = vec![0.0; across.len()];
+        let mut wide = Vec::with_capacity(down.len() * inner);
+        for y in down {
+            for (value, &x) in line.iter_mut().zip(&across) {
+                *value = x.zip(y).map_or(0.0, |(x, y)| channel[y * size + x]);
+            }
+            wide.extend(taps(&self.columns).map(|(taps, start)| dot(taps, &line[start..])));
+        }
+        let mut values = vec![0.0; (self.rows.clone().count() + 2 * BORDER) * self.width];
+        for (row, (taps, start)) in values.chunks_exact_mut(self.width).skip(BORDER).zip(taps(&self.rows)) {
+            sum_of_rows(taps, &wide[start * inner..], &mut row[BORDER..BORDER + inner]);
+        }
+        values
     }
 }
 
-/// A value of a line at twice its resolution: the line with zeros between its pixels, through the filter backwards.
-fn between(m: i64, line: impl Fn(i64) -> f32) -> f32 {
-    let (pixel, odd) = (m.div_euclid(2), m.rem_euclid(2));
-    let taps = SYM6.iter().rev().skip(odd as usize).step_by(2);
-    taps.zip(pixel - 3 + odd..).map(|(tap, pixel)| tap * line(pixel)).sum()
+/// The whole number below, and what is left: all of one for a negative whole number. `f64::floor` is a call where the
+/// processor is not known to have it.
+fn floor(x: f64) -> (i64, f32) {
+    let whole = x as i64 - i64::from(x < 0.0);
+    (whole, (x - whole as f64) as f32)
 }
 
 /// An index within `0..size` by one reflection about the middle of the first or the last pixel; none for those further
