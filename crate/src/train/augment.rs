@@ -186,8 +186,8 @@ fn sum_of_rows<const N: usize>(taps: &[f32; N], rows: &[f32], sums: &mut [f32]) 
     }
 }
 
-/// The taps that make a value at twice the resolution of pixels, of which the filter, run through backwards, skips the zeros
-/// between them: at pixel `i` of those from `i − 3` on, after it of those from `i − 2` on.
+/// The taps that make a value at twice the resolution of pixels, between which the filter, run through backwards, sees
+/// zeros: at pixel `i` those of pixels from `i − 3` on, halfway to the next one those from `i − 2` on.
 const fn phase(odd: usize) -> [f32; TAPS / 2] {
     let mut taps = [0.0; TAPS / 2];
     let mut i = 0;
