@@ -40,6 +40,8 @@ mod layers;
 mod net;
 #[path = "rust/networks.rs"]
 mod networks;
+#[path = "rust/noise_scale.rs"]
+mod noise_scale;
 #[path = "rust/objective.rs"]
 mod objective;
 #[path = "rust/objective_parity.rs"]

@@ -35,6 +35,7 @@ pub(crate) fn is_plain(config: &NetConfig) -> bool {
         guidance,
         velocity_head,
         decoder_depth: _,
+        noise_scale: _,
     } = config;
     *architecture == Architecture::Dit && *guidance == GuidanceInputs::None && velocity_head.is_none()
 }

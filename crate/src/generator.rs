@@ -210,12 +210,12 @@ impl Generator {
     /// # Errors
     /// Noise that is no whole number of pictures or not finite, or as [`Self::sample`].
     pub fn from_noise(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Tensor<4>, Error> {
-        let z = self.pictures(noise)?;
+        let z = self.scaled(self.pictures(noise)?);
         let labels = self.labels_for(z.dims()[0], class, nfe)?;
         let sampling = Sampling { solver, nfe, tolerance: SampleOptions::default().tolerance, guidance: None };
         let restarts = |restart: usize| match restart {
             0 => z.clone(),
-            _ => rng::restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device),
+            _ => self.scaled(rng::restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device)),
         };
         Ok(on_the_pool(&self.device, || flow::sample(&self.net, restarts, labels, &sampling))?.images)
     }
@@ -223,7 +223,8 @@ impl Generator {
     /// The noise that pictures come from: the flow of the instantaneous velocity run backward by Heun's method.
     ///
     /// # Shapes
-    /// `values`: `count` pictures in `[−1, 1]` as [`Self::from_noise`] gives them; result of the same shape.
+    /// `values`: `count` pictures in `[−1, 1]` as [`Self::from_noise`] gives them; result of the same shape, as that
+    /// takes it.
     ///
     /// # Errors
     /// As [`Self::from_noise`]; `calls` must be even.
@@ -237,7 +238,7 @@ impl Generator {
         }
         let integrator = Integrator::Fixed { method: Method::Heun, steps: calls / 2 };
         let velocity = Velocity::new(&self.net, labels, None);
-        Ok(on_the_pool(&self.device, || velocity.carry(x, 0.0, 1.0, integrator))?.end)
+        Ok(on_the_pool(&self.device, || velocity.carry(x, 0.0, 1.0, integrator))?.end / self.net.config().noise_scale)
     }
 
     /// `[channels, size, size]` of a picture.
@@ -300,9 +301,17 @@ impl Generator {
     /// The noise to start from, or that of a later restart.
     fn noise(&self, request: Request, restart: usize) -> Tensor<4> {
         let shape = self.shape();
-        match restart {
+        self.scaled(match restart {
             0 => rng::noise_images(request.seed, request.count, shape, &self.device),
             _ => rng::restart_noise(request.seed, request.count, restart as u64, shape, &self.device),
+        })
+    }
+
+    /// Standard normals as noise of the network's scale.
+    fn scaled(&self, noise: Tensor<4>) -> Tensor<4> {
+        match self.net.config().noise_scale {
+            1.0 => noise,
+            scale => noise * scale,
         }
     }
 

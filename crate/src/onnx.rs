@@ -2,7 +2,8 @@
 //!
 //! Inputs are `z: [batch, channels, size, size]`, `r: [batch]`, `t: [batch]`, and for a model with classes
 //! `label: [batch]` (whole numbers; the count of classes stands for none); the output is `u`, of the shape of `z`. One
-//! step makes an image: `x = z − u(z, 0, 1)`. All is computed in `f32`; the operators are of opset 20.
+//! step makes an image: `x = z − u(z, 0, 1)` of `z = noise_scale · e`, `e` standard normal. `noise_scale` is in the
+//! file's metadata, 1 for most networks. All is computed in `f32`; the operators are of opset 20.
 
 use half::f16;
 use safetensors::SafeTensors;
@@ -53,6 +54,9 @@ pub fn encode(net: &Net, info: &ModelInfo, precision: Precision) -> Result<Vec<u
     let mut model = Message::default();
     model.integer(1, IR_VERSION).text(2, "meanflow").text(3, env!("CARGO_PKG_VERSION"));
     model.message(7, &graph.message).message(8, &opset);
+    let mut noise_scale = Message::default();
+    noise_scale.text(1, "noise_scale").text(2, &config.noise_scale.to_string());
+    model.message(14, &noise_scale);
     Ok(model.as_bytes().to_vec())
 }
 

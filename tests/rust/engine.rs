@@ -59,6 +59,7 @@ pub fn shapes() -> Vec<(&'static str, NetConfig)> {
         ("patches of a pixel", odd(28, 7, 1, 7, 1)),
         ("decoupled", NetConfig { depth: 3, ..decoupled(odd(36, 6, 2, 14, 3), 2) }),
         ("decoupled, one block each", NetConfig { depth: 2, ..decoupled(odd(20, 4, 3, 15, 1), 1) }),
+        ("noise of its own scale", NetConfig { noise_scale: 2.5, ..odd(24, 2, 2, 8, 3) }),
     ]
 }
 

@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use meanflow::checkpoint::{Array, Checkpoint};
+use meanflow::generator::Request;
 use meanflow::latent::{Latents, Vae, encode};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::Sampler;
-use meanflow::train::data::{DataConfig, load};
+use meanflow::train::data::{DataConfig, Fit, load};
+use meanflow::weights::{self, LatentSpace, ModelInfo, Normalization, Precision};
+use meanflow::{Class, Generator, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::cli::{Place, fails, succeeds};
 use crate::parity_log::AUTOENCODER;
-use crate::support::{assert_close, device, values};
+use crate::support::{assert_close, device, random_net, tiny_config, values};
+use crate::weights::info;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
@@ -39,7 +43,8 @@ fn the_autoencoder_agrees_with_diffusers() {
     let moments = vae.encode(reference("image"));
     AUTOENCODER.close("mean", &values(moments.mean), &values(reference("mean")), 1e-4);
     AUTOENCODER.close("deviation", &values(moments.deviation), &values(reference("deviation")), 1e-4);
-    AUTOENCODER.close("decoded", &values(vae.decode(reference("latent"))), &values(reference("decoded")), 1e-4);
+    let decoded = vae.decode(reference("latent"), &Normalization::STABLE_DIFFUSION);
+    AUTOENCODER.close("decoded", &values(decoded), &values(reference("decoded")), 1e-4);
 }
 
 #[test]
@@ -50,7 +55,12 @@ fn an_autoencoder_under_its_older_names_is_the_same_and_what_is_wrong_is_named()
     };
     let old = |name: &str| name.replace("to_q", "query").replace("to_k", "key").replace("to_out.0", "proj_attn");
     let vae = Vae::read(&tensors(&old).into_iter().collect(), &device()).expect("older names");
-    assert_close("decoded", &values(vae.decode(reference("latent"))), &values(reference("decoded")), 1e-4);
+    assert_close(
+        "decoded",
+        &values(vae.decode(reference("latent"), &Normalization::STABLE_DIFFUSION)),
+        &values(reference("decoded")),
+        1e-4,
+    );
 
     let mut wrong = tensors(&|name| name.to_owned());
     wrong.retain(|(name, _)| name != "decoder.conv_in.bias");
@@ -118,6 +128,190 @@ fn a_set_is_encoded_once_and_drawn_from_anew() {
     assert!(load(&plain, &config(true)).expect_err("no mirror images").to_string().contains("no mirror images"));
 }
 
+/// Mean and standard deviation of each channel in the code of improved MeanFlow (`utils/vae_util.py`).
+const IMF: [[f64; 2]; 4] =
+    [[0.86488, 4.85503674], [-0.27787343, 5.31922414], [0.21616915, 3.93725398], [0.3738409, 3.9870003]];
+
+fn imf() -> Normalization {
+    Normalization::named("imf").expect("it is known")
+}
+
+#[test]
+fn each_channel_is_normalized_and_decoded_by_its_own_statistics() {
+    let (place, vae) = (Place::new(), vae());
+    // The latents of the fixture are multiplied by 0.18215.
+    let plane = 64;
+    let given = values(reference("latent"));
+    let by_statistics = |x: f32, [mean, std]: [f64; 2]| ((f64::from(x) / 0.18215 - mean) / std) as f32;
+    let normal = |(i, x): (usize, &f32)| by_statistics(*x, IMF[i / plane % 4]);
+    let normalized: Vec<f32> = given.iter().enumerate().map(normal).collect();
+    let latents = Tensor::from_data(TensorData::new(normalized, [2, 4, 8, 8]), &device());
+    assert_close("decoded", &values(vae.decode(latents, &imf())), &values(reference("decoded")), 1e-4);
+
+    let data = pictures(&place);
+    let of = |name: &str, config: &DataConfig| {
+        let out = PathBuf::from(place.path(name));
+        encode(&vae, &data, config, &out, 4, &device(), |_| ()).expect("it encodes");
+        out
+    };
+    let by_imf = DataConfig { normalization: Some(imf()), ..config(false) };
+    let (plain, written) = (of("sd.safetensors", &config(false)), of("imf.safetensors", &by_imf));
+    let draw = |file: &Path, config: &DataConfig| {
+        let latents = load(file, config).expect("it loads").latents.expect("latents");
+        let space = latents.info().space.normalization.clone();
+        (latents.draw(1, false, &mut Stream::new(7, Purpose::Latents, 3)).expect("it reads"), space)
+    };
+    let (sd, space) = draw(&plain, &config(false));
+    assert_eq!(space, Normalization::STABLE_DIFFUSION);
+    let normal = |(i, x): (usize, &f32)| by_statistics(*x, IMF[i / plane]);
+    let expected: Vec<f32> = sd.iter().enumerate().map(normal).collect();
+    // The file's own, and that of the settings for a file of another: it holds what the autoencoder gave.
+    for (name, file, config) in [("own", &written, &config(false)), ("chosen", &plain, &by_imf)] {
+        let (drawn, space) = draw(file, config);
+        assert_eq!(space, imf(), "{name}");
+        assert_close(name, &drawn, &expected, 1e-5);
+    }
+
+    let three = Normalization::PerChannel { mean: vec![0.0; 3], std: vec![1.0; 3] };
+    let three = DataConfig { normalization: Some(three), ..config(false) };
+    let error = load(&plain, &three).expect_err("four channels").to_string();
+    assert!(error.contains("sd.safetensors") && error.contains("3 channels of latents, but there are 4"), "{error}");
+    let out = PathBuf::from(place.path("three.safetensors"));
+    let error = encode(&vae, &data, &three, &out, 4, &device(), |_| ()).expect_err("four channels").to_string();
+    assert!(error.contains("normalization") && !out.exists(), "{error}");
+}
+
+/// A weights file of a random network of latents, normalized so.
+fn model(normalization: &Normalization, factor: usize) -> Vec<u8> {
+    let config = NetConfig { patch: 2, ..tiny_config(4, 0) };
+    let latent = Some(LatentSpace { factor, normalization: normalization.clone() });
+    let info = ModelInfo { latent, ..info(config.clone()) };
+    weights::encode(&random_net(&config, &device()), &info, Precision::F32).expect("it encodes")
+}
+
+#[test]
+fn pictures_are_decoded_by_what_the_weights_say() {
+    let (place, vae_file) = (Place::new(), fixture("vae.safetensors").to_string_lossy().into_owned());
+    let custom = Normalization::PerChannel { mean: vec![0.5, 0.0, -1.0, 2.0], std: vec![1.0, 2.0, 3.0, 4.0] };
+    let mut seen = Vec::new();
+    for (name, normalization) in [("sd", Normalization::STABLE_DIFFUSION), ("imf", imf()), ("custom", custom)] {
+        let bytes = model(&normalization, 2);
+        let (weights, out) = (place.file(&format!("{name}.safetensors"), &bytes), place.path("one.png"));
+        succeeds(&["sample", &weights, "--vae", &vae_file, "--out", &out, "--count", "1", "--seed", "4"]);
+        let request = Request { seed: 4, count: 1, class: Class::Any, nfe: 1 };
+        let made = Generator::from_bytes(&bytes, &device()).expect("a model").images(request).expect("latents");
+        let decoded = vae().decode(made, &normalization);
+        let rgba = pollster::block_on(meanflow::image::to_rgba(decoded)).expect("pixels");
+        let picture = image::open(&out).expect("a picture").into_rgba8().into_raw();
+        assert_eq!(picture, rgba, "{name}");
+        seen.push(picture);
+    }
+    assert!(seen[0] != seen[1] && seen[1] != seen[2] && seen[0] != seen[2]);
+
+    let far = place.file("far.safetensors", model(&imf(), 8));
+    fails(
+        &["sample", &far, "--vae", &vae_file, "--out", &place.path("one.png"), "--count", "1"],
+        &["vae.safetensors", "another latent space", "8 times smaller; give the autoencoder"],
+    );
+}
+
+#[test]
+fn another_latent_space_is_refused_with_what_to_do() {
+    let place = Place::new();
+    let data = pictures(&place).to_string_lossy().into_owned();
+    let vae = fixture("vae.safetensors").to_string_lossy().into_owned();
+    let settings = |name: &str, more: &str| {
+        let text = format!("name = \"small\"\n[data]\nsize = 8\nchannels = 4\n{more}\n");
+        let net = "[net]\nwidth = 16\ndepth = 1\nheads = 2\n[train]\nsteps = 2\nbatch_size = 2\n[log]\nsamples = 1\n";
+        place.file(name, text + net)
+    };
+    let (sd, by_imf) = (settings("sd.toml", ""), settings("imf.toml", "normalization = \"imf\""));
+    let set = place.path("set.safetensors");
+    succeeds(&["encode", "--data", &data, "--vae", &vae, "--config", &sd, "--out", &set]);
+    let trained = |config: &str, name: &str| {
+        let (run, weights) = (place.path(name), place.path(&format!("{name}.safetensors")));
+        succeeds(&["train", "--data", &set, "--config", config, "--out", &run]);
+        succeeds(&["export", &run, "--out", &weights]);
+        weights
+    };
+    let (of_sd, of_imf) = (trained(&sd, "run-sd"), trained(&by_imf, "run-imf"));
+    assert!(succeeds(&["inspect", &of_sd]).contains("\"scale\": 0.18215"));
+    assert!(succeeds(&["inspect", &of_imf]).contains("0.86488"));
+
+    let other = place.path("other");
+    for (weights, config, name, words) in [
+        (&of_imf, &sd, "run-imf.safetensors", "set [data] normalization = \"imf\""),
+        (&of_sd, &by_imf, "run-sd.safetensors", "set [data] normalization = \"sd\""),
+    ] {
+        let call = ["train", "--data", &set, "--config", config, "--out", &other, "--init", weights];
+        fails(&call, &[name, "set.safetensors", words]);
+    }
+    // Settings that changed after the run began.
+    let config = Path::new(&place.path("run-imf")).join("config.toml");
+    let text = std::fs::read_to_string(&config).expect("it is there");
+    std::fs::write(&config, text.replace("normalization = \"imf\"\n", "")).expect("it writes");
+    let described = Path::new(&place.path("run-imf")).join("model.json");
+    let before = std::fs::read(&described).expect("it is there");
+    fails(
+        &["train", "--data", &set, "--out", &place.path("run-imf"), "--resume", "--steps", "4"],
+        &["run-imf", "set.safetensors", "set [data] normalization = \"imf\""],
+    );
+    assert_eq!(std::fs::read(&described).expect("it is there"), before);
+
+    let unknown = settings("unknown.toml", "normalization = \"sdxl\"");
+    fails(
+        &["encode", "--data", &data, "--vae", &vae, "--config", &unknown, "--out", &place.path("x.safetensors")],
+        &["unknown.toml", "unknown normalization `sdxl`; there are sd and imf"],
+    );
+    let config = settings("pictures.toml", "normalization = \"imf\"");
+    fails(
+        &["train", "--data", &data, "--config", &config, "--out", &other],
+        &["normalization is for latents", "meanflow encode"],
+    );
+}
+
+/// Pillow's pictures (`tests/fixtures/adm.py`), to the byte: also on the way into a file of latents.
+#[test]
+fn adms_crop_is_pillows() {
+    let bytes = std::fs::read(fixture("adm.safetensors")).expect("it is in the tree");
+    let file = SafeTensors::deserialize(&bytes).expect("it reads");
+    let names: Vec<&str> = file.names().into_iter().filter_map(|name| name.strip_suffix(".picture")).collect();
+    assert_eq!(names.len(), 7);
+    for name in names {
+        let [picture, crop] = ["picture", "crop"].map(|part| file.tensor(&format!("{name}.{part}")).expect("both"));
+        let [height, width, _] = picture.shape()[..] else { panic!("a picture has three axes") };
+        let place = Place::new();
+        let picture = image::RgbImage::from_raw(width as u32, height as u32, picture.data().to_vec()).expect("RGB");
+        picture.save(place.path("0.png")).expect("it saves");
+        let config = DataConfig { size: 16, channels: 3, fit: Fit::Adm, ..DataConfig::default() };
+        let ours = load(place.dir.path(), &config).expect("it loads").pixels;
+        let theirs: Vec<u8> = (0..3).flat_map(|c| crop.data().iter().skip(c).step_by(3).copied()).collect();
+        let most = ours.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max();
+        assert_eq!(most, Some(0), "{name}");
+
+        let plain = load(place.dir.path(), &DataConfig { fit: Fit::Crop, ..config }).expect("it loads").pixels;
+        assert_eq!(plain == theirs, name == "16x16", "{name}: another rule");
+    }
+}
+
+/// What is invisible does not bleed into what is seen.
+#[test]
+fn adms_crop_weighs_colours_by_alpha() {
+    let place = Place::new();
+    let paint = |x: u32, _| if x < 20 { image::Rgba([255, 0, 0, 0]) } else { image::Rgba([0, 0, 200, 255]) };
+    image::RgbaImage::from_fn(40, 40, paint).save(place.path("0.png")).expect("it saves");
+    let config = DataConfig { size: 15, channels: 4, fit: Fit::Adm, ..DataConfig::default() };
+    let planes = load(place.dir.path(), &config).expect("it loads").pixels;
+    let [red, _, blue, alpha] = [0, 1, 2, 3].map(|c| &planes[c * 225..(c + 1) * 225]);
+    for i in (0..225).filter(|&i| alpha[i] > 8) {
+        // What a byte of alpha leaves of a colour; at the edge the filter overshoots, but alpha ends at 255.
+        let (coarse, blue) = (255 / i32::from(alpha[i]) + 1, i32::from(blue[i]));
+        let known = 200 - coarse..=220 + coarse;
+        assert!(red[i] == 0 && known.contains(&blue), "pixel {i}: {} {blue} {}", red[i], alpha[i]);
+    }
+    assert_eq!((alpha[0], alpha[14]), (0, 255));
+}
+
 #[test]
 fn damaged_files_of_latents_say_what_is_wrong() {
     let place = Place::new();
@@ -131,6 +325,7 @@ fn damaged_files_of_latents_say_what_is_wrong() {
         ("cut", bytes[..bytes.len() - 5].to_vec(), "truncated"),
         ("shape", replaced(&bytes, "[6,1,2,4,8,8]", "[6,1,2,4,8,9]"), "no known shape"),
         ("huge", replaced(&bytes, "[6,1,2,4,8,8]", "[6,1,2,4,8,8000000000000000]"), "no known shape"),
+        ("space", replaced(&bytes, r#"\"scale\":0.18215"#, r#"\"scale\":0.0"#), "above 0"),
         ("classes", replaced(&bytes, r#"[\"leaf\",\"wave\"]"#, r#"[\"leaf\"]"#), "does not name"),
     ] {
         let error = open(name, &bytes).expect_err(name).to_string();

@@ -16,7 +16,7 @@ use crate::net::{Net, NetConfig, TimeInputs};
 pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
     let config = config(checkpoint, choice)?;
     let second = if checkpoint.get("r_embedder.mlp.0.weight").is_some() { "r_embedder" } else { "h_embedder" };
-    let net = parts(&config, second).load(checkpoint, &config, may_be_left, device)?;
+    let net = parts(checkpoint, &config, second).load(checkpoint, &config, may_be_left, device)?;
     check_positions(checkpoint, &config)?;
     Ok(net)
 }
@@ -35,8 +35,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<NetConfig, E
     };
     let depth = (0..).take_while(|i| checkpoint.get(&format!("blocks.{i}.attn.qkv.weight")).is_some()).count();
     let hidden = shape("blocks.0.mlp.fc1.weight").map_or(4 * width, |shape| shape[0]);
-    // The last row is the null label.
-    let classes = shape("y_embedder.embedding_table.weight").map_or(0, |shape| shape[0].saturating_sub(1));
+    let classes = checkpoint.classes("y_embedder.embedding_table.weight")?;
     let tokens = shape("pos_embed").and_then(|shape| shape.get(1)).copied();
     let stored = tokens.map(|tokens| patch * tokens.isqrt());
     let config = NetConfig {
@@ -54,11 +53,12 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<NetConfig, E
         guidance: Default::default(),
         velocity_head: None,
         decoder_depth: choice.decoder_depth,
+        noise_scale: choice.noise_scale.unwrap_or(1.0),
     };
     config.validate().map(|()| config).map_err(|e| Error::Checkpoint(e.to_string()))
 }
 
-fn parts(config: &NetConfig, second: &str) -> Parts {
+fn parts(checkpoint: &Checkpoint, config: &NetConfig, second: &str) -> Parts {
     let (width, hidden) = (config.width, config.mlp_ratio * config.width);
     let mut parts = Parts::default();
     let second_time = match config.times {
@@ -87,7 +87,7 @@ fn parts(config: &NetConfig, second: &str) -> Parts {
     parts.linear("final_layer.adaLN_modulation.1", "head.modulation", [width, 2 * width]);
     parts.patches("x_embedder.proj", "patch", [width, config.channels, config.patch, config.patch]);
     if config.classes > 0 {
-        parts.same("y_embedder.embedding_table.weight", "label.weight", &[config.classes + 1, width]);
+        parts.rows("y_embedder.embedding_table.weight", "label.weight", [config.classes + 1, width], checkpoint);
     }
     parts
 }

@@ -20,6 +20,9 @@ pub struct ImportChoice {
     pub times: TimeInputs,
     /// Last blocks of a decoupled Diffusion Transformer, which are told `r`.
     pub decoder_depth: Option<usize>,
+    /// Standard deviation of the noise at `t = 1`; if not given 1, or that of the published pixel MeanFlow of this
+    /// size.
+    pub noise_scale: Option<f64>,
 }
 
 impl ImportChoice {
@@ -64,7 +67,11 @@ pub fn import(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -
         None => places.iter().collect(),
     };
     match (&fitting[..], &choice.place) {
-        ([(place, read)], _) => read(&checkpoint.at(place), choice, device),
+        ([(place, read)], _) => {
+            let checkpoint = checkpoint.at(place);
+            checkpoint.all_are_floats(is_known_buffer)?;
+            read(&checkpoint, choice, device)
+        }
         _ if places.is_empty() => Err(Error::Checkpoint(format!(
             "no network under a published name: no tensor is called {}",
             SIGNS.map(|(sign, _)| format!("`{sign}`")).join(" or ")
@@ -74,10 +81,24 @@ pub fn import(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -
     }
 }
 
+/// Tables that a PyTorch module registers as buffers and that the network computes itself: rotary positions of pixel
+/// MeanFlow, resampling filters of the U-Net.
+const BUFFERS: [&str; 2] = ["rope_freqs", "resample_filter"];
+
+/// Whether a tensor of this name is such a table.
+pub(super) fn is_known_buffer(name: &str) -> bool {
+    BUFFERS.contains(&name.rsplit_once('.').map_or(name, |(_, last)| last))
+}
+
+/// The tensors of a checkpoint that [`import`] does not look at, because the network computes them itself.
+pub fn known_buffers(checkpoint: &Checkpoint) -> impl Iterator<Item = &str> {
+    checkpoint.all_names().filter(|name| is_known_buffer(name))
+}
+
 /// The name without the wrappers that the authors' code has around layers.
 fn as_pytorch(name: &str) -> String {
     let name = name.replace("._flax_linear", "").replace("._flax_embedding", "");
-    match name.strip_suffix(".kernel") {
+    match name.strip_suffix(".kernel").or_else(|| name.strip_suffix(".embedding")) {
         Some(layer) => format!("{layer}.weight"),
         None => name,
     }

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use super::import::is_known_buffer;
 use super::parts::Parts;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
@@ -14,7 +15,7 @@ use crate::net::{Architecture, GuidanceInputs, InContextConfig, Net, NetConfig, 
 /// As [`super::import`].
 pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
     let (config, inside) = config(checkpoint, choice)?;
-    parts(checkpoint, &config, &inside).load(checkpoint, &config, |_| false, device)
+    parts(checkpoint, &config, &inside).load(checkpoint, &config, is_known_buffer, device)
 }
 
 /// How many blocks are called `name.0`, `name.1`, ….
@@ -26,11 +27,7 @@ fn count(checkpoint: &Checkpoint, name: &str) -> usize {
 fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, InContextConfig), Error> {
     let shape = |name: &str| checkpoint.get(name).map(|array| array.shape.as_slice());
     let missing = |name: &str| Error::Checkpoint(format!("`{name}` is missing, or of no known shape"));
-    // Rows of tokens, with or without an axis of length one in front.
-    let rows = |name: &str| match shape(name) {
-        Some(&[rows, _] | &[1, rows, _]) => Ok(rows),
-        _ => Err(missing(name)),
-    };
+    let rows = |name: &str| checkpoint.rows(name).ok_or_else(|| missing(name));
     let (first, bottleneck) = match shape("x_embedder.proj1.weight") {
         Some(first) => (first, first.first().copied()),
         None => (shape("x_embedder.proj.weight").ok_or_else(|| missing("x_embedder.proj.weight"))?, None),
@@ -54,6 +51,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
         Positions::Plane => Some(patch * rows("pos_embed")?.saturating_sub(prefix).isqrt()),
         Positions::Sequence => None,
     };
+    let published = bottleneck.and_then(|_| NetConfig::published_noise_scale(depth, width, patch));
     let config = NetConfig {
         image_size: choice.size.or(stored).unwrap_or(32),
         channels,
@@ -62,13 +60,14 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
         depth,
         heads: choice.heads_for(depth, width)?,
         mlp_ratio: 4,
-        classes: shape("y_embedder.embedding_table.weight").map_or(0, |shape| shape[0].saturating_sub(1)),
+        classes: checkpoint.classes("y_embedder.embedding_table.weight")?,
         times: TimeInputs::Span,
         output: if positions == Positions::Plane { Output::Image } else { Output::Velocity },
         architecture: Architecture::InContext(inside.clone()),
         guidance: GuidanceInputs::ScaleAndInterval,
         velocity_head: Some(count(checkpoint, "v_heads")).filter(|_| shape("v_final_layer.linear.weight").is_some()),
         decoder_depth: None,
+        noise_scale: choice.noise_scale.or(published).unwrap_or(1.0),
     };
     config.validate().map(|()| (config, inside)).map_err(|e| Error::Checkpoint(e.to_string()))
 }
@@ -94,12 +93,12 @@ fn parts(checkpoint: &Checkpoint, config: &NetConfig, inside: &InContextConfig) 
         ("time_tokens", "prefix.time", inside.time_tokens),
     ];
     for (theirs, ours, count) in groups {
-        parts.rows(theirs, format!("{ours}.weight"), [count, width], checkpoint.get(theirs));
+        parts.rows(theirs, format!("{ours}.weight"), [count, width], checkpoint);
     }
-    parts.same("y_embedder.embedding_table.weight", "label.weight", &[config.classes + 1, width]);
+    parts.rows("y_embedder.embedding_table.weight", "label.weight", [config.classes + 1, width], checkpoint);
     if inside.positions == Positions::Plane {
         let tokens = config.prefix_tokens(inside) + config.side() * config.side();
-        parts.rows("pos_embed", "places.weight", [tokens, width], checkpoint.get("pos_embed"));
+        parts.rows("pos_embed", "places.weight", [tokens, width], checkpoint);
     }
     match inside.bottleneck {
         None => parts.patches("x_embedder.proj", "patch", [width, config.channels, config.patch, config.patch]),

@@ -4,23 +4,26 @@ mod dit;
 mod import;
 mod in_context;
 mod parts;
+mod pytorch;
 mod unet;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use half::{bf16, f16};
-use pytorch_reader::{DType, PytorchReader};
+use pytorch_reader::DType;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::Error;
 
-pub use import::{ImportChoice, import};
+pub use import::{ImportChoice, import, known_buffers};
 
 /// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
     tensors: BTreeMap<String, Array>,
+    /// Tensors of types that are not read, with the names of their types: counters, and what is named in an error.
+    others: BTreeMap<String, String>,
 }
 
 /// A tensor in memory, as f32.
@@ -49,28 +52,32 @@ impl Checkpoint {
     fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|e| Error::Checkpoint(format!("truncated, or no safetensors file ({e})")))?;
-        let floats = file.iter().filter_map(|(name, view)| {
-            let values = to_f32(float_type(view.dtype())?, view.data());
-            Some((name.to_owned(), Array { shape: view.shape().to_vec(), values }))
-        });
-        Ok(Self { tensors: floats.collect() })
+        let mut checkpoint = Self::default();
+        for (name, view) in file.iter() {
+            match float_type(view.dtype()) {
+                Some(dtype) => {
+                    let array = Array { shape: view.shape().to_vec(), values: to_f32(dtype, view.data()) };
+                    checkpoint.tensors.insert(name.to_owned(), array);
+                }
+                None => drop(checkpoint.others.insert(name.to_owned(), view.dtype().to_string())),
+            }
+        }
+        Ok(checkpoint)
     }
 
     fn from_pytorch(path: &Path) -> Result<Self, Error> {
-        let reader = PytorchReader::new(path).map_err(|e| {
-            Error::Checkpoint(format!(
-                "neither a safetensors file nor a checkpoint of PyTorch that holds tensors ({e})"
-            ))
-        })?;
-        let mut tensors = BTreeMap::new();
-        for (name, tensor) in reader.tensors() {
+        let opened = pytorch::open(path)?;
+        let mut checkpoint = Self::default();
+        for (name, tensor) in opened.reader.tensors() {
             if matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
                 let bytes = tensor.read().map_err(|e| Error::Checkpoint(format!("tensor `{name}`: {e}")))?;
                 let array = Array { shape: tensor.shape().to_vec(), values: to_f32(tensor.dtype(), &bytes) };
-                tensors.insert(name.clone(), array);
+                checkpoint.tensors.insert(name.clone(), array);
+            } else {
+                checkpoint.others.insert(name.clone(), format!("{:?}", tensor.dtype()));
             }
         }
-        Ok(Self { tensors })
+        Ok(checkpoint)
     }
 
     /// A tensor by name.
@@ -83,20 +90,69 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// The names of the tensors that are not read too.
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = &str> {
+        self.names().chain(self.others.keys().map(String::as_str))
+    }
+
     /// What stands before `end` in the names that end so: the places where a network lies in the checkpoint.
     pub fn places_of(&self, end: &str) -> Vec<String> {
-        self.names().filter_map(|name| name.strip_suffix(end)).map(str::to_owned).collect()
+        self.all_names().filter_map(|name| name.strip_suffix(end)).map(str::to_owned).collect()
     }
 
     /// The tensors at a place, under the names that they have there.
     pub fn at(&self, place: &str) -> Self {
-        let inside = |(name, array): (&String, &Array)| Some((name.strip_prefix(place)?.to_owned(), array.clone()));
-        Self { tensors: self.tensors.iter().filter_map(inside).collect() }
+        self.mapped(|name| name.strip_prefix(place).map(str::to_owned))
     }
 
     /// The same tensors under other names.
     pub(crate) fn renamed(&self, rename: impl Fn(&str) -> String) -> Self {
-        Self { tensors: self.tensors.iter().map(|(name, array)| (rename(name), array.clone())).collect() }
+        self.mapped(|name| Some(rename(name)))
+    }
+
+    /// The tensors that have a new name, under it.
+    fn mapped(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
+        Self {
+            tensors: self.tensors.iter().filter_map(|(name, array)| Some((rename(name)?, array.clone()))).collect(),
+            others: self.others.iter().filter_map(|(name, dtype)| Some((rename(name)?, dtype.clone()))).collect(),
+        }
+    }
+
+    /// Refuses tensors of types that are not read, but for counters (whole numbers of 32 or 64 bits) and those that
+    /// `may_be_left` excuses.
+    ///
+    /// # Errors
+    /// Names up to three of them, their types, and what to do.
+    pub(crate) fn all_are_floats(&self, may_be_left: fn(&str) -> bool) -> Result<(), Error> {
+        let counts = |dtype: &str| matches!(dtype, "I64" | "I32" | "U64" | "U32" | "Bool" | "BOOL");
+        let others = self.others.iter().filter(|(name, dtype)| !counts(dtype) && !may_be_left(name));
+        let all: Vec<String> = others.map(|(name, dtype)| format!("`{name}` ({dtype})")).collect();
+        let more = if all.len() > 3 { format!(" and {} more", all.len() - 3) } else { String::new() };
+        match &all[..all.len().min(3)] {
+            [] => Ok(()),
+            some => Err(Error::Checkpoint(format!(
+                "{}{more}: tensors of these types are not read; convert them to F32, BF16 or F16, with their scales \
+                 multiplied in",
+                some.join(", ")
+            ))),
+        }
+    }
+
+    /// How many rows a table has, with or without an axis of length one in front.
+    pub(crate) fn rows(&self, name: &str) -> Option<usize> {
+        match self.get(name)?.shape[..] {
+            [rows, _] | [1, rows, _] => Some(rows),
+            _ => None,
+        }
+    }
+
+    /// How many classes a table of labels has, whose last row is the null label; 0 without a table.
+    pub(crate) fn classes(&self, table: &str) -> Result<usize, Error> {
+        let Some(array) = self.get(table) else { return Ok(0) };
+        match self.rows(table) {
+            Some(rows @ 1..) => Ok(rows - 1),
+            _ => Err(Error::Checkpoint(format!("`{table}` has shape {:?}, which is no table of classes", array.shape))),
+        }
     }
 
     /// The tensors that are asked for, in that order.
@@ -109,7 +165,10 @@ impl Checkpoint {
         let mut found = Vec::new();
         for (name, shape) in wanted {
             match self.get(name) {
-                None => wrong.push(format!("`{name}` is missing")),
+                None => wrong.push(match self.others.get(name) {
+                    Some(dtype) => format!("`{name}` is stored as {dtype}, which is not read"),
+                    None => format!("`{name}` is missing"),
+                }),
                 Some(array) if array.shape != *shape => {
                     wrong.push(format!("`{name}` has shape {:?}, not {shape:?}", array.shape));
                 }
@@ -131,7 +190,7 @@ impl Checkpoint {
 
 impl FromIterator<(String, Array)> for Checkpoint {
     fn from_iter<I: IntoIterator<Item = (String, Array)>>(tensors: I) -> Self {
-        Self { tensors: tensors.into_iter().collect() }
+        Self { tensors: tensors.into_iter().collect(), others: BTreeMap::new() }
     }
 }
 

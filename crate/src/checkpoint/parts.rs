@@ -59,15 +59,9 @@ impl Parts {
     }
 
     /// Rows, which may have an axis of length one in front there.
-    pub fn rows(
-        &mut self,
-        theirs: impl Into<String>,
-        ours: impl Into<String>,
-        shape: [usize; 2],
-        found: Option<&Array>,
-    ) {
-        match found.map(|array| &array.shape[..]) {
-            Some([1, ..]) => self.push(theirs, ours, &[1, shape[0], shape[1]], Kind::Rows),
+    pub fn rows(&mut self, theirs: &str, ours: impl Into<String>, shape: [usize; 2], checkpoint: &Checkpoint) {
+        match checkpoint.get(theirs).map(|array| &array.shape[..]) {
+            Some([1, _, _]) => self.push(theirs, ours, &[1, shape[0], shape[1]], Kind::Rows),
             _ => self.same(theirs, ours, &shape),
         }
     }

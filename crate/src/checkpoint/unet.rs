@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use super::import::is_known_buffer;
 use super::parts::Parts;
 use super::{Array, Checkpoint, ImportChoice};
 use crate::error::Error;
@@ -11,15 +12,13 @@ use crate::net::{Architecture, BlockPlan, CHANGES, Net, NetConfig, TimeInputs, U
 ///
 /// # Errors
 /// As [`super::import`].
-pub(super) fn read(checkpoint: &Checkpoint, _: &ImportChoice, device: &Device) -> Result<Net, Error> {
-    let (config, inside) = config(checkpoint)?;
-    // The filters are fixed.
-    let may_be_left = |name: &str| name.ends_with(".resample_filter");
-    parts(&config, &inside).load(checkpoint, &config, may_be_left, device)
+pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
+    let (config, inside) = config(checkpoint, choice)?;
+    parts(&config, &inside).load(checkpoint, &config, is_known_buffer, device)
 }
 
 /// The sizes that names and shapes show.
-fn config(checkpoint: &Checkpoint) -> Result<(NetConfig, UnetConfig), Error> {
+fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, UnetConfig), Error> {
     let shape = |name: &str| checkpoint.get(name).map(|array: &Array| array.shape.as_slice());
     let size = checkpoint.names().find_map(|name| {
         name.strip_prefix("enc.")?.strip_suffix("_conv.weight")?.split_once('x')?.0.parse::<usize>().ok()
@@ -52,6 +51,7 @@ fn config(checkpoint: &Checkpoint) -> Result<(NetConfig, UnetConfig), Error> {
         guidance: Default::default(),
         velocity_head: None,
         decoder_depth: None,
+        noise_scale: choice.noise_scale.unwrap_or(1.0),
     };
     config.validate().map(|()| (config, inside)).map_err(|e| Error::Checkpoint(e.to_string()))
 }

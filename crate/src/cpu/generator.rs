@@ -122,6 +122,8 @@ impl Generator {
                 advance(x, second, 0.5 * span);
             }
         }
+        let scale = self.info().net.noise_scale as f32;
+        values.iter_mut().for_each(|value| *value /= scale);
         Ok(values)
     }
 
@@ -142,6 +144,7 @@ impl Generator {
         let each = info.net.channels * info.net.image_size * info.net.image_size;
         let drawn = || (0..count as u64).flat_map(|i| rng::noise(seed.wrapping_add(i), each)).collect();
         let mut images: Vec<f32> = noise.unwrap_or_else(drawn);
+        info.net.scale_noise(&mut images);
         let state = &mut *state.borrow_mut();
         let time = |i: usize| i as f64 / nfe as f64;
         for (z, class) in images.chunks_exact_mut(each).zip(classes) {

@@ -1,10 +1,10 @@
 //! The flow as a density: the log-likelihood of images by the instantaneous change of variables.
 //!
 //! Along `dz/dt = v(z, t)` the density changes as `d log p_t(z_t)/dt = −div v(z_t, t)` (Chen et al. 2018,
-//! arXiv 1806.07366), so with noise at `t = 1`
+//! arXiv 1806.07366), so with noise of standard deviation `s` at `t = 1`
 //!
 //! ```text
-//! log p(x) = log N(z₁; 0, I) + ∫₀¹ div v(z_t, t) dt
+//! log p(x) = log N(z₁; 0, s² I) + ∫₀¹ div v(z_t, t) dt
 //! ```
 //!
 //! where `z₁` is where `x` is carried to. The divergence is the trace of a Jacobian, which forward mode reads one
@@ -42,7 +42,7 @@ pub enum Divergence {
 pub struct Density {
     /// `log p(x)` in nats, of images in `[−1, 1]`, `[batch]`.
     pub log_density: Tensor<1>,
-    /// The noise `z₁` that the flow carries them to, as the images.
+    /// The noise `z₁` that the flow carries them to, as the images: of the network's own scale.
     pub noise: Tensor<4>,
     /// Network passes made, each with a tangent.
     pub passes: usize,
@@ -74,7 +74,9 @@ pub fn log_density(
     let start = Tensor::cat(vec![x.clone().reshape([batch, values]), Tensor::zeros([batch, 1], &x.device())], 1);
     let integral = integrate(field, start, 0.0, 1.0, integrator)?;
     let noise = integral.end.clone().narrow(1, 0, values);
-    let energy = (noise.clone() * noise.clone()).sum_dim(1) * 0.5 + 0.5 * values as f64 * std::f64::consts::TAU.ln();
+    let scale = net.noise_scale();
+    let normalizer = values as f64 * (0.5 * std::f64::consts::TAU.ln() + scale.ln());
+    let energy = (noise.clone() * noise.clone()).sum_dim(1) * (0.5 / (scale * scale)) + normalizer;
     let log_density = integral.end.narrow(1, values, 1) - energy;
     Ok(Density {
         log_density: log_density.squeeze_dim(1),

@@ -58,6 +58,11 @@ pub trait AverageVelocity {
         let Velocities { average, instant } = self.velocities(z.into(), t.clone().into(), t.into(), labels);
         instant.unwrap_or(average.primal).inner()
     }
+
+    /// Standard deviation of the noise that its flow ends in, at `t = 1`. Solvers take noise of that scale.
+    fn noise_scale(&self) -> f64 {
+        1.0
+    }
 }
 
 impl AverageVelocity for Net {
@@ -71,6 +76,10 @@ impl AverageVelocity for Net {
 
     fn tape(&self) -> Option<Device> {
         self.devices().into_iter().find(Device::is_autodiff)
+    }
+
+    fn noise_scale(&self) -> f64 {
+        self.config().noise_scale
     }
 }
 
@@ -94,6 +103,10 @@ impl AverageVelocity for Training<'_> {
 
     fn tape(&self) -> Option<Device> {
         self.net.tape()
+    }
+
+    fn noise_scale(&self) -> f64 {
+        self.net.config().noise_scale
     }
 }
 

@@ -1,6 +1,5 @@
 //! A loaded model that answers seeds with pictures, as [`crate::generator`] does on burn.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -182,9 +181,13 @@ impl Generator {
         let mut result = Ok(());
         for (i, labels) in labels.chunks(model.most_pictures).enumerate() {
             let first = i * model.most_pictures;
-            let noise_of = |picture: usize| match noise {
-                Some(noise) => Cow::Borrowed(&noise[(first + picture) * values..][..values]),
-                None => Cow::Owned(rng::noise(request.seed.wrapping_add((first + picture) as u64), values)),
+            let noise_of = |picture: usize| {
+                let mut noise = match noise {
+                    Some(noise) => noise[(first + picture) * values..][..values].to_vec(),
+                    None => rng::noise(request.seed.wrapping_add((first + picture) as u64), values),
+                };
+                net.scale_noise(&mut noise);
+                noise
             };
             match model.batch(&mut state, noise_of, labels, way).await {
                 Ok(pictures) => bytes.extend(pictures),
@@ -201,10 +204,10 @@ impl Generator {
 
 impl Model {
     /// The pictures of one batch, in as many network calls.
-    async fn batch<'a>(
+    async fn batch(
         &self,
         state: &mut State,
-        noise_of: impl Fn(usize) -> Cow<'a, [f32]>,
+        noise_of: impl Fn(usize) -> Vec<f32>,
         labels: &[Class],
         Way { nfe, solver, wanted }: Way,
     ) -> Result<Vec<u8>, Error> {

@@ -1,8 +1,9 @@
 //! A set of images as latents in one safetensors file, which training draws from without holding it in memory.
 //!
-//! The tensor `moments`, `[images, views, 2, channels, size, size]` as F16, has mean and standard deviation of each image, of
-//! its mirror image too where there are two views; `labels`, `[images]` as I32, are −1 for none. The header's metadata has
-//! one entry, `meanflow-latents`: a JSON [`LatentInfo`].
+//! The tensor `moments`, `[images, views, 2, channels, size, size]` as F16, has mean and standard deviation of each
+//! image, of its mirror image too where there are two views, as the autoencoder gives them; `labels`, `[images]` as
+//! I32, are −1 for none. The header's metadata has one entry, `meanflow-latents`: a JSON [`LatentInfo`], which says how
+//! draws are normalized.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +20,7 @@ use crate::image::from_byte;
 use crate::io::AtomicFile;
 use crate::rng::Stream;
 use crate::train::data::{DataConfig, DataError, Images, label, load_parts};
-use crate::weights::LatentSpace;
+use crate::weights::{LatentSpace, Normalization};
 
 /// The metadata entry that holds the [`LatentInfo`].
 const METADATA_KEY: &str = "meanflow-latents";
@@ -28,7 +29,7 @@ const HEADER: usize = 256 << 10;
 /// A longer header is not looked at.
 const MOST_HEADER: u64 = 16 << 20;
 
-/// What a file of latents says about itself.
+/// What a file of latents says about itself, or the settings in its place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatentInfo {
     /// Class names, in label order.
@@ -91,15 +92,17 @@ impl Latents {
         if labels.iter().any(|label| !known.contains(label)) || labels.is_empty() {
             return Err(damaged("it holds no images, or labels of classes that it does not name"));
         }
+        info.space.normalization.suits(shape[3]).map_err(|reason| damaged(&reason))?;
         let start = start + moments.data_offsets[0];
         Ok(Some(Self { path: path.into(), file: Mutex::new(file), info, start, shape, labels }))
     }
 
-    /// As a set to train on.
+    /// As a set to train on, normalized as the settings say, or else as the file says.
     ///
     /// # Errors
-    /// Settings of another size or number of channels, or of mirror images that the file does not have.
-    pub(crate) fn into_images(self, config: &DataConfig) -> Result<Images, DataError> {
+    /// Settings of another size or number of channels, of a normalization of so many channels, or of mirror images that
+    /// the file does not have.
+    pub(crate) fn into_images(mut self, config: &DataConfig) -> Result<Images, DataError> {
         let [count, views, _, channels, size, _] = self.shape;
         if config.size != size || ![0, channels].contains(&config.channels) {
             return Err(DataError::Config(format!(
@@ -108,6 +111,12 @@ impl Latents {
                 config.size,
                 config.channels
             )));
+        }
+        if let Some(normalization) = &config.normalization {
+            let refused =
+                |reason| DataError::Config(format!("{}: [data] normalization: {reason}", self.path.display()));
+            normalization.suits(channels).map_err(refused)?;
+            self.info.space.normalization = normalization.clone();
         }
         if config.flip && views == 1 {
             return Err(DataError::Config(format!(
@@ -127,12 +136,17 @@ impl Latents {
         })
     }
 
-    /// What the file says about itself.
+    /// What the file says about itself, with the normalization of the settings where they have one.
     pub fn info(&self) -> &LatentInfo {
         &self.info
     }
 
-    /// One latent of an image, drawn anew and scaled: `[channels, size, size]`.
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One latent of an image, drawn anew and normalized: `[channels, size, size]`.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -149,8 +163,13 @@ impl Latents {
             bytes.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect();
         let (mean, deviation) = numbers.split_at(values);
         let noise = stream.normals(values);
-        let scale = self.info.space.scale as f32;
-        Ok(mean.iter().zip(deviation).zip(noise).map(|((mean, deviation), e)| scale * (mean + deviation * e)).collect())
+        let moments = mean.iter().zip(deviation).zip(noise);
+        let mut latent: Vec<f32> = moments.map(|((mean, deviation), e)| mean + deviation * e).collect();
+        for (channel, plane) in latent.chunks_exact_mut(size * size).enumerate() {
+            let [shift, factor] = self.info.space.normalization.shift_and_factor(channel).map(|x| x as f32);
+            plane.iter_mut().for_each(|x| *x = factor * (*x - shift));
+        }
+        Ok(latent)
     }
 }
 
@@ -210,6 +229,10 @@ pub fn encode(
             vae.channels()
         )));
     }
+    let normalization = config.normalization.clone().unwrap_or(Normalization::STABLE_DIFFUSION);
+    normalization
+        .suits(config.channels)
+        .map_err(|reason| DataError::Config(format!("[data] normalization: {reason}")))?;
     let pictures = DataConfig { size: config.size * vae.factor(), channels: 3, ..config.clone() };
     let mut file = AtomicFile::create(out).map_err(DataError::Write)?;
     file.write_all(&vec![b' '; HEADER]).map_err(DataError::Write)?;
@@ -233,7 +256,7 @@ pub fn encode(
     file.write_all(&bytes).map_err(DataError::Write)?;
     let views = 1 + usize::from(config.flip);
     let shape = [labels.len(), views, 2, config.channels, config.size, config.size];
-    let info = LatentInfo { classes, space: LatentSpace { factor: vae.factor(), ..LatentSpace::STABLE_DIFFUSION } };
+    let info = LatentInfo { classes, space: LatentSpace { factor: vae.factor(), normalization } };
     let head = header(&info, shape).map_err(|reason| DataError::damaged(data, reason))?;
     let finish = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head));
     finish.and_then(|()| file.commit()).map_err(DataError::Write)?;

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::checkpoint::{Array, Checkpoint};
 use crate::dual::group_norm;
 use crate::error::Error;
-use crate::weights::LatentSpace;
+use crate::weights::Normalization;
 
 /// Groups of every normalisation.
 const GROUPS: usize = 32;
@@ -54,6 +54,7 @@ impl Vae {
     /// Lists every tensor that is missing, of another shape, or extra.
     pub fn read(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
         let checkpoint = checkpoint.renamed(newer_name);
+        checkpoint.all_are_floats(|_| false)?;
         let resnet = |level: usize, i: usize| {
             checkpoint.get(&format!("encoder.down_blocks.{level}.resnets.{i}.conv1.weight")).map(|array| array.shape[0])
         };
@@ -109,12 +110,20 @@ impl Vae {
         Moments { mean: x.narrow(1, 0, self.channels), deviation: (logarithm * 0.5).exp() }
     }
 
-    /// The pictures of latents as training sees them, scaled: the inverse of drawing from [`Self::encode`].
+    /// The pictures of latents that are normalized as training sees them: the inverse of drawing from [`Self::encode`].
     ///
     /// # Shapes
     /// `[batch, channels, size, size]` → `[batch, 3, size · factor, size · factor]` in about `[−1, 1]`.
-    pub fn decode(&self, latents: Tensor<4>) -> Tensor<4> {
-        let x = self.conv("post_quant_conv", latents * (1.0 / LatentSpace::STABLE_DIFFUSION.scale));
+    ///
+    /// # Panics
+    /// When the normalization is of another number of channels.
+    pub fn decode(&self, latents: Tensor<4>, normalization: &Normalization) -> Tensor<4> {
+        let per_channel = |of: fn([f64; 2]) -> f64| {
+            let values = (0..self.channels).map(|channel| of(normalization.shift_and_factor(channel)) as f32).collect();
+            Tensor::<4>::from_data(TensorData::new::<f32, _>(values, [1, self.channels, 1, 1]), &latents.device())
+        };
+        let (shift, spread) = (per_channel(|[shift, _]| shift), per_channel(|[_, factor]| 1.0 / factor));
+        let x = self.conv("post_quant_conv", latents * spread + shift);
         let mut x = self.middle("decoder", self.conv("decoder.conv_in", x));
         for level in 0..self.levels {
             let at = format!("decoder.up_blocks.{level}");

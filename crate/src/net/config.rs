@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, check};
 
 /// The shape of a [`Net`](super::Net); stored with the weights, so a weights file needs nothing beside it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetConfig {
     /// Edge of the square images, in pixels.
@@ -47,6 +47,10 @@ pub struct NetConfig {
     /// time serves both, so its parameters are those of the Flow Matching network without it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub decoder_depth: Option<usize>,
+    /// Standard deviation of the noise at `t = 1` (pixel MeanFlow, arXiv 2601.22158, which lets it grow with the
+    /// image); files that do not say have 1. Above 0, at most 100.
+    #[serde(default = "default_noise_scale", skip_serializing_if = "is_default_noise_scale")]
+    pub noise_scale: f64,
 }
 
 /// How a network is built.
@@ -196,6 +200,16 @@ pub(crate) fn default_mlp_ratio() -> usize {
     4
 }
 
+/// [`NetConfig::noise_scale`] of what does not say.
+pub(crate) fn default_noise_scale() -> f64 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_default_noise_scale(scale: &f64) -> bool {
+    *scale == default_noise_scale()
+}
+
 impl NetConfig {
     /// Checks that the sizes fit together and are not absurd (a hostile file must not make us allocate gigabytes).
     ///
@@ -222,6 +236,7 @@ impl NetConfig {
             (self.width.is_multiple_of(self.heads), "heads must divide width"),
             (self.side() <= 128, "there may be at most 128 × 128 patches"),
             (self.classes <= 100_000, "there may be at most 100000 classes"),
+            (self.noise_scale > 0.0 && self.noise_scale <= 100.0, "noise_scale must be above 0 and at most 100"),
         ];
         check(rules, |rule| format!("network sizes do not fit: {rule}"))?;
         self.validate_architecture()
@@ -302,6 +317,12 @@ impl NetConfig {
     /// Values in one patch.
     pub fn patch_values(&self) -> usize {
         self.patch * self.patch * self.channels
+    }
+
+    /// Makes standard normals the noise that sampling starts from: multiplies them by [`Self::noise_scale`], in place.
+    pub fn scale_noise(&self, values: &mut [f32]) {
+        let scale = self.noise_scale as f32;
+        values.iter_mut().for_each(|value| *value *= scale);
     }
 
     /// Tokens in front of the patches.

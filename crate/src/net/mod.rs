@@ -19,11 +19,11 @@ mod shared;
 #[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
 mod unet;
 
-#[cfg(feature = "page")]
-pub(crate) use config::default_mlp_ratio;
 pub use config::{
     Architecture, CHANGES, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
 };
+#[cfg(feature = "page")]
+pub(crate) use config::{default_mlp_ratio, default_noise_scale};
 pub use dit::Dit;
 pub use dropout::Dropout;
 pub use in_context::InContext;

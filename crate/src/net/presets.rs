@@ -31,6 +31,10 @@ const IN_CONTEXT: [(&str, [usize; 4]); 10] = [
     ("pmf-h/32", [48, 1280, 16, 32]),
 ];
 
+/// The noise scales of pixel MeanFlow that are not 1, as its authors' settings have them (`configs` of Lyy-iiis/pMF,
+/// those of H on its branch `hsdp`); the paper's table has the edge of the image over 256.
+const NOISE_SCALES: [(&str, f64); 4] = [("pmf-b/32", 2.0), ("pmf-l/32", 4.0), ("pmf-h/16", 2.0), ("pmf-h/32", 4.0)];
+
 /// The name of the U-Net.
 const UNET: &str = "unet";
 
@@ -76,6 +80,7 @@ impl NetConfig {
             },
             velocity_head: None,
             decoder_depth: None,
+            noise_scale: noise_scale(name),
         })
     }
 
@@ -84,9 +89,28 @@ impl NetConfig {
         let sizes = DITS.into_iter().chain(IN_CONTEXT).map(|preset| preset.1);
         sizes.into_iter().find(|sizes| (sizes[0], sizes[1]) == (depth, width)).map(|sizes| sizes[2])
     }
+
+    /// The noise scale of the published pixel MeanFlow of this depth, width and patch, which a checkpoint does not say.
+    pub fn published_noise_scale(depth: usize, width: usize, patch: usize) -> Option<f64> {
+        let pixel = IN_CONTEXT.into_iter().filter(|(name, _)| name.starts_with("pmf"));
+        let mut same = pixel.filter(|(_, sizes)| (sizes[0], sizes[1], sizes[3]) == (depth, width, patch));
+        same.next().map(|(name, _)| noise_scale(name))
+    }
+}
+
+/// The noise scale of a preset.
+fn noise_scale(name: &str) -> f64 {
+    NOISE_SCALES.into_iter().find(|(scaled, _)| *scaled == name).map_or(1.0, |(_, scale)| scale)
 }
 
 impl InContextConfig {
+    /// The hidden features that networks of this kind have at a width: 8/3 of it, which the largest of pixel MeanFlow
+    /// round up to a multiple of eight (`models/pmfDiT.py` of Lyy-iiis/pMF, branch `hsdp`).
+    pub fn published_hidden(&self, width: usize) -> usize {
+        let hidden = width * 8 / 3;
+        if self.bottleneck.is_some() && width > 1024 { hidden.next_multiple_of(8) } else { hidden }
+    }
+
     /// Improved MeanFlow's, for a width.
     pub fn improved(width: usize) -> Self {
         Self {
@@ -100,15 +124,14 @@ impl InContextConfig {
         }
     }
 
-    /// Pixel MeanFlow's, for a width. Its largest models round their hidden features up to a multiple of eight.
+    /// Pixel MeanFlow's, for a width.
     pub fn pixel(width: usize) -> Self {
-        let hidden = width * 8 / 3;
-        Self {
-            hidden: if width > 1024 { hidden.next_multiple_of(8) } else { hidden },
+        let parts = Self {
             bottleneck: Some(if width <= 1024 { 128 } else { 256 }),
             positions: Positions::Plane,
             ..Self::improved(width)
-        }
+        };
+        Self { hidden: parts.published_hidden(width), ..parts }
     }
 }
 

@@ -9,7 +9,7 @@ use super::muon;
 use super::optimization::{Average, MAIN, Optimization, OptimizerKind};
 use crate::error::{Error, check};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
-use crate::net::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, TimeInputs, UnetConfig};
+use crate::net::{Architecture, GuidanceInputs, NetConfig, Output, TimeInputs, UnetConfig};
 use crate::weights::DataInfo;
 
 /// Steps beyond which nobody trains, and sums of steps stay numbers.
@@ -91,6 +91,12 @@ pub struct NetChoice {
     pub velocity_head: Option<usize>,
     /// Last blocks that are told `r` in place of `t`, for decoupled MeanFlow; without it every block is told the same.
     pub decoder_depth: Option<usize>,
+    /// Hidden features of the MLP in the transformers of improved and pixel MeanFlow; without it those of the published
+    /// network of this kind and width.
+    pub hidden: Option<usize>,
+    /// Standard deviation of the noise at `t = 1`, above 0 and at most 100: 1, but for the larger presets of pixel
+    /// MeanFlow (arXiv 2601.22158).
+    pub noise_scale: Option<f64>,
     /// Levels and attention of the U-Net.
     pub unet: Option<UnetConfig>,
 }
@@ -108,6 +114,8 @@ impl Default for NetChoice {
             guidance: None,
             velocity_head: None,
             decoder_depth: None,
+            hidden: None,
+            noise_scale: None,
             unet: None,
         }
     }
@@ -127,8 +135,14 @@ impl NetChoice {
         net.output = self.output.unwrap_or(net.output);
         net.guidance = self.guidance.unwrap_or(net.guidance);
         net.velocity_head = self.velocity_head;
+        net.noise_scale = self.noise_scale.unwrap_or(net.noise_scale);
         match (&mut net.architecture, &self.unet) {
-            (Architecture::InContext(parts), None) => parts.hidden = InContextConfig::improved(net.width).hidden,
+            (Architecture::InContext(parts), None) => {
+                parts.hidden = self.hidden.unwrap_or_else(|| parts.published_hidden(net.width));
+            }
+            (_, None) if self.hidden.is_some() => {
+                return Err(Error::Config("[net] hidden is for the presets of improved and pixel MeanFlow".into()));
+            }
             (Architecture::Unet(parts), Some(choice)) => *parts = choice.clone(),
             (_, Some(_)) => return Err(Error::Config("[net.unet] is for the preset `unet`".into())),
             _ => {}
@@ -266,12 +280,20 @@ impl TrainConfig {
     ///
     /// # Errors
     /// Guidance without classes, a network that is told guidance without any to learn from, or the reverse, latents
-    /// that are to be changed like images, and an optimizer that would train nothing of the network.
+    /// that are to be changed like images, images that are to be normalized like latents, and an optimizer that would
+    /// train nothing of the network.
     pub fn suits(&self, images: &Images) -> Result<(), Error> {
         self.check_objective()?;
         if self.augmentation.is_some() && images.latents.is_some() {
             return Err(Error::Config(
                 "[augmentation] is for images; latents can only be mirrored, by [data] flip".into(),
+            ));
+        }
+        if self.data.normalization.is_some() && images.latents.is_none() {
+            return Err(Error::Config(
+                "[data] normalization is for latents, but the data are pictures; encode them with meanflow encode, or \
+                 leave it out"
+                    .into(),
             ));
         }
         if self.guidance.is_on() && images.classes.is_empty() {

@@ -13,7 +13,7 @@ use super::events;
 use super::grid;
 use super::log::Record;
 use super::optimization::MAIN;
-use super::start::Start;
+use super::start::{Start, same_latent_space};
 use super::trainer::Trainer;
 use crate::class::Class;
 use crate::flow::{Objective, Solver};
@@ -120,6 +120,11 @@ impl RunFolder {
         observer: &mut dyn super::Observer,
     ) -> Result<Trainer> {
         let net = config.net_config(images.classes.len())?;
+        if let Begins::Again = &self.begins {
+            let before = self.read_info()?.latent;
+            same_latent_space(before.as_ref(), images)
+                .with_context(|| format!("cannot go on with {}", self.path.display()))?;
+        }
         let info = ModelInfo {
             format_version: FORMAT_VERSION,
             name: config.name.clone(),

@@ -36,10 +36,7 @@ impl Start {
             if *net.config() != wanted {
                 bail!("its network is {:?}; that of the settings and images is {wanted:?}", net.config());
             }
-            let space = images.latents.as_ref().map(|latents| &latents.info().space);
-            if info.latent.as_ref() != space {
-                bail!("it makes {}, but the images are {}", kind(info.latent.as_ref()), kind(space));
-            }
+            same_latent_space(info.latent.as_ref(), images)?;
             Ok(Self { net, info })
         };
         read().with_context(|| format!("cannot begin with {}", file.display()))
@@ -60,7 +57,26 @@ impl Start {
     }
 }
 
-/// What a network makes, in words.
-fn kind(latent: Option<&LatentSpace>) -> String {
-    latent.map_or_else(|| "pixels".into(), |space| format!("latents ({space:?})"))
+/// Refuses to train a network of one latent space, or of pictures, on images of another.
+///
+/// # Errors
+/// Names the file of latents, both spaces, and what to do.
+pub(super) fn same_latent_space(made: Option<&LatentSpace>, images: &Images) -> Result<()> {
+    let data = images.latents.as_ref().map(|latents| (latents.path().display(), &latents.info().space));
+    let pictures = |space: &LatentSpace| {
+        format!("{space}; train on a file that meanflow encode makes with the autoencoder of these latents")
+    };
+    match (made, data) {
+        (None, None) => Ok(()),
+        (None, Some((file, space))) => bail!("its network makes pictures, but {file} holds {space}; train on pictures"),
+        (Some(made), None) => bail!("the data are pictures, but its network makes {}", pictures(made)),
+        (Some(made), Some((_, space))) if made == space => Ok(()),
+        (Some(made), Some((file, space))) if made.factor == space.factor => bail!(
+            "its network makes {made}, but {file} is read as {space}; set [data] normalization = {}",
+            made.normalization.as_setting()
+        ),
+        (Some(made), Some((file, space))) => {
+            bail!("{file} holds {space}, but its network makes {}", pictures(made))
+        }
+    }
 }

@@ -170,10 +170,11 @@ impl Trainer {
         draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream)
     }
 
-    /// The noise `e` of this step.
+    /// The noise `e` of this step, of the scale that the network is for.
     fn noise_like(&self, images: &Tensor<4>) -> Tensor<4> {
         let shape = images.dims();
-        let noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(shape.iter().product());
+        let mut noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(shape.iter().product());
+        self.net.config().scale_noise(&mut noise);
         Tensor::from_data(TensorData::new(noise, shape), &self.devices[0])
     }
 }

@@ -11,6 +11,7 @@ mod header;
 mod incoming;
 #[cfg(feature = "page")]
 mod json;
+mod latent_space;
 pub(crate) mod params;
 #[cfg(feature = "page")]
 mod tensors;
@@ -33,6 +34,7 @@ use crate::net::{Net, NetConfig};
 pub use check::Check;
 #[cfg(feature = "cpu")]
 pub(crate) use incoming::Incoming;
+pub use latent_space::{LatentSpace, Normalization};
 pub use params::Precision;
 #[cfg(feature = "webgpu")]
 pub(crate) use tensors::Tensors;
@@ -70,21 +72,6 @@ pub struct ModelInfo {
     pub data: DataInfo,
     /// How it was trained.
     pub training: TrainingInfo,
-}
-
-/// The latents of an autoencoder, which makes pictures of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LatentSpace {
-    /// Pixels of a picture along one edge of a latent.
-    pub factor: usize,
-    /// What latents were multiplied with for training.
-    pub scale: f64,
-}
-
-impl LatentSpace {
-    /// That of Stable Diffusion's autoencoder.
-    pub const STABLE_DIFFUSION: Self = Self { factor: 8, scale: 0.18215 };
 }
 
 /// Where the training images come from.
@@ -165,7 +152,10 @@ impl ModelInfo {
                 self.net.classes
             )));
         }
-        Ok(())
+        match &self.latent {
+            Some(latent) => latent.normalization.suits(self.net.channels).map_err(Error::Weights),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a weights file says about itself, read for the page; natively serde derives the same.
 
 use super::json::{Entries, FromJson, Json, parse};
+use super::latent_space::LatentFields;
 use super::{Check, DataInfo, LatentSpace, ModelInfo, TrainingInfo, accept_version};
 use crate::error::Error;
 use crate::net::{
     Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
-    default_mlp_ratio,
+    default_mlp_ratio, default_noise_scale,
 };
 
 /// From the JSON of the metadata.
@@ -37,8 +38,14 @@ fn model(format_version: u32, mut of: Entries) -> Result<ModelInfo, String> {
 impl FromJson for LatentSpace {
     fn from_json(json: Json) -> Result<Self, String> {
         let mut of = Entries::of(json)?;
-        let space = Self { factor: of.required("factor")?, scale: of.required("scale")? };
-        of.end().map(|()| space)
+        let fields = LatentFields {
+            factor: of.required("factor")?,
+            scale: of.optional("scale")?,
+            mean: of.optional("mean")?,
+            std: of.optional("std")?,
+        };
+        of.end()?;
+        fields.try_into()
     }
 }
 
@@ -87,6 +94,7 @@ impl FromJson for NetConfig {
             depth: of.required("depth")?,
             heads: of.required("heads")?,
             mlp_ratio: of.optional("mlp_ratio")?.unwrap_or_else(default_mlp_ratio),
+            noise_scale: of.optional("noise_scale")?.unwrap_or_else(default_noise_scale),
             classes: of.or_default("classes")?,
             times: of.or_default("times")?,
             output: of.or_default("output")?,
@@ -165,7 +173,7 @@ pub(super) fn one_of<T: Copy>(json: Json, names: &[(&str, T)]) -> Result<T, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weights::FORMAT_VERSION;
+    use crate::weights::{FORMAT_VERSION, Normalization};
 
     fn info(net: NetConfig) -> ModelInfo {
         ModelInfo {
@@ -210,12 +218,17 @@ mod tests {
             ..plain.clone()
         }));
         configs.push(NetConfig { decoder_depth: Some(2), times: TimeInputs::Stand, ..plain.clone() });
+        configs.push(NetConfig { noise_scale: 2.5, ..plain.clone() });
         let one = NetConfig { patch: 1, heads: 1, ..plain };
         configs.push(NetConfig { architecture: Architecture::Unet(unet), ..one });
         for net in configs {
             let told = info(net);
             let json = serde_json::to_string(&told).expect("it is written");
             assert_eq!(read(&json).expect(&json), told);
+            let normalization = Normalization::named("imf").expect("it is known");
+            let other = ModelInfo { latent: Some(LatentSpace { factor: 4, normalization }), ..told.clone() };
+            let json = serde_json::to_string(&other).expect("it is written");
+            assert_eq!(read(&json).expect(&json), other);
             let bare = ModelInfo {
                 latent: None,
                 check: None,

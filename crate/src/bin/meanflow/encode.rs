@@ -11,9 +11,11 @@ use crate::train::read_config;
 
 /// Turn a set of pictures into latents, which `meanflow train` takes as its data.
 ///
-/// The autoencoder is that of Stable Diffusion, as diffusers stores it; its weights are yours to supply. Of the settings
-/// [data] counts: size and channels are those of the latents (32 and 4 for pictures of 256 × 256), and with flip the mirror
-/// images are encoded too. Pictures are read part by part, so a set may be larger than memory.
+/// The autoencoder is that of Stable Diffusion, as diffusers stores it; its weights are yours to supply. Of the
+/// settings [data] counts: size and channels are those of the latents (32 and 4 for pictures of 256 × 256), and with
+/// flip the mirror images are encoded too. fit = "adm" crops as the papers of ImageNet do. normalization ("sd", "imf",
+/// or values) is written down for training and for decoding; the file itself holds what the autoencoder gives. Pictures
+/// are read part by part, so a set may be larger than memory.
 #[derive(clap::Args)]
 pub struct Args {
     /// The pictures, as for training

@@ -160,7 +160,7 @@ fn measure(
         let count = BATCH.min(args.count - start);
         let request = Request { seed: args.seed.wrapping_add(start as u64), count, class: Class::Any, nfe };
         let began = Instant::now();
-        let images = settled(pictures(model.sample(request, options)?.images, vae.as_ref()))?;
+        let images = settled(pictures(model.sample(request, options)?.images, vae.as_ref(), model.info()))?;
         seconds += began.elapsed().as_secs_f64();
         values.extend(extractor.features(images).try_into_vec_as::<f32>().map_err(device_error)?);
     }

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use meanflow::checkpoint::{Checkpoint, ImportChoice, import};
+use meanflow::NetConfig;
+use meanflow::checkpoint::{Checkpoint, ImportChoice, import, known_buffers};
 use meanflow::io;
-use meanflow::net::TimeInputs;
-use meanflow::weights::{self, DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Precision, TrainingInfo};
+use meanflow::net::{Architecture, TimeInputs};
+use meanflow::weights::{
+    self, DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Normalization, Precision, TrainingInfo,
+};
 
 /// Read a checkpoint of another program into a weights file.
 ///
@@ -41,8 +44,17 @@ pub struct Args {
     #[arg(long, value_name = "BLOCKS", conflicts_with = "second_time")]
     decoder_depth: Option<usize>,
     /// Whether its images are pictures; those of 4 channels are else taken for latents of Stable Diffusion's autoencoder
-    #[arg(long)]
+    #[arg(long, conflicts_with = "normalization")]
     pixels: bool,
+    /// How its latents are normalized: sd (times 0.18215), imf (the statistics of improved MeanFlow's authors), a
+    /// factor such as 0.13025, or means and standard deviations of the channels such as 0.1,0.2/4.5,5. Without it the
+    /// authors': imf for the transformer of improved MeanFlow, sd for others
+    #[arg(long, value_name = "NAME|VALUES")]
+    normalization: Option<String>,
+    /// Standard deviation of the noise that it begins with; if not given that of the published pixel MeanFlow of its
+    /// size, else 1
+    #[arg(long, value_name = "S")]
+    noise_scale: Option<f64>,
     /// Name of the model; the name of the checkpoint if not given
     #[arg(long)]
     name: Option<String>,
@@ -73,6 +85,8 @@ pub fn run(args: Args) -> Result<()> {
     io::check_not_input(&args.out, [args.checkpoint.as_path()])?;
     let device = Device::flex();
     let file = args.checkpoint.display().to_string();
+    let normalization = args.normalization.as_deref().map(str::parse::<Normalization>).transpose();
+    let normalization = normalization.with_context(|| format!("{file}: --normalization"))?;
     let checkpoint = Checkpoint::open(&args.checkpoint).with_context(|| file.clone())?;
     let times = match args.second_time {
         _ if args.decoder_depth.is_some() => TimeInputs::Stand,
@@ -80,17 +94,27 @@ pub fn run(args: Args) -> Result<()> {
         Second::R => TimeInputs::StandAndLand,
         Second::None => TimeInputs::Stand,
     };
-    let decoder_depth = args.decoder_depth;
-    let choice = ImportChoice { place: args.place, heads: args.heads, size: args.size, times, decoder_depth };
+    let choice = ImportChoice {
+        place: args.place,
+        heads: args.heads,
+        size: args.size,
+        times,
+        decoder_depth: args.decoder_depth,
+        noise_scale: args.noise_scale,
+    };
     let net = import(&checkpoint, &choice, &device).with_context(|| file.clone())?;
+    for name in known_buffers(&checkpoint) {
+        say!("skipped `{name}`: the network computes this table itself");
+    }
     let config = net.config().clone();
+    let latent = latent_space(&config, args.pixels, normalization).with_context(|| file.clone())?;
     let source = args.checkpoint.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stem = || args.checkpoint.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let info = ModelInfo {
         format_version: FORMAT_VERSION,
         name: args.name.unwrap_or_else(stem),
         classes: (0..config.classes).map(|class| class.to_string()).collect(),
-        latent: (!args.pixels && config.channels == 4).then_some(LatentSpace::STABLE_DIFFUSION),
+        latent,
         check: None,
         net: config,
         data: DataInfo { source, license: args.license, ..DataInfo::default() },
@@ -106,6 +130,29 @@ pub fn run(args: Args) -> Result<()> {
     let bytes = weights::encode(&net, &info, precision)?;
     io::write_atomic(&args.out, &bytes)?;
     let parameters = info.net.parameters() as f64 / 1e6;
-    say!("{}: {parameters:.2} M parameters, {} classes", args.out.display(), info.net.classes);
+    let made = match &info.latent {
+        Some(space) => space.to_string(),
+        None => "pictures".into(),
+    };
+    say!(
+        "{}: {parameters:.2} M parameters, {} classes, noise scale {}; it makes {made}",
+        args.out.display(),
+        info.net.classes,
+        info.net.noise_scale
+    );
     Ok(())
+}
+
+/// What its images are: the shapes do not show it, so four channels are taken for Stable Diffusion's latents.
+fn latent_space(config: &NetConfig, pixels: bool, normalization: Option<Normalization>) -> Result<Option<LatentSpace>> {
+    if pixels || (config.channels != 4 && normalization.is_none()) {
+        return Ok(None);
+    }
+    let authors = match &config.architecture {
+        Architecture::InContext(parts) if parts.bottleneck.is_none() => Normalization::named("imf"),
+        _ => None,
+    };
+    let normalization = normalization.or(authors).unwrap_or(Normalization::STABLE_DIFFUSION);
+    normalization.suits(config.channels).map_err(|reason| anyhow!("--normalization: {reason}"))?;
+    Ok(Some(LatentSpace { normalization, ..LatentSpace::STABLE_DIFFUSION }))
 }

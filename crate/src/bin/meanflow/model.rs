@@ -62,10 +62,12 @@ impl Decoder {
         let vae = Vae::open(path, device).with_context(|| path.display().to_string())?;
         if (vae.channels(), vae.factor()) != (info.net.channels, latent.factor) {
             bail!(
-                "{} is of latents of {} channels, {} times smaller; the model's have {} and are {} times smaller",
+                "{} is of another latent space: {} channels, {} times smaller than pictures, where the model `{}` \
+                 makes {} channels, {} times smaller; give the autoencoder that its training images were encoded with",
                 path.display(),
                 vae.channels(),
                 vae.factor(),
+                info.name,
                 info.net.channels,
                 latent.factor
             );
@@ -77,10 +79,11 @@ impl Decoder {
 /// Latents at a time: a decoded picture of 256 × 256 takes a few hundred megabytes on the way.
 const DECODED: usize = 4;
 
-/// Pictures of what a model made.
-pub fn pictures(images: Tensor<4>, vae: Option<&Vae>) -> Tensor<4> {
-    let Some(vae) = vae else { return images };
-    Tensor::cat(images.split(DECODED, 0).into_iter().map(|latents| vae.decode(latents)).collect(), 0)
+/// Pictures of what a model made, decoded by the normalization that its file says.
+pub fn pictures(images: Tensor<4>, vae: Option<&Vae>, info: &ModelInfo) -> Tensor<4> {
+    let (Some(vae), Some(space)) = (vae, &info.latent) else { return images };
+    let decode = |latents| vae.decode(latents, &space.normalization);
+    Tensor::cat(images.split(DECODED, 0).into_iter().map(decode).collect(), 0)
 }
 
 /// Solvers by name, which `--help` lists.

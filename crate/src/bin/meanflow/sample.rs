@@ -157,7 +157,7 @@ pub fn run(args: Args) -> Result<()> {
     let nfe = args.nfe.unwrap_or(1);
     let calls = args.write(size, channels, &mut |seed, count| {
         let sampled = generator.sample(Request { seed, count, class, nfe }, options)?;
-        Ok((pollster::block_on(to_rgba(pictures(sampled.images, vae.as_ref())))?, sampled.nfe))
+        Ok((pollster::block_on(to_rgba(pictures(sampled.images, vae.as_ref(), info)))?, sampled.nfe))
     })?;
     say!("{}: {} pictures, {calls} network calls each", args.out.display(), args.count);
     Ok(())

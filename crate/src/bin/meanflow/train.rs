@@ -133,7 +133,8 @@ pub(crate) fn read_config(path: Option<&Path>) -> Result<TrainConfig> {
 fn summary(images: &data::Images, config: &TrainConfig, out: &Path) -> Result<String> {
     let net = config.net_config(images.classes.len())?;
     let parameters = net.parameters() as f64 / 1e6;
-    Ok(format!("{}\na network of {parameters:.2} M parameters; writing to {}", images.summary(), out.display()))
+    let space = images.latents.as_ref().map(|latents| format!("\n{}", latents.info().space)).unwrap_or_default();
+    Ok(format!("{}{space}\na network of {parameters:.2} M parameters; writing to {}", images.summary(), out.display()))
 }
 
 /// The first Ctrl-C asks the loop to stop after its step; the second ends the program.

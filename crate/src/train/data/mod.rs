@@ -29,6 +29,8 @@
 //!    loses 8 rows above and below.
 //! 3. If the edge differs from `size`, it is scaled: by repeating pixels where `size` is a multiple of the edge, as
 //!    pixel art needs, else with the antialiased cubic filter (Catmull-Rom), colours weighted by alpha.
+//!    With `fit = "adm"` 2 and 3 are ADM's instead ([`Fit::Adm`]); photographs are turned upright there too, which
+//!    ADM's code leaves out.
 //! 4. With 4 channels alpha stays straight, and fully transparent pixels take the colour `background`, because files
 //!    carry arbitrary colours there that nobody sees and the network would otherwise learn. With 3 channels, or 1
 //!    (Rec. 709 luma), the image is laid over `background`.
@@ -55,6 +57,7 @@ mod parquet;
 mod paths;
 mod pickle;
 mod pictures;
+mod resample;
 mod shards;
 mod stored;
 mod summary;
@@ -75,6 +78,7 @@ pub use stored::{Stored, load_stored};
 pub use summary::Tally;
 
 use crate::latent::Latents;
+use crate::weights::Normalization;
 
 /// How files become training images: the `[data]` table of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,7 +100,7 @@ pub struct DataConfig {
     pub exclude: Vec<String>,
     /// The colour (red, green, blue) behind what is transparent.
     pub background: [u8; 3],
-    /// How images that are not square become so.
+    /// How images become square: `"crop"`, `"pad"`, `"squeeze"`, or `"adm"` (ADM's crop of ImageNet, as Pillow makes it).
     pub fit: Fit,
     /// The column that holds the images, in tables where none is called `image` or alike.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +115,12 @@ pub struct DataConfig {
     pub max_unreadable: f64,
     /// Whether training mirrors half of the images, drawn anew each time.
     pub flip: bool,
+    /// How latents are normalized, channel by channel: `"sd"` (times 0.18215), `"imf"` (the statistics of improved
+    /// MeanFlow's authors), `{ scale = 0.13 }`, or `{ mean = […], std = […] }` of each channel. A file of latents holds
+    /// what the autoencoder gave, so this applies to any such file; without it the file's own is taken, and `meanflow
+    /// encode` writes `"sd"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<Normalization>,
     /// Pictures made of parts, instead of the files themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<Layers>,
@@ -132,6 +142,7 @@ impl Default for DataConfig {
             caption_column: None,
             max_unreadable: 0.01,
             flip: false,
+            normalization: None,
             layers: None,
         }
     }

@@ -40,7 +40,7 @@ impl Tally {
                 self.smallest = Some(dimensions);
             }
         }
-        if config.fit == Fit::Crop && shorter < longer.div_ceil(2) {
+        if matches!(config.fit, Fit::Crop | Fit::Adm) && shorter < longer.div_ceil(2) {
             self.cropped += 1;
             self.first_cropped.get_or_insert_with(|| (name.to_owned(), width, height));
         }
