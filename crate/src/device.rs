@@ -55,15 +55,14 @@ pub fn open(name: Option<&str>) -> Result<Device, Error> {
 }
 
 /// Opens the devices of one kind that have these indices. Without any, the one that the name says; the CPU then as often as
-/// its cores can share batches of so many rows, since burn computes much of a step on one core.
+/// the threads of the pool can share batches of so many rows, since burn computes much of a step on one core.
 ///
 /// # Errors
 /// As [`open`], and an index twice where each is another device, or beside one in the name.
 pub fn open_all(name: Option<&str>, indices: &[usize], rows: usize) -> Result<Vec<Device>, Error> {
     let kind = name.or_else(|| names().first().copied()).unwrap_or_default();
     if indices.is_empty() {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let shared = if kind == "cpu" { cores.min(MOST_SHARED).min(rows / LEAST_ROWS).max(1) } else { 1 };
+        let shared = if kind == "cpu" { threads().min(MOST_SHARED).min(rows / LEAST_ROWS).max(1) } else { 1 };
         return open(name).map(|device| vec![device; shared]);
     }
     if kind.contains(':') {
@@ -73,6 +72,25 @@ pub fn open_all(name: Option<&str>, indices: &[usize], rows: usize) -> Result<Ve
         return Err(Error::Device(format!("the device {} is given twice", twice.1)));
     }
     indices.iter().map(|index| open(Some(&format!("{kind}:{index}")))).collect()
+}
+
+/// Sets how many threads compute on the CPU, for the whole program and before any is needed; 0 is as many as it has cores, or as
+/// `RAYON_NUM_THREADS` says.
+///
+/// # Errors
+/// When they run already.
+#[cfg(feature = "train")]
+pub fn set_threads(count: usize) -> Result<(), Error> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
+    pool.map_err(|e| Error::Device(format!("cannot set the number of threads: {e}")))
+}
+
+/// How many threads compute on the CPU.
+fn threads() -> usize {
+    #[cfg(feature = "train")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "train"))]
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[allow(unused_variables)] // `index` means nothing to the CPU

@@ -32,6 +32,10 @@ pub(crate) fn on_the_pool<T>(_: &Device, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+pub(crate) fn in_parallel<T>(count: usize, work: impl Fn(usize) -> T) -> Vec<T> {
+    (0..count).map(work).collect()
+}
+
 #[cfg(feature = "train")]
 pub(crate) fn in_one_pass<const D: usize, const N: usize, const M: usize>(
     changed: [Tensor<D>; N],

@@ -27,7 +27,7 @@ mod ops;
 
 #[cfg(feature = "train")]
 pub(crate) use cpu::in_one_pass;
-pub(crate) use cpu::on_the_pool;
+pub(crate) use cpu::{in_parallel, on_the_pool};
 #[cfg(feature = "cpu")]
 pub(crate) use layers::GELU;
 pub use layers::{attend, convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};

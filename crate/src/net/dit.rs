@@ -20,7 +20,7 @@ pub struct Dit {
     time_t: Option<TimeEmbedding>,
     time_r: Option<TimeEmbedding>,
     time_h: Option<TimeEmbedding>,
-    label: Option<Table>,
+    pub(super) label: Option<Table>,
     guidance: Option<Guidance>,
     blocks: Vec<Block>,
     head: Head,

@@ -25,7 +25,7 @@ pub struct InContext {
     /// Widens the patches again, where they went through a bottleneck.
     widen: Option<Linear>,
     time_h: TimeEmbedding,
-    label: Option<Table>,
+    pub(super) label: Option<Table>,
     guidance: Option<Guidance>,
     /// The learned tokens, all groups one after the other, `[tokens, width]`.
     prefix: Prefix,

@@ -11,11 +11,11 @@ pub(crate) mod init;
 mod labels;
 #[cfg(feature = "train")]
 mod memory;
+mod parallel_forward;
 mod param;
 mod patches;
 mod presets;
 mod rotary;
-mod shared;
 #[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
 mod unet;
 
@@ -35,6 +35,8 @@ pub(crate) use unet::{BlockPlan, UnetPlan};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+#[cfg(feature = "train")]
+use burn::tensor::{Int, TensorData};
 
 use crate::dual::Dual;
 use crate::error::Error;
@@ -155,7 +157,7 @@ impl Net {
     /// `z`: `[batch, channels, size, size]`, `t` and `r`: `[batch]`; result as `z`. `labels` are needed exactly when
     /// the network has classes.
     pub fn forward(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
-        match shared::forward(self, &z, &r, &t, labels.as_ref()) {
+        match parallel_forward::forward(self, &z, &r, &t, labels.as_ref()) {
             Some(value) => value.into(),
             None => self.call(z, Told { r, t, labels }, false, None).average,
         }
@@ -196,6 +198,29 @@ impl Net {
                 Err(Error::Config("only a Diffusion Transformer can become a decoupled one".into()))
             }
         }
+    }
+
+    /// The network for other classes: class `i` of them begins as class `classes[i]` of this one, or as "no class" where it has
+    /// none that fits. Without classes it stays as it is.
+    #[cfg(feature = "train")]
+    pub(crate) fn with_classes(mut self, classes: &[Option<usize>]) -> Self {
+        let null = self.config().null_label();
+        let rows = classes.iter().map(|class| class.unwrap_or(null)).chain([null]).map(|row| row as i32).collect();
+        let (label, config) = match &mut self {
+            Self::Dit(net) => (&mut net.label, &mut net.config),
+            Self::InContext(net) => (&mut net.label, &mut net.config),
+            Self::Unet(net) => (&mut net.label, &mut net.config),
+        };
+        if let Some(table) = label.take() {
+            let weight = table.weight.map(|weight| {
+                let rows = TensorData::new::<i32, _>(rows, [classes.len() + 1]);
+                let rows = Tensor::<1, Int>::from_data(rows, &weight.device());
+                weight.select(0, rows)
+            });
+            *label = Some(embed::Table { weight });
+            config.classes = classes.len();
+        }
+        self
     }
 
     /// The network without its auxiliary head, which only training needs.

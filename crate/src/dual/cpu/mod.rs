@@ -18,7 +18,7 @@ pub(super) use attention::attend;
 pub(super) use dense::matmul;
 #[cfg(feature = "train")]
 pub(crate) use pass::in_one_pass;
-pub(crate) use pass::on_the_pool;
+pub(crate) use pass::{in_parallel, on_the_pool};
 pub(super) use product::linear;
 pub(super) use symmetric::{gated, layer_norm, softmax};
 

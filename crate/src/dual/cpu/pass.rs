@@ -1,5 +1,8 @@
 //! One pass over memory, on all cores: of several tensors read and changed together, or of the rows of one.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Device, Tensor};
@@ -18,6 +21,25 @@ pub fn on_the_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) ->
         true => rayon::scope(|_| work()),
         false => work(),
     }
+}
+
+/// What `work` gives for every index below `count`, in their order, with a few of them at a time on the threads of the pool.
+///
+/// There are as many tasks as threads, and each takes the next index when it is done with one. A thread that waits for others to
+/// finish a piece of its own work does another task meanwhile: none is ever blocked, however few there are.
+pub fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
+    let task = || {
+        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < count) {
+            let value = work(index);
+            // What another task's panic left is whole: a value is pushed or it is not.
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, value));
+        }
+    };
+    rayon::scope(|scope| (0..rayon::current_num_threads().min(count)).for_each(|_| scope.spawn(|_| task())));
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, value)| value).collect()
 }
 
 /// Numbers of each tensor that are done at a time: together they fit into a core's cache.

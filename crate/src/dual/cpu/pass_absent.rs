@@ -7,6 +7,11 @@ pub fn on_the_pool<T>(_: &Device, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// What `work` gives for every index below `count`.
+pub fn in_parallel<T>(count: usize, work: impl Fn(usize) -> T) -> Vec<T> {
+    (0..count).map(work).collect()
+}
+
 /// Calls `change` with all rows.
 pub fn in_pieces(values: &mut [f32], _: usize, change: impl Fn(usize, &mut [f32])) {
     change(0, values);

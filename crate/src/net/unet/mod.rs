@@ -31,7 +31,7 @@ pub struct Unet {
     times0: Linear,
     times1: Linear,
     augmentation: Option<Linear>,
-    label: Option<Table>,
+    pub(super) label: Option<Table>,
     input: Conv,
     encoder: Vec<UnetBlock>,
     decoder: Vec<UnetBlock>,
