@@ -56,14 +56,20 @@ mod parity;
 mod parity_log;
 #[path = "rust/playground.rs"]
 mod playground;
+#[path = "rust/reproduction.rs"]
+mod reproduction;
 #[path = "rust/rng.rs"]
 mod rng;
+#[path = "rust/runs.rs"]
+mod runs;
 #[path = "rust/settings.rs"]
 mod settings;
 #[path = "rust/solver.rs"]
 mod solver;
 #[path = "rust/support.rs"]
 mod support;
+#[path = "rust/threads.rs"]
+mod threads;
 #[path = "rust/train.rs"]
 mod train;
 #[path = "rust/train_objectives.rs"]

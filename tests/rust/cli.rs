@@ -220,7 +220,6 @@ fn unusable_data_and_settings_are_named() {
     fails_to_train(&images, &["--config", &shortcuts], &["shortcuts.toml", "interval_probability", "--init"]);
     let moments = place.file("moments.toml", format!("objective = {{ kind = \"moment-matching\" }}\n{TINY}"));
     fails_to_train(&images, &["--config", &moments], &["moments.toml", "groups of 4", "batch_size"]);
-    fails_to_train(&images, &["--resume"], &["holds no run"]);
     fails(&["export", &run, "--out", &place.path("x")], &["holds no run"]);
 }
 

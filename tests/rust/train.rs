@@ -19,8 +19,8 @@ use crate::support::{assert_close, device, randomise, relative_error, tape, tiny
 pub struct Listener {
     pub records: Vec<Record>,
     pub notices: Vec<String>,
-    stop: AtomicBool,
-    stop_after: Option<u64>,
+    pub stop: AtomicBool,
+    pub stop_after: Option<u64>,
 }
 
 struct Shared<'a>(&'a AtomicBool, &'a mut Vec<Record>, &'a mut Vec<String>, Option<u64>);

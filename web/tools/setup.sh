@@ -56,6 +56,10 @@ if [ "${1:-}" = tests ]; then
     say "installing a Vulkan driver, with one that computes on the CPU"
     apt_install mesa-vulkan-drivers libvulkan1
   fi
+  if [ "$(uname)" = Linux ] && ! command -v strace >/dev/null; then
+    say "installing strace"
+    apt_install strace || true
+  fi
   if ! node web/tools/browser.mjs >/dev/null 2>&1; then
     say "installing Chromium"
     # Where the distribution has none (Ubuntu, macOS), the build that Playwright offers.

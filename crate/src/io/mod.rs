@@ -19,6 +19,9 @@ pub use inflate::{Inflated, is_bomb};
 pub use input::{SafetensorsFile, open_regular, read_whole};
 pub use memory::{MAX_PIXELS, check_memory, max_memory, parse_size, set_max_memory};
 pub use output::{check_extension, check_not_input, lies_in, resolve};
+#[cfg(test)]
+pub(crate) use write::recorded_calls;
 pub use write::{
-    AtomicFile, AtomicFolder, append, copy, create_folder, exit_without_leftovers, sync_folder, write_atomic, write_new,
+    AtomicFile, AtomicFolder, append, copy, create_folder, exit_without_leftovers, remove_folder, rename, sync_folder,
+    write_atomic, write_new,
 };

@@ -181,7 +181,13 @@ pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When it exists, or the disk refuses.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let write = || File::create_new(path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let write = || {
+        let mut file = File::create_new(path)?;
+        record("write", path);
+        file.write_all(bytes)?;
+        record("sync", path);
+        file.sync_all()
+    };
     write().map_err(|e| cannot_write(path, &e))
 }
 
@@ -207,7 +213,27 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// When the disk refuses, or a file has the name.
 pub fn create_folder(path: &Path) -> io::Result<()> {
+    record("create", path);
     fs::create_dir_all(path).map_err(|e| io::Error::new(e.kind(), format!("cannot create {}: {e}", path.display())))
+}
+
+/// Renames a file or folder. It is on the disk only after [`sync_folder`] of the folder that it is in.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    record("rename", to);
+    let error = |e: io::Error| format!("cannot rename {} to {}: {e}", from.display(), to.display());
+    fs::rename(from, to).map_err(|e| io::Error::new(e.kind(), error(e)))
+}
+
+/// Removes a folder and all that is in it.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    record("remove", path);
+    fs::remove_dir_all(path).map_err(|e| io::Error::new(e.kind(), format!("cannot remove {}: {e}", path.display())))
 }
 
 /// Waits until the names in a folder are on the disk, where the system can do that.
@@ -215,6 +241,7 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 /// # Errors
 /// When the disk refuses.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
+    record("sync", path);
     if !cfg!(unix) {
         return Ok(());
     }
@@ -356,4 +383,25 @@ fn folder_of(path: &Path) -> &Path {
 
 fn cannot_write(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(not(test))]
+fn record(_: &str, _: &Path) {}
+
+/// Notes a call to the system with the last part of its path, so that tests can hold their order.
+#[cfg(test)]
+fn record(call: &str, path: &Path) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    CALLS.with_borrow_mut(|calls| calls.push(format!("{call} {name}")));
+}
+
+#[cfg(test)]
+thread_local! {
+    static CALLS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// The calls of this thread since the last time.
+#[cfg(test)]
+pub(crate) fn recorded_calls() -> Vec<String> {
+    CALLS.take()
 }

@@ -19,7 +19,7 @@ use super::vae::{Moments, Vae};
 use crate::image::from_byte;
 use crate::io::AtomicFile;
 use crate::rng::Stream;
-use crate::train::data::{DataConfig, DataError, Images, label, load_parts};
+use crate::train::data::{DataConfig, DataError, Digest, Images, label, load_parts};
 use crate::weights::{LatentSpace, Normalization};
 
 /// The metadata entry that holds the [`LatentInfo`].
@@ -95,6 +95,29 @@ impl Latents {
         info.space.normalization.suits(shape[3]).map_err(|reason| damaged(&reason))?;
         let start = start + moments.data_offsets[0];
         Ok(Some(Self { path: path.into(), file: Mutex::new(file), info, start, shape, labels }))
+    }
+
+    /// A digest of the file by its description, shape, labels and some of its moments: all of them can be many gigabytes.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn digest(&self) -> Result<String, DataError> {
+        /// Records that are read.
+        const SAMPLED: usize = 64;
+        let io = |e| DataError::io(&self.path, e);
+        let mut digest = Digest::default();
+        digest.add(format!("{:?} {:?}", self.info, self.shape).as_bytes());
+        self.labels.iter().for_each(|label| digest.add(&label.to_le_bytes()));
+        let [count, views, two, channels, size, _] = self.shape;
+        let mut bytes = vec![0; 2 * two * channels * size * size];
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let records = count * views;
+        for record in (0..records).step_by(records.div_ceil(SAMPLED).max(1)) {
+            let seek = file.seek(SeekFrom::Start(self.start + (record * bytes.len()) as u64));
+            seek.and_then(|_| file.read_exact(&mut bytes)).map_err(io)?;
+            digest.add(&bytes);
+        }
+        Ok(digest.finish())
     }
 
     /// As a set to train on, normalized as the settings say, or else as the file says.

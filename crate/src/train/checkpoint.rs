@@ -1,5 +1,7 @@
-//! Checkpoints: a folder per checkpoint, written aside and renamed, so that one is either whole or absent.
+//! Checkpoints: a folder per checkpoint, written aside and renamed, so that one is either whole or absent. Its `state.json`
+//! holds the digest of every file in it, its own too: what a disk has damaged is named instead of trained on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,14 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::config::{Logging, TrainConfig};
+use super::data::sha256;
 use super::ema::Ema;
 use super::optimization::MAIN;
+use super::resume;
 use super::trainer::{Trainer, optimizer};
-use crate::io::{self, write_new};
+use crate::io;
 use crate::net::{Net, NetConfig};
 
 /// The small part of a checkpoint: where it stands.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct State {
     step: u64,
     net: NetConfig,
@@ -28,6 +33,79 @@ struct State {
     /// Which meaning of `[augmentation]` the run was trained with, where it has one; 0 in checkpoints that do not say.
     #[serde(default)]
     augmentation: u32,
+    /// The settings that it was trained with, as TOML; checkpoints that do not say are older.
+    #[serde(default)]
+    settings: Option<String>,
+    /// The other files; checkpoints that do not say are older, and believed.
+    #[serde(default)]
+    files: BTreeMap<String, FileDigest>,
+    /// The SHA-256 of this file with zeros in its own place.
+    #[serde(default)]
+    checksum: Option<String>,
+}
+
+/// What a file must hold.
+#[derive(Serialize, Deserialize)]
+struct FileDigest {
+    bytes: u64,
+    /// As `sha256sum` prints it.
+    sha256: String,
+}
+
+/// Where a checksum will stand.
+const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+impl State {
+    /// As `state.json` holds it.
+    fn to_json(&self) -> Result<String> {
+        let state = serde_json::to_string_pretty(self)? + "\n";
+        Ok(state.replacen(NO_CHECKSUM, &sha256(state.as_bytes()), 1))
+    }
+
+    /// Reads the state of a checkpoint.
+    fn read(checkpoint: &Path) -> Result<Self> {
+        let file = checkpoint.join("state.json");
+        let damaged = || format!("{} is damaged", file.display());
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let state: Self = serde_json::from_str(&text).with_context(damaged)?;
+        match &state.checksum {
+            Some(checksum) if sha256(text.replacen(checksum, NO_CHECKSUM, 1).as_bytes()) != *checksum => {
+                bail!("{}: its checksum is not that of its content", damaged())
+            }
+            None if !state.files.is_empty() => bail!("{}: its checksum is missing", damaged()),
+            _ => Ok(state),
+        }
+    }
+
+    /// The content of one of the checkpoint's files, which is what was written.
+    fn read_file(&self, checkpoint: &Path, name: &str) -> Result<Bytes> {
+        let path = checkpoint.join(name);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        match self.files.get(name) {
+            Some(file) if file.bytes != bytes.len() as u64 => {
+                bail!("{} is damaged: it has {} bytes instead of {}", path.display(), bytes.len(), file.bytes)
+            }
+            Some(file) if file.sha256 != sha256(&bytes) => {
+                bail!("{} is damaged: its SHA-256 is not the one in state.json", path.display())
+            }
+            None if !self.files.is_empty() => bail!("{} is not one of the checkpoint's files", path.display()),
+            _ => Ok(Bytes::from_bytes_vec(bytes)),
+        }
+    }
+
+    fn read_net(&self, checkpoint: &Path, name: &str, device: &Device) -> Result<Net> {
+        let path = checkpoint.join(name);
+        self.net.validate()?;
+        let record = ModuleRecord::from_bytes(self.read_file(checkpoint, name)?);
+        let record = record.with_context(|| format!("{} is damaged", path.display()))?;
+        let net = self.net.init(0, device).try_load_record(record);
+        net.with_context(|| format!("{} does not fit its network", path.display()))
+    }
+}
+
+/// The file of an average.
+fn average_file(name: &str) -> String {
+    if name == MAIN { "ema.bpk".into() } else { format!("ema-{name}.bpk") }
 }
 
 /// Which of a run's checkpoints.
@@ -46,44 +124,74 @@ pub enum Which {
 /// # Errors
 /// When the disk refuses; earlier checkpoints are untouched.
 pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Logging) -> Result<()> {
-    let target = folder.join(format!("step-{:08}", trainer.step));
-    let aside = folder.join(format!(".writing-{:08}", trainer.step));
+    let [target, aside, replaced] =
+        ["step", WRITING, REPLACED].map(|name| folder.join(format!("{name}-{:08}", trainer.step)));
     let _ = fs::remove_dir_all(&aside);
     io::create_folder(&aside)?;
-    let state =
-        State { step: trainer.step, net: trainer.net.config().clone(), one_step, augmentation: Augmentation::VERSION };
-    write_new(&aside.join("net.bpk"), &trainer.net.valid().into_record().into_bytes()?)?;
-    write_new(&aside.join("ema.bpk"), &trainer.ema.net().clone().into_record().into_bytes()?)?;
-    for (name, ema) in &trainer.averages {
-        write_new(&aside.join(format!("ema-{name}.bpk")), &ema.net().clone().into_record().into_bytes()?)?;
-    }
-    write_new(&aside.join("optimizer.bpk"), &trainer.optimizer.into_bytes()?)?;
-    write_new(&aside.join("state.json"), &serde_json::to_vec_pretty(&state)?)?;
-    let _ = fs::remove_dir_all(&target);
-    fs::rename(&aside, &target).with_context(|| format!("cannot rename to {}", target.display()))?;
-    // The rename itself must reach the disk too.
-    io::sync_folder(folder)?;
-    let all = list(folder)?;
-    let best = if log.keep_best { best(&all) } else { None };
-    let stays = |path: &PathBuf| {
-        best.as_ref() == Some(path)
-            || log.keep_every.is_some_and(|every| step_of(path).is_some_and(|step| step.is_multiple_of(every)))
+    let mut files = BTreeMap::new();
+    let mut write = |name: String, bytes: &[u8]| {
+        files.insert(name.clone(), FileDigest { bytes: bytes.len() as u64, sha256: sha256(bytes) });
+        io::write_new(&aside.join(name), bytes)
     };
-    for old in all.into_iter().rev().skip(log.keep).filter(|path| !stays(path)) {
-        fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+    write("net.bpk".into(), &trainer.net.valid().into_record().into_bytes()?)?;
+    write(average_file(MAIN), &trainer.ema.net().clone().into_record().into_bytes()?)?;
+    for (name, ema) in &trainer.averages {
+        write(average_file(name), &ema.net().clone().into_record().into_bytes()?)?;
+    }
+    write("optimizer.bpk".into(), &trainer.optimizer.into_bytes()?)?;
+    let state = State {
+        step: trainer.step,
+        net: trainer.net.config().clone(),
+        one_step,
+        augmentation: Augmentation::VERSION,
+        settings: Some(trainer.config.to_toml()?),
+        files,
+        checksum: Some(NO_CHECKSUM.into()),
+    };
+    io::write_new(&aside.join("state.json"), state.to_json()?.as_bytes())?;
+    io::sync_folder(&aside)?;
+    // Of the same step there can be one that is damaged.
+    let replaces = target.exists();
+    if replaces {
+        io::rename(&target, &replaced)?;
+    }
+    io::rename(&aside, &target)?;
+    io::sync_folder(folder)?;
+    if replaces {
+        io::remove_folder(&replaced)?;
+    }
+    prune(folder, trainer.step, log)
+}
+
+/// Removes the checkpoints that need not stay, of those up to `step`: one that is newer was damaged, and the run will come by
+/// there again.
+fn prune(folder: &Path, step: u64, log: &Logging) -> Result<()> {
+    let all: Vec<_> = list(folder)?.into_iter().filter(|checkpoint| checkpoint.0 <= step).collect();
+    let best = if log.keep_best { best(&all) } else { None };
+    let stays = |(step, path): &(u64, PathBuf)| {
+        best.as_ref() == Some(path) || log.keep_every.is_some_and(|every| step.is_multiple_of(every))
+    };
+    for (_, old) in all.into_iter().rev().skip(log.keep).filter(|checkpoint| !stays(checkpoint)) {
+        io::remove_folder(&old)?;
     }
     Ok(())
 }
 
 /// The checkpoint of the lowest one-step residual, the newer where two are equal.
-fn best(all: &[PathBuf]) -> Option<PathBuf> {
-    let measured = all.iter().filter_map(|path| Some((read_state(path).ok()?.one_step?, path)));
+fn best(all: &[(u64, PathBuf)]) -> Option<PathBuf> {
+    let measured = all.iter().filter_map(|(_, path)| Some((State::read(path).ok()?.one_step?, path)));
     measured.rev().min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, path)| path.clone())
 }
 
-/// The step in a checkpoint's name.
-fn step_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+/// What a checkpoint is called while it is written.
+const WRITING: &str = ".writing";
+/// What one is called while another of the same step takes its place.
+const REPLACED: &str = ".replaced";
+
+/// The number in the name of a checkpoint, or of one in the making: digits alone, so `step-5-copy` is none.
+fn step_in(path: &Path, kind: &str) -> Option<u64> {
+    let digits = path.file_name()?.to_str()?.strip_prefix(kind)?.strip_prefix('-')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// Removes what a program that was killed while it wrote has left behind.
@@ -91,26 +199,34 @@ fn step_of(path: &Path) -> Option<u64> {
 /// # Errors
 /// When the disk refuses.
 pub fn clear(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".writing-")) {
-            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    for path in entries(folder)? {
+        if [WRITING, REPLACED].iter().any(|kind| step_in(&path, kind).is_some()) {
+            io::remove_folder(&path)?;
         }
     }
     Ok(())
 }
 
-/// Whole checkpoints, oldest first.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")) {
-            found.push(path);
-        }
-    }
+/// Whether there is any checkpoint, usable or not.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn any(folder: &Path) -> Result<bool> {
+    Ok(folder.exists() && !list(folder)?.is_empty())
+}
+
+/// Whole checkpoints with their steps, oldest first. Other folders are somebody else's.
+fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let steps = entries(folder)?.into_iter().filter_map(|path| Some((step_in(&path, "step")?, path)));
+    let mut found: Vec<_> = steps.filter(|(_, path)| path.join("state.json").exists()).collect();
     found.sort();
     Ok(found)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = || format!("cannot read {}", folder.display());
+    let entries = fs::read_dir(folder).with_context(unreadable)?;
+    entries.map(|entry| Ok(entry.with_context(unreadable)?.path())).collect()
 }
 
 /// The newest checkpoint that reads, or the best: a damaged one is named in a warning, and the one before it is used.
@@ -120,7 +236,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 fn find<T>(
     folder: &Path,
     which: Which,
-    mut read: impl FnMut(&Path) -> Result<T>,
+    mut read: impl FnMut(&Path, State) -> Result<T>,
     mut warn: impl FnMut(String),
 ) -> Result<T> {
     let all = list(folder)?;
@@ -131,8 +247,8 @@ fn find<T>(
             None => bail!("no checkpoint in {} says how good it is", folder.display()),
         },
     };
-    for path in first.into_iter().chain(all.into_iter().rev()) {
-        match read(&path) {
+    for path in first.into_iter().chain(all.into_iter().rev().map(|(_, path)| path)) {
+        match State::read(&path).and_then(|state| read(&path, state)) {
             Ok(value) => return Ok(value),
             Err(error) => warn(format!("checkpoint {} is not usable: {error:#}", path.display())),
         }
@@ -140,36 +256,60 @@ fn find<T>(
     bail!("no usable checkpoint in {}", folder.display())
 }
 
-/// Continues a run from its newest usable checkpoint.
+/// Continues a run from its newest usable checkpoint. `before` are the settings that it was begun with, for checkpoints that
+/// do not hold theirs.
 ///
 /// # Errors
-/// When there is none, or it is of another network than `net`.
+/// When there is none, or it is of another network than `net`, or of settings that a run keeps to its end.
 pub fn resume(
     folder: &Path,
     config: &TrainConfig,
+    before: &TrainConfig,
     net: &NetConfig,
     device: &Device,
-    mut warn: impl FnMut(String),
+    mut notice: impl FnMut(String),
 ) -> Result<Trainer> {
-    let read = |path: &Path| -> Result<(Trainer, u32)> {
-        let state = read_state(path)?;
-        if state.net != *net {
-            bail!("it is of another network ({:?}) than the settings ({net:?})", state.net);
-        }
-        let trained = read_net(&path.join("net.bpk"), net, &config.train.tape(device))?;
-        let shadow = read_net(&path.join("ema.bpk"), net, device)?;
-        let optimizer = optimizer(config, &trained).from_bytes(read_bytes(&path.join("optimizer.bpk"))?)?;
-        let average = |name: &String| {
-            let net = read_net(&path.join(format!("ema-{name}.bpk")), net, device)?;
-            Ok((name.clone(), Ema::resume(net)))
+    let mut begun = Vec::new();
+    let read = |path: &Path, state: State| -> Result<Result<(Trainer, u32)>> {
+        let trained = match &state.settings {
+            Some(text) => TrainConfig::of_run(text).context("its settings are of another version")?,
+            None => before.clone(),
         };
-        let averages = config.train.averages.keys().map(average).collect::<Result<_>>()?;
-        let trainer = Trainer::from_parts(config, [trained, shadow], averages, optimizer, state.step, device);
-        Ok((trainer, state.augmentation))
+        // What is refused here would be with any other checkpoint too.
+        if let Err(refusal) = resume::check(&trained, config) {
+            return Ok(Err(refusal));
+        }
+        if state.net != *net {
+            let mismatch =
+                format!("{} is of another network ({:?}) than the settings ({net:?})", path.display(), state.net);
+            return Ok(Err(anyhow::anyhow!(mismatch)));
+        }
+        let live = state.read_net(path, "net.bpk", &config.train.tape(device))?;
+        let shadow = state.read_net(path, &average_file(MAIN), device)?;
+        let optimizer = optimizer(config, &live).from_bytes(state.read_file(path, "optimizer.bpk")?)?;
+        begun.clear();
+        let mut averages = BTreeMap::new();
+        for name in config.train.averages.keys() {
+            let file = average_file(name);
+            let ema = match trained.train.averages.contains_key(name) {
+                true => Ema::resume(state.read_net(path, &file, device)?),
+                // It is new in the settings.
+                false => {
+                    begun.push(name.clone());
+                    Ema::new(&live)
+                }
+            };
+            averages.insert(name.clone(), ema);
+        }
+        let trainer = Trainer::from_parts(config, [live, shadow], averages, optimizer, state.step, device);
+        Ok(Ok((trainer, state.augmentation)))
     };
-    let (trainer, augmentation) = find(folder, Which::Newest, read, &mut warn)?;
+    let (trainer, augmentation) = find(folder, Which::Newest, read, &mut notice)??;
     if config.augmentation.is_some() && augmentation < Augmentation::VERSION {
-        warn(Augmentation::CHANGED.into());
+        notice(Augmentation::CHANGED.into());
+    }
+    for name in begun {
+        notice(format!("the average `{name}` is new: it begins with the weights of step {}", trainer.step));
     }
     Ok(trainer)
 }
@@ -185,28 +325,80 @@ pub fn averaged(
     device: &Device,
     warn: impl FnMut(String),
 ) -> Result<(Net, u64)> {
-    let file = if name == MAIN { "ema.bpk".to_owned() } else { format!("ema-{name}.bpk") };
-    let read = |path: &Path| -> Result<(Net, u64)> {
-        let state = read_state(path)?;
-        Ok((read_net(&path.join(&file), &state.net, device)?, state.step))
-    };
+    let read = |path: &Path, state: State| Ok((state.read_net(path, &average_file(name), device)?, state.step));
     find(folder, which, read, warn)
 }
 
-fn read_state(path: &Path) -> Result<State> {
-    let file = path.join("state.json");
-    serde_json::from_slice(&read_bytes(&file)?).with_context(|| format!("{} is damaged", file.display()))
-}
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::train::data::{DataConfig, Images};
+    use crate::train::{NetChoice, Sampler};
 
-fn read_net(path: &Path, config: &NetConfig, device: &Device) -> Result<Net> {
-    config.validate()?;
-    let record =
-        ModuleRecord::from_bytes(read_bytes(path)?).with_context(|| format!("{} is damaged", path.display()))?;
-    let net = config.init(0, device).try_load_record(record);
-    net.with_context(|| format!("{} does not fit its network", path.display()))
-}
+    fn trainer(steps: u64) -> Trainer {
+        let device = Device::flex();
+        let net = NetChoice { width: Some(16), depth: Some(1), heads: Some(2), ..NetChoice::default() };
+        let data = DataConfig { size: 8, channels: 3, ..DataConfig::default() };
+        let mut config = TrainConfig { net, data, ..TrainConfig::default() };
+        config.train.batch_size = 2;
+        let images = Images::random(&config.data, 8);
+        let mut sampler = Sampler::new(&images, &config.train, false);
+        let mut trainer = Trainer::new(&config, &config.net_config(0).expect("a network"), &device);
+        for step in 0..steps {
+            trainer.step(sampler.batch(step, &device).expect("pictures"));
+        }
+        trainer
+    }
 
-fn read_bytes(path: &Path) -> Result<Bytes> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Bytes::from_bytes_vec(bytes))
+    /// A name that reaches the disk before the content, or content that has no name there yet, is a checkpoint lost in a power cut.
+    #[test]
+    fn content_is_on_the_disk_before_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let checkpoints = folder.path().join("checkpoints");
+        fs::create_dir(&checkpoints).expect("a folder");
+        io::recorded_calls();
+        save(&checkpoints, &trainer(1), None, &Logging::default()).expect("it saves");
+        let files = ["net.bpk", "ema.bpk", "optimizer.bpk", "state.json"];
+        let written = files.iter().flat_map(|file| [format!("write {file}"), format!("sync {file}")]);
+        let expected: Vec<String> = std::iter::once("create .writing-00000001".into())
+            .chain(written)
+            .chain(["sync .writing-00000001", "rename step-00000001", "sync checkpoints"].map(String::from))
+            .collect();
+        assert_eq!(io::recorded_calls(), expected);
+    }
+
+    #[test]
+    fn checkpoints_are_sorted_as_numbers_and_other_folders_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = |name: &str| folder.path().join(name);
+        let foreign = ["step-final", "step-5-copy", "step-", "step-00000003", "epoch-1"];
+        for name in foreign {
+            fs::create_dir(here(name)).expect("a folder");
+        }
+        // What is called like a checkpoint and holds none is somebody else's too.
+        for name in ["step-99999999", "step-100000000", "step-00000002"] {
+            fs::create_dir(here(name)).expect("a folder");
+            fs::write(here(name).join("state.json"), "{}").expect("it writes");
+        }
+        let steps: Vec<u64> = list(folder.path()).expect("it reads").into_iter().map(|(step, _)| step).collect();
+        assert_eq!(steps, [2, 99_999_999, 100_000_000]);
+        prune(folder.path(), 100_000_000, &Logging { keep: 1, ..Logging::default() }).expect("it prunes");
+        assert!(foreign.iter().all(|name| here(name).exists()));
+        assert!(here("step-100000000").exists() && !here("step-99999999").exists());
+    }
+
+    /// With one checkpoint kept, the damaged one of a later step must not be taken for the newest.
+    #[test]
+    fn what_is_written_is_not_removed_for_a_damaged_one_of_a_later_step() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Logging { keep: 1, ..Logging::default() };
+        save(folder.path(), &trainer(2), None, &log).expect("it saves");
+        let damaged = folder.path().join("step-00000009");
+        fs::create_dir(&damaged).expect("a folder");
+        fs::write(damaged.join("state.json"), "{").expect("it writes");
+        save(folder.path(), &trainer(3), None, &log).expect("it saves");
+        let (_, step) = averaged(folder.path(), Which::Newest, MAIN, &Device::flex(), |_| {}).expect("it reads");
+        assert_eq!(step, 3);
+    }
 }

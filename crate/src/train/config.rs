@@ -256,6 +256,19 @@ impl TrainConfig {
         notices
     }
 
+    /// The tables that have a setting of this name; the empty one stands for the top of the file.
+    pub fn tables_with(name: &str) -> Vec<&'static str> {
+        const TABLES: [&str; 9] = ["", "data", "augmentation", "net", "guidance", "times", "weight", "train", "log"];
+        // serde lists the names that it knows when it meets one that it does not.
+        let knows = |table: &&str| {
+            let head = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
+            let error = toml::from_str::<Self>(&format!("{head}\"?\" = 0")).err();
+            error.is_some_and(|error| error.message().split('`').any(|known| known == name))
+        };
+        let is_table = TABLES.contains(&name) || name == "objective" || name == "?";
+        if is_table { Vec::new() } else { TABLES.into_iter().filter(knows).collect() }
+    }
+
     /// The complete settings as TOML.
     ///
     /// # Errors
@@ -387,6 +400,7 @@ impl TrainConfig {
                 "[objective] average must name one of [train.averages]",
             ),
             (train.batch_size > 0, "[train] batch_size must be at least 1"),
+            (train.threads.is_none_or(|count| (1..=1024).contains(&count)), "[train] threads must be 1 to 1024"),
             (
                 train.accumulate > 0 && train.batch_size.is_multiple_of(train.accumulate),
                 "[train] accumulate must be at least 1 and divide batch_size",

@@ -138,6 +138,11 @@ impl Meter {
         }
     }
 
+    /// Whether a step was added since the averages were taken.
+    pub fn has_steps(&self) -> bool {
+        self.loss.count > 0
+    }
+
     /// The averages since the last call. Waits for the device.
     ///
     /// # Errors

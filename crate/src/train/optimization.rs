@@ -160,6 +160,10 @@ pub struct Optimization {
     pub dropout: f64,
     /// Seed of everything random.
     pub seed: u64,
+    /// Threads that compute on the CPU; without it as many as it has cores, or as `RAYON_NUM_THREADS` says. `--threads` goes
+    /// before it. More or fewer change rounding alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
 }
 
 impl Default for Optimization {
@@ -191,6 +195,7 @@ impl Default for Optimization {
             class_dropout: 0.1,
             dropout: 0.0,
             seed: 0,
+            threads: None,
         }
     }
 }

@@ -82,7 +82,7 @@ fn grids(run: &Path) -> Result<Vec<PathBuf>> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "png"))
         .collect();
-    grids.sort();
+    grids.sort_by_key(|grid| step_of(grid));
     Ok(grids)
 }
 

@@ -1,7 +1,9 @@
-//! The run folder: settings, description, log, samples, checkpoints.
+//! The run folder: settings, description, data, log, samples, checkpoints; and what else may be in the place of one.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -11,7 +13,9 @@ use super::config::{Logging, TrainConfig};
 use super::data::Images;
 use super::events;
 use super::grid;
+use super::lock::{LOCK_FILE, RunLock};
 use super::log::Record;
+use super::manifest::DataManifest;
 use super::optimization::MAIN;
 use super::start::{Start, same_latent_space};
 use super::trainer::Trainer;
@@ -22,6 +26,16 @@ use crate::image::to_rgba;
 use crate::io;
 use crate::net::Net;
 use crate::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
+
+/// Every setting of the run.
+const CONFIG: &str = "config.toml";
+/// What the weights will say about themselves.
+const MODEL: &str = "model.json";
+/// What the images were.
+const DATA: &str = "data.json";
+/// The pixels of a set that is streamed.
+const STREAMED: &str = "data";
+const CHECKPOINTS: &str = "checkpoints";
 
 /// Hears how training goes.
 pub trait Observer {
@@ -46,35 +60,193 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    begins: Begins,
+    start: RunStart,
+    /// Held where it was taken before there was a run; otherwise [`train`](super::train) takes it.
+    lock: Option<Arc<RunLock>>,
+    /// Whether it may go on with data that is not what it was begun with.
+    data_may_change: bool,
+    /// The names that its classes have from now on, where that was settled.
+    classes: Option<Vec<String>>,
 }
 
 /// What a run begins with.
 #[derive(Clone, Debug)]
-enum Begins {
+enum RunStart {
     /// Random weights.
-    Afresh,
+    Scratch,
     /// Weights of another run, or of another program.
-    With(Box<Start>),
+    Pretrained(Box<Start>),
     /// Its newest checkpoint.
-    Again,
+    Resume,
+}
+
+/// A place for a run that no other process can take or write to. Until a run is begun or continued in it, dropping it leaves
+/// everything as it was.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    lock: Option<Arc<RunLock>>,
+    /// Whether the folder was not there before.
+    created: bool,
+    /// Whether its lock file was not.
+    new_lock: bool,
+    /// Where the run that was in the folder lies now.
+    aside: Option<PathBuf>,
+}
+
+impl Claim {
+    /// Locks the folder at `path`, which is made where there is none.
+    ///
+    /// # Errors
+    /// When another process writes to it, when it holds something that is no run, or the disk refuses.
+    pub fn new(path: &Path) -> Result<Self> {
+        // Through a link to the folder itself, so that it is what is moved aside, not the link.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        refuse_foreign(&path)?;
+        let (created, new_lock) = (!path.exists(), !RunLock::is_in(&path));
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let lock = match RunLock::acquire(&path) {
+            Ok(lock) => Arc::new(lock),
+            Err(error) => {
+                if created {
+                    let _ = fs::remove_dir(&path);
+                }
+                return Err(error);
+            }
+        };
+        // Another process may have begun a run between the look and the lock.
+        refuse_foreign(&path)?;
+        Ok(Self { path, lock: Some(lock), created, new_lock, aside: None })
+    }
+
+    /// Whether a run was begun in it.
+    pub fn holds_run(&self) -> bool {
+        self.path.join(CONFIG).exists()
+    }
+
+    /// Whether the run in it has come to a checkpoint.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn has_checkpoint(&self) -> Result<bool> {
+        checkpoint::any(&self.path.join(CHECKPOINTS))
+    }
+
+    /// Moves the run in the folder aside; returns where it lies then.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set_aside(&mut self) -> Result<PathBuf> {
+        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let Some(name) = name else { bail!("{} cannot be moved aside: it has no name", self.path.display()) };
+        let candidates = (1..).map(|i| self.path.with_file_name(format!("{name}.old-{i}")));
+        let aside = candidates.into_iter().find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
+        io::rename(&self.path, &aside)?;
+        // The old folder's lock went with it.
+        fs::create_dir(&self.path).with_context(|| format!("cannot create {}", self.path.display()))?;
+        self.lock = Some(Arc::new(RunLock::acquire(&self.path)?));
+        (self.created, self.new_lock, self.aside) = (true, true, Some(aside.clone()));
+        Ok(aside)
+    }
+
+    /// A new run, with its settings written down.
+    ///
+    /// # Errors
+    /// When there is a run already, or the disk refuses.
+    pub fn create(mut self, config: &TrainConfig) -> Result<RunFolder> {
+        if self.holds_run() {
+            bail!(
+                "{} already holds a run; continue it with --resume, move it aside with --overwrite, or choose another folder",
+                self.path.display()
+            );
+        }
+        let run = self.folder(RunStart::Scratch);
+        run.write(CONFIG, config.to_toml()?.as_bytes())?;
+        for folder in [run.checkpoints(), run.samples()] {
+            io::create_folder(&folder)?;
+        }
+        // The folder's own name must reach the disk too, or checkpoints are found by nobody.
+        io::sync_folder(&self.path)?;
+        if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            io::sync_folder(parent)?;
+        }
+        self.begun();
+        Ok(run)
+    }
+
+    /// The run in the folder, to continue: from its newest checkpoint, or from its beginning where it never came to one.
+    ///
+    /// # Errors
+    /// When there is no run, or the disk refuses.
+    pub fn resume(mut self) -> Result<RunFolder> {
+        if !self.holds_run() {
+            bail!("{} holds no run", self.path.display());
+        }
+        let start = if self.has_checkpoint()? { RunStart::Resume } else { RunStart::Scratch };
+        let run = self.folder(start);
+        self.begun();
+        Ok(run)
+    }
+
+    /// The settings of the run in the folder.
+    ///
+    /// # Errors
+    /// When there are none, or they do not read.
+    pub fn read_config(&self) -> Result<TrainConfig> {
+        RunFolder::open(&self.path).map(|(_, config)| config)
+    }
+
+    fn folder(&self, start: RunStart) -> RunFolder {
+        RunFolder { path: self.path.clone(), start, lock: self.lock.clone(), data_may_change: false, classes: None }
+    }
+
+    fn begun(&mut self) {
+        (self.created, self.new_lock, self.aside) = (false, false, None);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.new_lock {
+            let _ = fs::remove_file(self.path.join(LOCK_FILE));
+        }
+        if self.created {
+            let _ = fs::remove_dir_all(self.path.join(STREAMED));
+            let _ = fs::remove_dir(&self.path);
+        }
+        if let Some(aside) = &self.aside {
+            let _ = fs::rename(aside, &self.path);
+        }
+    }
+}
+
+/// Refuses a folder with files in it that no run of ours has made.
+fn refuse_foreign(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let entries =
+        fs::read_dir(path).with_context(|| format!("cannot read {}, which is to be a folder", path.display()))?;
+    let has = |name: &str| path.join(name).exists();
+    let is_run = has(CONFIG) && (has(CHECKPOINTS) || has(MODEL));
+    match entries.flatten().next() {
+        Some(entry) if !is_run && !RunLock::is_in(path) => bail!(
+            "{} is not empty and holds no run of meanflow (there is `{}` in it); choose another folder",
+            path.display(),
+            entry.file_name().to_string_lossy()
+        ),
+        _ => Ok(()),
+    }
 }
 
 impl RunFolder {
     /// A new run in `path`, with its settings written down.
     ///
     /// # Errors
-    /// When the folder already holds a run, or cannot be written.
+    /// When the folder already holds a run, or anything else, or cannot be written.
     pub fn create(path: &Path, config: &TrainConfig) -> Result<Self> {
-        if path.join("config.toml").exists() {
-            bail!("{} already holds a run; continue it with --resume, or choose another folder", path.display());
-        }
-        let run = Self { path: path.into(), begins: Begins::Afresh };
-        for folder in [run.checkpoints(), run.samples()] {
-            io::create_folder(&folder)?;
-        }
-        run.write("config.toml", config.to_toml()?.as_bytes())?;
-        Ok(run)
+        let run = Claim::new(path)?.create(config)?;
+        Ok(Self { lock: None, ..run })
     }
 
     /// An existing run, to continue or to export.
@@ -82,25 +254,38 @@ impl RunFolder {
     /// # Errors
     /// When there is none, or its settings do not read.
     pub fn open(path: &Path) -> Result<(Self, TrainConfig)> {
-        let file = path.join("config.toml");
+        let file = path.join(CONFIG);
         let text = fs::read_to_string(&file)
             .with_context(|| format!("{} holds no run: cannot read {}", path.display(), file.display()))?;
         let config = TrainConfig::of_run(&text).with_context(|| format!("in {}", file.display()))?;
-        Ok((Self { path: path.into(), begins: Begins::Again }, config))
+        Ok((
+            Self { path: path.into(), start: RunStart::Resume, lock: None, data_may_change: false, classes: None },
+            config,
+        ))
     }
 
     /// Begins with trained weights instead of random ones.
     pub fn beginning_with(self, start: Start) -> Self {
-        Self { begins: Begins::With(Box::new(start)), ..self }
+        Self { start: RunStart::Pretrained(Box::new(start)), ..self }
+    }
+
+    /// Goes on even where the data is not what the run was begun with.
+    pub fn with_changed_data(self) -> Self {
+        Self { data_may_change: true, ..self }
+    }
+
+    /// The place for the pixels of a set that is streamed.
+    pub fn streamed(path: &Path) -> PathBuf {
+        path.join(STREAMED)
     }
 
     /// Whether it begins with random weights.
     pub(super) fn is_from_scratch(&self) -> bool {
-        matches!(self.begins, Begins::Afresh)
+        matches!(self.start, RunStart::Scratch)
     }
 
     fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     fn samples(&self) -> PathBuf {
@@ -111,7 +296,19 @@ impl RunFolder {
         Ok(io::write_atomic(&self.path.join(name), bytes)?)
     }
 
-    /// A fresh trainer, or the newest checkpoint's; writes down what the weights will say about themselves.
+    /// The lock of this run, for as long as it is trained.
+    ///
+    /// # Errors
+    /// When another process holds it.
+    pub(super) fn lock(&self) -> Result<Arc<RunLock>> {
+        match &self.lock {
+            Some(lock) => Ok(lock.clone()),
+            None => RunLock::acquire(&self.path).map(Arc::new),
+        }
+    }
+
+    /// A fresh trainer, or the newest checkpoint's; then writes down settings, data, and what the weights will say about
+    /// themselves. What is refused changes nothing.
     pub(super) fn open_trainer(
         &self,
         config: &TrainConfig,
@@ -119,16 +316,37 @@ impl RunFolder {
         device: &Device,
         observer: &mut dyn super::Observer,
     ) -> Result<Trainer> {
+        let data = DataManifest::of(images)?;
         let net = config.net_config(images.classes.len())?;
-        if let Begins::Again = &self.begins {
-            let before = self.read_info()?.latent;
-            same_latent_space(before.as_ref(), images)
-                .with_context(|| format!("cannot go on with {}", self.path.display()))?;
-        }
+        let (trainer, init) = match &self.start {
+            RunStart::Scratch => {
+                if let Some(init) = self.read_info().ok().and_then(|info| info.training.init) {
+                    bail!(
+                        "{} begins with other weights ({init}); give them with --init once more",
+                        self.path.display()
+                    );
+                }
+                (Trainer::new(config, &net, device), None)
+            }
+            RunStart::Pretrained(start) => {
+                (Trainer::beginning_with(config, start.net(), device), Some(start.description()))
+            }
+            RunStart::Resume => {
+                let before = self.read_info()?;
+                same_latent_space(before.latent.as_ref(), images)
+                    .with_context(|| format!("cannot go on with {}", self.path.display()))?;
+                self.check_data(&before, &data, images)?;
+                let (_, settings) = Self::open(&self.path)?;
+                let folder = self.checkpoints();
+                let trainer =
+                    checkpoint::resume(&folder, config, &settings, &net, device, |text| observer.notice(&text))?;
+                (trainer, before.training.init)
+            }
+        };
         let info = ModelInfo {
             format_version: FORMAT_VERSION,
             name: config.name.clone(),
-            net: net.clone(),
+            net,
             classes: images.classes.clone(),
             latent: images.latents.as_ref().map(|latents| latents.info().space.clone()),
             check: None,
@@ -138,25 +356,91 @@ impl RunFolder {
                 batch_size: config.train.batch_size,
                 seed: config.train.seed,
                 program: concat!("meanflow ", env!("CARGO_PKG_VERSION")).into(),
-                init: match &self.begins {
-                    Begins::Afresh => None,
-                    Begins::With(start) => Some(start.description()),
-                    Begins::Again => self.read_info()?.training.init,
-                },
+                init,
             },
         };
-        self.write("model.json", &serde_json::to_vec_pretty(&info)?)?;
-        match &self.begins {
-            Begins::Afresh => return Ok(Trainer::new(config, &net, device)),
-            Begins::With(start) => return Ok(Trainer::beginning_with(config, start.net(), device)),
-            Begins::Again => {}
-        }
+        fs::create_dir_all(self.checkpoints())
+            .with_context(|| format!("cannot create {}", self.checkpoints().display()))?;
         checkpoint::clear(&self.checkpoints())?;
-        let trainer = checkpoint::resume(&self.checkpoints(), config, &net, device, |text| observer.notice(&text))?;
         self.rewind_log(trainer.steps_done())?;
         events::rewind(&self.path, trainer.steps_done())?;
-        observer.notice(&format!("continuing at step {}", trainer.steps_done()));
+        self.write(CONFIG, config.to_toml()?.as_bytes())?;
+        self.write(MODEL, &serde_json::to_vec_pretty(&info)?)?;
+        self.write(DATA, &serde_json::to_vec_pretty(&data)?)?;
+        if let RunStart::Resume = &self.start {
+            observer.notice(&format!("continuing at step {}", trainer.steps_done()));
+        }
         Ok(trainer)
+    }
+
+    /// Refuses other data than the run was trained on, unless that was allowed; the names of the classes, which the labels
+    /// that the network knows stand for, in any case.
+    fn check_data(&self, before: &ModelInfo, now: &DataManifest, images: &Images) -> Result<()> {
+        let differences = match self.read_manifest()? {
+            Some(then) => then.differences(now),
+            // A run of an older version says how many images there were.
+            None if before.data.images != images.len() => {
+                vec![format!("{} images then, {} now", before.data.images, images.len())]
+            }
+            None => Vec::new(),
+        };
+        let path = self.path.display();
+        if *self.classes.as_ref().unwrap_or(&before.classes) != images.classes {
+            bail!(
+                "{path} was trained on the classes {}, and the images have {}{}; to add classes to a trained network, \
+                 begin another run with its weights (`meanflow export`, then `train --init`)",
+                in_words(&before.classes),
+                in_words(&images.classes),
+                if differences.is_empty() { String::new() } else { format!(" ({})", differences.join(", ")) }
+            );
+        }
+        if !differences.is_empty() && !self.data_may_change {
+            bail!("{path} was trained on other data: {}; --data-changed goes on with it", differences.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Gives the classes of a set the labels that the run knows them by. With `may_rename` a class of another name takes the place
+    /// of one that is gone, and one without images keeps its own. Returns which were renamed, as old and new name. Where there
+    /// are more classes than before, or others, nothing is changed, and training refuses them.
+    ///
+    /// # Errors
+    /// When the description of the run does not read.
+    pub fn keep_classes(&mut self, images: &mut Images, may_rename: bool) -> Result<Vec<[String; 2]>> {
+        if !matches!(self.start, RunStart::Resume) {
+            return Ok(Vec::new());
+        }
+        let mut classes = self.read_info()?.classes;
+        let gone: Vec<usize> = (0..classes.len()).filter(|&i| !images.classes.contains(&classes[i])).collect();
+        let new: Vec<&String> = images.classes.iter().filter(|class| !classes.contains(class)).collect();
+        let fits = new.len() <= gone.len() && !images.classes.is_empty();
+        if !fits || !(may_rename || gone.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let renamed: Vec<[String; 2]> =
+            gone.iter().zip(&new).map(|(&old, &new)| [classes[old].clone(), new.clone()]).collect();
+        for (&place, [_, new]) in gone.iter().zip(&renamed) {
+            classes[place].clone_from(new);
+        }
+        let place = |class: &String| classes.iter().position(|known| known == class).unwrap_or_default() as u32;
+        let places: Vec<u32> = images.classes.iter().map(place).collect();
+        for label in &mut images.labels {
+            *label = places[*label as usize];
+        }
+        images.classes.clone_from(&classes);
+        self.classes = Some(classes);
+        Ok(renamed)
+    }
+
+    fn read_manifest(&self) -> Result<Option<DataManifest>> {
+        let file = self.path.join(DATA);
+        match fs::read(&file) {
+            Ok(text) => {
+                serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display())).map(Some)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
     }
 
     pub(super) fn append(&self, record: &Record) -> Result<()> {
@@ -206,13 +490,15 @@ impl RunFolder {
             None => sampled.images,
         };
         let rgba = pollster::block_on(to_rgba(images))?;
+        // Somebody may have removed the folder to start looking afresh.
+        fs::create_dir_all(self.samples()).with_context(|| format!("cannot create {}", self.samples().display()))?;
         let file = self.samples().join(format!("step-{:08}.png", trainer.steps_done()));
         grid::write(&file, &rgba, size, 2, None)?;
         events::append_picture(&self.path, trainer.steps_done(), &file)
     }
 
     fn read_info(&self) -> Result<ModelInfo> {
-        let file = self.path.join("model.json");
+        let file = self.path.join(MODEL);
         let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))
     }
@@ -239,5 +525,15 @@ impl RunFolder {
         let net = net.without_velocity_head();
         (info.training.step, info.net) = (step, net.config().clone());
         Ok((net, info))
+    }
+}
+
+/// Names in a row, the first of many.
+fn in_words(names: &[String]) -> String {
+    const MAX_NAMES: usize = 8;
+    match names.len() {
+        0 => "none".into(),
+        count if count > MAX_NAMES => format!("{} and {} more", names[..MAX_NAMES].join(", "), count - MAX_NAMES),
+        _ => names.join(", "),
     }
 }

@@ -21,7 +21,8 @@ pub struct Start {
 }
 
 impl Start {
-    /// Reads a weights file.
+    /// Reads a weights file. Classes are taken by their names: one that the weights do not know begins as "no class" does, so a
+    /// trained network can be given more of them.
     ///
     /// # Errors
     /// When it is none, or does not fit the settings and images: the message names what differs.
@@ -29,10 +30,18 @@ impl Start {
         let read = || -> Result<Self> {
             let (net, info) = weights::decode(&read_whole(file)?, device)?;
             let wanted = config.net_config(images.classes.len())?;
-            let net = match wanted.decoder_depth {
+            let mut net = match wanted.decoder_depth {
                 Some(depth) if info.net.decoder_depth.is_none() => net.into_decoupled(depth)?,
                 _ => net,
             };
+            if info.classes != images.classes && !info.classes.is_empty() && !images.classes.is_empty() {
+                let known: Vec<Option<usize>> =
+                    images.classes.iter().map(|class| info.classes.iter().position(|known| known == class)).collect();
+                // Sets that have no class in common are as a rule another task, whose classes are numbered alike.
+                if known.iter().any(Option::is_some) || info.net.classes != wanted.classes {
+                    net = net.with_classes(&known);
+                }
+            }
             if *net.config() != wanted {
                 bail!("its network is {:?}; that of the settings and images is {wanted:?}", net.config());
             }

@@ -28,7 +28,7 @@ pub struct Trainer {
     pub(super) averages: BTreeMap<String, Ema>,
     pub(super) optimizer: ModuleOptimizer,
     pub(super) step: u64,
-    config: TrainConfig,
+    pub(super) config: TrainConfig,
     /// The first holds the state; each takes its part of a batch.
     devices: Vec<Device>,
 }

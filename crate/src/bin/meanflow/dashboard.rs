@@ -21,8 +21,12 @@ impl Dashboard {
         Self { bar, intervals: Curve::default(), instants: Curve::default() }
     }
 
-    pub(crate) fn finish(&self) {
-        self.bar.finish();
+    /// Leaves the bar where it is: full where all steps were taken.
+    pub(crate) fn finish(&self, finished: bool) {
+        match finished {
+            true => self.bar.finish(),
+            false => self.bar.abandon(),
+        }
     }
 
     /// The lines below the bar.
@@ -112,6 +116,17 @@ fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_is_stopped_leaves_its_bar_where_it_is() {
+        let mut dashboard = Dashboard::new(100);
+        dashboard.step(17);
+        dashboard.finish(false);
+        assert_eq!(dashboard.bar.position(), 17);
+        dashboard.step(100);
+        dashboard.finish(true);
+        assert_eq!(dashboard.bar.position(), 100);
+    }
 
     #[test]
     fn a_curve_shows_the_whole_run_however_long_it_is() {

@@ -8,9 +8,11 @@ mod bench_sample;
 mod classifier;
 mod compare;
 mod dashboard;
+mod dry_run;
 mod encode;
 mod eval;
 mod export;
+mod hint;
 mod images;
 mod import;
 mod inspect;
@@ -19,7 +21,6 @@ mod model;
 mod neighbours;
 mod playground;
 mod random;
-mod rehearse;
 mod repack;
 mod report;
 mod sample;
@@ -43,6 +44,9 @@ struct Cli {
     /// The most memory to plan for, such as 8GB; what the machine has free if not given. What would take more is refused
     #[arg(long, global = true, value_name = "SIZE", value_parser = io::parse_size)]
     max_memory: Option<u64>,
+    /// Threads that compute on the CPU; as many as it has cores, or as RAYON_NUM_THREADS says, if not given
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
     #[command(subcommand)]
     command: Command,
 }
@@ -97,20 +101,37 @@ fn end_on_signals() {
     let _ = ctrlc::try_set_handler(|| io::exit_without_leftovers(130));
 }
 
+/// The command line; where it cannot be read, the program ends with the reason.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let Some(hint) = hint::for_unknown_flag(&error) else { error.exit() };
+        let _ = error.print();
+        note!("  hint: {hint}");
+        std::process::exit(error.exit_code())
+    })
+}
+
 fn main() -> std::process::ExitCode {
-    let Cli { command, max_memory } = Cli::parse();
+    let Cli { command, max_memory, threads } = parse();
+    let threads = threads.map(|count| count as usize);
     if let Some(bytes) = max_memory {
         io::set_max_memory(bytes);
     }
     if matches!(command, Command::Train(_) | Command::Playground(_) | Command::Classifier(_) | Command::BenchTrain(_)) {
         keep_freed_memory();
     }
+    if let (Some(count), false) = (threads, matches!(command, Command::Train(_)))
+        // Training settles it with its settings.
+        && let Err(error) = meanflow::device::set_threads(count)
+    {
+        note!("warning: {error}");
+    }
     if !matches!(command, Command::Train(_)) {
         // Training has its own way to stop.
         end_on_signals();
     }
     let result = match command {
-        Command::Train(args) => train::run(args),
+        Command::Train(args) => train::run(args, threads),
         Command::Sample(args) => sample::run(args),
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(args),

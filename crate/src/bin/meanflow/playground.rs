@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
     let mut bar = Dashboard::new(args.steps);
     let net = learn(args.data, args.steps, args.seed, &device, &mut bar)?;
-    bar.finish();
+    bar.finish(true);
     let svg = portray(&net, args.data, args.seed, &device)?.to_svg();
     io::write_atomic(&args.out, svg)?;
     say!("{}: what {} steps learnt", args.out.display(), args.steps);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 use meanflow::device;
-use meanflow::train::{Observer as _, OptimizerKind, RunFolder, Start, TrainConfig, data, train};
+use meanflow::train::{Claim, Observer as _, OptimizerKind, RunFolder, Start, TrainConfig, data, train};
 
 use crate::dashboard::Dashboard;
-use crate::rehearse::rehearse;
+use crate::dry_run;
 
 /// Train a generator on a folder, archive or data set of images.
 ///
@@ -18,93 +19,147 @@ use crate::rehearse::rehearse;
 /// Arrow files as the Hugging Face hub ships them, or NumPy's .npz. Labels and captions may also lie beside the images:
 /// dataset.json, metadata.csv or .jsonl, labels.csv, and .cls, .json and .txt files. Of splits the training one is
 /// taken. OUT receives the settings, a log, sample grids and checkpoints. Ctrl-C stops cleanly with a checkpoint;
-/// --resume goes on from it.
+/// --resume goes on from it, and begins where there is none yet, so that the same command can be given again and again.
 #[derive(clap::Args)]
 pub struct Args {
     /// The training images
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
-    /// Folder of the run
+    /// Folder of the run: a new one, an empty one, or one that holds a run
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
     /// Settings, a TOML file; the complete settings of a run are in its config.toml
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Optimizer steps in all, instead of the configured number; the phases of a new run are scaled with it
-    #[arg(long)]
-    steps: Option<u64>,
-    /// What turns gradients into steps, adamw or muon, instead of the configured one
-    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
-    optimizer: Option<OptimizerKind>,
-    /// Seed of everything random, instead of the configured one
-    #[arg(long, conflicts_with = "resume")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    settings: Settings,
     /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch. Without it
-    /// the CPU shares it among up to 4 cores, which changes rounding alone; with 0 it does not
+    /// the CPU shares it among up to 4 threads, which changes rounding alone; with 0 it does not
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     devices: Vec<usize>,
     /// Keep the images in a file in OUT instead of in memory: for sets that are larger than it
     #[arg(long)]
     stream: bool,
-    /// Go on from the newest checkpoint in OUT
+    /// Go on from the newest checkpoint in OUT; where there is none yet, begin. What was learnt stays bound to the seed, the data
+    /// and the network that it began with
     #[arg(long)]
     resume: bool,
-    /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`. A
-    /// network without a decoder becomes one with it where the settings have [net] decoder_depth
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
+    /// With --resume: go on though the images are not those that the run was begun with
+    #[arg(long, requires = "resume")]
+    data_changed: bool,
+    /// Move the run that is in OUT aside, to OUT.old-1 or the next number, and begin a new one
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
+    /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`. Classes are
+    /// taken by their names, there may be more of them now; a network without a decoder becomes one with it where the settings
+    /// have [net] decoder_depth
+    #[arg(long, value_name = "FILE.safetensors")]
     init: Option<PathBuf>,
     /// Only check the data and the settings, take a few steps, and say how long the whole run would take
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
     dry_run: bool,
 }
 
-/// Runs the command.
-pub fn run(args: Args) -> Result<()> {
-    let (resumed, mut config) = match args.resume {
-        true => {
-            let (run, config) = RunFolder::open(&args.out)?;
-            (Some(run), config)
-        }
-        false => (None, read_config(args.config.as_deref())?),
-    };
-    match args.steps {
-        // A run that goes on keeps the phases it has been through.
-        Some(steps) if args.resume => config.train.steps = steps,
-        Some(steps) => config.scale_to(steps),
-        None => {}
-    }
-    config.validate()?;
-    let rows = config.train.batch_size / config.train.accumulate;
-    let devices = device::open_all(args.device.as_deref(), &args.devices, rows)?;
-    config.train.seed = args.seed.unwrap_or(config.train.seed);
-    config.train.optimizer = args.optimizer.unwrap_or(config.train.optimizer);
+/// Settings that go before those of the file.
+#[derive(clap::Args)]
+struct Settings {
+    /// Optimizer steps in all; the phases of a new run are scaled with it
+    #[arg(long)]
+    steps: Option<u64>,
+    /// What turns gradients into steps, adamw or muon
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerKind>,
+    /// Seed of everything random
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Edge of the square training images, in pixels
+    #[arg(long, value_name = "PIXELS", aliases = ["image-size", "img-size", "resolution"])]
+    size: Option<usize>,
+    /// Channels: 4 = RGBA, 3 = RGB, 1 = grey
+    #[arg(long, value_name = "N")]
+    channels: Option<usize>,
+    /// Images per step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Peak learning rate
+    #[arg(long, value_name = "RATE", alias = "learning-rate")]
+    lr: Option<f64>,
+}
 
-    let images = match args.stream {
-        true => data::load_stored(&args.data, &config.data, &args.out.join("data"))?,
+impl Settings {
+    /// The settings with these in their place. `phases` is whether they are scaled with the number of steps: a run that goes on
+    /// keeps those that it has been through.
+    fn apply(&self, config: &mut TrainConfig, phases: bool) -> Result<()> {
+        match self.steps {
+            Some(steps) if phases => config.scale_to(steps),
+            Some(steps) => config.train.steps = steps,
+            None => {}
+        }
+        fn replace<T: Copy>(setting: &mut T, flag: Option<T>) {
+            *setting = flag.unwrap_or(*setting);
+        }
+        replace(&mut config.train.optimizer, self.optimizer);
+        replace(&mut config.train.seed, self.seed);
+        replace(&mut config.data.size, self.size);
+        replace(&mut config.data.channels, self.channels);
+        replace(&mut config.train.batch_size, self.batch_size);
+        replace(&mut config.train.learning_rate, self.lr);
+        Ok(config.validate()?)
+    }
+}
+
+/// Runs the command, with so many threads where that is given.
+pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
+    if args.dry_run {
+        return dry_run(&args, threads);
+    }
+    let mut claim = Claim::new(&args.out)?;
+    let goes_on = args.resume && claim.holds_run();
+    let mut config = read_settings(&args, &claim)?;
+    config.train.threads = threads.or(config.train.threads);
+    let devices = open_devices(&args, &config)?;
+    let aside = if args.overwrite && claim.holds_run() { Some(claim.set_aside()?) } else { None };
+    if claim.holds_run() && !goes_on {
+        // Before the data is read, which can take long.
+        return claim.create(&config).map(drop);
+    }
+    let mut images = match args.stream {
+        true => data::load_stored(&args.data, &config.data, &RunFolder::streamed(&args.out))?,
         false => data::load(&args.data, &config.data)?,
     };
     config.data.channels = images.channels;
-    check(&args, &config, &images)?;
-    let start = args.init.as_deref().map(|file| Start::read(file, &config, &images, &devices[0])).transpose()?;
-    if args.dry_run {
-        say!("{}", summary(&images, &config, &args.out)?);
-        return rehearse(&config, &images, &devices);
-    }
-    let run = match (resumed, start) {
-        (Some(run), _) => run,
-        (None, Some(start)) => RunFolder::create(&args.out, &config)?.beginning_with(start),
-        (None, None) => RunFolder::create(&args.out, &config)?,
+    let begins = !(goes_on && claim.has_checkpoint()?);
+    check(&args, &config, &images, begins && args.init.is_none())?;
+    let start = match &args.init {
+        Some(file) if begins => Some(Start::read(file, &config, &images, &devices[0])?),
+        _ => None,
     };
+    let mut run = if goes_on { claim.resume()? } else { claim.create(&config)? };
+    if let Some(start) = start {
+        run = run.beginning_with(start);
+    }
     let mut dashboard = Dashboard::new(config.train.steps);
+    if let Some(aside) = aside {
+        dashboard.notice(&format!("the run that was there lies in {}", aside.display()));
+    }
+    if args.resume && begins {
+        dashboard.notice(&format!("{} has no checkpoint yet: beginning", args.out.display()));
+    }
+    for [old, new] in run.keep_classes(&mut images, args.data_changed)? {
+        dashboard.notice(&format!("the class `{new}` takes the place of `{old}`"));
+    }
+    if args.data_changed {
+        run = run.with_changed_data();
+    }
     dashboard.notice(&summary(&images, &config, &args.out)?);
 
     let stop = stop_on_ctrl_c()?;
-    let outcome = train(&config, &images, &run, &devices, &stop, &mut dashboard)?;
-    dashboard.finish();
-    let out = args.out.display();
+    let outcome = train(&config, &images, &run, &devices, &stop, &mut dashboard);
+    dashboard.finish(outcome.as_ref().is_ok_and(|outcome| outcome.finished));
+    let (outcome, out) = (outcome?, args.out.display());
     match outcome.finished {
         true => say!("done: {} steps; next: meanflow export {out} --out model.safetensors", outcome.steps),
         false => say!("stopped after {} steps with a checkpoint; go on with --resume", outcome.steps),
@@ -112,15 +167,80 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Refuses settings that do not suit the images, or with which the run could not learn, and names their file.
-fn check(args: &Args, config: &TrainConfig, images: &data::Images) -> Result<()> {
-    let scratch = !args.resume && args.init.is_none();
+/// Refuses settings that do not suit the images, or with which a run from scratch could not learn, and names their file.
+fn check(args: &Args, config: &TrainConfig, images: &data::Images, scratch: bool) -> Result<()> {
     let checked = config.suits(images).and_then(|()| if scratch { config.check_scratch() } else { Ok(()) });
-    let file = if args.resume { Some(args.out.join("config.toml")) } else { args.config.clone() };
+    let file = args.config.clone().or_else(|| args.resume.then(|| args.out.join("config.toml")));
     match file {
         Some(file) => checked.with_context(|| format!("in {}", file.display())),
         None => Ok(checked?),
     }
+}
+
+/// Whether a run would work, and how long it would take; nothing is written.
+fn dry_run(args: &Args, threads: Option<usize>) -> Result<()> {
+    let mut config = read_config(args.config.as_deref())?;
+    args.settings.apply(&mut config, true)?;
+    config.train.threads = threads.or(config.train.threads);
+    let devices = open_devices(args, &config)?;
+    let most = dry_run::images(&config);
+    let mut images = match args.stream {
+        // As many as the rehearsal draws: a set that is streamed is larger than memory.
+        true => data::load_sample(&args.data, &config.data, most)?,
+        false => data::load(&args.data, &config.data)?,
+    };
+    config.data.channels = images.channels;
+    check(args, &config, &images, args.init.is_none())?;
+    if let Some(file) = &args.init {
+        Start::read(file, &config, &images, &devices[0])?;
+    }
+    say!("{}", summary(&images, &config, &args.out)?);
+    if args.stream {
+        images.truncate(most);
+    }
+    dry_run::rehearse(&config, &images, &devices)
+}
+
+/// The settings of a run: of the file and the flags, and where it goes on, of its folder and the flags.
+fn read_settings(args: &Args, claim: &Claim) -> Result<TrainConfig> {
+    let given = |phases: bool| -> Result<TrainConfig> {
+        let mut config = read_config(args.config.as_deref())?;
+        args.settings.apply(&mut config, phases)?;
+        config.check_objective()?;
+        Ok(config)
+    };
+    if !(args.resume && claim.holds_run()) {
+        return given(true);
+    }
+    let mut run = claim.read_config()?;
+    if args.config.is_none() {
+        args.settings.apply(&mut run, false)?;
+        return Ok(run);
+    }
+    if !claim.has_checkpoint()? {
+        return given(true);
+    }
+    let mut config = given(args.settings.steps.is_none())?;
+    if args.settings.steps.is_some() {
+        let (phases, of_run) = (&mut config.train, &run.train);
+        phases.warmup_steps = of_run.warmup_steps;
+        phases.cooldown_steps = of_run.cooldown_steps;
+        phases.flow_matching_steps = of_run.flow_matching_steps;
+        phases.ramp_steps = of_run.ramp_steps;
+        if std::mem::discriminant(&config.objective) == std::mem::discriminant(&run.objective) {
+            config.objective = run.objective;
+        }
+    }
+    Ok(config)
+}
+
+/// The devices that a run computes on, once it is settled with how many threads.
+fn open_devices(args: &Args, config: &TrainConfig) -> Result<Vec<Device>> {
+    if let Some(threads) = config.train.threads {
+        device::set_threads(threads)?;
+    }
+    let rows = config.train.batch_size / config.train.accumulate;
+    Ok(device::open_all(args.device.as_deref(), &args.devices, rows)?)
 }
 
 /// The settings in a file, or the defaults.
@@ -130,6 +250,7 @@ pub(crate) fn read_config(path: Option<&Path>) -> Result<TrainConfig> {
     TrainConfig::from_toml(&text).with_context(|| format!("in {}", path.display()))
 }
 
+/// What is trained on what.
 fn summary(images: &data::Images, config: &TrainConfig, out: &Path) -> Result<String> {
     let net = config.net_config(images.classes.len())?;
     let parameters = net.parameters() as f64 / 1e6;

@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::archive::{self, Archive};
+use super::digest::Digest;
 use super::error::{DataError, explain};
 use super::format::{self, Format, Head};
 use super::notes::Notes;
@@ -308,6 +310,37 @@ impl Files {
             Container::Folder(places) => places.get(entry.position).map(PathBuf::as_path),
             Container::Archives(_) => None,
         }
+    }
+
+    /// The paths, sizes and times of the set's files in one digest, by which it is known again without reading it.
+    pub fn fingerprint(&self) -> Result<String, DataError> {
+        let mut digest = Digest::default();
+        let mut add = |name: &str, path: &Path| {
+            let meta = fs::metadata(path).map_err(|e| DataError::io(path, e))?;
+            let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            digest.add(name.as_bytes());
+            digest.add(&[0]);
+            digest.add(&meta.len().to_le_bytes());
+            digest.add(&modified.map_or(0, |since| since.as_nanos()).to_le_bytes());
+            Ok(())
+        };
+        match &self.container {
+            Container::Folder(places) => {
+                for entry in &self.entries {
+                    let place = &places[entry.position];
+                    // A folder beside it is no part of a set, and a link that leads nowhere is skipped when it is read.
+                    if place.is_file() {
+                        add(&entry.path, place)?;
+                    }
+                }
+            }
+            Container::Archives(archives) => {
+                for archive in archives {
+                    add("", &archive.path)?;
+                }
+            }
+        }
+        Ok(digest.finish())
     }
 
     /// What an image of its own is called: the name of its file, or the whole path where names are not unique.

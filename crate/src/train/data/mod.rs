@@ -42,6 +42,7 @@ mod cifar;
 mod columns;
 mod convert;
 mod decode;
+mod digest;
 mod error;
 mod files;
 mod format;
@@ -71,10 +72,11 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use build::label;
 pub use convert::Fit;
+pub(crate) use digest::{Digest, sha256};
 pub use error::DataError;
 use files::Files;
 pub use layers::Layers;
-pub use stored::{Stored, load_stored};
+pub use stored::{Stored, load_sample, load_stored};
 pub use summary::Tally;
 
 use crate::latent::Latents;
@@ -228,12 +230,22 @@ impl Images {
     fn keep_channels(&mut self, channels: usize) {
         let plane = self.size * self.size;
         let (from, to) = (self.channels * plane, channels * plane);
-        for i in 0..self.len() {
+        // Of a sample there are fewer pixels than labels.
+        let count = self.pixels.len() / from.max(1);
+        for i in 0..count {
             self.pixels.copy_within(i * from..i * from + to, i * to);
         }
-        self.pixels.truncate(self.len() * to);
+        self.pixels.truncate(count * to);
         self.pixels.shrink_to_fit();
         self.channels = channels;
+    }
+
+    /// Keeps the first images alone.
+    pub fn truncate(&mut self, count: usize) {
+        self.labels.truncate(count);
+        self.names.truncate(count);
+        self.captions.truncate(count);
+        self.pixels.truncate(count * self.channels * self.size * self.size);
     }
 
     /// The class of each image by its name, empty where there is none.

@@ -1,15 +1,18 @@
 //! Pixels in a file, for sets that are larger than memory: converted once, then read row by row.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::error::DataError;
+use super::files::Files;
 use super::{DataConfig, Images, Skipped, Tally, Used, label, load_parts};
 use crate::io::{self, AtomicFile};
+use crate::latent::Latents;
 
 /// The pixels of a set of images, on the disk.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Stored {
     file: Mutex<File>,
     /// Bytes of one image.
     values: usize,
+    /// The digest of all pixels.
+    digest: String,
 }
 
 /// All else about them; written last, so that it is there only when all of the pixels are.
@@ -25,6 +30,12 @@ pub struct Stored {
 struct Index {
     /// The set that was converted, and how.
     source: PathBuf,
+    /// The set's files as they were then; an index of an older version does not say, and its pixels are made again.
+    #[serde(default)]
+    fingerprint: String,
+    /// The digest of the pixels.
+    #[serde(default)]
+    digest: String,
     config: DataConfig,
     labels: Vec<u32>,
     classes: Vec<String>,
@@ -48,6 +59,11 @@ impl PartialEq for Stored {
 }
 
 impl Stored {
+    /// The digest of the pixels, as [`Digest`] makes it.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// The bytes of an image, `[channels, size, size]`.
     ///
     /// # Errors
@@ -62,20 +78,26 @@ impl Stored {
     }
 }
 
-/// As [`load`](super::load), but with the pixels in `folder`; those of an earlier call are used again where the set's
-/// path and the settings are the same.
+/// As [`load`](super::load), but with the pixels in `folder`; those of an earlier call are used again where the set's path, the
+/// names, sizes and times of its files, and the settings are the same.
 ///
 /// # Errors
 /// As [`load`](super::load), and when the disk refuses.
 pub fn load_stored(path: &Path, config: &DataConfig, folder: &Path) -> Result<Images, DataError> {
+    if let Some(latents) = Latents::open(path)? {
+        // They stay on the disk in any case.
+        return latents.into_images(config);
+    }
     let (pixels, listed) = (folder.join("pixels.bin"), folder.join("pixels.json"));
-    let index = match read_index(&listed).filter(|index| index.source == path && index.is_of(config)) {
+    let fingerprint = Files::open(path, config)?.fingerprint()?;
+    let is_of_set = |index: &Index| index.source == path && index.fingerprint == fingerprint && index.is_of(config);
+    let index = match read_index(&listed).filter(is_of_set) {
         Some(index) if fs::metadata(&pixels).is_ok_and(|meta| meta.len() == index.bytes()) => index,
-        _ => convert(path, config, folder, &pixels, &listed)?,
+        _ => convert(path, fingerprint, config, folder, &pixels, &listed)?,
     };
     let file = File::open(&pixels).map_err(|e| DataError::io(&pixels, e))?;
-    let stored = Stored { path: pixels, file: Mutex::new(file), values: index.values() };
-    let channels = index.channels();
+    let (channels, values) = (index.channels(), index.values());
+    let stored = Stored { path: pixels, file: Mutex::new(file), values, digest: index.digest };
     let Index { labels, classes, names, skipped, captions, notes, tally, .. } = index;
     Ok(Images {
         size: config.size,
@@ -118,12 +140,52 @@ fn read_index(path: &Path) -> Option<Index> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn convert(path: &Path, config: &DataConfig, folder: &Path, pixels: &Path, listed: &Path) -> Result<Index, DataError> {
+/// A set with the pixels of its first `most` images alone, for a rehearsal that keeps no more in memory and writes nothing; all
+/// else is of the whole set. [`Images::truncate`] makes it a set of these.
+///
+/// # Errors
+/// As [`load`](super::load).
+pub fn load_sample(path: &Path, config: &DataConfig, most: usize) -> Result<Images, DataError> {
+    if let Some(latents) = Latents::open(path)? {
+        return latents.into_images(config);
+    }
+    let (mut images, mut of_class, mut used) = (Images::default(), Vec::new(), Used::default());
+    (images.size, images.channels) = (config.size, config.planes());
+    let whole = load_parts(path, config, &mut |mut part| {
+        if config.channels == 0 {
+            used = used.or(Used::by(&part.pixels, config));
+        }
+        of_class.extend(part.class_names());
+        let wanted = most.saturating_sub(images.names.len()).min(part.len());
+        images.pixels.extend_from_slice(&part.pixels[..wanted * config.values()]);
+        images.names.append(&mut part.names);
+        images.skipped.append(&mut part.skipped);
+        images.tally.merge(part.tally);
+        Ok(())
+    })?;
+    if config.channels == 0 {
+        images.keep_channels(used.channels());
+    }
+    (images.labels, images.classes) = label(&of_class, &whole.classes);
+    images.notes = whole.notes;
+    Ok(images)
+}
+
+fn convert(
+    path: &Path,
+    fingerprint: String,
+    config: &DataConfig,
+    folder: &Path,
+    pixels: &Path,
+    listed: &Path,
+) -> Result<Index, DataError> {
     io::create_folder(folder).map_err(DataError::Write)?;
     let mut file = AtomicFile::create(pixels).map_err(DataError::Write)?;
     let mut of_class = Vec::new();
     let mut index = Index {
         source: path.to_path_buf(),
+        fingerprint,
+        digest: String::new(),
         config: config.clone(),
         labels: Vec::new(),
         classes: Vec::new(),
@@ -135,11 +197,13 @@ fn convert(path: &Path, config: &DataConfig, folder: &Path, pixels: &Path, liste
         tally: Tally::default(),
     };
     let mut used = Used::default();
+    let mut digest = Digest::default();
     let whole = load_parts(path, &index.config.clone(), &mut |part| {
         if config.channels == 0 {
             used = used.or(Used::by(&part.pixels, config));
         }
         file.write_all(&part.pixels).map_err(DataError::Write)?;
+        digest.add(&part.pixels);
         of_class.extend(part.class_names());
         if !part.captions.is_empty() {
             index.captions.resize(index.names.len(), String::new());
@@ -150,11 +214,20 @@ fn convert(path: &Path, config: &DataConfig, folder: &Path, pixels: &Path, liste
         index.skipped.extend(part.skipped);
         Ok(())
     })?;
+    // An index of other pixels must not be found beside these.
+    match fs::remove_file(listed) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(DataError::io(listed, error)),
+        _ => {}
+    }
     file.commit().map_err(DataError::Write)?;
     if config.channels == 0 {
         index.channels = used.channels();
         narrow(pixels, config, index.channels).map_err(|e| DataError::io(pixels, e))?;
     }
+    index.digest = match index.channels == config.planes() {
+        true => digest.finish(),
+        false => digest_of(pixels).map_err(|e| DataError::io(pixels, e))?,
+    };
     if !index.captions.is_empty() {
         index.captions.resize(index.names.len(), String::new());
     }
@@ -163,6 +236,18 @@ fn convert(path: &Path, config: &DataConfig, folder: &Path, pixels: &Path, liste
     let text = serde_json::to_vec(&index).map_err(|e| DataError::Config(e.to_string()))?;
     io::write_atomic(listed, &text).map_err(DataError::Write)?;
     Ok(index)
+}
+
+/// The digest of a file of pixels.
+fn digest_of(pixels: &Path) -> std::io::Result<String> {
+    let (mut file, mut digest) = (File::open(pixels)?, Digest::default());
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(digest.finish()),
+            read => digest.add(&piece[..read]),
+        }
+    }
 }
 
 /// Drops all but the first planes of the images in a file.

@@ -13,6 +13,11 @@ const STEPS: u64 = 3;
 /// Steps whose costs are added up, at most.
 const PARTS: u64 = 100_000;
 
+/// Images that the steps of a rehearsal draw at most.
+pub fn images(config: &TrainConfig) -> usize {
+    config.train.batch_size.saturating_mul(STEPS as usize + 1)
+}
+
 /// Takes a few real steps of both phases and says what the whole run would take. Nothing is written.
 pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Result<()> {
     let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
