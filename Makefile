@@ -15,7 +15,7 @@ help:
 	@echo "make screenshots  remake docs/screenshots"
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
 	@echo "make parity  remake docs/parity.md of what the tests find, and docs/published.md"
-	@echo "make soak    a million mutated weights files, two hundred kills of a run in training"
+	@echo "make soak    a million hostile files of each kind, two hundred kills of a run in training"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
 	@echo "make bench-train  a training step against PyTorch, ratios in one run (DEVICE=cuda on a GPU)"
 	@echo "make bench-sample  pictures per second against PyTorch"

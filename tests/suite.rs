@@ -30,6 +30,8 @@ mod fuzz;
 mod gpu;
 #[path = "rust/guidance.rs"]
 mod guidance;
+#[path = "rust/hostile.rs"]
+mod hostile;
 #[path = "rust/kill.rs"]
 mod kill;
 #[path = "rust/latent.rs"]

@@ -1,19 +1,33 @@
-//! Hostile weights: whatever a file holds, reading it ends in a model or in an error, never in a panic or in memory gone.
+//! Hostile files of every kind: whatever one holds, reading it ends in what it holds or in an error, never in a panic or in memory
+//! gone.
 //!
-//! `MEANFLOW_FUZZ=1000000 cargo test --release --test suite -- fuzz` tries a million files.
+//! `MEANFLOW_FUZZ=1000000 cargo test --release --test suite -- fuzz` tries a million files of each kind.
 
+use std::fs;
+use std::io::{Cursor, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use image::{DynamicImage, ImageFormat};
+use meanflow::checkpoint::{Checkpoint, ImportChoice, import};
 use meanflow::error::Error;
 use meanflow::rng::{Purpose, Stream};
+use meanflow::train::data::{DataConfig, load};
+use meanflow::train::{RunFolder, Which, report};
 use meanflow::weights::{Precision, encode};
 use meanflow::{Generator, cpu};
 
+use crate::cli::{Place, succeeds};
 use crate::support::{device, random_net, tiny_config};
 use crate::weights::info;
 
 /// Files that are tried where the environment does not say otherwise.
 const FILES: u64 = 4_000;
+
+fn files(usual: u64) -> u64 {
+    std::env::var("MEANFLOW_FUZZ").map_or(usual, |count| count.parse().expect("a number of files"))
+}
 
 fn valid() -> Vec<u8> {
     let mut config = tiny_config(1, 2);
@@ -100,7 +114,7 @@ fn kind(error: &str) -> &str {
 
 #[test]
 fn whatever_a_weights_file_holds_it_is_read_or_refused() {
-    let files = std::env::var("MEANFLOW_FUZZ").map_or(FILES, |count| count.parse().expect("a number of files"));
+    let files = files(FILES);
     let valid = valid();
     assert!(Generator::from_bytes(&valid, &device()).is_ok(), "the file that all others differ from is valid");
     let (mut read, mut refused) = (0, 0);
@@ -121,4 +135,175 @@ fn whatever_a_weights_file_holds_it_is_read_or_refused() {
     // A changed bit of a weight leaves a valid file; most files are not.
     assert!(read > 0 && refused > files / 2, "{refused} of {files} were refused");
     println!("{files} files: {read} read, {refused} refused");
+}
+
+/// Bytes that differ from valid ones in a few places, of a kind that knows nothing of the format.
+fn scramble(valid: &[u8], stream: &mut Stream) -> Vec<u8> {
+    let mut bytes = valid.to_vec();
+    for _ in 0..=stream.below(4) {
+        let at = stream.below(bytes.len() + 1);
+        let end = (at + stream.below(32)).min(bytes.len());
+        match stream.below(8) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+            3 | 4 => {
+                // Lengths and offsets, at their ends.
+                let numbers =
+                    [0, 1, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 1 << 40, i64::MAX as u64, u64::MAX];
+                let number = numbers[stream.below(numbers.len())];
+                let width = [1, 2, 4, 8][stream.below(4)];
+                let number =
+                    if stream.below(2) == 0 { number.to_le_bytes() } else { number.swap_bytes().to_le_bytes() };
+                bytes.iter_mut().skip(at).zip(number).take(width).for_each(|(byte, new)| *byte = new);
+            }
+            5 => drop(bytes.get_mut(at).map(|byte| *byte ^= 1 << stream.below(8))),
+            _ => drop(bytes.get_mut(at).map(|byte| *byte = stream.below(256) as u8)),
+        }
+    }
+    bytes
+}
+
+/// Reads many files that differ from valid ones, of which each is written to `path` and read by `read`.
+fn reads_or_refuses(kind: &str, valid: &[Vec<u8>], path: &Path, usual: u64, read: impl Fn() -> Result<(), String>) {
+    let (mut read_well, mut refused) = (0, 0);
+    for (i, bytes) in valid.iter().enumerate() {
+        fs::write(path, bytes).expect("it writes");
+        assert_eq!(read(), Ok(()), "{kind}: the file {i}, which others differ from, is valid");
+    }
+    for file in 0..files(usual) {
+        let mut stream = Stream::new(2, Purpose::Batch, file);
+        let bytes = scramble(&valid[file as usize % valid.len()], &mut stream);
+        fs::write(path, &bytes).expect("it writes");
+        let started = Instant::now();
+        match catch_unwind(AssertUnwindSafe(&read)) {
+            Ok(Ok(())) => read_well += 1,
+            Ok(Err(_)) => refused += 1,
+            Err(_) => {
+                let kept = std::env::temp_dir().join(format!("meanflow-fuzz-{kind}-{file}"));
+                fs::write(&kept, &bytes).expect("it writes");
+                panic!("{kind}: file {file} made the reader panic; it is kept as {}", kept.display());
+            }
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "{kind}: file {file} took {:?}", started.elapsed());
+    }
+    assert!(refused > 0, "{kind}: none was refused");
+    println!("{kind}: {read_well} read, {refused} refused");
+}
+
+fn load_set(path: &Path, class_depth: usize) -> Result<(), String> {
+    let config = DataConfig { size: 8, channels: 3, class_depth, ..DataConfig::default() };
+    load(path, &config).map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// A small picture in every format that can be written.
+fn pictures() -> Vec<(&'static str, Vec<u8>)> {
+    let pixel = |x: u32, y: u32| image::Rgb([(x * 20) as u8, (y * 25) as u8, (x * y) as u8]);
+    let picture = DynamicImage::from(image::RgbImage::from_fn(11, 9, pixel));
+    let formats = [
+        ("png", ImageFormat::Png),
+        ("jpg", ImageFormat::Jpeg),
+        ("gif", ImageFormat::Gif),
+        ("bmp", ImageFormat::Bmp),
+        ("webp", ImageFormat::WebP),
+    ];
+    let encoded = formats.map(|(ending, format)| {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).expect("it encodes");
+        (ending, bytes.into_inner())
+    });
+    encoded.to_vec()
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name);
+    fs::read(path).expect("it is in the tree")
+}
+
+#[test]
+fn whatever_a_picture_holds_it_is_read_or_refused() {
+    for (ending, bytes) in pictures() {
+        let place = Place::new();
+        let folder = PathBuf::from(place.path("pictures"));
+        fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join(format!("0.{ending}"));
+        reads_or_refuses(ending, &[bytes], &path, 1_000, || load_set(&folder, 0));
+    }
+}
+
+#[test]
+fn whatever_a_parquet_file_holds_it_is_read_or_refused() {
+    let place = Place::new();
+    let path = PathBuf::from(place.path("train.parquet"));
+    let valid = [fixture("hub/train-00000-of-00002.parquet"), fixture("hub/train-00001-of-00002.parquet")];
+    reads_or_refuses("parquet", &valid, &path, 2_000, || load_set(&path, 1));
+}
+
+#[test]
+fn whatever_an_archive_holds_it_is_read_or_refused() {
+    let place = Place::new();
+    let png = pictures().swap_remove(0).1;
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let mut tar = tar::Builder::new(Vec::new());
+    for name in ["a/0.png", "a/1.png", "b/0.png"] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).expect("it begins");
+        zip.write_all(&png).expect("it writes");
+        let mut header = tar::Header::new_gnu();
+        header.set_size(png.len() as u64);
+        tar.append_data(&mut header, name, &png[..]).expect("it writes");
+    }
+    let zip = zip.finish().expect("it ends").into_inner();
+    let tar = tar.into_inner().expect("it ends");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).expect("it writes");
+    let packed = gzip.finish().expect("it ends");
+    for (name, valid) in [("set.zip", zip), ("set.tar", tar), ("set.tar.gz", packed)] {
+        let path = PathBuf::from(place.path(name));
+        reads_or_refuses(name, &[valid], &path, 2_000, || load_set(&path, 1));
+    }
+}
+
+#[test]
+fn whatever_a_checkpoint_of_pytorch_holds_it_is_read_or_refused() {
+    let place = Place::new();
+    let path = PathBuf::from(place.path("p.pth"));
+    let choice = ImportChoice { place: Some("ema.".into()), heads: Some(2), ..ImportChoice::default() };
+    let read = || {
+        let checkpoint = Checkpoint::open(&path).map_err(|e| e.to_string())?;
+        import(&checkpoint, &choice, &device()).map(|_| ()).map_err(|e| e.to_string())
+    };
+    reads_or_refuses("pth", &[fixture("published.pth")], &path, 1_000, read);
+}
+
+#[test]
+fn whatever_a_folder_of_a_run_holds_it_is_read_or_refused() {
+    let place = Place::new();
+    let (images, config) = place.images();
+    let run = PathBuf::from(place.path("run"));
+    succeeds(&["train", "--data", &images, "--config", &config, "--out", &run.to_string_lossy(), "--steps", "2"]);
+    let step = fs::read_dir(run.join("checkpoints")).expect("a folder").flatten().map(|entry| entry.path());
+    let step = step.max().expect("a checkpoint");
+    let parts = ["config.toml", "model.json", "log.jsonl"].map(|name| run.join(name));
+    for path in parts.into_iter().chain(["state.json", "ema.bpk"].map(|name| step.join(name))) {
+        let valid = fs::read(&path).expect("it is there");
+        let kind = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let read = || {
+            let (folder, _) = RunFolder::open(&run).map_err(|e| e.to_string())?;
+            folder.averaged(Which::Newest, "main", &device(), drop).map_err(|e| e.to_string())?;
+            report(&run).map(drop).map_err(|e| e.to_string())
+        };
+        let count = if kind == "log.jsonl" { 100 } else { 300 };
+        // Lines of the log that do not read are passed over.
+        match kind.as_str() {
+            "log.jsonl" => (0..files(count)).for_each(|file| {
+                fs::write(&path, scramble(&valid, &mut Stream::new(3, Purpose::Batch, file))).expect("it writes");
+                let _ = read();
+            }),
+            _ => reads_or_refuses(&kind, std::slice::from_ref(&valid), &path, count, read),
+        }
+        fs::write(&path, valid).expect("it writes");
+    }
 }

@@ -12,6 +12,7 @@ use super::error::{DataError, explain};
 use super::files::{open_file, read_head};
 use super::notes::Notes;
 use super::{paths, tar, zip};
+use crate::io::Inflated;
 
 /// Links that lead to links are followed so far.
 const MAX_LINKS: usize = 16;
@@ -132,13 +133,17 @@ pub(super) fn open_stream(path: &Path) -> io::Result<Box<dyn Read>> {
 pub(super) fn decompressed<'a>(stream: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut stream = stream;
     let head = read_head(&mut stream, 6)?;
-    let whole = BufReader::new(io::Cursor::new(head.clone()).chain(stream));
+    let whole = io::Cursor::new(head.clone()).chain(stream);
     Ok(match () {
-        () if head.starts_with(GZIP) => Box::new(MultiGzDecoder::new(whole)),
-        () if head.starts_with(ZSTD) => Box::new(zstd::Decoder::with_buffer(whole)?),
-        () if head.starts_with(XZ) => Box::new(XzReader::new_mem_limit(whole, true, MAX_XZ_MEMORY)),
-        () if head.starts_with(BZIP2) => Box::new(MultiBzDecoder::new(whole)),
-        () => Box::new(whole),
+        () if head.starts_with(GZIP) => Box::new(Inflated::of(whole, |x| Ok(MultiGzDecoder::new(BufReader::new(x))))?),
+        () if head.starts_with(ZSTD) => {
+            Box::new(Inflated::of(whole, |x| zstd::Decoder::with_buffer(BufReader::new(x)))?)
+        }
+        () if head.starts_with(XZ) => {
+            Box::new(Inflated::of(whole, |x| Ok(XzReader::new_mem_limit(BufReader::new(x), true, MAX_XZ_MEMORY)))?)
+        }
+        () if head.starts_with(BZIP2) => Box::new(Inflated::of(whole, |x| Ok(MultiBzDecoder::new(BufReader::new(x))))?),
+        () => Box::new(BufReader::new(whole)),
     })
 }
 

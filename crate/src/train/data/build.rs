@@ -7,6 +7,7 @@ use super::decode::Picture;
 use super::error::DataError;
 use super::summary::Tally;
 use super::{DataConfig, Images, Skipped, convert, paths};
+use crate::io;
 
 /// An image still to be read.
 pub(super) struct Item {
@@ -55,7 +56,9 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// Room for the items that `include` and `exclude` choose.
     pub fn new(path: &Path, config: &'a DataConfig, items: Vec<Item>) -> Result<Self, DataError> {
-        Ok(Self::of(config, choose(path, config, items)?))
+        let items = choose(path, config, items)?;
+        check_memory(items.len(), config)?;
+        Ok(Self::of(config, items))
     }
 
     /// Room for items that are chosen already.
@@ -120,6 +123,17 @@ impl<'a> Builder<'a> {
             ..Images::default()
         }
     }
+}
+
+/// Refuses more images than there may be memory for.
+///
+/// # Errors
+/// Says how much they would take, and what to do.
+pub(super) fn check_memory(images: usize, config: &DataConfig) -> Result<(), DataError> {
+    // An image, and its name.
+    let each = (config.values() as u64).saturating_add(64);
+    io::check_memory(format_args!("{images} images"), &[images as u64, each])
+        .map_err(|e| DataError::Config(format!("{e}; --stream keeps them in a file instead")))
 }
 
 /// The items that `include` and `exclude` choose.

@@ -1,7 +1,7 @@
 //! An image to the pixels of one training image.
 
 use image::imageops::{self, FilterType};
-use image::{Rgba, Rgba32FImage, RgbaImage};
+use image::{GenericImageView, Rgba, RgbaImage};
 use serde::{Deserialize, Serialize};
 
 use super::{DataConfig, resample};
@@ -67,13 +67,25 @@ fn scale(image: RgbaImage, width: u32, height: u32) -> RgbaImage {
     }
 }
 
+/// An image in floats, with each colour times its alpha. A large one takes gigabytes as such, so that it is made as it is read.
+struct Premultiplied<'a>(&'a RgbaImage);
+
+impl GenericImageView for Premultiplied<'_> {
+    type Pixel = Rgba<f32>;
+
+    fn dimensions(&self) -> (u32, u32) {
+        self.0.dimensions()
+    }
+
+    fn get_pixel(&self, x: u32, y: u32) -> Rgba<f32> {
+        let [r, g, b, a] = self.0.get_pixel(x, y).0.map(|byte| f32::from(byte) / 255.0);
+        Rgba([r * a, g * a, b * a, a])
+    }
+}
+
 /// Scales with each colour weighted by its alpha, or the colours of invisible pixels would bleed into the edges.
 fn scale_premultiplied(image: &RgbaImage, width: u32, height: u32) -> RgbaImage {
-    let premultiplied = Rgba32FImage::from_fn(image.width(), image.height(), |x, y| {
-        let [r, g, b, a] = image.get_pixel(x, y).0.map(|byte| f32::from(byte) / 255.0);
-        Rgba([r * a, g * a, b * a, a])
-    });
-    let scaled = imageops::resize(&premultiplied, width, height, FilterType::CatmullRom);
+    let scaled = imageops::resize(&Premultiplied(image), width, height, FilterType::CatmullRom);
     let byte = |value: f32| (value * 255.0).round().clamp(0.0, 255.0) as u8;
     RgbaImage::from_fn(width, height, |x, y| {
         let [r, g, b, a] = scaled.get_pixel(x, y).0;

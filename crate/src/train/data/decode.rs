@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbaImage};
 
 use super::jpeg;
-use crate::io::{catch_decoder_panic, foreign};
+use crate::io::{MAX_PIXELS, catch_decoder_panic, check_memory, foreign};
 
 /// Edges beyond this are refused before anything is allocated.
 const MAX_EDGE: u32 = 16_384;
@@ -42,21 +42,31 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
         if reader.format() == Some(ImageFormat::Jpeg) {
             jpeg::check(bytes)?;
         }
-        let image = decode_upright(reader).map_err(|e| e.to_string())?;
+        let image = decode_upright(reader)?;
         Ok(Picture { is_dark: is_dark(&image), pixels: image.into_rgba8() })
     })
 }
 
-fn decode_upright(mut reader: ImageReader<Cursor<&[u8]>>) -> Result<DynamicImage, ImageError> {
+fn decode_upright(mut reader: ImageReader<Cursor<&[u8]>>) -> Result<DynamicImage, String> {
+    let text = |e: ImageError| e.to_string();
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_EDGE);
     limits.max_image_height = Some(MAX_EDGE);
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder()?;
-    limits.reserve(decoder.total_bytes())?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
+    let mut decoder = reader.into_decoder().map_err(text)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        let most = MAX_PIXELS / 1_000_000;
+        return Err(format!(
+            "has {width}×{height} pixels, and no more than {most} million pixels are read; make it smaller"
+        ));
+    }
+    limits.reserve(decoder.total_bytes()).map_err(text)?;
+    // Decoded, as RGBA, and a little more.
+    check_memory("the picture", &[u64::from(width), u64::from(height), 4, 2]).map_err(|e| e.to_string())?;
+    let orientation = decoder.orientation().map_err(text)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(text)?;
     image.apply_orientation(orientation);
     Ok(image)
 }

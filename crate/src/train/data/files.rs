@@ -12,6 +12,7 @@ use super::error::{DataError, explain};
 use super::format::{self, Format, Head};
 use super::notes::Notes;
 use super::{DataConfig, layout, paths, shards};
+use crate::io::max_memory;
 
 /// Bytes that tell whether a file without an image extension is an image.
 pub(super) const HEAD: u64 = 16;
@@ -436,6 +437,8 @@ pub(super) fn read_head(reader: impl Read, count: u64) -> io::Result<Vec<u8>> {
 
 /// All bytes, or the reason when there are more than `limit`.
 pub(super) fn read_limited(reader: impl Read, limit: u64) -> io::Result<Result<Vec<u8>, String>> {
+    // Beside it lies what is made of it.
+    let limit = limit.min(max_memory() / 2);
     let mut content = Vec::new();
     reader.take(limit + 1).read_to_end(&mut content)?;
     Ok(match content.len() as u64 > limit {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use image::{RgbaImage, imageops};
 use serde::{Deserialize, Serialize};
 
-use super::build::{Builder, Item};
+use super::build::{self, Builder, Item};
 use super::error::DataError;
 use super::files::Files;
 use super::{DataConfig, Visit, convert, decode, paths, pictures};
@@ -68,6 +68,7 @@ pub(super) fn load_parts(
     let of_class = layers.class.as_ref().and_then(|class| layers.folders.iter().position(|folder| folder == class));
     let classes: BTreeSet<String> = of_class.iter().flat_map(|&layer| parts[layer].names.iter().cloned()).collect();
     let classes: Vec<String> = classes.into_iter().collect();
+    build::check_memory(most.min(layers.count), config)?;
     for first in (0..layers.count).step_by(most.min(layers.count)) {
         let drawn: Vec<Vec<usize>> =
             (first..layers.count.min(first.saturating_add(most))).map(|i| layers.draw(i, &parts)).collect();

@@ -20,6 +20,7 @@ use super::error::DataError;
 use super::files::{Files, foreign, open_file};
 use super::format::Format;
 use super::{DataConfig, Visit, decode, paths};
+use crate::io::catch_decoder_panic;
 
 const MAGIC: &[u8] = b"PAR1";
 
@@ -84,8 +85,15 @@ fn open(files: &Files) -> Result<Vec<Table>, DataError> {
             return Err(DataError::damaged(path, reason));
         }
         let file = open_file(path).map_err(|e| DataError::io(path, e))?;
-        let reader = SerializedFileReader::new(file).map_err(|e| DataError::damaged(path, e.to_string()))?;
-        Ok(Table { path: path.into(), reader })
+        let length = file.metadata().map_err(|e| DataError::io(path, e))?.len();
+        let reader = catch_decoder_panic(|| SerializedFileReader::new(file).map_err(|e| e.to_string()));
+        let reader = reader.map_err(|e| DataError::damaged(path, e))?;
+        // A row of nothing takes no bytes; a picture takes some.
+        let rows = reader.metadata().file_metadata().num_rows();
+        if u64::try_from(rows).is_ok_and(|rows| rows <= length) {
+            return Ok(Table { path: path.into(), reader });
+        }
+        Err(DataError::damaged(path, format!("claims {rows} rows, but has only {length} bytes")))
     };
     files.claimed().into_iter().map(|entry| open(&files.entries[entry])).collect()
 }
@@ -100,12 +108,15 @@ impl Table {
     }
 
     /// The rows with nothing but one column.
-    fn rows(&self, column: &str) -> Result<impl Iterator<Item = parquet::errors::Result<Row>> + '_, DataError> {
+    fn rows(&self, column: &str) -> Result<impl Iterator<Item = Result<Row, String>> + '_, DataError> {
         let field = self.schema().get_fields().iter().find(|field| field.name() == column);
         let field = field.ok_or_else(|| self.damaged(format!("has no column `{column}`")))?;
         let only = Type::group_type_builder(self.schema().name()).with_fields(vec![Arc::clone(field)]).build();
         let only = only.map_err(|e| self.damaged(e))?;
-        self.reader.get_row_iter(Some(only)).map_err(|e| self.damaged(e))
+        let rows = catch_decoder_panic(|| self.reader.get_row_iter(Some(only)).map_err(|e| e.to_string()));
+        let mut rows = rows.map_err(|e| self.damaged(e))?;
+        let next = move || catch_decoder_panic(|| rows.next().transpose().map_err(|e| e.to_string())).transpose();
+        Ok(std::iter::from_fn(next))
     }
 
     fn columns(&self, config: &DataConfig) -> Result<Columns, DataError> {

@@ -11,6 +11,7 @@ use super::archive::{Link, Member, VisitFile};
 use super::error::{DataError, explain};
 use super::files::{HEAD, open_file, read_head};
 use super::paths;
+use crate::io::{Inflated, catch_decoder_panic};
 
 /// A longer target of a symbolic link is none.
 const MAX_TARGET: u64 = 4096;
@@ -20,8 +21,15 @@ const IS_UTF8: u16 = 1 << 11;
 
 fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, DataError> {
     let file = open_file(path).map_err(|e| DataError::io(path, e))?;
-    ZipArchive::new(BufReader::new(file))
-        .map_err(|e| DataError::damaged(path, format!("is a damaged zip archive ({e})")))
+    let damaged = |reason: String| DataError::damaged(path, format!("is a damaged zip archive ({reason})"));
+    let length = file.metadata().map_err(|e| DataError::io(path, e))?.len();
+    let archive =
+        catch_decoder_panic(|| ZipArchive::new(BufReader::new(file)).map_err(|e| e.to_string())).map_err(damaged)?;
+    let sizes = (0..archive.len()).filter_map(|i| archive.by_index_data(i).ok()).map(|entry| entry.compressed_size());
+    match sizes.fold(0_u64, u64::saturating_add) > length {
+        true => Err(damaged("its entries overlap: together they are longer than the file".into())),
+        false => Ok(archive),
+    }
 }
 
 /// The regular files of an archive, and its links.
@@ -67,8 +75,9 @@ pub(super) fn visit(path: &Path, positions: &[usize], visit: &mut VisitFile) -> 
     for (i, &position) in positions.iter().enumerate() {
         let failed = |e: std::io::Error| DataError::damaged(path, explain(&e));
         match archive.by_index(position) {
-            Ok(mut file) => {
+            Ok(file) => {
                 let method = file.compression().to_string();
+                let mut file = Inflated::of_bytes(file.compressed_size(), file);
                 if let Err(e) = visit(i, Ok(&mut file as &mut dyn Read)) {
                     let zip_error = e.get_ref().and_then(|inner| inner.downcast_ref::<ZipError>());
                     let packed = || format!("{}; it is packed by {method}", explain(&e));
