@@ -81,13 +81,13 @@ fn zeros<W: Write>(mut packed: W, head: &[u8], megabytes: usize) -> W {
 }
 
 fn gzip(head: &[u8], megabytes: usize) -> Vec<u8> {
-    zeros(GzEncoder::new(Vec::new(), Compression::fast()), head, megabytes).finish().expect("it ends")
+    zeros(GzEncoder::new(Vec::new(), Compression::default()), head, megabytes).finish().expect("it ends")
 }
 
 /// A zip archive with one deflated entry of zeros, which its directory lists under several names.
 fn zip(names: &[String], megabytes: usize) -> Vec<u8> {
     let content =
-        zeros(DeflateEncoder::new(Vec::new(), Compression::fast()), &[], megabytes).finish().expect("it ends");
+        zeros(DeflateEncoder::new(Vec::new(), Compression::default()), &[], megabytes).finish().expect("it ends");
     let size = (megabytes << 20) as u32;
     let mut crc = flate2::Crc::new();
     let piece = vec![0; 1 << 20];
@@ -173,7 +173,7 @@ fn pictures_that_no_memory_holds_are_refused_by_their_headers() {
     let edge = 16_384_u32.to_be_bytes();
     let head = [&edge[..], &edge, &[8, 4, 0, 0, 0]].concat();
     let rows =
-        zeros(flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast()), &[], 513).finish().expect("it ends");
+        zeros(flate2::write::ZlibEncoder::new(Vec::new(), Compression::default()), &[], 513).finish().expect("it ends");
     let png =
         [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(b"IHDR", &head), chunk(b"IDAT", &rows), chunk(b"IEND", &[])].concat();
     place.file("pictures/a/0.png", png);
