@@ -89,7 +89,7 @@ fn read(
     visit: &mut Visit,
 ) -> Result<(), DataError> {
     let mut rest = items.into_iter().peekable();
-    let mut part = Builder::of(config, rest.by_ref().take(most).collect());
+    let mut part = Builder::of(config, rest.by_ref().take(most).collect())?;
     let (mut filled, mut row, mut failed) = (0, 0, None);
     for path in paths {
         let read = each_batch(path, config, &mut |columns, arrays, rows| {
@@ -100,7 +100,7 @@ fn read(
                 }
                 row += 1;
                 if filled == part.items.len() && rest.peek().is_some() {
-                    let next = Builder::of(config, rest.by_ref().take(most).collect());
+                    let next = Builder::of(config, rest.by_ref().take(most).collect()).map_err(|e| e.to_string())?;
                     filled = 0;
                     if let Err(e) = visit(std::mem::replace(&mut part, next).finish(order)) {
                         failed = Some(e);

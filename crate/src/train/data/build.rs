@@ -56,16 +56,18 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// Room for the items that `include` and `exclude` choose.
     pub fn new(path: &Path, config: &'a DataConfig, items: Vec<Item>) -> Result<Self, DataError> {
-        let items = choose(path, config, items)?;
-        check_memory(items.len(), config)?;
-        Ok(Self::of(config, items))
+        Self::of(config, choose(path, config, items)?)
     }
 
     /// Room for items that are chosen already.
-    pub fn of(config: &'a DataConfig, items: Vec<Item>) -> Self {
+    ///
+    /// # Errors
+    /// More of them than there may be memory for.
+    pub fn of(config: &'a DataConfig, items: Vec<Item>) -> Result<Self, DataError> {
+        check_memory(items.len(), config)?;
         let pixels = vec![0; items.len() * config.values()];
         let missing = items.iter().map(|_| Some("was not found again".into())).collect();
-        Self { items, config, pixels, missing, tally: Tally::default() }
+        Ok(Self { items, config, pixels, missing, tally: Tally::default() })
     }
 
     /// The image of item `i`, or the reason why there is none.

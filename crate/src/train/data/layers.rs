@@ -77,7 +77,7 @@ pub(super) fn load_parts(
             let names: Vec<&str> = (0..parts.len()).map(name).collect();
             Item { class: of_class.map(name).unwrap_or_default().into(), ..Item::new(names.join(" + "), 0) }
         };
-        let mut builder = Builder::of(config, drawn.iter().map(item).collect());
+        let mut builder = Builder::of(config, drawn.iter().map(item).collect())?;
         for (i, drawn) in drawn.iter().enumerate() {
             builder.put(i, Ok::<_, String>(stack(&parts, drawn)));
         }

@@ -125,7 +125,7 @@ fn load(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> R
     let items = choose(&files.path, config, columns::items(of_row))?;
     let (size, is_planar) = images.header.image().unwrap_or(([1; 3], false));
     let mut rest = items.into_iter().peekable();
-    let mut part = Builder::of(config, rest.by_ref().take(most).collect());
+    let mut part = Builder::of(config, rest.by_ref().take(most).collect())?;
     let (mut filled, mut failed) = (0, None);
     let mut pixels = vec![0; size.iter().product()];
     files.stream(&[images.entry], &mut |_, content| {
@@ -136,7 +136,7 @@ fn load(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> R
                 if rest.peek().is_none() {
                     break;
                 }
-                let next = Builder::of(config, rest.by_ref().take(most).collect());
+                let next = Builder::of(config, rest.by_ref().take(most).collect()).map_err(io::Error::other)?;
                 filled = 0;
                 if let Err(e) = visit(std::mem::replace(&mut part, next).finish(&order)) {
                     failed = Some(e);

@@ -55,7 +55,7 @@ fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
     let columns = first.columns(config)?;
     let (items, order) = list(&files.path, &tables, &columns, config)?;
     let mut rest = items.into_iter().peekable();
-    let mut part = Builder::of(config, rest.by_ref().take(most).collect());
+    let mut part = Builder::of(config, rest.by_ref().take(most).collect())?;
     let (mut filled, mut row) = (0, 0);
     for table in &tables {
         for found in table.rows(&columns.image)? {
@@ -66,7 +66,7 @@ fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
             }
             row += 1;
             if filled == part.items.len() && rest.peek().is_some() {
-                let next = Builder::of(config, rest.by_ref().take(most).collect());
+                let next = Builder::of(config, rest.by_ref().take(most).collect())?;
                 visit(std::mem::replace(&mut part, next).finish(&order))?;
                 filled = 0;
             }

@@ -76,7 +76,7 @@ pub(super) fn list(files: &Files, config: &DataConfig) -> Result<(Vec<Item>, Vec
 }
 
 fn read(files: &Files, config: &DataConfig, items: Vec<Item>, classes: &[String]) -> Result<Images, DataError> {
-    let mut builder = Builder::of(config, items);
+    let mut builder = Builder::of(config, items)?;
     let sources: Vec<usize> = builder.items.iter().map(|item| item.source).collect();
     files.read_images(&sources, &mut |i, content| {
         builder.put(i, content.and_then(|bytes| decode::decode(&bytes)));
