@@ -52,7 +52,7 @@ fn a_checkpoint_of_pytorch_gives_the_network_that_pytorch_had() {
 fn changed(change: impl FnOnce(&mut BTreeMap<String, Array>)) -> Result<(), Error> {
     let checkpoint = Checkpoint::open(&fixture("published.pth")).expect("it reads").at("ema.");
     let mut tensors: BTreeMap<String, Array> =
-        checkpoint.names().map(|name| (name.to_owned(), checkpoint.get(name).expect("it is there").clone())).collect();
+        checkpoint.names().map(|name| (name.to_owned(), checkpoint.read(name).expect("it is there"))).collect();
     change(&mut tensors);
     import(&tensors.into_iter().collect(), &choice(""), &device()).map(|_| ())
 }
@@ -64,7 +64,7 @@ fn networks_that_are_told_one_time_are_read() {
     let checkpoint = Checkpoint::open(&fixture("published.pth")).expect("it reads").at("ema.");
     let read = |decoder_depth, extra: &str| {
         let kept = checkpoint.names().filter(|name| !name.starts_with("h_embedder."));
-        let kept = kept.map(|name| (name.to_owned(), checkpoint.get(name).expect("it is there").clone()));
+        let kept = kept.map(|name| (name.to_owned(), checkpoint.read(name).expect("it is there")));
         let extra = (extra.to_owned(), Array { shape: vec![1, 256], values: vec![0.0; 256] });
         let choice = ImportChoice { times: TimeInputs::Stand, decoder_depth, ..choice("") };
         import(&kept.chain([extra]).collect(), &choice, &device())
@@ -137,7 +137,7 @@ fn from_a_checkpoint_to_pictures_and_every_mistake_on_the_way() {
 /// The tensors of a network of `networks.pth`, under its own names.
 fn network(place: &str) -> BTreeMap<String, Array> {
     let checkpoint = Checkpoint::open(&fixture("networks.pth")).expect("it reads").at(place);
-    checkpoint.names().map(|name| (name.to_owned(), checkpoint.get(name).expect("it is there").clone())).collect()
+    checkpoint.names().map(|name| (name.to_owned(), checkpoint.read(name).expect("it is there"))).collect()
 }
 
 /// Every parameter of a network of `networks.pth`, or of tensors with its names.
@@ -183,7 +183,7 @@ fn tensors_of_types_that_are_not_read_are_named() {
     let published = Checkpoint::open(&fixture("published.pth")).expect("it reads").at("ema.");
     let names: Vec<&str> = published.names().collect();
     let bytes = |name: &str| -> Vec<u8> {
-        published.get(name).expect("it is there").values.iter().flat_map(|x| x.to_le_bytes()).collect()
+        published.read(name).expect("it is there").values.iter().flat_map(|x| x.to_le_bytes()).collect()
     };
     let data: Vec<Vec<u8>> = names.iter().map(|name| bytes(name)).collect();
     let written = |small: &dyn Fn(&str) -> bool, dtype: Dtype| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -178,6 +178,71 @@ fn pictures_that_no_memory_holds_are_refused_by_their_headers() {
         [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(b"IHDR", &head), chunk(b"IDAT", &rows), chunk(b"IEND", &[])].concat();
     place.file("pictures/a/0.png", png);
     refuses_to_train(&place, &place.path("pictures"), &config, &["0.png", "million pixels"]);
+}
+
+#[test]
+fn headers_that_contradict_themselves_are_refused() {
+    let place = Place::new();
+    let latents = place.file("latents.toml", settings(32, ""));
+    for name in ["latents-wrap34", "latents-wrap40"] {
+        let file = fixture(&format!("hostile/{name}.safetensors"));
+        refuses(
+            &["train", "--data", &file, "--out", &place.path("run"), "--config", &latents, "--dry-run"],
+            &[name, "truncated"],
+        );
+    }
+    let out = place.path("x.safetensors");
+    for name in [
+        "import-ic_scalar_y.safetensors",
+        "import-scalar_fc1.safetensors",
+        "import-scalar_y.safetensors",
+        "import-unet_70.safetensors",
+        "import-unet_scalar.safetensors",
+        "many1g.pth",
+        "pkl99.pth",
+        "stride9gb.pth",
+    ] {
+        refuses(&["import", &fixture(&format!("hostile/{name}")), "--heads", "2", "--out", &out], &[name]);
+    }
+    // Tensors of the autoencoder without axes, one after the other.
+    let (images, _) = place.images();
+    let bytes = fs::read(fixture("vae.safetensors")).expect("it is in the tree");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("it reads");
+    for scalar in ["encoder.down_blocks.0.resnets.0.conv1.weight", "post_quant_conv.weight", "quant_conv.bias"] {
+        let views = file.iter().map(|(name, view)| match name == scalar {
+            true => (
+                name,
+                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![], &[0; 4]).expect("a scalar"),
+            ),
+            false => (name, view),
+        });
+        let vae = place.file("vae.safetensors", safetensors::serialize(views, None).expect("it encodes"));
+        refuses(
+            &["encode", "--data", &images, "--vae", &vae, "--config", &latents, "--out", &out],
+            &["vae.safetensors"],
+        );
+    }
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn files_that_have_no_end_are_not_read() {
+    let place = Place::new();
+    let out = place.path("x.safetensors");
+    let endless = PathBuf::from("/dev/zero");
+    let endless = endless.to_string_lossy();
+    let pipe = place.path("pipe.safetensors");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    // A file of a terabyte that takes no room on the disk.
+    let sparse = place.path("sparse.safetensors");
+    fs::File::create(&sparse).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+    for (file, words) in [(&*endless, "no regular file"), (&pipe, "no regular file"), (&sparse, "sparse.safetensors")] {
+        for command in
+            [&["inspect", file][..], &["import", file, "--out", &out], &["sample", file, "--out", &place.path("x.png")]]
+        {
+            refuses(command, &[words]);
+        }
+    }
 }
 
 #[test]

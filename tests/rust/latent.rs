@@ -51,7 +51,7 @@ fn the_autoencoder_agrees_with_diffusers() {
 fn an_autoencoder_under_its_older_names_is_the_same_and_what_is_wrong_is_named() {
     let checkpoint = Checkpoint::open(&fixture("vae.safetensors")).expect("it reads");
     let tensors = |change: &dyn Fn(&str) -> String| -> Vec<(String, Array)> {
-        checkpoint.names().map(|name| (change(name), checkpoint.get(name).expect("it is there").clone())).collect()
+        checkpoint.names().map(|name| (change(name), checkpoint.read(name).expect("it is there"))).collect()
     };
     let old = |name: &str| name.replace("to_q", "query").replace("to_k", "key").replace("to_out.0", "proj_attn");
     let vae = Vae::read(&tensors(&old).into_iter().collect(), &device()).expect("older names");

@@ -34,10 +34,11 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<NetConfig, E
         return Err(Error::Checkpoint("`x_embedder.proj.weight` is missing, or no convolution".into()));
     };
     let depth = (0..).take_while(|i| checkpoint.get(&format!("blocks.{i}.attn.qkv.weight")).is_some()).count();
-    let hidden = shape("blocks.0.mlp.fc1.weight").map_or(4 * width, |shape| shape[0]);
+    let hidden =
+        shape("blocks.0.mlp.fc1.weight").map_or(width.saturating_mul(4), |shape| shape.first().copied().unwrap_or(0));
     let classes = checkpoint.classes("y_embedder.embedding_table.weight")?;
     let tokens = shape("pos_embed").and_then(|shape| shape.get(1)).copied();
-    let stored = tokens.map(|tokens| patch * tokens.isqrt());
+    let stored = tokens.map(|tokens| patch.saturating_mul(tokens.isqrt()));
     let config = NetConfig {
         image_size: choice.size.or(stored).unwrap_or(32),
         channels,
@@ -94,11 +95,13 @@ fn parts(checkpoint: &Checkpoint, config: &NetConfig, second: &str) -> Parts {
 
 /// Stored positions must be the fixed table that this network has.
 fn check_positions(checkpoint: &Checkpoint, config: &NetConfig) -> Result<(), Error> {
-    let Some(stored) = checkpoint.get("pos_embed") else { return Ok(()) };
+    let Some(shape) = checkpoint.get("pos_embed").map(|tensor| &tensor.shape) else { return Ok(()) };
     let ours = positions(config.side(), config.width, &Device::flex()).try_into_vec_as::<f32>();
     let ours = ours.map_err(|e| Error::Device(e.to_string()))?;
     let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-3;
-    match stored.values.len() != ours.len() || stored.values.iter().zip(&ours).any(far) {
+    let other = shape.iter().fold(1, |all: usize, &size| all.saturating_mul(size)) != ours.len()
+        || checkpoint.read("pos_embed")?.values.iter().zip(&ours).any(far);
+    match other {
         true => Err(Error::Checkpoint("`pos_embed` is not the fixed sine-cosine table for this size".into())),
         false => Ok(()),
     }

@@ -46,9 +46,10 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
         bottleneck,
         positions,
     };
-    let prefix = inside.class_tokens + inside.guidance_tokens + 2 * inside.interval_tokens + inside.time_tokens;
+    let groups = [inside.class_tokens, inside.guidance_tokens, inside.interval_tokens, inside.interval_tokens];
+    let prefix = groups.into_iter().fold(inside.time_tokens, usize::saturating_add);
     let stored = match positions {
-        Positions::Plane => Some(patch * rows("pos_embed")?.saturating_sub(prefix).isqrt()),
+        Positions::Plane => Some(patch.saturating_mul(rows("pos_embed")?.saturating_sub(prefix).isqrt())),
         Positions::Sequence => None,
     };
     let published = bottleneck.and_then(|_| NetConfig::published_noise_scale(depth, width, patch));

@@ -1,5 +1,6 @@
 //! Checkpoints of other programs: PyTorch's `.pth` and `.pt` (read, never executed) and safetensors. Native only.
 
+mod container;
 mod dit;
 mod import;
 mod in_context;
@@ -9,21 +10,63 @@ mod unet;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use pytorch_reader::DType;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
 
 use crate::error::Error;
+use crate::io::{SafetensorsFile, catch_decoder_panic, check_memory};
 
 pub use import::{ImportChoice, import, known_buffers};
 
-/// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots.
+/// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots. Their values are read when they are wanted, so
+/// that names and shapes are looked at before.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
-    tensors: BTreeMap<String, Array>,
+    tensors: BTreeMap<String, TensorEntry>,
     /// Tensors of types that are not read, with the names of their types: counters, and what is named in an error.
     others: BTreeMap<String, String>,
+}
+
+/// A tensor of a checkpoint, whose values need not have been read.
+#[derive(Clone, Debug)]
+pub struct TensorEntry {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    source: Source,
+}
+
+/// Where the values of a tensor are.
+#[derive(Clone, Debug)]
+enum Source {
+    Memory(Arc<Vec<f32>>),
+    Safetensors(Arc<SafetensorsFile>, TensorInfo, DType),
+    /// The file stays open, and a copy of it there, for as long as this is.
+    Pytorch {
+        tensor: Box<pytorch_reader::Tensor>,
+        _opened: Arc<pytorch::Opened>,
+    },
+}
+
+impl TensorEntry {
+    /// Its values as f32, row by row.
+    fn values(&self) -> Result<Vec<f32>, String> {
+        let values = match &self.source {
+            Source::Memory(values) => values.to_vec(),
+            Source::Safetensors(file, info, dtype) => to_f32(*dtype, &file.read(info).map_err(|e| e.to_string())?),
+            Source::Pytorch { tensor, .. } => {
+                let bytes = catch_decoder_panic(|| tensor.read().map_err(|e| format!("cannot be read: {e}")))?;
+                to_f32(tensor.dtype(), &bytes)
+            }
+        };
+        match values.iter().all(|x| x.is_finite()) {
+            true => Ok(values),
+            false => Err("holds numbers that are not finite".into()),
+        }
+    }
 }
 
 /// A tensor in memory, as f32.
@@ -35,54 +78,79 @@ pub struct Array {
     pub values: Vec<f32>,
 }
 
+/// How many times the bytes of its file the tensors of a checkpoint may take: some are the same under two names.
+const MAX_SHARED: u64 = 4;
+
 impl Checkpoint {
-    /// Reads a file. What it is shows in its content, not in its name.
+    /// Reads the names and shapes of a file. What it is shows in its content, not in its name.
     ///
     /// # Errors
     /// When it cannot be read, or is neither a checkpoint of PyTorch nor safetensors.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|e| Error::Checkpoint(format!("cannot be read: {e}")))?;
-        if let Some(reason) = crate::io::lfs_pointer(&bytes) {
-            return Err(Error::Checkpoint(reason.into()));
+        match SafetensorsFile::open(path)? {
+            Some(file) => Ok(Self::from_safetensors(file)),
+            None => Self::from_pytorch(path),
         }
-        // A safetensors file begins with the length of its header, and a brace.
-        if bytes.get(8) == Some(&b'{') { Self::from_safetensors(&bytes) } else { Self::from_pytorch(path) }
     }
 
-    fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| Error::Checkpoint(format!("truncated, or no safetensors file ({e})")))?;
+    fn from_safetensors(file: SafetensorsFile) -> Self {
+        let file = Arc::new(file);
         let mut checkpoint = Self::default();
-        for (name, view) in file.iter() {
-            match float_type(view.dtype()) {
+        for (name, info) in file.tensors() {
+            match float_type(info.dtype) {
                 Some(dtype) => {
-                    let array = Array { shape: view.shape().to_vec(), values: to_f32(dtype, view.data()) };
-                    checkpoint.tensors.insert(name.to_owned(), array);
+                    let source = Source::Safetensors(file.clone(), info.clone(), dtype);
+                    checkpoint.tensors.insert(name, TensorEntry { shape: info.shape.clone(), source });
                 }
-                None => drop(checkpoint.others.insert(name.to_owned(), view.dtype().to_string())),
+                None => drop(checkpoint.others.insert(name, info.dtype.to_string())),
             }
         }
-        Ok(checkpoint)
+        checkpoint
     }
 
     fn from_pytorch(path: &Path) -> Result<Self, Error> {
-        let opened = pytorch::open(path)?;
+        let opened = Arc::new(pytorch::open(path)?);
         let mut checkpoint = Self::default();
+        let mut total = 0_u64;
         for (name, tensor) in opened.reader.tensors() {
             if matches!(tensor.dtype(), DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
-                let bytes = tensor.read().map_err(|e| Error::Checkpoint(format!("tensor `{name}`: {e}")))?;
-                let array = Array { shape: tensor.shape().to_vec(), values: to_f32(tensor.dtype(), &bytes) };
-                checkpoint.tensors.insert(name.clone(), array);
+                let bytes = tensor.byte_len() as u64;
+                if bytes > opened.length {
+                    return Err(Error::Checkpoint(format!(
+                        "tensor `{name}` of shape {:?} takes {bytes} bytes, but the file has {}: its strides repeat values",
+                        tensor.shape(),
+                        opened.length
+                    )));
+                }
+                total = total.saturating_add(bytes);
+                let source = Source::Pytorch { tensor: Box::new(tensor.clone()), _opened: opened.clone() };
+                checkpoint.tensors.insert(name.clone(), TensorEntry { shape: tensor.shape().to_vec(), source });
             } else {
                 checkpoint.others.insert(name.clone(), format!("{:?}", tensor.dtype()));
             }
+        }
+        if total > opened.length.saturating_mul(MAX_SHARED) {
+            return Err(Error::Checkpoint(format!(
+                "its tensors take {total} bytes, but the file has {}: they share more values than those of a network do",
+                opened.length
+            )));
         }
         Ok(checkpoint)
     }
 
     /// A tensor by name.
-    pub fn get(&self, name: &str) -> Option<&Array> {
+    pub fn get(&self, name: &str) -> Option<&TensorEntry> {
         self.tensors.get(name)
+    }
+
+    /// A tensor with its values.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, or holds numbers that are not finite.
+    pub fn read(&self, name: &str) -> Result<Array, Error> {
+        let tensor = self.get(name).ok_or_else(|| Error::Checkpoint(format!("`{name}` is missing")))?;
+        let values = tensor.values().map_err(|reason| Error::Checkpoint(format!("`{name}` {reason}")))?;
+        Ok(Array { shape: tensor.shape.clone(), values })
     }
 
     /// All names, in order.
@@ -159,38 +227,57 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Lists every one that is missing or of another shape, and every one that was not asked for and that `may_be_left`
-    /// does not excuse.
-    pub fn take(&self, wanted: &[(String, Vec<usize>)], may_be_left: fn(&str) -> bool) -> Result<Vec<&Array>, Error> {
-        let mut wrong = Vec::new();
+    /// does not excuse; and, read one after another, every one that is damaged. All of them must fit into memory.
+    pub fn take(&self, wanted: &[(String, Vec<usize>)], may_be_left: fn(&str) -> bool) -> Result<Vec<Array>, Error> {
+        let mut wrong = self.misfits(wanted, may_be_left);
+        let values = |shape: &[usize]| shape.iter().fold(1_u64, |all, &size| all.saturating_mul(size as u64));
+        let fits = |(name, shape): &&(String, Vec<usize>)| self.get(name).is_some_and(|tensor| tensor.shape == *shape);
+        let total = wanted.iter().filter(fits).fold(0_u64, |total, (_, shape)| total.saturating_add(values(shape)));
+        // Twice: as they are read, and in the network.
+        check_memory("the network of the checkpoint", &[total, 2, size_of::<f32>() as u64])?;
         let mut found = Vec::new();
+        for (name, _) in wanted.iter().filter(fits) {
+            match self.read(name) {
+                Ok(array) if wrong.is_empty() => found.push(array),
+                // What is not used does not stay in memory.
+                Ok(_) => {}
+                Err(Error::Checkpoint(reason)) => wrong.push(reason),
+                Err(other) => return Err(other),
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(found),
+            false => Err(Error::Checkpoint(format!("tensors do not fit: {}", wrong.join("; ")))),
+        }
+    }
+
+    /// What is wrong with the names and the shapes.
+    fn misfits(&self, wanted: &[(String, Vec<usize>)], may_be_left: fn(&str) -> bool) -> Vec<String> {
+        let mut wrong = Vec::new();
         for (name, shape) in wanted {
             match self.get(name) {
                 None => wrong.push(match self.others.get(name) {
                     Some(dtype) => format!("`{name}` is stored as {dtype}, which is not read"),
                     None => format!("`{name}` is missing"),
                 }),
-                Some(array) if array.shape != *shape => {
-                    wrong.push(format!("`{name}` has shape {:?}, not {shape:?}", array.shape));
+                Some(tensor) if tensor.shape != *shape => {
+                    wrong.push(format!("`{name}` has shape {:?}, not {shape:?}", tensor.shape));
                 }
-                Some(array) if array.values.iter().any(|x| !x.is_finite()) => {
-                    wrong.push(format!("`{name}` holds numbers that are not finite"));
-                }
-                Some(array) => found.push(array),
+                Some(_) => {}
             }
         }
         let known: std::collections::BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
         let extra = self.names().filter(|name| !known.contains(name) && !may_be_left(name));
         wrong.extend(extra.map(|name| format!("`{name}` belongs to no part of the network")));
-        match wrong.is_empty() {
-            true => Ok(found),
-            false => Err(Error::Checkpoint(format!("tensors do not fit: {}", wrong.join("; ")))),
-        }
+        wrong
     }
 }
 
 impl FromIterator<(String, Array)> for Checkpoint {
     fn from_iter<I: IntoIterator<Item = (String, Array)>>(tensors: I) -> Self {
-        Self { tensors: tensors.into_iter().collect(), others: BTreeMap::new() }
+        let entry =
+            |(name, Array { shape, values })| (name, TensorEntry { shape, source: Source::Memory(values.into()) });
+        Self { tensors: tensors.into_iter().map(entry).collect(), others: BTreeMap::new() }
     }
 }
 

@@ -107,7 +107,7 @@ impl Parts {
     ) -> Result<Net, Error> {
         let wanted: Vec<_> = self.0.iter().map(|part| (part.theirs.clone(), part.shape.clone())).collect();
         let found = checkpoint.take(&wanted, may_be_left)?;
-        let tensors = self.0.iter().zip(found).map(|(part, array)| (part.ours.clone(), part.to_ours(array)));
+        let tensors = self.0.iter().zip(found).map(|(part, array)| (part.ours.clone(), part.to_ours(&array)));
         let bytes = to_safetensors(tensors)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::Checkpoint(e.to_string()))?;
         params::apply(config.init(0, device), &file, device)

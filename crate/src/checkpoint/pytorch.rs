@@ -9,11 +9,16 @@ use tempfile::NamedTempFile;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use super::container;
 use crate::error::Error;
+use crate::io::{catch_decoder_panic, open_regular};
 
 /// A checkpoint that is open.
+#[derive(Debug)]
 pub(super) struct Opened {
     pub reader: PytorchReader,
+    /// Bytes of the file.
+    pub length: u64,
     /// The copy that it is read from, where there is one; removed with this.
     _copy: Option<NamedTempFile>,
 }
@@ -23,8 +28,15 @@ pub(super) struct Opened {
 /// # Errors
 /// When it is none, or holds tensors of other types that are not read: the message names the type.
 pub(super) fn open(path: &Path) -> Result<Opened, Error> {
-    match PytorchReader::new(path) {
-        Ok(reader) => Ok(Opened { reader, _copy: None }),
+    let (_, length) = open_regular(path)?;
+    let neither = |reason: &dyn std::fmt::Display| {
+        Error::Checkpoint(format!(
+            "neither a safetensors file nor a checkpoint of PyTorch that holds tensors ({reason})"
+        ))
+    };
+    container::check(path, length, MAX_PICKLE).map_err(|reason| neither(&reason))?;
+    match catch_decoder_panic(|| Ok(PytorchReader::new(path))).map_err(|reason| neither(&reason))? {
+        Ok(reader) => Ok(Opened { reader, length, _copy: None }),
         Err(PytorchError::Pickle(PickleError::UnsupportedType(dtype))) if dtype.starts_with("torch.Complex") => {
             let failed = |e: &dyn std::fmt::Display| {
                 Error::Checkpoint(format!(
@@ -35,14 +47,12 @@ pub(super) fn open(path: &Path) -> Result<Opened, Error> {
             };
             let copy = without_complex(path).map_err(|e| failed(&e))?;
             let reader = PytorchReader::new(copy.path()).map_err(|e| failed(&e))?;
-            Ok(Opened { reader, _copy: Some(copy) })
+            Ok(Opened { reader, length, _copy: Some(copy) })
         }
         Err(PytorchError::Pickle(PickleError::UnsupportedType(dtype))) => Err(Error::Checkpoint(format!(
             "it holds tensors of {dtype}, which are not read; convert them to float32, bfloat16 or float16"
         ))),
-        Err(e) => Err(Error::Checkpoint(format!(
-            "neither a safetensors file nor a checkpoint of PyTorch that holds tensors ({e})"
-        ))),
+        Err(e) => Err(neither(&e)),
     }
 }
 
@@ -50,8 +60,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, Error> {
 const COMPLEX: [&[u8]; 2] = [b"ctorch\nComplexFloatStorage\n", b"ctorch\nComplexDoubleStorage\n"];
 const WHOLE: &[u8] = b"ctorch\nLongStorage\n";
 
-/// The largest pickle that is looked at: of thousands of names and shapes it has a few megabytes.
-const MAX_PICKLE: u64 = 256 << 20;
+/// The largest pickle that is looked at: of thousands of names and shapes it has a few megabytes, and reading it takes a hundred times
+/// its bytes.
+const MAX_PICKLE: u64 = 16 << 20;
 
 /// A copy of a checkpoint (a zip archive, `torch.save` of PyTorch 1.6 and later) in which complex tensors are called
 /// whole numbers.

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use super::import::is_known_buffer;
 use super::parts::Parts;
-use super::{Array, Checkpoint, ImportChoice};
+use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
 use crate::net::{Architecture, BlockPlan, CHANGES, Net, NetConfig, TimeInputs, UnetConfig, UnetPlan};
 
@@ -19,7 +19,7 @@ pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Devi
 
 /// The sizes that names and shapes show.
 fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, UnetConfig), Error> {
-    let shape = |name: &str| checkpoint.get(name).map(|array: &Array| array.shape.as_slice());
+    let shape = |name: &str| checkpoint.get(name).map(|tensor| tensor.shape.as_slice());
     let size = checkpoint.names().find_map(|name| {
         name.strip_prefix("enc.")?.strip_suffix("_conv.weight")?.split_once('x')?.0.parse::<usize>().ok()
     });
@@ -28,9 +28,11 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
         return Err(Error::Checkpoint(format!("`enc.{size}x{size}_conv.weight` is no convolution")));
     };
     let named = |edge: usize, i: usize, part: &str| shape(&format!("enc.{edge}x{edge}_block{i}.{part}.weight"));
-    let edges = (0..).map(|level| size >> level).take_while(|&edge| edge > 0 && named(edge, 0, "conv0").is_some());
+    let edges =
+        (0..usize::BITS).map(|level| size >> level).take_while(|&edge| edge > 0 && named(edge, 0, "conv0").is_some());
     let edges: Vec<usize> = edges.collect();
-    let multiplier = |&edge: &usize| named(edge, 0, "conv0").and_then(|shape| shape[0].checked_div(width)).unwrap_or(0);
+    let multiplier =
+        |&edge: &usize| named(edge, 0, "conv0").and_then(|shape| shape.first()?.checked_div(width)).unwrap_or(0);
     let inside = UnetConfig {
         multipliers: edges.iter().map(multiplier).collect(),
         augmentation: shape("map_augment.weight").is_some(),

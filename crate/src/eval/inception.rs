@@ -44,13 +44,14 @@ impl Inception {
     /// # Errors
     /// Lists every tensor that is missing or of another shape.
     pub fn read(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
-        let first = checkpoint.get("Conv2d_1a_3x3.conv.weight").map_or(32, |array| array.shape[0]);
+        let first =
+            checkpoint.get("Conv2d_1a_3x3.conv.weight").map_or(32, |tensor| tensor.shape.first().copied().unwrap_or(0));
         let layers = layers(32 / first.clamp(1, 32));
         let wanted: Vec<_> = layers.iter().flat_map(|(name, shape)| parts(name, *shape)).collect();
         // The classifier, the auxiliary head and the counters of batches are not used.
         let found = checkpoint.take(&wanted, |_| true)?;
         let fold =
-            |((name, shape), arrays): (&(String, [usize; 4]), &[&Array])| (name.clone(), fold(*shape, arrays, device));
+            |((name, shape), arrays): (&(String, [usize; 4]), &[Array])| (name.clone(), fold(*shape, arrays, device));
         Ok(Self { convolutions: layers.iter().zip(found.chunks(PARTS.len())).map(fold).collect() })
     }
 
@@ -232,7 +233,7 @@ fn parts(layer: &str, shape: [usize; 4]) -> impl Iterator<Item = (String, Vec<us
 }
 
 /// A convolution and its batch normalisation as one: `γ/√(var + ε) · (W ∗ x − mean) + β`.
-fn fold(shape: [usize; 4], arrays: &[&Array], device: &Device) -> Convolution {
+fn fold(shape: [usize; 4], arrays: &[Array], device: &Device) -> Convolution {
     let [mut weight, scale, shift, mean, variance] = [0, 1, 2, 3, 4].map(|part| arrays[part].values.clone());
     let scale: Vec<f32> = scale.iter().zip(&variance).map(|(s, v)| s / (v + EPSILON).sqrt()).collect();
     let bias: Vec<f32> = (0..shape[0]).map(|i| shift[i] - mean[i] * scale[i]).collect();

@@ -5,19 +5,18 @@
 //! I32, are −1 for none. The header's metadata has one entry, `meanflow-latents`: a JSON [`LatentInfo`], which says how
 //! draws are normalized.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
+use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::vae::{Moments, Vae};
 use crate::image::from_byte;
-use crate::io::AtomicFile;
+use crate::io::{AtomicFile, SafetensorsFile};
 use crate::rng::Stream;
 use crate::train::data::{DataConfig, DataError, Digest, Images, label, load_parts};
 use crate::weights::{LatentSpace, Normalization};
@@ -26,8 +25,6 @@ use crate::weights::{LatentSpace, Normalization};
 const METADATA_KEY: &str = "meanflow-latents";
 /// Bytes reserved for the header of a file, which is known whole only at the end; a thousand long class names fit.
 const HEADER: usize = 256 << 10;
-/// A longer header is not looked at.
-const MOST_HEADER: u64 = 16 << 20;
 
 /// What a file of latents says about itself, or the settings in its place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +39,7 @@ pub struct LatentInfo {
 #[derive(Debug)]
 pub struct Latents {
     path: PathBuf,
-    file: Mutex<File>,
+    file: SafetensorsFile,
     info: LatentInfo,
     /// Where the moments begin.
     start: u64,
@@ -63,38 +60,33 @@ impl Latents {
     /// # Errors
     /// When it is one but contradicts itself, or the disk refuses.
     pub fn open(path: &Path) -> Result<Option<Self>, DataError> {
-        let io = |e| DataError::io(path, e);
         let damaged = |reason: &str| DataError::damaged(path, reason.to_owned());
         if !path.is_file() {
             return Ok(None);
         }
-        let mut file = File::open(path).map_err(io)?;
-        let Some((header, start)) = read_header(&mut file).map_err(io)? else { return Ok(None) };
-        let Some(json) = header.metadata.get(METADATA_KEY) else { return Ok(None) };
+        let unreadable = |e: crate::Error| DataError::Read(e.to_string());
+        let Some(file) = SafetensorsFile::open(path).map_err(unreadable)? else { return Ok(None) };
+        let Some(json) = file.metadata().and_then(|metadata| metadata.get(METADATA_KEY)) else { return Ok(None) };
         let info: LatentInfo = serde_json::from_str(json).map_err(|e| damaged(&format!("metadata: {e}")))?;
-        let (Some(moments), Some(labels)) = (header.moments, header.labels) else {
+        let tensors = file.tensors();
+        let (Some(&moments), Some(&labels)) = (tensors.get("moments"), tensors.get("labels")) else {
             return Err(damaged("it lacks `moments` or `labels`"));
         };
         let shape: [usize; 6] = moments.shape.clone().try_into().map_err(|_| damaged("`moments` has no six axes"))?;
         let [count, views, two, _, height, width] = shape;
-        let fits = moments.holds("F16", 2) && labels.holds("I32", 4) && labels.shape == [count];
-        if !fits || two != 2 || height != width || !matches!(views, 1 | 2) {
+        let fits = moments.dtype == Dtype::F16 && labels.dtype == Dtype::I32 && labels.shape == [count];
+        if !fits || two != 2 || height != width || !matches!(views, 1 | 2) || shape[3..].contains(&0) {
             return Err(damaged("`moments` and `labels` are of no known shape"));
         }
-        if start + labels.data_offsets[1].max(moments.data_offsets[1]) != file.metadata().map_err(io)?.len() {
-            return Err(damaged("it does not end where its header says: truncated?"));
-        }
-        let mut bytes = vec![0; 4 * count];
-        let seek = file.seek(SeekFrom::Start(start + labels.data_offsets[0]));
-        seek.and_then(|_| file.read_exact(&mut bytes)).map_err(io)?;
+        let (start, _) = file.place(moments);
+        let bytes = file.read(labels).map_err(unreadable)?;
         let labels: Vec<i32> = bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect();
         let known = -1..info.classes.len() as i32;
         if labels.iter().any(|label| !known.contains(label)) || labels.is_empty() {
             return Err(damaged("it holds no images, or labels of classes that it does not name"));
         }
         info.space.normalization.suits(shape[3]).map_err(|reason| damaged(&reason))?;
-        let start = start + moments.data_offsets[0];
-        Ok(Some(Self { path: path.into(), file: Mutex::new(file), info, start, shape, labels }))
+        Ok(Some(Self { path: path.into(), file, info, start, shape, labels }))
     }
 
     /// A digest of the file by its description, shape, labels and some of its moments: all of them can be many gigabytes.
@@ -110,11 +102,10 @@ impl Latents {
         self.labels.iter().for_each(|label| digest.add(&label.to_le_bytes()));
         let [count, views, two, channels, size, _] = self.shape;
         let mut bytes = vec![0; 2 * two * channels * size * size];
-        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let records = count * views;
         for record in (0..records).step_by(records.div_ceil(SAMPLED).max(1)) {
-            let seek = file.seek(SeekFrom::Start(self.start + (record * bytes.len()) as u64));
-            seek.and_then(|_| file.read_exact(&mut bytes)).map_err(io)?;
+            let place = self.start + (record * bytes.len()) as u64;
+            self.file.read_at(place, &mut bytes).map_err(io)?;
             digest.add(&bytes);
         }
         Ok(digest.finish())
@@ -178,10 +169,8 @@ impl Latents {
         let values = channels * size * size;
         let record = (image * views + usize::from(mirrored)) as u64;
         let mut bytes = vec![0; 4 * values];
-        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let seek = file.seek(SeekFrom::Start(self.start + record * bytes.len() as u64));
-        seek.and_then(|_| file.read_exact(&mut bytes)).map_err(|e| DataError::io(&self.path, e))?;
-        drop(file);
+        let place = self.start + record * bytes.len() as u64;
+        self.file.read_at(place, &mut bytes).map_err(|e| DataError::io(&self.path, e))?;
         let numbers: Vec<f32> =
             bytes.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect();
         let (mean, deviation) = numbers.split_at(values);
@@ -194,42 +183,6 @@ impl Latents {
         }
         Ok(latent)
     }
-}
-
-/// The part of a header that is wanted. safetensors itself reads headers only with the whole file behind them.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "__metadata__", default)]
-    metadata: HashMap<String, String>,
-    moments: Option<Entry>,
-    labels: Option<Entry>,
-}
-
-/// Where a tensor lies, counted from the end of the header.
-#[derive(Deserialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: [u64; 2],
-}
-
-impl Entry {
-    /// Whether it is as long as its shape of numbers of so many bytes.
-    fn holds(&self, dtype: &str, bytes: u64) -> bool {
-        let length = self.shape.iter().try_fold(bytes, |length, &edge| length.checked_mul(edge as u64));
-        self.dtype == dtype && self.data_offsets[1].checked_sub(self.data_offsets[0]) == length
-    }
-}
-
-/// The header of a safetensors file and where its tensors begin; `None` for another file.
-fn read_header(file: &mut File) -> std::io::Result<Option<(Header, u64)>> {
-    let mut length = [0; 8];
-    if file.read_exact(&mut length).is_err() || u64::from_le_bytes(length) > MOST_HEADER {
-        return Ok(None);
-    }
-    let (length, mut text) = (u64::from_le_bytes(length), Vec::new());
-    file.take(length).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text).ok().map(|header| (header, 8 + length)))
 }
 
 /// Encodes a set of pictures at `data` into a file at `out`; `config` is that of the latents. Returns how many there are.

@@ -8,7 +8,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::checkpoint::{Array, Checkpoint};
+use crate::checkpoint::Checkpoint;
 use crate::dual::group_norm;
 use crate::error::Error;
 use crate::weights::Normalization;
@@ -17,6 +17,11 @@ use crate::weights::Normalization;
 const GROUPS: usize = 32;
 /// ε of every normalisation.
 const EPSILON: f64 = 1e-6;
+/// Bounds of what is taken for an autoencoder, far above those that there are.
+const MAX_LEVELS: usize = 8;
+const MAX_WIDTH: usize = 4096;
+const MAX_CHANNELS: usize = 64;
+
 /// A normal distribution of latents, per value.
 #[derive(Clone, Debug)]
 pub struct Moments {
@@ -55,15 +60,30 @@ impl Vae {
     pub fn read(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
         let checkpoint = checkpoint.renamed(newer_name);
         checkpoint.all_are_floats(|_| false)?;
+        let rows = |name: &str| checkpoint.get(name).map(|tensor| tensor.shape.first().copied().unwrap_or(0));
         let resnet = |level: usize, i: usize| {
-            checkpoint.get(&format!("encoder.down_blocks.{level}.resnets.{i}.conv1.weight")).map(|array| array.shape[0])
+            // Without axes it is there too, and of a wrong shape.
+            rows(&format!("encoder.down_blocks.{level}.resnets.{i}.conv1.weight"))
         };
         let widths: Vec<usize> = (0..).map_while(|level| resnet(level, 0)).collect();
         let blocks = (0..).take_while(|&i| resnet(0, i).is_some()).count();
-        let channels = checkpoint.get("post_quant_conv.weight").map_or(4, |array| array.shape[0]);
+        let channels = rows("post_quant_conv.weight").unwrap_or(4);
         if widths.is_empty() {
             let sign = "encoder.down_blocks.0.resnets.0.conv1.weight";
             return Err(Error::Checkpoint(format!("no autoencoder of diffusers: no tensor is called `{sign}`")));
+        }
+        let rules = [
+            ((1..=MAX_LEVELS).contains(&widths.len()), "it has 1 to 8 levels"),
+            (
+                widths.iter().all(|width| width.is_multiple_of(GROUPS) && (1..=MAX_WIDTH).contains(width)),
+                "its widths are multiples of 32 up to 4096",
+            ),
+            ((1..=MAX_CHANNELS).contains(&channels), "its latents have 1 to 64 channels"),
+        ];
+        if let Some((_, rule)) = rules.into_iter().find(|(holds, _)| !holds) {
+            return Err(Error::Checkpoint(format!(
+                "no autoencoder of diffusers: {rule}, but here are widths {widths:?} and {channels} channels"
+            )));
         }
         let layers = layers(&widths, blocks, channels);
         let wanted: Vec<_> =
@@ -71,10 +91,10 @@ impl Vae {
         let found = checkpoint.take(&wanted, |_| false)?;
         let (mut weights, mut rows) = (BTreeMap::new(), BTreeMap::new());
         for ((name, shape), array) in layers.iter().zip(found) {
-            let values = |shape: &[usize]| TensorData::new(array.values.clone(), shape.to_vec());
+            let values = TensorData::new(array.values, shape.clone());
             match shape[..] {
-                [_] => drop(rows.insert(name.clone(), Tensor::from_data(values(shape), device))),
-                _ => drop(weights.insert(name.clone(), Tensor::from_data(values(shape), device))),
+                [_] => drop(rows.insert(name.clone(), Tensor::from_data(values, device))),
+                _ => drop(weights.insert(name.clone(), Tensor::from_data(values, device))),
             }
         }
         Ok(Self { weights, rows, levels: widths.len(), blocks, channels })
@@ -197,8 +217,11 @@ fn newer_name(name: &str) -> String {
 
 /// The shape under which a layer is stored: one of a single pixel may be a linear layer there.
 fn stored(checkpoint: &Checkpoint, name: &str, shape: &[usize]) -> Vec<usize> {
-    let found = checkpoint.get(name).map(|array: &Array| array.shape.len());
-    if found == Some(2) && shape[2..] == [1, 1] { shape[..2].to_vec() } else { shape.to_vec() }
+    let found = checkpoint.get(name).map(|tensor| tensor.shape.len());
+    match shape {
+        &[output, input, 1, 1] if found == Some(2) => vec![output, input],
+        _ => shape.to_vec(),
+    }
 }
 
 /// Every tensor with its shape.
