@@ -1,5 +1,8 @@
 // Which of the two wasm builds this browser should run.
 
+import { isInlined } from './builds.js';
+import { coded } from './errors.js';
+
 /** @typedef {'webgpu' | 'cpu'} Backend */
 
 /**
@@ -24,16 +27,21 @@ export async function chooseBackend(wanted, { softwareWillDo = false } = {}) {
   if (wanted === 'cpu') return { backend: 'cpu', reason: 'The CPU was asked for.' };
   const reason = await obstacle(wanted === 'webgpu' || softwareWillDo);
   if (!reason) return { backend: 'webgpu', reason: '' };
-  if (wanted === 'webgpu') throw new Error(`WebGPU cannot be used: ${reason}. Without backend=webgpu in the address, the page runs on the CPU.`);
+  if (wanted === 'webgpu') throw coded('webgpu', new Error(`WebGPU cannot be used: ${reason}. Without backend=webgpu in the address, the page runs on the CPU.`));
   return { backend: 'cpu', reason: `Not on WebGPU: ${reason}.` };
 }
 
 /** What stands in the way of WebGPU, or nothing. */
 async function obstacle(softwareWillDo) {
+  if (isInlined()) return 'this single file holds the engine for the CPU alone; the others come from the folder that `assets` names';
   if (!navigator.gpu) return 'this browser does not offer it';
-  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  if (!adapter) return 'this browser found no GPU for it';
-  return !softwareWillDo && isSoftware(adapter) ? 'its only adapter computes in software' : '';
+  try {
+    const adapter = await navigator.gpu.requestAdapter();
+    if (!adapter) return 'this browser found no GPU for it';
+    return !softwareWillDo && isSoftware(adapter) ? 'its only adapter computes in software' : '';
+  } catch (error) {
+    return `this browser does not let it be asked for (${error.message})`;
+  }
 }
 
 /** @param {GPUAdapter} adapter */

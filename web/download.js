@@ -1,5 +1,13 @@
 // Downloads that say how far they are, in bytes.
 
+import { coded } from './errors.js';
+
+/** An address as a whole one: bundlers also give addresses that are relative to the page, and objects that only look like a URL. */
+export const resolved = (url) => new URL(String(url), globalThis.document?.baseURI ?? location.href);
+
+/** What a file is called: the last part of its address. @param {string | URL | Blob} source */
+export const nameOf = (source) => (source instanceof Blob ? (source.name ?? 'the file') : resolved(source).pathname.split('/').pop());
+
 /** Sums the progress of several downloads into one report. */
 export class Progress {
   #parts = [];
@@ -35,7 +43,10 @@ export async function download(url, progress, take, signal) {
   let loaded = 0;
   progress(loaded, total);
   const reader = response.body.getReader();
-  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+  const read = () => reader.read().catch((error) => {
+    throw signal?.aborted ? error : cut(url, error);
+  });
+  for (let { done, value } = await read(); !done; { done, value } = await read()) {
     loaded += value.byteLength;
     progress(loaded, total);
     take(value, total);
@@ -55,23 +66,33 @@ export async function downloadModule(url, progress) {
   const [response, total] = await request(url);
   progress(0, total);
   // Some servers do not know what wasm is.
-  const streams = response.headers.get('Content-Type')?.startsWith('application/wasm');
-  const module = await (streams ? WebAssembly.compileStreaming(response) : response.arrayBuffer().then((bytes) => WebAssembly.compile(bytes)));
-  progress(total || 1, total || 1);
-  return module;
+  const type = response.headers.get('Content-Type') ?? '';
+  try {
+    const module = await (type.startsWith('application/wasm') ? WebAssembly.compileStreaming(response) : response.arrayBuffer().then((bytes) => WebAssembly.compile(bytes)));
+    progress(total || 1, total || 1);
+    return module;
+  } catch (error) {
+    if (error instanceof TypeError) throw cut(url, error);
+    const html = type.startsWith('text/html') ? 'the server sent a web page in its place' : error.message;
+    const reason = /unsafe-eval|Content.Security/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
+    throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }));
+  }
 }
+
+/** A connection that ended in the middle. */
+const cut = (url, cause) => coded('download', new Error(`the download of ${nameOf(url)} broke off: ${cause.message}`, { cause }));
 
 /** The response, and how many bytes it will have, or 0 where that is not known. */
 async function request(url, signal) {
-  const name = new URL(url).pathname.split('/').pop();
+  const address = resolved(url);
   let response;
   try {
-    response = await fetch(url, { signal });
+    response = await fetch(address, { signal });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Error(`cannot download ${name}: ${error.message}`, { cause: error });
+    throw coded('download', new Error(`cannot download ${nameOf(address)}: ${error.message}`, { cause: error }));
   }
-  if (!response.ok) throw new Error(`cannot download ${name}: the server answered ${response.status} ${response.statusText}`.trimEnd());
+  if (!response.ok) throw coded('download', new Error(`cannot download ${nameOf(address)}: the server answered ${response.status} ${response.statusText}`.trimEnd()));
   // The length is that of the compressed bytes where a server compresses; the reader counts the plain ones.
   return [response, response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length') ?? 0)];
 }

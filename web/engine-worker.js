@@ -1,7 +1,7 @@
 // The engine's half that computes: it runs in a Worker, so that the page never waits for a network call. Each build's Worker
 // (worker-cpu.js and its like) is this with the build's script: together in one file, they need one download.
 //
-// Requests are served one after the other. A newer request makes an older one stop after the pictures it is at.
+// Requests are served one after the other. A newer request, or an `abort` message, makes one stop before its next network call.
 import { between, blendAt } from './latent.js';
 
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
@@ -16,6 +16,8 @@ let wasm;
 let model;
 /** What it says about itself. */
 let info;
+/** Its bytes; the browser may keep them on the disk. @type {Blob} */
+let file;
 /**
  * The weights that are arriving: for which load, their pieces, how many of those the build has read, and its reader.
  * @type {{of: number, total: number, pieces: Uint8Array[], read: number, reader?: import('./pkg/cpu/meanflow.js').Download}}
@@ -27,6 +29,8 @@ let newestLoad = 0;
 let lost = new Promise(() => {});
 /** Ends the newest request once it is no longer wanted. */
 let newest = new AbortController();
+/** Its number. */
+let newestId;
 let queue = Promise.resolve();
 
 const tasks = {
@@ -54,7 +58,20 @@ const tasks = {
     lost.then((reason) => postMessage({ lost: reason }), () => {});
     model?.free();
     [model, info] = [next, next.info];
+    file = new Blob(weights.pieces);
     return { ...info, backend };
+  },
+
+  /** The bytes of the model, for another Worker of this build. */
+  async weights() {
+    return { weights: file };
+  },
+
+  /** The noise that pictures are made from. */
+  async noise({ seed, count }, { report }) {
+    const { width, height, channels } = info;
+    report({ first: 0, noise: Array.from({ length: count }, (_, i) => noiseToRgba(wasm.noise(BigInt.asUintN(64, BigInt(seed) + BigInt(i)), channels * width * height), channels)) });
+    return {};
   },
 
   /** The noise that a picture comes from, by `calls` network calls. */
@@ -69,7 +86,7 @@ const tasks = {
    */
   async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {
     if (!model) throw new Error('no model is loaded');
-    if (mix) return generateBetween({ seed, classIndex, blend, nfe, mix }, report);
+    if (mix) return generateBetween({ seed, classIndex, blend, nfe, mix }, report, signal);
     const { width, height, channels } = info;
     const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i)));
     const labels = seeds.map((seed) => (blend ? undefined : labelOf(seed, classIndex)));
@@ -84,7 +101,8 @@ const tasks = {
       if (signal.aborted) return { stale: true };
       const these = labels.slice(first, first + size);
       const started = performance.now();
-      const rgba = await model.generate(seeds[first], these.length, classIndex ?? undefined, nfe, solver, sharesOf(blend));
+      const rgba = await unlessAborted(signal, (pause) => model.generate(seeds[first], these.length, classIndex ?? undefined, nfe, solver, sharesOf(blend), pause));
+      if (!rgba) return { stale: true };
       milliseconds += performance.now() - started;
       report({ first, rgba, labels: these });
       // The first pictures do not wait for the noise of all others.
@@ -104,9 +122,13 @@ export function serve(script, computesOn) {
   self.onmessage = hear;
 }
 
-const hear = ({ data: { lock, id, task, ...request } }) => {
+const hear = ({ data: { lock, abort, id, task, ...request } }) => {
   if (lock) {
     live(lock);
+    return;
+  }
+  if (abort !== undefined) {
+    if (abort === newestId) newest.abort();
     return;
   }
   if (id === undefined) {
@@ -115,6 +137,7 @@ const hear = ({ data: { lock, id, task, ...request } }) => {
   }
   newest.abort();
   newest = new AbortController();
+  newestId = id;
   const { signal } = newest;
   const context = { report: (report, given = []) => postMessage({ id, report }, given), signal };
   queue = queue.then(async () => {
@@ -133,7 +156,7 @@ function live(lock) {
   navigator.locks?.request(lock, () => {
     postMessage({ alive: true });
     return new Promise(() => {});
-  });
+  }).catch(() => {}); // Sandboxed frames have no locks.
 }
 
 /** Takes a piece of the weights of a load, the newest of which counts; without a piece, that load has failed. */
@@ -165,7 +188,9 @@ async function read({ reader, pieces }) {
     if (backend !== 'cpu' || !build.isOfAnotherNetwork(bytes)) throw error;
   }
   // Few models are of the networks that only burn has here.
-  const burn = await import('./pkg/burn/meanflow.js');
+  const burn = await import('./pkg/burn/meanflow.js').catch((error) => {
+    throw new Error(`its network is computed by a build that lies beside the engine's scripts, which could not be loaded (${error.message})`);
+  });
   await burn.default();
   return [burn, await burn.Generator.load(bytes)];
 }
@@ -173,8 +198,26 @@ async function read({ reader, pieces }) {
 /** Whether the device is lost; the news may come a moment after the error. */
 const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) => setTimeout(resolve, backend === 'webgpu' ? 100 : 0, false))]);
 
+/**
+ * What a request gives, or nothing once it is no longer wanted: the build calls the function that `run` passes on between two
+ * network calls, and goes on if that resolves with true.
+ */
+async function unlessAborted(signal, run) {
+  if (signal.aborted) return undefined;
+  const pause = async () => {
+    await messages();
+    return !signal.aborted;
+  };
+  try {
+    return await run(pause);
+  } catch (error) {
+    if (signal.aborted && !(error instanceof WebAssembly.RuntimeError)) return undefined;
+    throw error;
+  }
+}
+
 /** The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes too. */
-async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { corners, place, bitmap: asBitmap } }, report) {
+async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { corners, place, bitmap: asBitmap } }, report, signal) {
   const { width, height, channels, classes } = info;
   const own = (corner) => labelOf(corner instanceof Float32Array ? seed : corner);
   const blend = asked ?? (classIndex === undefined && classes.length > 0 ? blendAt(corners.map(own), place) : undefined);
@@ -183,9 +226,14 @@ async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { cor
   const started = performance.now();
   const noise = between(noises, place);
   if (asBitmap && backend === 'webgpu') {
-    const bitmap = await model.show(noise, label, nfe, sharesOf(blend));
+    const bitmap = await unlessAborted(signal, (pause) => model.show(noise, label, nfe, sharesOf(blend), pause));
+    if (!bitmap) return { stale: true };
     report({ first: 0, bitmap, labels: [label] }, [bitmap]);
-  } else report({ first: 0, rgba: await model.fromNoise(noise, label, nfe, undefined, sharesOf(blend)), labels: [label] });
+  } else {
+    const rgba = await unlessAborted(signal, (pause) => model.fromNoise(noise, label, nfe, undefined, sharesOf(blend), pause));
+    if (!rgba) return { stale: true };
+    report({ first: 0, rgba, labels: [label] });
+  }
   return { milliseconds: performance.now() - started };
 }
 

@@ -1,7 +1,8 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
-import { Progress, downloadModule } from './download.js';
-import { buildFor } from './fused.js';
+import { buildOf, moduleOf, startWorker } from './builds.js';
+import { Progress, nameOf, resolved } from './download.js';
+import { coded } from './errors.js';
 import { fetchWeights } from './store.js';
 
 /**
@@ -38,18 +39,30 @@ import { fetchWeights } from './store.js';
  *   straight from the GPU
  */
 
+/**
+ * Milliseconds after which a Worker that has not ended an aborted call is ended itself: a network call can take a minute. On a GPU
+ * a new Worker compiles all shaders again, so it is given longer.
+ */
+const ABORT_GRACE = { cpu: 1000, webgpu: 10_000 };
+
 export class Engine {
+  /** @type {Worker | undefined} */
   #worker;
+  /** Whether the Worker has sent anything yet: before that its end means that it cannot run here. */
+  #started = false;
   /** Ends the download of a model that is no longer wanted. */
   #download = new AbortController();
   #build;
   /** The address or file of the loaded model, and its checksum. */
   #source;
   #hash;
+  /** Calls under way by number: `{task, request, report, resolve, reject, aborted}`. */
   #calls = new Map();
   #lastId = 0;
   /** Stops waiting for the Worker's end. */
   #watch;
+  /** Milliseconds that the build took to read the model. */
+  #loadTime = 0;
 
   /**
    * Hears when the device is lost or the Worker has ended, with the reason; the next call begins anew. Calls that were under
@@ -68,26 +81,30 @@ export class Engine {
 
   /**
    * Reads a weights file and makes it the model.
-   * @param {string | File} source an address, or a file
+   * @param {string | Blob} source an address, or a file
    * @param {(progress: {loaded: number, total: number}) => void} [onProgress] bytes; `total` is 0 while unknown
    * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
    * @returns {Promise<ModelInfo | {stale: true}>} or that a newer call came
    */
   async load(source, onProgress = () => {}, hash = undefined) {
-    const address = source instanceof Blob ? source : new URL(source, document.baseURI).href;
+    const address = source instanceof Blob ? source : resolved(source).href;
     this.#download.abort();
     this.#download = new AbortController();
     const { signal } = this.#download;
+    for (const id of this.#calls.keys()) this.#abort(id);
     // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up while the
     // weights are on their way.
-    if (!this.#worker) this.#start();
     const progress = new Progress(onProgress);
-    const compiling = compile(buildFor(this.#build), () => progress.part());
+    const compiling = compile(buildOf(this.#build), () => progress.part());
+    compiling.catch(() => {});
     const of = ++this.#lastId;
-    const worker = this.#worker;
-    const weights = readWeights(address, hash, progress.part(), (piece, total) => worker.postMessage({ of, piece, total }, [piece.buffer]), signal);
+    const starting = this.#idleWorker();
+    starting.catch(() => {});
+    const take = (piece, total) => starting.then((worker) => worker.postMessage({ of, piece, total }, [piece.buffer]), () => {});
+    const weights = readWeights(address, hash, progress.part(), take, signal);
     // Until the build has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
+    const worker = await starting;
     const module = await compiling;
     if (signal.aborted) return { stale: true };
     await this.#call('start', { module });
@@ -98,9 +115,11 @@ export class Engine {
       if (!signal.aborted) throw error;
     }
     if (signal.aborted) return { stale: true };
-    if (worker !== this.#worker) throw Object.assign(new Error('the engine was ended'), { lost: true });
-    const name = address instanceof Blob ? (address.name ?? 'the file') : new URL(address).pathname.split('/').pop();
+    if (worker !== this.#worker) throw lostError('the engine was ended');
+    const name = nameOf(address);
+    const began = performance.now();
     const info = await this.#call('load', { of, name });
+    this.#loadTime = performance.now() - began;
     if (info.stale) return info;
     [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
     return { ...info, sha256: hash };
@@ -111,13 +130,15 @@ export class Engine {
    * @param {Request} request
    * @param {(report: {first: number, rgba?: Uint8Array, bitmap?: ImageBitmap, labels: number[]} | {first: number, noise: Uint8ClampedArray[]}) => void} onPictures
    *   pictures as they are made, as RGBA bytes one after the other, and their classes
-   * @returns {Promise<{milliseconds: number} | {stale: true}>} time in network calls, or that a newer call came
+   * @param {AbortSignal} [signal] ends it before its next network call
+   * @returns {Promise<{milliseconds: number} | {stale: true}>} time in network calls, or that a newer call came or it was aborted
    */
-  async generate(request, onPictures) {
+  async generate(request, onPictures, signal) {
     // After a trap the worker is a new one, without a model.
     if (!this.#worker && this.#source) await this.load(this.#source, undefined, this.#hash);
     this.#download.abort();
-    return this.#call('generate', request, onPictures);
+    for (const id of this.#calls.keys()) this.#abort(id);
+    return this.#call('generate', request, onPictures, signal);
   }
 
   /**
@@ -130,6 +151,20 @@ export class Engine {
     return this.#call('invert', picture);
   }
 
+  /**
+   * The noise that pictures with the seeds `seed`, `seed + 1`, … are made from.
+   * @param {{seed: bigint | number, count: number}} request
+   * @param {(report: {first: 0, noise: Uint8ClampedArray[]}) => void} onNoise
+   */
+  noise(request, onNoise) {
+    return this.#call('noise', request, onNoise);
+  }
+
+  /** The bytes of the loaded weights, for another engine; once. @returns {Promise<Blob>} */
+  async weights() {
+    return (await this.#call('weights')).weights;
+  }
+
   /** Frees everything. */
   close() {
     this.onlost = () => {};
@@ -138,26 +173,68 @@ export class Engine {
   }
 
   #start() {
-    this.#worker = startWorker(buildFor(this.#build));
-    this.#worker.onmessage = ({ data }) => this.#hear(data);
+    this.#started = false;
+    const worker = startWorker(buildOf(this.#build));
+    this.#worker = worker;
+    worker.onmessage = ({ data }) => {
+      if (worker === this.#worker) this.#hear(data);
+    };
     // A script that does not load, or a wasm trap, after which that instance answers no more.
-    this.#worker.onerror = (event) => {
+    worker.onerror = (event) => {
       event.preventDefault();
-      this.#end(`the engine failed: ${event.message ?? 'its script did not load'}`);
+      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? 'its script did not load'}`);
     };
     // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
     const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
     this.#watch = new AbortController();
-    this.#worker.postMessage({ lock });
+    worker.postMessage({ lock });
     const { signal } = this.#watch;
     this.#awaken = () => navigator.locks?.request(lock, { signal }, () => this.#end('the engine was ended')).catch(() => {});
+    return worker;
   }
 
   /** Called when the Worker holds its lock. */
   #awaken;
 
+  /** The Worker, once it is done with calls that were aborted; a new one where that takes too long. */
+  async #idleWorker() {
+    const aborted = [...this.#calls.values()].filter((call) => call.aborted).map((call) => call.ended);
+    if (aborted.length > 0) await Promise.all(aborted);
+    return this.#worker ?? this.#start();
+  }
+
+  /** Has a call end before its next network call; a Worker that does not come to that is ended. */
+  #abort(id) {
+    const call = this.#calls.get(id);
+    if (!call || call.aborted || call.task !== 'generate') return;
+    call.aborted = true;
+    this.#worker.postMessage({ abort: id });
+    const timer = setTimeout(() => this.#restart(), Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime));
+    call.ended.then(() => clearTimeout(timer));
+  }
+
+  /** Ends the Worker, and asks a new one what the old one was asked for and is still wanted. */
+  async #restart() {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    this.#stop();
+    for (const call of calls) if (call.aborted) call.resolve({ stale: true });
+    const wanted = calls.filter((call) => !call.aborted);
+    try {
+      if (wanted.length > 0) await this.load(this.#source, undefined, this.#hash);
+      for (const { task, request, report, signal, resolve, reject } of wanted) this.#call(task, request, report, signal).then(resolve, reject);
+    } catch (error) {
+      for (const { reject } of wanted) reject(error);
+    }
+  }
+
   #end(reason) {
-    this.#stop(Object.assign(new Error(reason), { lost: true }));
+    if (!this.#started) {
+      // It never ran here: there is nothing to go on with.
+      this.#stop(coded('worker', new Error(reason)));
+      return;
+    }
+    this.#stop(lostError(reason));
     this.onlost(reason);
   }
 
@@ -169,16 +246,23 @@ export class Engine {
     this.#calls.clear();
   }
 
-  #call(task, request, report = () => {}) {
+  #call(task, request, report = () => {}, signal = undefined) {
+    if (signal?.aborted) return Promise.resolve({ stale: true });
     if (!this.#worker) this.#start();
     const id = ++this.#lastId;
-    return new Promise((resolve, reject) => {
-      this.#calls.set(id, { resolve, reject, report });
-      this.#worker.postMessage({ id, task, ...request });
-    });
+    const call = { task, request, report, signal, aborted: false };
+    const result = new Promise((resolve, reject) => Object.assign(call, { resolve, reject }));
+    call.ended = result.then(() => {}, () => {});
+    this.#calls.set(id, call);
+    const abort = () => this.#abort(id);
+    signal?.addEventListener('abort', abort, { once: true });
+    call.ended.then(() => signal?.removeEventListener('abort', abort));
+    this.#worker.postMessage({ id, task, ...request });
+    return result;
   }
 
   #hear({ id, report, result, error, lost, alive }) {
+    this.#started = true;
     if (alive) {
       this.#awaken();
       return;
@@ -190,7 +274,7 @@ export class Engine {
     const call = this.#calls.get(id);
     if (!call) return;
     if (report) {
-      call.report(report);
+      if (!call.aborted) call.report(report);
       return;
     }
     this.#calls.delete(id);
@@ -199,34 +283,18 @@ export class Engine {
   }
 }
 
-/** The wasm builds and their Workers; spelt out, so that bundlers find them. */
-const BUILDS = {
-  cpu: new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url),
-  relaxed: new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url),
-  webgpu: new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url),
-};
-const SCRIPTS = {
-  cpu: new URL('./worker-cpu.js', import.meta.url),
-  relaxed: new URL('./worker-relaxed.js', import.meta.url),
-  webgpu: new URL('./worker-webgpu.js', import.meta.url),
-};
-/** Bundlers look for these very words; webpack puts the file on its disk in the place of an address above. */
-const WORKERS = {
-  cpu: () => new Worker(new URL('./worker-cpu.js', import.meta.url), { type: 'module' }),
-  relaxed: () => new Worker(new URL('./worker-relaxed.js', import.meta.url), { type: 'module' }),
-  webgpu: () => new Worker(new URL('./worker-webgpu.js', import.meta.url), { type: 'module' }),
-};
+const lostError = (reason) => coded('device-lost', Object.assign(new Error(reason), { lost: true }));
 
 /** Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew. */
 const compiled = new Map();
 
 /**
- * @param {keyof BUILDS} build
+ * @param {import('./builds.js').Build} build
  * @param {() => (loaded: number, total: number) => void} progress called where there is something to download
  */
 function compile(build, progress) {
   if (!compiled.has(build)) {
-    const module = downloadModule(BUILDS[build], progress());
+    const module = moduleOf(build, progress());
     compiled.set(build, module);
     module.catch(() => compiled.delete(build));
   }
@@ -237,15 +305,4 @@ function compile(build, progress) {
 async function readWeights(source, hash, progress, take, signal) {
   if (source instanceof Blob) take(new Uint8Array(await source.arrayBuffer()), source.size);
   else await fetchWeights(source, hash, progress, take, signal);
-}
-
-/**
- * A worker may only start from the page's own origin; a script of another is imported by one that does nothing else.
- * @param {keyof BUILDS} build
- */
-function startWorker(build) {
-  const { origin, protocol } = new URL(import.meta.url);
-  if (origin === location.origin || protocol === 'file:') return WORKERS[build]();
-  const address = URL.createObjectURL(new Blob([`import ${JSON.stringify(SCRIPTS[build].href)};`], { type: 'text/javascript' }));
-  return new Worker(address, { type: 'module' });
 }

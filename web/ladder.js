@@ -7,9 +7,21 @@
 import { chooseBackend } from './backend.js';
 import { Engine } from './engine.js';
 import { psnr } from './psnr.js';
+import { Scheduler } from './scheduler.js';
 
 /** Least agreement of the two builds' pictures, in dB: the same picture to the eye, and far from a broken one. */
 const LEAST_PSNR = 40;
+/** Pictures of a part of a request: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
+const PICTURES_AT_ONCE = { cpu: 2, webgpu: 64 };
+/** Most Workers of the CPU's build. */
+const MAX_WORKERS = 4;
+/** Bytes that they may take together, and those of one beside its weights. */
+const MAX_BYTES = 2 ** 28;
+const WORKER_BYTES = 2 ** 24;
+/** Milliseconds of drawing that must be left for another Worker to be worth its start. */
+const WORTH_A_WORKER = 150;
+/** Milliseconds that the first picture waits for the browser to say whether there is a GPU. */
+const PATIENCE = 500;
 /** After so many losses the GPU is left alone. */
 const MOST_LOSSES = 2;
 
@@ -40,11 +52,21 @@ export class Ladder extends EventTarget {
   #hash;
   /** The last answer: of which model, to which request, its first picture, its time. */
   #seen;
+  /** More Workers of the CPU's build with the same model. @type {Engine[]} */
+  #others = [];
+  #recruiting = false;
+  #failedWorkers = 0;
+  /** Of the model, which say how much memory a Worker takes. */
+  #parameters = 0;
+  /** Ends the newest request, where only that one counts. */
+  #newest;
+  #scheduler = new Scheduler(() => (this.#engine ? [this.#engine, ...this.#others] : []));
 
   /**
    * @param {'webgpu' | 'cpu'} [wanted] forces one backend: no ladder then
-   * @param {{softwareWillDo?: boolean, slowerWillDo?: boolean, choose?: typeof chooseBackend, open?: (backend: string) => Engine}} [options]
-   *   for tests: take a software adapter, a GPU that is slower than the CPU, other parts
+   * @param {{shared?: boolean, softwareWillDo?: boolean, slowerWillDo?: boolean, workers?: number, choose?: typeof chooseBackend, open?: (backend: string) => Engine}} [options]
+   *   `shared`: requests take turns; without it a newer one ends an older one. For tests: take a software adapter, a GPU that is
+   *   slower than the CPU, so many Workers on the CPU, other parts
    */
   constructor(wanted, options = {}) {
     super();
@@ -56,10 +78,14 @@ export class Ladder extends EventTarget {
   async load(source, onProgress, hash) {
     if (!this.#engine) await this.#begin();
     const info = await this.#load(source, onProgress, hash);
-    await this.#chosen;
+    // Some browsers never say whether there is a GPU; should one still come, it is tried then.
+    const known = await Promise.race([Promise.resolve(this.#chosen).then(() => true), new Promise((resolve) => setTimeout(resolve, PATIENCE, false))]);
     if (info.stale) return info;
-    [this.#source, this.#hash] = [source, hash];
-    if (this.#mayClimb) this.#climb();
+    // They hold another model.
+    this.#dismissAll();
+    [this.#source, this.#hash, this.#parameters] = [source, hash, info.parameters ?? 0];
+    if (!known) this.#chosen.then(() => (this.#mayClimb ? this.#climb() : this.#change(this.#engine, this.#backend, this.#notice)), () => {});
+    else if (this.#mayClimb) this.#climb();
     return { ...info, ...this.#state };
   }
 
@@ -79,32 +105,111 @@ export class Ladder extends EventTarget {
     this.#engine = this.#open(this.#backend);
   }
 
-  /** As {@link Engine.generate}; the answer also says which `backend` gave it. */
-  async generate(request, onPictures) {
-    const [engine, backend, source] = [this.#engine, this.#backend, this.#source];
-    let picture;
+  /**
+   * As {@link Engine.generate}; the answer also says which `backend` gave it. On the CPU a gallery is drawn by as many Workers as
+   * there are cores for, and requests take turns.
+   */
+  async generate(request, onPictures, signal) {
+    const controller = new AbortController();
+    signal?.addEventListener('abort', () => controller.abort(signal.reason), { once: true });
+    if (signal?.aborted) controller.abort();
+    if (!this.#options.shared) this.#newest?.abort();
+    this.#newest = controller;
+    const source = this.#source;
+    const drawn = { picture: undefined, milliseconds: 0, began: undefined, ended: 0, engines: new Set(), backend: this.#backend };
+    const parts = partsOf(request, PICTURES_AT_ONCE[this.#backend] ?? 1);
+    const run = (part) => (engine) => this.#draw(engine, part, drawn, onPictures, controller.signal, source);
+    const { stale } = await this.#scheduler.add(parts.map(run), controller.signal);
+    if (stale) return { stale, backend: this.#backend };
+    const { picture, began, ended, engines } = drawn;
+    const milliseconds = engines.size > 1 ? ended - began : drawn.milliseconds;
+    // Single pictures say nothing about how fast a gallery is drawn.
+    if (!request.mix && !request.solver) this.#see({ source, picture, request: { ...request, noise: false }, milliseconds });
+    return { milliseconds, backend: drawn.backend };
+  }
+
+  /** Draws a part of a request by an engine. */
+  async #draw(engine, part, drawn, onPictures, signal, source) {
     const listen = (report) => {
-      if (report.first === 0) picture = report.rgba?.slice(0, report.rgba.length / report.labels.length);
-      onPictures(report);
+      if (signal.aborted) return;
+      if (part.first + report.first === 0 && report.rgba) drawn.picture = report.rgba.slice(0, report.rgba.length / report.labels.length);
+      onPictures({ ...report, first: part.first + report.first });
     };
     try {
-      const result = await engine.generate(request, listen);
-      // Single pictures say nothing about how fast a wall is drawn.
-      if (!result.stale && !request.mix && !request.solver) this.#see({ source, picture, request: { ...request, noise: false }, milliseconds: result.milliseconds });
-      return { ...result, backend };
+      drawn.began ??= performance.now();
+      const backend = this.#others.includes(engine) ? 'cpu' : this.#backend;
+      const result = await (part.noiseOnly ? engine.noise(part.request, listen) : engine.generate(part.request, listen, signal));
+      if (result.stale) return 'stale';
+      if (part.noiseOnly) return 'done';
+      drawn.engines.add(engine);
+      drawn.milliseconds += result.milliseconds;
+      Object.assign(drawn, { ended: performance.now(), backend });
+      this.#recruit(result.milliseconds / part.request.count, part.left);
+      return 'done';
     } catch (error) {
+      if (signal.aborted) return 'stale';
+      if (this.#others.includes(engine)) {
+        this.#doWithout(engine);
+        return 'again';
+      }
+      // What never had a model has nothing to go on with.
+      if (!source || part.failed) throw error;
+      part.failed = true;
       if (engine === this.#engine) await this.#recover(engine, error);
       // A bitmap may be what cost the device.
-      const again = request.mix ? { ...request, mix: { ...request.mix, bitmap: false } } : request;
-      return { ...(await this.#engine.generate(again, listen)), backend: this.#backend };
+      if (part.request.mix) part.request = { ...part.request, mix: { ...part.request.mix, bitmap: false } };
+      return 'again';
     }
+  }
+
+  /** More Workers of the CPU's build, where a gallery takes long enough. */
+  async #recruit(millisecondsEach, left) {
+    if (this.#recruiting || this.#failedWorkers > 0 || this.#backend !== 'cpu' || !this.#engine.weights || millisecondsEach * left < WORTH_A_WORKER) return;
+    const wanted = this.#options.workers ?? workersFor(this.#parameters);
+    if (this.#others.length + 1 >= wanted) return;
+    this.#recruiting = true;
+    const source = this.#source;
+    try {
+      const weights = await this.#engine.weights();
+      while (this.#others.length + 1 < wanted && source === this.#source && this.#backend === 'cpu') {
+        const engine = this.#options.open('cpu');
+        engine.onlost = () => this.#doWithout(engine);
+        await engine.load(weights);
+        if (source !== this.#source || this.#backend !== 'cpu') engine.close();
+        else {
+          this.#others.push(engine);
+          this.#scheduler.next();
+        }
+      }
+    } catch {
+      this.#failedWorkers += 1;
+    } finally {
+      this.#recruiting = false;
+    }
+  }
+
+  #dismiss(engine) {
+    const at = this.#others.indexOf(engine);
+    if (at >= 0) this.#others.splice(at, 1);
+    engine.close();
+  }
+
+  /** Another Worker has failed: the first draws everything, too. */
+  #doWithout(engine) {
+    this.#failedWorkers += 1;
+    this.#dismiss(engine);
+  }
+
+  #dismissAll() {
+    this.#failedWorkers = 0;
+    for (const engine of [...this.#others]) this.#dismiss(engine);
   }
 
   /** An engine whose losses are heard also when nobody asks it for anything. */
   #open(backend) {
     const engine = this.#options.open(backend);
     engine.onlost = (reason) => {
-      if (engine === this.#engine) this.#recover(engine, Object.assign(new Error(reason), { lost: true })).catch(() => {});
+      if (engine === this.#engine && this.#source) this.#recover(engine, Object.assign(new Error(reason), { lost: true })).catch(() => {});
     };
     return engine;
   }
@@ -161,6 +266,8 @@ export class Ladder extends EventTarget {
   }
 
   close() {
+    this.#newest?.abort();
+    this.#dismissAll();
     this.#engine?.close();
     this.#reserve?.close();
   }
@@ -244,7 +351,32 @@ export class Ladder extends EventTarget {
   }
 
   #change(engine, backend, notice) {
+    if (backend !== 'cpu') this.#dismissAll();
     [this.#engine, this.#backend, this.#notice] = [engine, backend, notice];
     this.dispatchEvent(new CustomEvent('change', { detail: this.#state }));
+    this.#scheduler.next();
   }
+}
+
+/** Workers for a model of so many parameters: as many as there are cores, within the memory that they may take. */
+function workersFor(parameters) {
+  const each = 4 * parameters + WORKER_BYTES;
+  return Math.min(MAX_WORKERS, navigator.hardwareConcurrency ?? 1, Math.max(1, Math.floor(MAX_BYTES / each)));
+}
+
+/**
+ * A request in parts of so many pictures, each with the index of its first and how many are left after it. Where the noise is
+ * reported too, that of all but the first part comes second, as one part: it is seen before the pictures are.
+ */
+function partsOf(request, size) {
+  const { count, noise, mix } = request;
+  if (mix || count <= size) return [{ first: 0, left: 0, request }];
+  const parts = [];
+  for (let first = 0; first < count; first += size) {
+    const seed = BigInt.asUintN(64, BigInt(request.seed) + BigInt(first));
+    const these = Math.min(size, count - first);
+    parts.push({ first, left: count - first - these, request: { ...request, seed, count: these, noise: noise && first === 0 } });
+    if (noise && first === 0) parts.push({ first: these, left: 0, noiseOnly: true, request: { seed: seed + BigInt(these), count: count - these } });
+  }
+  return parts;
 }

@@ -1,8 +1,11 @@
 // Weights that are kept for the next visit, and are known to be the right ones.
 
-import { download } from './download.js';
+import { download, nameOf } from './download.js';
+import { coded } from './errors.js';
 
 const STORE = 'meanflow-weights';
+/** Milliseconds after which the browser's store is done without. */
+const PATIENCE = 500;
 
 /**
  * Fetches a weights file, giving each piece to `take` as it comes. With a checksum they come from the browser's store where it
@@ -16,15 +19,14 @@ const STORE = 'meanflow-weights';
  */
 export async function fetchWeights(address, hash, progress, take, signal) {
   const store = hash && (await openStore());
-  const kept = await store?.match(address);
-  if (kept) {
-    const bytes = new Uint8Array(await kept.arrayBuffer());
+  const bytes = store && (await keptBytes(store, address));
+  if (bytes) {
     if ((await sha256(bytes)) === hash) {
       progress(bytes.length, bytes.length);
       take(bytes, bytes.length);
       return;
     }
-    await store.delete(address);
+    await attempt(() => store.delete(address));
   }
   const pieces = [];
   const give = (piece, total) => {
@@ -33,17 +35,16 @@ export async function fetchWeights(address, hash, progress, take, signal) {
   };
   await download(address, progress, give, signal);
   if (!hash) return;
-  const bytes = await new Blob(pieces).arrayBuffer();
-  const found = await sha256(bytes);
-  if (found && found !== hash) throw new Error(`${new URL(address).pathname.split('/').pop()} is not the file that was announced: its checksum is ${found.slice(0, 12)}…, not ${hash.slice(0, 12)}…`);
+  const arrived = await new Blob(pieces).arrayBuffer();
+  const found = await sha256(arrived);
+  if (found && found !== hash) throw coded('weights', new Error(`${nameOf(address)} is not the file that was announced: its checksum is ${found.slice(0, 12)}…, not ${hash.slice(0, 12)}…`));
   // Nobody waits for it, and a full store is no reason to show no pictures.
-  if (found) store?.put(address, new Response(bytes)).catch(() => {});
-  return bytes;
+  if (found && store) attempt(() => store.put(address, new Response(arrived)));
 }
 
 /** Throws away all weights that were kept. */
 export async function forgetWeights() {
-  await globalThis.caches?.delete(STORE);
+  await attempt(() => globalThis.caches?.delete(STORE));
 }
 
 /** The SHA-256 of bytes in hexadecimal; nothing where the browser does not offer it, as on pages without a secure connection. */
@@ -52,7 +53,32 @@ export async function sha256(bytes) {
   return digest && Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-async function openStore() {
-  // Missing without a secure connection, refused in some private windows.
-  return globalThis.caches?.open(STORE).catch(() => undefined);
+/** The store, where the browser offers one: missing without a secure connection, refused in some private windows. */
+const openStore = () => attempt(() => globalThis.caches?.open(STORE));
+
+/** The bytes that are kept of an address, if they can be read. */
+async function keptBytes(store, address) {
+  const kept = await attempt(() => store.match(address));
+  // A large file takes its time, but its first piece comes soon.
+  const reader = kept?.body?.getReader();
+  const pieces = [];
+  for (;;) {
+    const next = reader && (await attempt(() => reader.read()));
+    if (!next) return undefined;
+    if (next.done) return new Uint8Array(await new Blob(pieces).arrayBuffer());
+    pieces.push(next.value);
+  }
+}
+
+/** What the store answers; nothing where it throws, refuses, or does not answer in time. Pictures never depend on it. */
+async function attempt(ask) {
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE)));
+  try {
+    return await Promise.race([ask(), late]);
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
 }

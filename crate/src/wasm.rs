@@ -10,8 +10,10 @@ mod pieces;
 use std::cell::RefCell;
 
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 
 use crate::class::{Blend, Class};
+use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::Request;
 use crate::rng;
@@ -65,6 +67,8 @@ impl Generator {
 
     /// RGBA bytes of `count` pictures with seeds `seed`, `seed + 1`, …, in `nfe` network calls each; by the average
     /// velocity, or by another `solver`. `blend` puts them between classes: an index and a weight for each of up to four.
+    /// Between two network calls `pause` is awaited, where it is given: a function that resolves with whether to go on.
+    #[allow(clippy::too_many_arguments, reason = "each is optional, and named on JavaScript's side")]
     pub async fn generate(
         &self,
         seed: u64,
@@ -73,11 +77,13 @@ impl Generator {
         nfe: usize,
         solver: Option<String>,
         blend: Option<Vec<f32>>,
+        pause: Option<js_sys::Function>,
     ) -> Result<Vec<u8>, JsError> {
         let class = choose(class, blend)?;
         // A clone shares the weights; the borrow of `self` must not outlive the first await.
         let model = self.model.clone();
-        Ok(model.rgba(Request { seed, count, class, nfe }, solver_of(solver)?).await?)
+        let pause = Pause(pause);
+        Ok(model.rgba(Request { seed, count, class, nfe }, solver_of(solver)?, || pause.proceed()).await?)
     }
 
     /// RGBA bytes of the pictures that noise of the caller's becomes.
@@ -89,10 +95,12 @@ impl Generator {
         nfe: usize,
         solver: Option<String>,
         blend: Option<Vec<f32>>,
+        pause: Option<js_sys::Function>,
     ) -> Result<Vec<u8>, JsError> {
         let class = choose(class, blend)?;
         let model = self.model.clone();
-        Ok(model.from_noise(noise, class, nfe, solver_of(solver)?).await?)
+        let pause = Pause(pause);
+        Ok(model.from_noise(noise, class, nfe, solver_of(solver)?, || pause.proceed()).await?)
     }
 
     /// The one picture that noise becomes, as a bitmap that is never read back. On the GPU only.
@@ -102,10 +110,12 @@ impl Generator {
         class: Option<usize>,
         nfe: usize,
         blend: Option<Vec<f32>>,
+        pause: Option<js_sys::Function>,
     ) -> Result<web_sys::ImageBitmap, JsError> {
         let class = choose(class, blend)?;
         let model = self.model.clone();
-        Ok(model.show(&noise, class, nfe).await?)
+        let pause = Pause(pause);
+        Ok(model.show(&noise, class, nfe, || pause.proceed()).await?)
     }
 
     /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU only.
@@ -160,6 +170,25 @@ impl Download {
             return Err(JsError::new("the model makes latents, for which there is no autoencoder here"));
         }
         Ok(Generator { model })
+    }
+}
+
+/// What happens between two network calls of a request: a function of the caller's that resolves with whether to go on.
+struct Pause(Option<js_sys::Function>);
+
+impl Pause {
+    /// # Errors
+    /// When the caller does not want the rest.
+    async fn proceed(&self) -> Result<(), Error> {
+        let Some(pause) = &self.0 else { return Ok(()) };
+        let answer = match pause.call0(&JsValue::NULL) {
+            Ok(promise) => JsFuture::from(js_sys::Promise::resolve(&promise)).await,
+            Err(error) => Err(error),
+        };
+        match answer.is_ok_and(|answer| answer.is_truthy()) {
+            true => Ok(()),
+            false => Err(Error::Request("the request was aborted".into())),
+        }
     }
 }
 

@@ -34,9 +34,9 @@ class PaperEngine {
   }
 }
 
-function paperLadder({ cpu = { milliseconds: 50 }, gpu = { milliseconds: 5 } } = {}) {
+function paperLadder({ cpu = { milliseconds: 50 }, gpu = { milliseconds: 5 }, shared = false } = {}) {
   const engines = { cpu: new PaperEngine(cpu), webgpu: new PaperEngine(gpu) };
-  const ladder = new Ladder(undefined, { choose: async () => ({ backend: 'webgpu', reason: '' }), open: (backend) => engines[backend] });
+  const ladder = new Ladder(undefined, { shared, choose: async () => ({ backend: 'webgpu', reason: '' }), open: (backend) => engines[backend] });
   return { ladder, engines };
 }
 
@@ -149,12 +149,73 @@ async function climbed(options) {
 
 test('a GPU that fails at two requests hands both to the CPU, once', async () => {
   let lost = false;
-  const { ladder } = await climbed({ gpu: { milliseconds: 5, fails: () => lost } });
+  const { ladder } = await climbed({ gpu: { milliseconds: 5, fails: () => lost }, shared: true });
   lost = true;
   let changes = 0;
   ladder.addEventListener('change', () => changes++);
   assert.deepEqual(await Promise.all([colour(ladder, 8), colour(ladder, 9)]), ['cat'.length + 8, 'cat'.length + 9]);
   assert.equal(changes, 1);
+});
+
+test('a newer request ends an older one, unless the engine is shared: then they take turns', async () => {
+  for (const shared of [false, true]) {
+    const { ladder } = paperLadder({ gpu: { milliseconds: 80 }, shared });
+    await ladder.load('cat');
+    await colour(ladder, 7);
+    const order = [];
+    const request = (name, count) => ladder.generate({ seed: 1, count, nfe: 1 }, ({ first }) => order.push(`${name}${first}`));
+    const results = await Promise.all([request('a', 5), request('b', 3)]);
+    assert.deepEqual(results.map(({ stale }) => Boolean(stale)), [!shared, false]);
+    assert.deepEqual(order, shared ? ['a0', 'b0', 'a2', 'b2', 'a4'] : ['b0', 'b2']);
+  }
+});
+
+test('a request that is aborted ends before its next part, and the others go on', async () => {
+  const { ladder } = paperLadder({ gpu: { milliseconds: 80 }, shared: true });
+  await ladder.load('cat');
+  const controller = new AbortController();
+  const seen = [];
+  const ended = ladder.generate({ seed: 1, count: 100, nfe: 1 }, ({ first }) => {
+    seen.push(first);
+    if (first === 4) controller.abort();
+  }, controller.signal);
+  const other = ladder.generate({ seed: 1, count: 9, nfe: 1 }, () => {});
+  assert.ok((await ended).stale);
+  assert.equal((await other).stale, undefined);
+  assert.deepEqual(seen, [0, 2, 4]);
+  assert.ok((await ladder.generate({ seed: 1, count: 1, nfe: 1 }, () => seen.push('after'), AbortSignal.abort())).stale);
+  assert.deepEqual(seen, [0, 2, 4]);
+});
+
+test('a long gallery is drawn by several Workers, each picture once; one that fails is done without', async () => {
+  const opened = [];
+  const open = () => {
+    const engine = new PaperEngine({ milliseconds: 80, fails: () => opened.indexOf(engine) === 2 });
+    engine.weights = async () => 'cat';
+    engine.drawn = 0;
+    const { generate } = engine;
+    engine.generate = async (...request) => {
+      // As the event loop of a page turns between two parts.
+      await new Promise((resolve) => setTimeout(resolve));
+      const result = await generate.apply(engine, request);
+      engine.drawn += request[0].count;
+      return result;
+    };
+    opened.push(engine);
+    return engine;
+  };
+  const ladder = new Ladder('cpu', { workers: 3, choose: async () => ({ backend: 'cpu', reason: '' }), open });
+  await ladder.load('cat');
+  await ladder.generate({ seed: 0, count: 3, nfe: 1 }, () => {});
+  assert.equal(opened.length, 1, 'a few pictures are not worth another Worker');
+  const seen = new Map();
+  await ladder.generate({ seed: 5, count: 99, nfe: 1 }, ({ first, rgba, labels }) => labels.forEach((_, i) => seen.set(first + i, [...rgba.subarray(4 * i, 4 * i + 4)])));
+  assert.equal(opened.length, 3);
+  assert.deepEqual([...seen.keys()].sort((a, b) => a - b), Array.from({ length: 99 }, (_, i) => i));
+  assert.ok(opened[0].drawn > 0 && opened[1].drawn > 10, opened.map(({ drawn }) => drawn).join());
+  assert.ok(opened[2].closed && !opened[1].closed);
+  ladder.close();
+  assert.ok(opened.every(({ closed }) => closed));
 });
 
 test('a GPU that cannot load a model leaves it to the CPU, but a bad file is no fault of the GPU', async () => {

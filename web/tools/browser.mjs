@@ -44,7 +44,8 @@ function ownOfPlaywright() {
 
 /** Arguments: quiet, and with `webgpu` a real WebGPU that computes in software; without `canvas`, one that no canvas can show. */
 export function chromiumArguments({ webgpu, canvas = true }) {
-  const quiet = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+  // Without the check of local networks: a sandboxed frame may then load scripts from this machine, as it may from any server.
+  const quiet = ['--no-sandbox', '--disable-features=LocalNetworkAccessChecks', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
   if (!webgpu) return [...quiet, '--disable-gpu'];
   // These let a canvas take pictures from the adapter; without them that costs the device.
   const shown = ['--enable-features=Vulkan', '--use-vulkan=swiftshader', '--use-angle=swiftshader'];

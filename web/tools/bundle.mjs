@@ -4,7 +4,7 @@
 // A visit then waits for one script where it would wait for twenty, and a Worker for one where it would for three, one after the
 // other. What is fetched by its address stays beside them: Workers, wasm, and the build that few models need.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -15,10 +15,19 @@ const SCRIPTS = ['page', 'mean-flow', 'engine', 'ladder', 'store', 'bench'];
 const BUILDS = ['cpu', 'relaxed', 'webgpu'];
 
 const [folder] = process.argv.slice(2);
+/** What the single file holds, as modules. */
+const asModule = (text) => `export default ${JSON.stringify(text)};`;
+const INLINE = {
+  'inline:worker': () => asModule(readFileSync(join(folder, 'worker-cpu.js'), 'utf8')),
+  'inline:wasm': () => asModule(readFileSync(join(folder, 'pkg/cpu/meanflow_bg.wasm'), 'hex')),
+};
+
 const renamed = new Map(BUILDS.map((build) => [build, shorten(build)]));
 // The bench counts the engine's bytes.
 for (const script of SCRIPTS) await bundle(script, script === 'bench' ? ['./engine.js'] : []);
 for (const build of BUILDS) for (const script of [`worker-${build}`, `pkg/${build}/meanflow`]) await bundle(script, []);
+// The element with the Worker and the wasm of the CPU's build inside.
+await bundle('inline', [], 'mean-flow.inline');
 
 /** Writes the wasm of a build, and returns its new names by the old ones. */
 function shorten(build) {
@@ -46,10 +55,10 @@ function rename(code, { module, imports, exports }) {
   return script;
 }
 
-async function bundle(script, apart) {
+async function bundle(script, apart, name = script) {
   const transform = (code, id) => (basename(id) === 'meanflow.js' ? rename(code, renamed.get(basename(dirname(id)))) : undefined);
   const external = ['./pkg/burn/meanflow.js', ...apart];
-  const made = await rolldown({ input: join(WEB, `${script}.js`), external, platform: 'browser', plugins: [{ name: 'short names', transform }] });
-  await made.write({ file: join(folder, `${script}.js`), format: 'esm', minify: true, codeSplitting: false });
+  const made = await rolldown({ input: join(WEB, `${script}.js`), external, platform: 'browser', plugins: [{ name: 'short names', transform }, { name: 'inline', resolveId: (id) => (id in INLINE ? id : undefined), load: (id) => INLINE[id]?.() }] });
+  await made.write({ file: join(folder, `${name}.js`), format: 'esm', minify: true, codeSplitting: false });
   await made.close();
 }

@@ -70,7 +70,7 @@ impl Generator {
     /// # Errors
     /// A count, class or NFE that is out of range.
     pub fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
-        self.run(request, None, Solver::MeanFlow)
+        Ok(self.finish(self.start(request, None, Solver::MeanFlow)?).images)
     }
 
     /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method along
@@ -79,7 +79,7 @@ impl Generator {
     /// # Errors
     /// As [`Self::images`], and another solver.
     pub fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
-        Ok(self.to_rgba(&self.run(request, None, solver)?))
+        Ok(self.to_rgba(&self.finish(self.start(request, None, solver)?)))
     }
 
     /// The same from noise of the caller's own, of one class or of no named one.
@@ -90,8 +90,7 @@ impl Generator {
     /// # Errors
     /// As [`Self::rgba`], and noise that is no whole number of pictures or not finite.
     pub fn from_noise(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Vec<u8>, Error> {
-        let count = whole_pictures(&noise, &self.info().net)?;
-        Ok(self.to_rgba(&self.run(Request { seed: 0, count, class, nfe }, Some(noise), solver)?))
+        Ok(self.to_rgba(&self.finish(self.start_from(noise, class, nfe, solver)?)))
     }
 
     /// The noise that pictures come from: the flow of the instantaneous velocity run backward by Heun's method.
@@ -127,37 +126,74 @@ impl Generator {
         Ok(values)
     }
 
-    fn to_rgba(&self, values: &[f32]) -> Vec<u8> {
+    /// What has been sampled, as RGBA bytes.
+    pub fn to_rgba(&self, Sampling { images: values, .. }: &Sampling) -> Vec<u8> {
         let net = &self.info().net;
         let pixels = net.image_size * net.image_size;
         rgba_of(values, [values.len() / (net.channels * pixels), net.channels, pixels])
     }
 
-    /// The pictures of a request, from the noise of its seeds or from noise that is given.
-    fn run(&self, request: Request, noise: Option<Vec<f32>>, solver: Solver) -> Result<Vec<f32>, Error> {
+    /// Begins to sample the pictures of a request, from the noise of its seeds or from noise that is given; no network call
+    /// is made yet.
+    ///
+    /// # Errors
+    /// As [`Self::rgba`].
+    pub fn start(&self, request: Request, noise: Option<Vec<f32>>, solver: Solver) -> Result<Sampling, Error> {
         if !matches!(solver, Solver::MeanFlow | Solver::Euler) {
             return Err(Error::Request(format!("the CPU build has mean-flow and euler, not {solver}")));
         }
-        let Model { info, network, state } = &*self.model;
+        let net = &self.info().net;
         let Request { seed, count, nfe, .. } = request;
-        let classes = request.classes(noise.is_some(), info.net.classes)?;
-        let each = info.net.channels * info.net.image_size * info.net.image_size;
+        let classes = request.classes(noise.is_some(), net.classes)?;
+        let each = net.channels * net.image_size * net.image_size;
         let drawn = || (0..count as u64).flat_map(|i| rng::noise(seed.wrapping_add(i), each)).collect();
-        let mut images: Vec<f32> = noise.unwrap_or_else(drawn);
-        info.net.scale_noise(&mut images);
-        let state = &mut *state.borrow_mut();
-        let time = |i: usize| i as f64 / nfe as f64;
-        for (z, class) in images.chunks_exact_mut(each).zip(classes) {
-            for i in (1..=nfe).rev() {
-                let (r, t) = (time(i - 1), time(i));
-                // Euler's method takes the velocity where it stands, u(z, t, t).
-                let asked = if solver == Solver::Euler { t } else { r };
-                let u = state.velocity(network, z, [asked, t], class);
-                advance(z, u, (r - t) as f32);
-            }
-        }
-        Ok(images)
+        let mut images = noise.unwrap_or_else(drawn);
+        net.scale_noise(&mut images);
+        Ok(Sampling { images, classes, nfe, solver, calls: 0 })
     }
+
+    /// As [`Self::start`] for noise of the caller's own, of one class or of no named one.
+    ///
+    /// # Errors
+    /// As [`Self::from_noise`].
+    pub fn start_from(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Sampling, Error> {
+        let count = whole_pictures(&noise, &self.info().net)?;
+        self.start(Request { seed: 0, count, class, nfe }, Some(noise), solver)
+    }
+
+    fn finish(&self, mut sampling: Sampling) -> Sampling {
+        while self.step(&mut sampling) {}
+        sampling
+    }
+
+    /// Makes the next network call; returns whether there is another.
+    pub fn step(&self, sampling: &mut Sampling) -> bool {
+        let Sampling { images, classes, nfe, solver, calls } = sampling;
+        let (picture, done) = (*calls / *nfe, *calls % *nfe);
+        let Some(&class) = classes.get(picture) else { return false };
+        let each = images.len() / classes.len();
+        let time = |i: usize| i as f64 / *nfe as f64;
+        let [r, t] = [time(*nfe - done - 1), time(*nfe - done)];
+        // Euler's method takes the velocity where it stands, u(z, t, t).
+        let end = if *solver == Solver::Euler { t } else { r };
+        let z = &mut images[picture * each..][..each];
+        let state = &mut *self.model.state.borrow_mut();
+        let u = state.velocity(&self.model.network, z, [end, t], class);
+        advance(z, u, (r - t) as f32);
+        *calls += 1;
+        *calls < *nfe * classes.len()
+    }
+}
+
+/// Pictures on their way from noise, one network call at a time, so that a caller can stop between two.
+#[derive(Debug)]
+pub struct Sampling {
+    images: Vec<f32>,
+    classes: Vec<Class>,
+    nfe: usize,
+    solver: Solver,
+    /// Network calls made, of `nfe` for each picture.
+    calls: usize,
 }
 
 impl State {

@@ -11,6 +11,6 @@ mod loading;
 mod network;
 mod work;
 
-pub use generator::Generator;
+pub use generator::{Generator, Sampling};
 pub use loading::Loading;
 pub use network::warm_up;

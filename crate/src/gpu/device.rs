@@ -153,6 +153,20 @@ impl Gpu {
         Ok(buffer)
     }
 
+    /// Waits until the GPU has done what was submitted.
+    ///
+    /// # Errors
+    /// When the GPU was lost or refused some earlier command.
+    pub(super) async fn finished(&self) -> Result<(), Error> {
+        let (tell, done) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || tell.send(()).unwrap_or_default());
+        // Natively nothing else hears of it; browsers do so by themselves.
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Device(e.to_string()))?;
+        // A GPU that was lost tells nothing; the check says so.
+        done.await.unwrap_or_default();
+        self.check()
+    }
+
     /// The first `bytes` of a buffer made for reading.
     ///
     /// # Errors

@@ -43,6 +43,9 @@ pub(super) struct State {
     pub workspace: Workspace,
 }
 
+/// Network calls of one picture that are submitted at a time, as those of a batch count: after them the CPU waits.
+const CALLS_AHEAD: usize = 8;
+
 /// Which of the results is read back.
 #[derive(Clone, Copy)]
 pub(super) enum Wanted {
@@ -126,16 +129,21 @@ impl Generator {
     /// A count, class or NFE that is out of range, a GPU that was lost, or another generation that is under way.
     pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
         let way = Way { nfe: request.nfe, solver: Solver::MeanFlow, wanted: Wanted::Images };
-        Ok(pod_collect_to_vec(&self.run(request, None, way).await?))
+        Ok(pod_collect_to_vec(&self.run(request, None, way, async || Ok(())).await?))
     }
 
     /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method along
-    /// the instantaneous one.
+    /// the instantaneous one. `pause` is awaited between network calls, after some work; its error ends the request.
     ///
     /// # Errors
-    /// As [`Self::images`], and another solver.
-    pub async fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
-        self.run(request, None, Way { nfe: request.nfe, solver, wanted: Wanted::Rgba }).await
+    /// As [`Self::images`], another solver, and the error of `pause`.
+    pub async fn rgba(
+        &self,
+        request: Request,
+        solver: Solver,
+        pause: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<Vec<u8>, Error> {
+        self.run(request, None, Way { nfe: request.nfe, solver, wanted: Wanted::Rgba }, pause).await
     }
 
     /// The same from noise of the caller's own, of one class or of no named one.
@@ -151,10 +159,11 @@ impl Generator {
         class: Class,
         nfe: usize,
         solver: Solver,
+        pause: impl AsyncFn() -> Result<(), Error>,
     ) -> Result<Vec<u8>, Error> {
         let count = whole_pictures(&noise, &self.model.info.net)?;
         let request = Request { seed: 0, count, class, nfe };
-        self.run(request, Some(&noise), Way { nfe, solver, wanted: Wanted::Rgba }).await
+        self.run(request, Some(&noise), Way { nfe, solver, wanted: Wanted::Rgba }, pause).await
     }
 
     /// Running backward is left to the CPU build, which has the solver for it.
@@ -166,7 +175,13 @@ impl Generator {
     }
 
     /// The pictures of a request, from the noise of its seeds or from noise that is given.
-    pub(super) async fn run(&self, request: Request, noise: Option<&[f32]>, way: Way) -> Result<Vec<u8>, Error> {
+    pub(super) async fn run(
+        &self,
+        request: Request,
+        noise: Option<&[f32]>,
+        way: Way,
+        pause: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<Vec<u8>, Error> {
         let model = &self.model;
         model.gpu.check()?;
         if !matches!(way.solver, Solver::MeanFlow | Solver::Euler) {
@@ -189,7 +204,7 @@ impl Generator {
                 net.scale_noise(&mut noise);
                 noise
             };
-            match model.batch(&mut state, noise_of, labels, way).await {
+            match model.batch(&mut state, noise_of, labels, way, &pause).await {
                 Ok(pictures) => bytes.extend(pictures),
                 Err(error) => {
                     result = Err(error);
@@ -210,6 +225,7 @@ impl Model {
         noise_of: impl Fn(usize) -> Vec<f32>,
         labels: &[Class],
         Way { nfe, solver, wanted }: Way,
+        pause: &impl AsyncFn() -> Result<(), Error>,
     ) -> Result<Vec<u8>, Error> {
         let count = labels.len();
         if count > state.workspace.capacity {
@@ -229,6 +245,11 @@ impl Model {
             // Euler's method takes the velocity where it stands, u(z, t, t).
             let asked = if solver == Solver::Euler { t } else { r };
             self.step(slots, workspace, labels, [asked, r, t], i == 1);
+            // Submitted work cannot be taken back, so little of it may wait.
+            if i > 1 && (nfe - i + 1).is_multiple_of(CALLS_AHEAD.div_ceil(count)) {
+                self.gpu.finished().await?;
+                pause().await?;
+            }
         }
         let pixels = net.image_size * net.image_size;
         let (source, bytes) = match wanted {

@@ -1,6 +1,5 @@
 //! A picture from the GPU to a canvas, without a way through the CPU's memory. In browsers only.
 
-use futures_channel::oneshot;
 use web_sys::{ImageBitmap, OffscreenCanvas};
 
 use super::device::Gpu;
@@ -69,11 +68,7 @@ impl Screen {
         gpu.queue.submit([encoder.finish()]);
         // In the same turn: the canvas is empty in the next.
         let bitmap = self.canvas.transfer_to_image_bitmap().map_err(wrong)?;
-        let (tell, told) = oneshot::channel();
-        gpu.queue.on_submitted_work_done(move || tell.send(()).unwrap_or_default());
-        // A GPU that was lost tells nothing; the check says so.
-        told.await.unwrap_or_default();
-        gpu.check().map(|()| bitmap)
+        gpu.finished().await.map(|()| bitmap)
     }
 }
 
@@ -85,10 +80,17 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Self::from_noise`], or a browser without such canvases.
-    pub async fn show(&self, noise: &[f32], class: Class, nfe: usize) -> Result<ImageBitmap, Error> {
+    pub async fn show(
+        &self,
+        noise: &[f32],
+        class: Class,
+        nfe: usize,
+        pause: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<ImageBitmap, Error> {
         let (gpu, size) = (&self.model.gpu, self.model.info.net.image_size as u32);
         let request = Request { seed: 0, count: 1, class, nfe };
-        self.run(request, Some(noise), Way { nfe, solver: Solver::MeanFlow, wanted: Wanted::Nothing }).await?;
+        let way = Way { nfe, solver: Solver::MeanFlow, wanted: Wanted::Nothing };
+        self.run(request, Some(noise), way, pause).await?;
         let rgba = self.model.state.borrow().as_ref().map(|state| state.workspace.rgba.clone());
         let rgba = rgba.ok_or_else(|| wrong("the model is at work on another request"))?;
         let screen = match self.model.screen.take() {

@@ -58,7 +58,13 @@ impl Model {
         values(self.0.images(request)?).await
     }
 
-    pub async fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
+    /// It makes all network calls without a pause: who cannot wait ends the Worker.
+    pub async fn rgba(
+        &self,
+        request: Request,
+        solver: Solver,
+        _: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<Vec<u8>, Error> {
         to_rgba(self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images).await
     }
 
@@ -68,11 +74,18 @@ impl Model {
         class: Class,
         nfe: usize,
         solver: Solver,
+        _: impl AsyncFn() -> Result<(), Error>,
     ) -> Result<Vec<u8>, Error> {
         to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
     }
 
-    pub async fn show(&self, _: &[f32], _: Class, _: usize) -> Result<web_sys::ImageBitmap, Error> {
+    pub async fn show(
+        &self,
+        _: &[f32],
+        _: Class,
+        _: usize,
+        _: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<web_sys::ImageBitmap, Error> {
         Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
     }
 

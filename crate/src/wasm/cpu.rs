@@ -3,7 +3,7 @@
 use crate::class::Class;
 pub(super) use crate::condition::is_of_another_network;
 pub(super) use crate::cpu::Loading;
-use crate::cpu::{Generator, warm_up};
+use crate::cpu::{Generator, Sampling, warm_up};
 use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::Request;
@@ -47,8 +47,13 @@ impl Model {
         self.0.images(request)
     }
 
-    pub async fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
-        self.0.rgba(request, solver)
+    pub async fn rgba(
+        &self,
+        request: Request,
+        solver: Solver,
+        pause: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<Vec<u8>, Error> {
+        self.finish(self.0.start(request, None, solver)?, pause).await
     }
 
     pub async fn from_noise(
@@ -57,11 +62,29 @@ impl Model {
         class: Class,
         nfe: usize,
         solver: Solver,
+        pause: impl AsyncFn() -> Result<(), Error>,
     ) -> Result<Vec<u8>, Error> {
-        self.0.from_noise(noise, class, nfe, solver)
+        self.finish(self.0.start_from(noise, class, nfe, solver)?, pause).await
     }
 
-    pub async fn show(&self, _: &[f32], _: Class, _: usize) -> Result<web_sys::ImageBitmap, Error> {
+    async fn finish(
+        &self,
+        mut sampling: Sampling,
+        pause: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<Vec<u8>, Error> {
+        while self.0.step(&mut sampling) {
+            pause().await?;
+        }
+        Ok(self.0.to_rgba(&sampling))
+    }
+
+    pub async fn show(
+        &self,
+        _: &[f32],
+        _: Class,
+        _: usize,
+        _: impl AsyncFn() -> Result<(), Error>,
+    ) -> Result<web_sys::ImageBitmap, Error> {
         Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
     }
 
