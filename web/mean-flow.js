@@ -7,10 +7,14 @@
 // comes near the viewport. The module may be imported where there is no document.
 
 import { backendName } from './backend.js';
+import { assetsFolder, setAssets } from './builds.js';
 import { classesOf } from './classes.js';
+import { resolved } from './download.js';
+import { coded } from './errors.js';
 import { draw, pictureAt } from './gallery.js';
 import { Ladder } from './ladder.js';
-import { MAX_COUNT, MAX_STEPS, randomSeed, wholeNumber } from './numbers.js';
+import { MAX_COUNT, MAX_SEED, MAX_STEPS, randomSeed, wholeNumber } from './numbers.js';
+import { encodePng } from './png.js';
 
 const STYLE = `
 :host { display: block; }
@@ -24,67 +28,100 @@ canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelate
 [hidden] { display: none; }
 `;
 
-/** An engine that no element has used for so long is closed, in milliseconds. */
+/** An engine that no element has used for so long is closed, in milliseconds: elements that move in the page come back at once. */
 const UNUSED = 10_000;
 
 /** How an element hears from its engine; not for others to call. */
 const HEAR = Symbol('hear');
 
-/** Engines by what they run; each serves one request at a time, so that elements do not cut each other off. */
+/** Engines by what they run; the requests of their elements take turns. */
 const engines = new Map();
 
-/** The shared engine of a model: its ladder, what the model says about itself, and the end of its queue. */
+/** The shared engine of a model: its ladder, what the model says about itself, and who uses it. */
 function sharedEngine(source, backend) {
   const key = `${backend} ${source}`;
   if (!engines.has(key)) {
-    const ladder = new Ladder(backend || undefined);
+    const ladder = new Ladder(backend || undefined, { shared: true });
     const listeners = new Set();
     const info = ladder.load(source, (progress) => listeners.forEach((listen) => listen(progress)));
-    const engine = { ladder, listeners, info, queue: info.catch(() => {}), users: new Set() };
+    const engine = { key, ladder, listeners, info, users: new Set() };
     engines.set(key, engine);
     for (const type of ['change', 'device-lost', 'recovered']) {
       ladder.addEventListener(type, ({ detail }) => engine.users.forEach((user) => user[HEAR](type, detail)));
     }
     // A download that failed may be tried again.
-    info.catch(() => {
-      ladder.close();
-      engines.delete(key);
-    });
+    info.catch(() => close(engine));
   }
   return engines.get(key);
 }
 
-/** Notes that an element no longer uses an engine. Elements that move in the page come back at once. */
-function release(element) {
-  setTimeout(() => {
-    if (element.isConnected) return;
-    for (const [key, { ladder, users }] of engines) {
-      if (!users.delete(element) || users.size > 0) continue;
-      ladder.close();
-      engines.delete(key);
-    }
-  }, UNUSED);
+function close(engine) {
+  engine.ladder.close();
+  if (engines.get(engine.key) === engine) engines.delete(engine.key);
+}
+
+/** Notes that an element no longer uses an engine; one that nobody uses is closed. */
+function leave(engine, element) {
+  if (engine?.users.delete(element) && engine.users.size === 0) close(engine);
+}
+
+/** The attributes that take a whole number, with the least and the most. */
+const NUMBERS = { seed: [0n, MAX_SEED], count: [1n, BigInt(MAX_COUNT)], steps: [1n, BigInt(MAX_STEPS)], columns: [1n, BigInt(MAX_COUNT)] };
+
+/**
+ * A seed from any text, the same everywhere: FNV-1a of 64 bits over its UTF-8 form.
+ * @param {string} text an address or a name; upper and lower case differ
+ * @returns {bigint}
+ */
+export function seedFromText(text) {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(text)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  return hash;
 }
 
 /**
  * @fires progress `detail`: `{loaded, total}` in bytes; `total` is 0 while unknown
- * @fires ready `detail`: what the model says about itself
- * @fires generate `detail`: `{seed, count, nfe, label, milliseconds}`
- * @fires error `detail`: `{message}`
+ * @fires ready `detail`: what the model says about itself; once a model
+ * @fires generate `detail`: `{seed, count, nfe, label, milliseconds, pictures}`
+ * @fires error `detail`: `{message, code, cause}`
  * @fires device-lost `detail`: `{reason, losses}`; the pictures that are there stay, and what is under way is made again
  * @fires recovered `detail`: `{backend, arithmetic, notice}`
  */
 export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
-  static observedAttributes = ['src', 'seed', 'count', 'columns', 'steps', 'label', 'backend', 'controls'];
+  static observedAttributes = ['src', 'seed', 'seed-text', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt', 'assets'];
+
+  /**
+   * The folder that holds the engine's `worker-*.js` and `pkg/`, for all elements; beside this module where it is not said.
+   * The attribute `assets` of an element sets the same.
+   * @type {string | undefined}
+   */
+  static get assets() {
+    return assetsFolder();
+  }
+
+  static set assets(folder) {
+    setAssets(folder ?? undefined);
+  }
 
   #parts;
   #visible = false;
   #observer;
   #scheduled = false;
-  /** Counts requests: only the newest may draw. */
-  #turn = 0;
+  /** Ends the newest request; only that one may draw. */
+  #newest = new AbortController();
+  /** What the newest request was for, while it is under way or done. */
+  #requested;
+  /** Whether the newest request has been answered. */
+  #complete = false;
+  /** The engine in use. */
+  #engine;
+  /** What the model says about itself, and the engine that said it. */
+  #info;
+  #saidReady;
   /** @type {ImageData[]} */
   #pictures = [];
+  /** Tries again when the browser is back online. */
+  #online = () => this.#schedule();
 
   constructor() {
     super();
@@ -100,34 +137,52 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   }
 
   set src(value) {
-    this.setAttribute('src', value);
+    this.#reflect('src', value);
   }
 
-  /** Seed of the first picture, 0 to 2⁶⁴ − 1. */
+  /** Seed of the first picture, 0 to 2⁶⁴ − 1; the next have the next seeds. */
   get seed() {
     return this.#number('seed') ?? 0n;
   }
 
   set seed(value) {
-    this.setAttribute('seed', String(value));
+    this.#reflect('seed', value);
+  }
+
+  /** A text in place of the seed, as {@link seedFromText} takes it: everybody's own picture, the same everywhere. */
+  get seedText() {
+    return this.getAttribute('seed-text') ?? '';
+  }
+
+  set seedText(value) {
+    this.#reflect('seed-text', value);
   }
 
   /** How many pictures, 1 to 256. */
   get count() {
-    return Math.min(MAX_COUNT, Number(this.#number('count') ?? 1)) || 1;
+    return Number(this.#number('count') ?? 1);
   }
 
   set count(value) {
-    this.setAttribute('count', String(value));
+    this.#reflect('count', value);
+  }
+
+  /** Pictures in a row; 0: as many as make it near-square. */
+  get columns() {
+    return Number(this.#number('columns') ?? 0);
+  }
+
+  set columns(value) {
+    this.#reflect('columns', value);
   }
 
   /** Network calls per picture, 1 to 1024. */
   get steps() {
-    return Math.min(MAX_STEPS, Number(this.#number('steps') ?? 1)) || 1;
+    return Number(this.#number('steps') ?? 1);
   }
 
   set steps(value) {
-    this.setAttribute('steps', String(value));
+    this.#reflect('steps', value);
   }
 
   /** Class of the pictures by name, or a place between classes such as `cat:0.6,dog:0.4`; empty: each draws its own. */
@@ -136,12 +191,70 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   }
 
   set label(value) {
-    this.setAttribute('label', value);
+    this.#reflect('label', value);
+  }
+
+  /** `webgpu` or `cpu` forces one; empty: the faster. */
+  get backend() {
+    return this.getAttribute('backend') ?? '';
+  }
+
+  set backend(value) {
+    this.#reflect('backend', value);
+  }
+
+  /** Whether there is a button for new pictures. */
+  get controls() {
+    return this.hasAttribute('controls');
+  }
+
+  set controls(value) {
+    this.#reflect('controls', value);
+  }
+
+  /** `lazy`: nothing is fetched before the element comes near the viewport; `eager`: at once. */
+  get loading() {
+    return this.getAttribute('loading') === 'eager' ? 'eager' : 'lazy';
+  }
+
+  set loading(value) {
+    this.#reflect('loading', value);
+  }
+
+  /** What the pictures show, for those who do not see them; without it the model and the seed are named. */
+  get alt() {
+    return this.getAttribute('alt') ?? '';
+  }
+
+  set alt(value) {
+    this.#reflect('alt', value);
+  }
+
+  /** Whether the pictures of the attributes are there. */
+  get complete() {
+    return this.#complete && this.#requested === this.#key();
+  }
+
+  /** What the model says about itself, once it is loaded. */
+  get info() {
+    return this.#info;
+  }
+
+  /** The pictures that are there, the first seed first. @returns {ImageData[]} */
+  get pictures() {
+    return [...this.#pictures];
   }
 
   connectedCallback() {
-    this.#observer = new IntersectionObserver(([entry]) => {
-      if (!entry.isIntersecting) return;
+    this.#upgrade();
+    addEventListener('online', this.#online);
+    if (this.#visible || this.loading === 'eager') {
+      this.#visible = true;
+      this.#schedule();
+      return;
+    }
+    this.#observer = new IntersectionObserver((entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
       this.#visible = true;
       this.#observer.disconnect();
       this.#schedule();
@@ -150,45 +263,75 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   }
 
   disconnectedCallback() {
-    this.#observer.disconnect();
-    this.#turn++;
-    release(this);
+    this.#observer?.disconnect();
+    removeEventListener('online', this.#online);
+    this.#visible = false;
+    this.#end();
+    const engine = this.#engine;
+    setTimeout(() => this.isConnected || leave(engine, this), UNUSED);
   }
 
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
-    this.#parts.button.hidden = !this.hasAttribute('controls');
+    this.#parts.button.hidden = !this.controls;
+    if (name === 'assets') setAssets(after ?? undefined);
+    if (name === 'columns') this.#arrange();
+    if (name === 'alt') this.#describe();
+    if (name === 'loading' && this.loading === 'eager') this.#visible = true;
     this.#schedule();
   }
 
   /**
    * Generates the pictures of the attributes, after the given changes to them.
-   * @param {{seed?: bigint | number, steps?: number, label?: string}} [changes]
-   * @returns {Promise<{seed: bigint, milliseconds: number} | undefined>} nothing when a newer request came
-   * @throws what the `error` event says
+   * @param {{seed?: bigint | number | string, seedText?: string, count?: number, steps?: number, label?: string, signal?: AbortSignal}} [changes]
+   *   what is left out or undefined stays; null takes an attribute away; `signal` ends the request
+   * @returns {Promise<{seed: bigint, count: number, nfe: number, label: string, milliseconds: number, pictures: ImageData[]} | undefined>}
+   *   nothing when a newer request came, or {@link abort}
+   * @throws what the `error` event says, and the reason of `signal`
    */
-  async generate(changes = {}) {
-    Object.assign(this, changes);
+  async generate({ seed, seedText, count, steps, label, signal } = {}) {
+    signal?.throwIfAborted();
+    for (const [name, value] of Object.entries({ seed, seedText, count, steps, label })) if (value !== undefined) this[name] = value;
+    // It need not come near the viewport: somebody asks for it.
     this.#visible = true;
+    this.#observer?.disconnect();
     this.#scheduled = false;
-    const mine = ++this.#turn;
+    this.#end();
+    const newest = (this.#newest = new AbortController());
+    [this.#requested, this.#complete] = [this.#key(), false];
+    const end = () => newest.abort();
+    signal?.addEventListener('abort', end, { once: true });
     try {
-      const result = await this.#generate(() => mine === this.#turn);
-      if (result) this.#tell('generate', result);
+      const result = await this.#generate(newest.signal);
+      signal?.throwIfAborted();
+      if (!result || newest.signal.aborted) return undefined;
+      this.#complete = true;
+      this.#tell('generate', result);
       return result;
     } catch (error) {
-      if (mine !== this.#turn) return undefined;
+      if (signal?.aborted) throw signal.reason;
+      if (newest.signal.aborted) return undefined;
       this.#parts.status.textContent = error.message;
-      this.#tell('error', { message: error.message });
+      // The event's own default is to be ignored; who listens is told as who awaits.
+      this.#tell('error', { message: error.message, code: error.code, cause: error });
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', end);
     }
   }
 
   /** Ends what is being generated; the pictures that are there stay. */
   abort() {
-    this.#turn += 1;
+    this.#end();
     this.#scheduled = false;
     this.#parts.status.textContent = '';
+  }
+
+  /** Ends what is being generated and frees the engine, where no other element uses it; a later request begins anew. */
+  dispose() {
+    this.abort();
+    leave(this.#engine, this);
+    this.#engine = undefined;
   }
 
   /**
@@ -196,43 +339,41 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
    * @param {number} [index]
    * @returns {Promise<Blob>}
    */
-  toBlob(index = 0) {
-    if (!this.#pictures[index]) return Promise.reject(new Error(`there is no picture ${index} yet`));
-    const canvas = document.createElement('canvas');
-    draw(canvas, this.#pictures[index]);
-    return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  async toBlob(index = 0) {
+    const picture = this.#pictures[index];
+    if (!picture) throw new Error(`there is no picture ${index} yet`);
+    return new Blob([await encodePng(picture)], { type: 'image/png' });
   }
 
-  async #generate(isCurrent) {
-    if (!this.src) throw new Error('<mean-flow> needs the address of a weights file in its src');
-    const { seed, count, steps: nfe, label } = this;
-    const engine = sharedEngine(new URL(this.src, document.baseURI).href, this.getAttribute('backend') ?? '');
+  async #generate(signal) {
+    if (!this.src) throw coded('attribute', new Error('<mean-flow> needs the address of a weights file in its src'));
+    const [count, nfe, columns] = [this.#checked('count', 1n), this.#checked('steps', 1n), this.#checked('columns', 0n)].map(Number);
+    const seed = this.seedText ? seedFromText(this.seedText) : this.#checked('seed', 0n);
+    const { label, backend } = this;
+    if (!['', 'cpu', 'webgpu'].includes(backend)) throw coded('attribute', new Error(`backend="${backend}" is neither webgpu nor cpu`));
+    const engine = sharedEngine(resolved(this.src).href, backend);
     engine.users.add(this);
-    const info = await this.#load(engine, isCurrent);
-    if (!isCurrent()) return undefined;
+    if (this.#engine !== engine) leave(this.#engine, this);
+    this.#engine = engine;
+    const info = await this.#load(engine, signal);
+    if (signal.aborted) return undefined;
     const classes = classesOf(label, info.classes);
-    if (!classes) throw new Error(`the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`);
+    if (!classes) throw coded('class', new Error(`the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`));
 
-    const canvases = this.#prepare(count, info);
-    const run = async () => {
-      if (!isCurrent()) return undefined;
-      return engine.ladder.generate({ seed, count, nfe, ...classes }, ({ first, rgba, labels }) => {
-        if (isCurrent()) this.#show(canvases, first, rgba, labels.length, info);
-      });
-    };
-    const result = engine.queue.then(run);
-    engine.queue = result.catch(() => {});
-    const done = await result;
-    if (!done || !isCurrent()) return undefined;
+    const canvases = this.#prepare(count, info, columns);
+    const show = ({ first, rgba, labels }) => this.#show(canvases, first, rgba, labels.length, info);
+    const done = await engine.ladder.generate({ seed, count, nfe, ...classes }, show, signal);
+    if (done.stale || signal.aborted) return undefined;
     this.#parts.status.textContent = '';
-    this.#parts.gallery.setAttribute('aria-label', `${count === 1 ? 'A picture' : `${count} pictures`} generated by the model ${info.name}, seed ${seed}`);
-    return { seed, count, nfe, label, milliseconds: done.milliseconds };
+    this.#described = `${count === 1 ? 'A picture' : `${count} pictures`} generated by the model ${info.name}, seed ${seed}`;
+    this.#describe();
+    return { seed, count, nfe, label, milliseconds: done.milliseconds, pictures: this.pictures };
   }
 
   /** Waits for the model, telling the progress of its download. */
-  async #load(engine, isCurrent) {
+  async #load(engine, signal) {
     const listen = (progress) => {
-      if (!isCurrent()) return;
+      if (signal.aborted) return;
       this.#parts.progress.textContent = progress.total ? `${Math.round((100 * progress.loaded) / progress.total)} % of ${(progress.total / 1e6).toFixed(1)} MB` : '';
       this.#tell('progress', progress);
     };
@@ -240,9 +381,13 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     try {
       const info = await engine.info;
       this.#parts.progress.textContent = '';
-      if (isCurrent()) {
-        this.#badge(info);
-        this.#tell('ready', info);
+      if (!signal.aborted) {
+        this.#info = info;
+        if (this.#saidReady !== engine) {
+          this.#saidReady = engine;
+          this.#badge(info);
+          this.#tell('ready', info);
+        }
       }
       return info;
     } finally {
@@ -265,7 +410,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     Object.assign(this.#parts.badge, { textContent: backendName(state), title: state.notice ?? '' });
   }
 
-  #prepare(count, { width, height }) {
+  #prepare(count, { width, height }, columns) {
     const { gallery } = this.#parts;
     while (gallery.childElementCount > count) gallery.lastElementChild.remove();
     while (gallery.childElementCount < count) {
@@ -274,10 +419,21 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
       [canvas.width, canvas.height] = [width, height];
       gallery.append(canvas);
     }
-    const columns = this.#number('columns') ?? Math.ceil(Math.sqrt(count));
-    gallery.style.setProperty('--columns', String(columns));
+    this.#arrange(columns);
     this.#pictures.length = 0;
     return [...gallery.children];
+  }
+
+  #arrange(columns = this.columns) {
+    const { gallery } = this.#parts;
+    gallery.style.setProperty('--columns', String(columns || Math.ceil(Math.sqrt(gallery.childElementCount)) || 1));
+  }
+
+  /** What the pictures are, in words; unless the embedder says it. */
+  #described = '';
+
+  #describe() {
+    this.#parts.gallery.setAttribute('aria-label', this.alt || this.#described);
   }
 
   #show(canvases, first, rgba, count, size) {
@@ -290,17 +446,59 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     }
   }
 
+  /** The whole number of an attribute; nothing where it is missing or none. */
   #number(attribute) {
-    return wholeNumber((this.getAttribute(attribute) ?? '').trim(), Infinity);
+    const [least, most] = NUMBERS[attribute];
+    const number = wholeNumber((this.getAttribute(attribute) ?? '').trim(), most);
+    return number !== undefined && number >= least ? number : undefined;
   }
 
-  /** Several changed attributes make one request. */
+  /** The same; `otherwise` where it is missing. @throws where it is none */
+  #checked(attribute, otherwise) {
+    const text = this.getAttribute(attribute);
+    if (text === null || text.trim() === '') return otherwise;
+    const number = this.#number(attribute);
+    if (number !== undefined) return number;
+    const [least, most] = NUMBERS[attribute];
+    throw coded('attribute', new Error(`${attribute}="${text}" is no whole number from ${least} to ${most}`));
+  }
+
+  /** Writes an attribute as frameworks pass values: null, undefined and false take it away. */
+  #reflect(name, value) {
+    if (value === null || value === undefined || value === false) this.removeAttribute(name);
+    else this.setAttribute(name, value === true ? '' : String(value));
+  }
+
+  /** Properties that were set before this class was known would hide its own. */
+  #upgrade() {
+    for (const name of ['src', 'seed', 'seedText', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt']) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
+  }
+
+  /** What a request is for. */
+  #key() {
+    return ['src', 'backend', 'seed', 'seed-text', 'count', 'steps', 'label', 'assets'].map((name) => this.getAttribute(name)).join('\n');
+  }
+
+  #end() {
+    this.#newest.abort();
+    if (!this.#complete) this.#requested = undefined;
+  }
+
+  /** Several changed attributes make one request; what is there or under way is not asked for again. */
   #schedule() {
     if (this.#scheduled || !this.#visible || !this.isConnected) return;
     this.#scheduled = true;
     queueMicrotask(() => {
+      if (!this.#scheduled) return;
+      this.#scheduled = false;
+      if (!this.isConnected || this.#requested === this.#key()) return;
       // The event has told what went wrong.
-      if (this.#scheduled) this.generate().catch(() => {});
+      this.generate().catch(() => {});
     });
   }
 
@@ -320,6 +518,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const bar = make('div', 'bar');
     bar.append(button, badge, progress, status);
     button.addEventListener('click', () => {
+      this.seedText = null;
       this.seed = randomSeed();
     });
     this.#parts = { poster, gallery, button, badge, progress, status };

@@ -155,11 +155,15 @@ async function show(change, { anew = true } = {}) {
 /** Weights become the model; a saved picture is made again and checked; another picture becomes noise. */
 async function openFile(file) {
   if (!file) return;
-  if (!/\.(png|jpe?g|gif|webp|bmp|avif)$/i.test(file.name)) await loadModel(file);
-  else {
-    const recipe = await readRecipe(file);
-    if (recipe) await restore(file, recipe);
-    else if (info) await lessons.startFrom(file);
+  try {
+    if (!/\.(png|jpe?g|gif|webp|bmp|avif)$/i.test(file.name)) await loadModel(file);
+    else {
+      const recipe = await readRecipe(file);
+      if (recipe) await restore(file, recipe);
+      else if (info) await lessons.startFrom(file);
+    }
+  } catch (error) {
+    fail(error);
   }
   // The same file, mended, may be chosen again.
   for (const id of ['file', 'picture-file']) element(id).value = '';

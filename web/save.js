@@ -1,7 +1,7 @@
 // Pictures to files and back: a saved picture knows how it was made, and can be checked.
 
 import { draw } from './gallery.js';
-import { recipeOf, withRecipe } from './png.js';
+import { encodePng, recipeOf } from './png.js';
 import { psnr } from './psnr.js';
 
 /** Each pixel of a saved picture is enlarged this many times. */
@@ -15,15 +15,7 @@ const SAME = 40;
  * @param {{name: string, recipe?: object}} saved the name of the file, and how the picture was made
  */
 export async function savePicture(picture, { name, recipe }) {
-  const [small, large] = [document.createElement('canvas'), document.createElement('canvas')];
-  draw(small, picture);
-  [large.width, large.height] = [small.width * SCALE, small.height * SCALE];
-  const context = large.getContext('2d');
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, large.width, large.height);
-  const blob = await new Promise((resolve) => large.toBlob(resolve, 'image/png'));
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  const png = recipe ? withRecipe(bytes, recipe) : bytes;
+  const png = await encodePng(picture, { scale: SCALE, recipe });
   const anchor = document.createElement('a');
   anchor.href = URL.createObjectURL(new Blob([png], { type: 'image/png' }));
   anchor.download = name;

@@ -107,12 +107,19 @@ test('the manifest and the types name what the element has', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'web/package/custom-elements.json'), 'utf8'));
   const [declaration] = manifest.modules[0].declarations;
   const source = readFileSync(join(ROOT, 'web/mean-flow.js'), 'utf8');
-  const observed = source.match(/observedAttributes = \[(.*?)\]/)[1].match(/\w+/g);
+  const observed = source.match(/observedAttributes = \[(.*?)\]/)[1].match(/[\w-]+/g);
   assert.deepEqual(declaration.attributes.map(({ name }) => name).sort(), observed.sort());
   for (const { name } of declaration.events) assert.ok(source.includes(`@fires ${name} `), name);
   for (const { name } of declaration.cssProperties) assert.ok(source.includes(name), name);
   const types = readFileSync(join(ROOT, 'web/package/mean-flow.d.ts'), 'utf8');
-  for (const { name } of declaration.members) for (const text of [types, source]) assert.match(text, new RegExp(`^  (async )?${name}\\(`, 'm'));
+  for (const { name, kind, readonly } of declaration.members) {
+    const declared = kind === 'method' ? `${name}\\(` : readonly ? `(get|readonly) ${name}\\b` : `set ${name}\\(value`;
+    for (const text of [types, source]) assert.match(text, new RegExp(`^  (async )?${declared}`, 'm'), name);
+  }
+  // Every attribute is a property too, but for the folder that all elements share.
+  const camel = (name) => name.replaceAll(/-(\w)/g, (_, letter) => letter.toUpperCase());
+  const fields = declaration.members.filter(({ kind, readonly }) => kind === 'field' && !readonly).map(({ name }) => name);
+  assert.deepEqual(fields.sort(), observed.filter((name) => name !== 'assets').map(camel).sort());
 });
 
 const TYPED = `import { MeanFlowElement, type Generated, type ModelInfo } from '@meanflow/element';
@@ -122,6 +129,11 @@ import init, { Generator } from '@meanflow/element/wasm/cpu';
 const element: MeanFlowElement = document.createElement('mean-flow');
 element.seed = 7;
 element.label = 'cat:0.6,dog:0.4';
+[element.columns, element.controls, element.backend, element.src] = [3, true, 'cpu', undefined];
+const given: { label?: string } = {};
+void element.generate({ count: 3, label: given.label, signal: AbortSignal.timeout(1000) }).then((made) => made?.pictures[0].width);
+element.addEventListener('error', ({ detail: { code, cause } }) => console.log(code === 'download', cause.message));
+element.removeEventListener('ready', (event) => console.log(event.detail.name));
 element.addEventListener('ready', ({ detail }) => { const info: ModelInfo = detail; console.log(info.classes); });
 element.addEventListener('device-lost', ({ detail: { reason, losses } }) => console.log(reason.length + losses));
 element.addEventListener('recovered', ({ detail: { backend } }) => console.log(backend === 'webgpu'));

@@ -32,21 +32,41 @@ export interface Generated {
   count: number;
   nfe: number;
   label: string;
-  /** In network calls, for all pictures. */
+  /** In network calls, for all pictures; where several Workers drew them, from the first call to the last. */
   milliseconds: number;
+  /** The first seed first. */
+  pictures: ImageData[];
 }
+
+/** What a request changes of the attributes: what is left out or undefined stays, null takes an attribute away. */
+export interface Changes {
+  seed?: bigint | number | string | null;
+  seedText?: string | null;
+  count?: number | string | null;
+  steps?: number | string | null;
+  label?: string | null;
+  /** Ends the request, which then fails with its reason. */
+  signal?: AbortSignal;
+}
+
+/** What kind of thing went wrong. */
+export type ErrorCode = 'attribute' | 'class' | 'download' | 'weights' | 'wasm' | 'worker' | 'device-lost' | 'webgpu' | 'aborted';
 
 /** The events of the element. */
 export interface MeanFlowEventMap {
   progress: CustomEvent<Progress>;
+  /** Once a model. */
   ready: CustomEvent<ModelInfo>;
   generate: CustomEvent<Generated>;
-  error: CustomEvent<{ message: string }>;
+  error: CustomEvent<{ message: string; code?: ErrorCode; cause: Error & { code?: ErrorCode } }>;
   /** The device or its Worker has ended; the pictures that are there stay, and what is under way is made again. */
   'device-lost': CustomEvent<{ reason: string; losses: number }>;
   /** There is a device again, or the CPU goes on for good; `notice` says why it is not WebGPU. */
   recovered: CustomEvent<{ backend: 'webgpu' | 'cpu'; arithmetic: 'f16' | 'f32'; notice: string }>;
 }
+
+/** A seed from any text, the same everywhere: FNV-1a of 64 bits over its UTF-8 form. */
+export function seedFromText(text: string): bigint;
 
 /**
  * `<mean-flow src="…">`: pictures of a model. Elements with the same `src` share one download and one engine; nothing is
@@ -60,29 +80,125 @@ export interface MeanFlowEventMap {
  * @csspart status - what is going on, or wrong
  */
 export class MeanFlowElement extends HTMLElement {
+  /** The folder that holds the engine's `worker-*.js` and `pkg/`, for all elements; beside the module where it is not said. */
+  static assets: string | null | undefined;
   /** Address of the weights file. */
-  src: string;
+  get src(): string;
+  set src(value: string | null | undefined);
   /** Seed of the first picture, 0 to 2⁶⁴ − 1; the next have the next seeds. */
   get seed(): bigint;
-  set seed(value: bigint | number);
+  set seed(value: bigint | number | string | null | undefined);
+  /** A text in place of the seed, as {@link seedFromText} takes it: everybody's own picture, the same everywhere. */
+  get seedText(): string;
+  set seedText(value: string | null | undefined);
   /** How many pictures, 1 to 256. */
-  count: number;
+  get count(): number;
+  set count(value: number | string | null | undefined);
+  /** Pictures in a row; 0: as many as make it near-square. */
+  get columns(): number;
+  set columns(value: number | string | null | undefined);
   /** Network calls per picture, 1 to 1024. */
-  steps: number;
+  get steps(): number;
+  set steps(value: number | string | null | undefined);
   /** Class of the pictures by name, or a place between classes such as `cat:0.6,dog:0.4`; empty: each draws its own. */
-  label: string;
+  get label(): string;
+  set label(value: string | null | undefined);
+  /** Forces one; empty: the faster. */
+  get backend(): 'webgpu' | 'cpu' | '';
+  set backend(value: 'webgpu' | 'cpu' | '' | null | undefined);
+  /** Whether there is a button for new pictures. */
+  get controls(): boolean;
+  set controls(value: boolean | null | undefined);
+  /** `lazy`: nothing is fetched before the element comes near the viewport; `eager`: at once. */
+  get loading(): 'lazy' | 'eager';
+  set loading(value: 'lazy' | 'eager' | null | undefined);
+  /** What the pictures show, for those who do not see them; without it the model and the seed are named. */
+  get alt(): string;
+  set alt(value: string | null | undefined);
+  /** Whether the pictures of the attributes are there. */
+  readonly complete: boolean;
+  /** What the model says about itself, once it is loaded. */
+  readonly info: ModelInfo | undefined;
+  /** The pictures that are there, the first seed first. */
+  readonly pictures: ImageData[];
   /** Generates the pictures of the attributes, after the given changes; nothing when a newer request came. */
-  generate(changes?: { seed?: bigint | number; steps?: number; label?: string }): Promise<Generated | undefined>;
+  generate(changes?: Changes): Promise<Generated | undefined>;
   /** Ends what is being generated; the pictures that are there stay. */
   abort(): void;
+  /** Ends what is being generated and frees the engine, where no other element uses it; a later request begins anew. */
+  dispose(): void;
   /** A picture as a PNG file, pixel for pixel. */
   toBlob(index?: number): Promise<Blob>;
   addEventListener<K extends keyof MeanFlowEventMap>(type: K, listener: (this: this, event: MeanFlowEventMap[K]) => unknown, options?: boolean | AddEventListenerOptions): void;
   addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
+  removeEventListener<K extends keyof MeanFlowEventMap>(type: K, listener: (this: this, event: MeanFlowEventMap[K]) => unknown, options?: boolean | EventListenerOptions): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | EventListenerOptions): void;
+}
+
+/** The attributes, as templates write them. */
+export interface MeanFlowAttributes {
+  src?: string;
+  seed?: bigint | number | string;
+  'seed-text'?: string;
+  count?: number | string;
+  columns?: number | string;
+  steps?: number | string;
+  label?: string;
+  backend?: 'webgpu' | 'cpu' | '';
+  controls?: boolean | '';
+  loading?: 'lazy' | 'eager';
+  alt?: string;
+  assets?: string;
 }
 
 declare global {
   interface HTMLElementTagNameMap {
     'mean-flow': MeanFlowElement;
+  }
+}
+
+/** The element in JSX: its attributes, and what every element of the framework takes. */
+type InJsx<Common> = Omit<Common, keyof MeanFlowAttributes> & MeanFlowAttributes;
+
+// Each framework's types are extended where it is installed; elsewhere the lines below mean nothing.
+// @ts-ignore
+declare module 'react' {
+  namespace JSX {
+    interface IntrinsicElements {
+      // @ts-ignore
+      'mean-flow': InJsx<React.DetailedHTMLProps<React.HTMLAttributes<MeanFlowElement>, MeanFlowElement>> & { [Event in keyof MeanFlowEventMap as `on${Event}`]?: (event: MeanFlowEventMap[Event]) => void };
+    }
+  }
+}
+// @ts-ignore
+declare module 'preact' {
+  namespace JSX {
+    interface IntrinsicElements {
+      // @ts-ignore
+      'mean-flow': InJsx<HTMLAttributes<MeanFlowElement>>;
+    }
+  }
+}
+// @ts-ignore
+declare module 'solid-js/jsx-runtime' {
+  namespace JSX {
+    interface IntrinsicElements {
+      // @ts-ignore
+      'mean-flow': InJsx<HTMLAttributes<MeanFlowElement>>;
+    }
+  }
+}
+// @ts-ignore
+declare module 'vue' {
+  interface GlobalComponents {
+    // @ts-ignore
+    'mean-flow': new () => { $props: MeanFlowAttributes };
+  }
+}
+// @ts-ignore
+declare module 'svelte/elements' {
+  interface SvelteHTMLElements {
+    // @ts-ignore
+    'mean-flow': InJsx<HTMLAttributes<MeanFlowElement>>;
   }
 }
