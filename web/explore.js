@@ -1,5 +1,6 @@
 // The square between four noises: drag, and the picture follows.
 
+import { followPointer } from './drag.js';
 import { draw, pictureAt } from './gallery.js';
 
 /** Arrow keys move by this share of the square. */
@@ -32,11 +33,11 @@ export class Explore extends EventTarget {
     this.#generate = generate;
     this.#parts = Object.fromEntries([...root.querySelectorAll('[data-part]')].map((element) => [element.dataset.part, element]));
     const { pad, across, down } = this.#parts;
-    pad.addEventListener('pointerdown', (event) => {
-      pad.setPointerCapture(event.pointerId);
-      this.#follow(event);
-    });
-    pad.addEventListener('pointermove', (event) => pad.hasPointerCapture(event.pointerId) && this.#follow(event));
+    const middle = () => {
+      const { left, top, width, height } = pad.getBoundingClientRect();
+      return [left + this.#place[0] * width, top + this.#place[1] * height];
+    };
+    followPointer(pad, middle, (at) => this.#follow(at));
     for (const [axis, slider] of [across, down].entries()) {
       slider.step = STEP;
       // A slider shows its own steps only: the other axis stays where the hand left it.

@@ -2,6 +2,8 @@
 //
 // The data are a few round clouds, for which v is known in closed form; u is v averaged along the way, by Runge–Kutta.
 
+import { followPointer } from './drag.js';
+
 /** Middles of the clouds, and their width. */
 const CLOUDS = [[-1.15, 0.75], [-0.5, 1.05], [0.75, 0.95], [1.2, 0.2], [0.35, -1.05], [-0.95, -0.75]];
 const WIDTH = 0.12;
@@ -71,11 +73,12 @@ export class Plane {
   constructor(svg, sliders, words) {
     [this.#svg, this.#sliders, this.#words] = [svg, sliders, words];
     svg.setAttribute('viewBox', `0 0 ${SIZE} ${SIZE}`);
-    svg.addEventListener('pointerdown', (event) => {
-      svg.setPointerCapture(event.pointerId);
-      this.#follow(event);
-    });
-    svg.addEventListener('pointermove', (event) => svg.hasPointerCapture(event.pointerId) && this.#follow(event));
+    const point = () => {
+      const { left, top, width, height } = svg.getBoundingClientRect();
+      const [x, y] = pixel(this.#z);
+      return [left + (x / SIZE) * width, top + (y / SIZE) * height];
+    };
+    followPointer(svg, point, (at) => this.#follow(at));
     svg.addEventListener('keydown', (event) => {
       const move = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key];
       if (!move) return;

@@ -10,7 +10,17 @@ const query = new URLSearchParams(location.search);
 const script = document.currentScript;
 const begin = (href) => script.isConnected && document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
 
-begin(`web/pkg/${buildFor(query.get('backend') === 'webgpu' ? 'webgpu' : 'cpu')}/meanflow_bg.wasm`);
-// Later visits have kept the weights; a browser that cannot say so keeps none.
-const weights = new URL(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`, location).href;
-Promise.resolve(globalThis.caches?.match(weights)).catch(() => {}).then((kept) => kept ?? begin(weights));
+// A page that is opened as a file may load no modules: nobody else would say so.
+if (location.protocol === 'file:') {
+  const say = () => (document.getElementById('status').textContent = 'This page cannot run from a file: browsers load its parts from a server only. In its folder, run "python3 -m http.server" and open http://localhost:8000.');
+  if (document.readyState === 'loading') addEventListener('DOMContentLoaded', say);
+  else say();
+} else preload();
+
+function preload() {
+  begin(`web/pkg/${buildFor(query.get('backend') === 'webgpu' ? 'webgpu' : 'cpu')}/meanflow_bg.wasm`);
+  // Later visits have kept the weights; a browser that cannot say so keeps none.
+  const weights = new URL(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`, location).href;
+  const kept = async () => globalThis.caches?.match(weights);
+  kept().catch(() => {}).then((kept) => kept ?? begin(weights));
+}

@@ -4,6 +4,8 @@
 
 const KEPT = 'meanflow-page';
 const FILES = [/* filled in by build-site.sh */];
+/** Milliseconds after which a server that does not answer counts as a network that fails. */
+const PATIENCE = 4000;
 /** The build that this browser does not take. */
 const UNUSED = fusesMultiplications() ? '/pkg/cpu/' : '/pkg/relaxed/';
 
@@ -14,23 +16,38 @@ addEventListener('install', (event) => {
 
 addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 
+/** The addresses of the files, without queries: other files below this one's folder belong to others. */
+const OURS = new Set(FILES.map((file) => new URL(file, registration.scope).href));
+
 addEventListener('fetch', (event) => {
   const { request } = event;
+  // The page is one file, whatever its address asks for.
+  const address = request.url.replace(/[?#].*/s, '');
   // Weights have a store of their own, which checks them.
-  if (request.method !== 'GET' || !request.url.startsWith(registration.scope) || request.url.endsWith('.safetensors')) return;
-  event.respondWith(fromNetwork(request));
+  if (request.method !== 'GET' || !OURS.has(address)) return;
+  event.respondWith(fromNetwork(request, address));
 });
 
-async function fromNetwork(request) {
-  const store = await caches.open(KEPT);
+async function fromNetwork(request, address) {
+  const kept = () => caches.open(KEPT).then((store) => store.match(address)).catch(() => undefined);
+  const fetching = fetch(request);
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
   try {
-    const response = await fetch(request);
-    if (response.ok) await store.put(request, response.clone()).catch(() => {});
+    const response = (await Promise.race([fetching, late])) ?? (await kept()) ?? (await fetching);
+    if (response.ok && response.url) keep(address, response.clone());
     return response;
   } catch (error) {
-    // The page is one file, whatever its address asks for.
-    const kept = await store.match(request, { ignoreSearch: true });
-    if (kept) return kept;
+    const response = await kept();
+    if (response) return response;
     throw error;
+  }
+}
+
+/** One copy of each file, whatever query it was asked for with. */
+async function keep(address, response) {
+  try {
+    await (await caches.open(KEPT)).put(address, response);
+  } catch {
+    // A full store is no reason to show nothing.
   }
 }
