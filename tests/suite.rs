@@ -14,6 +14,9 @@ mod data;
 mod data_kinds;
 #[path = "rust/density.rs"]
 mod density;
+#[cfg(unix)]
+#[path = "rust/documents.rs"]
+mod documents;
 #[path = "rust/dual.rs"]
 mod dual;
 #[path = "rust/engine.rs"]
@@ -60,6 +63,8 @@ mod parity_log;
 mod playground;
 #[path = "rust/reproduction.rs"]
 mod reproduction;
+#[path = "rust/results.rs"]
+mod results;
 #[path = "rust/rng.rs"]
 mod rng;
 #[path = "rust/runs.rs"]
@@ -68,6 +73,9 @@ mod runs;
 mod settings;
 #[path = "rust/solver.rs"]
 mod solver;
+#[cfg(unix)]
+#[path = "rust/stand_ins.rs"]
+mod stand_ins;
 #[path = "rust/support.rs"]
 mod support;
 #[path = "rust/threads.rs"]

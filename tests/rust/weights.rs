@@ -18,7 +18,7 @@ pub fn info(net: NetConfig) -> ModelInfo {
         latent: None,
         check: None,
         data: DataInfo { description: "squares".into(), source: "here".into(), license: "CC0".into(), images: 7 },
-        training: TrainingInfo { step: 42, batch_size: 8, seed: 1, program: "test".into(), init: None },
+        training: TrainingInfo { step: 42, batch_size: 8, seed: 1, program: "test".into(), init: None, settings: None },
     }
 }
 

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::classifier::Classifier;
 use super::inception::Inception;
+use super::resize::InceptionResize;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::image::from_byte;
@@ -67,11 +68,11 @@ pub enum Extractor {
 
 impl Extractor {
     /// Reads a features file: a classifier that this program trained, or Inception-v3 as pytorch-fid has it, in its
-    /// `.pth` file or as safetensors.
+    /// `.pth` file or as safetensors; `resize` says how images become as large as Inception takes them.
     ///
     /// # Errors
     /// Names the file and says why it is neither.
-    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+    pub fn open(path: &Path, resize: InceptionResize, device: &Device) -> Result<Self> {
         let read = || -> Result<Self> {
             let bytes = std::fs::read(path)?;
             if Classifier::is_in(&bytes) {
@@ -82,7 +83,7 @@ impl Extractor {
             if !Inception::is_in(&checkpoint) {
                 bail!("no features: neither a classifier of `meanflow classifier` nor Inception-v3");
             }
-            Ok(Self::Inception(Inception::read(&checkpoint, device)?))
+            Ok(Self::Inception(Inception::read(&checkpoint, device)?.with_resize(resize)))
         };
         read().with_context(|| path.display().to_string())
     }
@@ -100,6 +101,14 @@ impl Extractor {
         match self {
             Self::Classifier(classifier) => classifier.info().describe(),
             Self::Inception(_) => "pool features of Inception-v3 (pytorch-fid weights)".into(),
+        }
+    }
+
+    /// How images are resized for Inception; other features are of the images as they are.
+    pub fn resize(&self) -> Option<InceptionResize> {
+        match self {
+            Self::Classifier(_) => None,
+            Self::Inception(inception) => Some(inception.resize()),
         }
     }
 
@@ -131,16 +140,16 @@ impl Extractor {
         }
     }
 
-    /// Features of all images of a set.
+    /// Features of images of a set, in the order of `rows`.
     ///
     /// # Errors
     /// When the device cannot be read.
-    pub fn of_images(&self, images: &Images, device: &Device) -> Result<Features> {
+    pub fn of_images(&self, images: &Images, rows: &[usize], device: &Device) -> Result<Features> {
         let values = images.channels * images.size * images.size;
-        let batches = images.pixels.chunks(BATCH * values).map(|pixels| {
-            let rows = pixels.len() / values;
-            let pixels: Vec<f32> = pixels.iter().map(|&b| from_byte(b)).collect();
-            let shape = [rows, images.channels, images.size, images.size];
+        let batches = rows.chunks(BATCH).map(|rows| {
+            let pixels = rows.iter().flat_map(|row| &images.pixels[row * values..(row + 1) * values]);
+            let pixels: Vec<f32> = pixels.map(|&b| from_byte(b)).collect();
+            let shape = [rows.len(), images.channels, images.size, images.size];
             self.features(Tensor::from_data(TensorData::new(pixels, shape), device))
         });
         gather(batches)

@@ -1,22 +1,21 @@
-//! Inception-v3 as FID uses it (Szegedy et al. 2015, arXiv 1512.00567), with the weights and the quirks of pytorch-fid: the
-//! averages of blocks A, C and the first E leave the padding out, and the second E takes the maximum instead.
+//! Inception-v3 as FID uses it (Szegedy et al. 2015, arXiv 1512.00567), with the weights and the quirks of pytorch-fid:
+//! the averages of blocks A, C and the first E leave the padding out, and the second E takes the maximum instead.
 //!
 //! Its weights are not ours to ship: `pt_inception-2015-12-05-….pth` of pytorch-fid has the names read here.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::activation::relu;
-use burn::tensor::module::{avg_pool2d, conv2d, interpolate, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions};
+use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::resize::InceptionResize;
 use crate::checkpoint::{Array, Checkpoint};
 use crate::error::Error;
 
 /// ε of the batch normalisations.
 const EPSILON: f32 = 1e-3;
-/// Edge of the images that the network was made for.
-const SIZE: usize = 299;
 /// A tensor that tells the network from others.
 const SIGN: &str = "Mixed_7c.branch3x3dbl_3b.conv.weight";
 
@@ -31,6 +30,7 @@ struct Convolution {
 #[derive(Debug)]
 pub struct Inception {
     convolutions: BTreeMap<String, Convolution>,
+    resize: InceptionResize,
 }
 
 impl Inception {
@@ -52,14 +52,23 @@ impl Inception {
         let found = checkpoint.take(&wanted, |_| true)?;
         let fold =
             |((name, shape), arrays): (&(String, [usize; 4]), &[Array])| (name.clone(), fold(*shape, arrays, device));
-        Ok(Self { convolutions: layers.iter().zip(found.chunks(PARTS.len())).map(fold).collect() })
+        let convolutions = layers.iter().zip(found.chunks(PARTS.len())).map(fold).collect();
+        Ok(Self { convolutions, resize: InceptionResize::default() })
+    }
+
+    /// The same with images resized as another program does.
+    pub fn with_resize(self, resize: InceptionResize) -> Self {
+        Self { resize, ..self }
+    }
+
+    /// How images are resized.
+    pub fn resize(&self) -> InceptionResize {
+        self.resize
     }
 
     /// `[batch, 1 | 3 | 4, size, size]` in `[−1, 1]` → `[batch, 2048]`. Grey is repeated, transparency laid over white.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        let options =
-            InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false).with_output_size([SIZE; 2]);
-        let x = interpolate(to_rgb(images), options);
+        let x = self.resize.apply(to_rgb(images));
         let x = self.valid("Conv2d_1a_3x3", x, 2);
         let x = self.valid("Conv2d_2a_3x3", x, 1);
         let x = halve(self.same("Conv2d_2b_3x3", x));

@@ -1,6 +1,6 @@
 //! Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991).
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor};
 
 use super::Features;
@@ -8,6 +8,8 @@ use crate::error::Error;
 
 /// The neighbour whose distance is the radius of a row's ball.
 const NEIGHBOUR: usize = 3;
+/// Images of either kind that precision and recall need: each has a third neighbour.
+pub const MIN_IMAGES: usize = NEIGHBOUR + 1;
 /// Rows whose distances are in memory at a time.
 const BLOCK: usize = 500;
 
@@ -23,8 +25,17 @@ pub struct PrecisionRecall {
 /// Precision and recall of `generated` against `real`, with balls that reach to the third neighbour.
 ///
 /// # Errors
-/// When the device cannot be read.
+/// Fewer than four images of either kind, of which none has a third neighbour, or a device that cannot be read.
 pub fn precision_recall(real: &Features, generated: &Features, device: &Device) -> Result<PrecisionRecall> {
+    for (features, what) in [(real, "real"), (generated, "generated")] {
+        if features.rows() < MIN_IMAGES {
+            bail!(
+                "{} {what} images are too few for precision and recall: their third neighbours count, so it takes \
+                 {MIN_IMAGES} or more of either kind",
+                features.rows()
+            );
+        }
+    }
     let inside = |rows: &Features, of: &Features| -> Result<f64> {
         let radii = radii(of, device)?;
         let mut covered = 0;
@@ -44,8 +55,7 @@ fn radii(features: &Features, device: &Device) -> Result<Vec<f32>> {
     for distances in distances(features, features, device) {
         for row in distances?.chunks_mut(features.rows()) {
             // The row itself comes first.
-            let place = NEIGHBOUR.min(row.len() - 1);
-            radii.push(*row.select_nth_unstable_by(place, f32::total_cmp).1);
+            radii.push(*row.select_nth_unstable_by(NEIGHBOUR, f32::total_cmp).1);
         }
     }
     Ok(radii)

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::record::{Evaluation, Row, mean_std, rows};
+use super::record::Evaluation;
+use super::rows::{Row, mean_std, rows};
 use crate::io::xml;
 
 const WIDTH: f64 = 900.0;
@@ -22,13 +23,13 @@ struct Scale {
 
 impl Scale {
     fn of(records: &[Evaluation]) -> Self {
-        let range = |figure: fn(&Evaluation) -> f64| {
-            let values = records.iter().map(|record| figure(record).max(1e-9).log2());
+        let range = |figure: fn(&Evaluation) -> Option<f64>| {
+            let values = records.iter().filter_map(|record| figure(record).map(|value| value.max(1e-9).log2()));
             let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(x), high.max(x)));
             [low, high.max(low + 1.0)]
         };
         let [low, high] = range(|record| record.distance);
-        Self { calls: range(|record| record.nfe as f64), distance: [low - 0.15, high + 0.15] }
+        Self { calls: range(|record| Some(record.nfe as f64)), distance: [low - 0.15, high + 0.15] }
     }
 
     fn x(&self, nfe: usize) -> f64 {
@@ -83,10 +84,12 @@ pub fn plot(records: &[Evaluation]) -> String {
         HEIGHT - 10.0
     );
     let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"18\">{}, lower is better</text>", xml(metric));
-    let mut models: Vec<&str> = rows.iter().map(|row| row.model).collect();
-    models.dedup();
+    let mut models: Vec<&str> = Vec::new();
     for (place, row) in rows.iter().enumerate() {
-        let model = models.iter().position(|model| *model == row.model).unwrap_or(0);
+        let model = models.iter().position(|model| *model == row.label).unwrap_or_else(|| {
+            models.push(&row.label);
+            models.len() - 1
+        });
         svg += &series(row, place, COLOURS[model % COLOURS.len()], &calls, &scale);
     }
     svg + "</svg>\n"
@@ -95,7 +98,7 @@ pub fn plot(records: &[Evaluation]) -> String {
 /// A row's line, and its entry in the legend.
 fn series(row: &Row, place: usize, colour: &str, calls: &[usize], scale: &Scale) -> String {
     let means = calls.iter().filter_map(|&nfe| {
-        let values = row.at(nfe, |record| record.distance);
+        let values = row.distances(nfe);
         (!values.is_empty()).then(|| [scale.x(nfe), scale.y(mean_std(&values).0)])
     });
     let points: Vec<[f64; 2]> = means.collect();
@@ -113,7 +116,7 @@ fn series(row: &Row, place: usize, colour: &str, calls: &[usize], scale: &Scale)
     }
     let (x, y) = (WIDTH - RIGHT + 18.0, TOP + 12.0 + 22.0 * place as f64);
     let _ = write!(svg, "<path d=\"M{x} {y}h26\" stroke-width=\"2\"{dashes}/></g>");
-    let words = xml(&format!("{}, {}", row.model, row.solver));
+    let words = xml(&format!("{}, {}", row.label, row.solver));
     let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{words}</text>", x + 34.0, y + 5.0);
     svg
 }

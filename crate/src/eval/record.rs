@@ -5,13 +5,22 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::identity::ModelId;
+use super::resize::InceptionResize;
+
 /// One model, sampled in one way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The model's name.
     pub model: String,
-    /// The seed that it was trained with; models of one name and several seeds become one row.
+    /// Which file it is of; older results do not say.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ModelId>,
+    /// The seed that it was trained with; runs that differ in it alone become one row.
     pub seed: u64,
+    /// The seed of the first generated image and of every random draw of real ones; older results do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_seed: Option<u64>,
     /// The solver.
     pub solver: String,
     /// Network calls per image.
@@ -24,18 +33,51 @@ pub struct Evaluation {
     pub metric: String,
     /// What the features are.
     pub features: String,
-    /// Fréchet distance.
-    pub distance: f64,
+    /// How images were resized for Inception; older results resized as pytorch-fid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inception_resize: Option<InceptionResize>,
+    /// Fréchet distance, where there are enough images for one.
+    pub distance: Option<f64>,
+    /// Why there is no distance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_distance: Option<String>,
     /// Kernel distance, mean over subsets.
     pub kernel: f64,
     /// Its standard deviation over subsets.
     pub kernel_std: f64,
+    /// How many subsets, and the images of either kind in each; older results do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_subsets: Option<[usize; 2]>,
     /// Share of generated images that are like real ones.
     pub precision: f64,
     /// Share of real images that are like generated ones.
     pub recall: f64,
+    /// Which images precision and recall are of.
+    #[serde(default)]
+    pub manifold: Manifold,
     /// Seconds per generated image.
     pub seconds: f64,
+}
+
+/// The images that precision and recall compare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifold {
+    /// How the real ones were chosen.
+    pub draw: Draw,
+    /// How many of them, and of the generated ones; older results do not say, and have at most 5000 of either kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<[usize; 2]>,
+}
+
+/// How some images are chosen of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Draw {
+    /// The first in the order of the set, which names of files decide: what results are of that do not say.
+    #[default]
+    First,
+    /// At random, each image being as likely.
+    Uniform,
 }
 
 /// Reads the records of some files, in order.
@@ -49,44 +91,28 @@ pub fn read_records<P: AsRef<Path>>(files: &[P]) -> Result<Vec<Evaluation>> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let record = serde_json::from_str(line);
-            records.push(record.with_context(|| format!("{}, line {}: no evaluation", file.display(), number + 1))?);
+            let record: Evaluation =
+                record.with_context(|| format!("{}, line {}: no evaluation", file.display(), number + 1))?;
+            records.push(record.completed());
         }
     }
     Ok(records)
 }
 
-/// Mean and standard deviation over seeds; the deviation is 0 for one.
-pub(super) fn mean_std(values: &[f64]) -> (f64, f64) {
-    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
-    (mean, (squares / (values.len().max(2) - 1) as f64).sqrt())
-}
-
-/// Records of one model and solver, by its seeds.
-pub(super) struct Row<'a> {
-    pub model: &'a str,
-    pub solver: &'a str,
-    pub records: Vec<&'a Evaluation>,
-}
-
-impl Row<'_> {
-    /// A figure of all seeds at a number of calls.
-    pub fn at(&self, nfe: usize, figure: fn(&Evaluation) -> f64) -> Vec<f64> {
-        self.records.iter().filter(|record| record.nfe == nfe).map(|record| figure(record)).collect()
+impl Evaluation {
+    /// With what a result of older versions leaves open.
+    fn completed(mut self) -> Self {
+        if self.metric == "FID" {
+            self.inception_resize.get_or_insert(InceptionResize::PytorchFid);
+        }
+        self
     }
-}
 
-/// Rows in the order in which they first appear, and all numbers of calls.
-pub(super) fn rows(records: &[Evaluation]) -> (Vec<Row<'_>>, Vec<usize>) {
-    let mut rows: Vec<Row> = Vec::new();
-    for record in records {
-        match rows.iter_mut().find(|row| row.model == record.model && row.solver == record.solver) {
-            Some(row) => row.records.push(record),
-            None => rows.push(Row { model: &record.model, solver: &record.solver, records: vec![record] }),
+    /// What its figures were measured with, in words: results on different features do not compare.
+    pub fn measure(&self) -> String {
+        match self.inception_resize {
+            Some(resize) => format!("{}, images resized as {}", self.features, resize.name()),
+            None => self.features.clone(),
         }
     }
-    let mut calls: Vec<usize> = records.iter().map(|record| record.nfe).collect();
-    calls.sort_unstable();
-    calls.dedup();
-    (rows, calls)
 }

@@ -8,6 +8,7 @@ use super::data::{DataConfig, Images};
 use super::muon;
 use super::optimization::{Average, MAIN, Optimization, OptimizerKind};
 use crate::error::{Error, check};
+use crate::eval::{InceptionResize, xxh64};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
 use crate::net::{Architecture, GuidanceInputs, NetConfig, Output, TimeInputs, UnetConfig};
 use crate::weights::DataInfo;
@@ -46,6 +47,8 @@ pub struct TrainConfig {
     pub train: Optimization,
     /// What is written, and how often.
     pub log: Logging,
+    /// How `meanflow eval` measures models of these settings.
+    pub eval: EvalConfig,
 }
 
 impl Default for TrainConfig {
@@ -62,6 +65,7 @@ impl Default for TrainConfig {
             weight: AdaptiveWeight::default(),
             train: Optimization::default(),
             log: Logging::default(),
+            eval: EvalConfig::default(),
         }
     }
 }
@@ -186,6 +190,16 @@ impl Default for Logging {
     }
 }
 
+/// How `meanflow eval` measures models of these settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// How images are resized for Inception: `"pytorch-fid"`, `"tensorflow1"` or `"pmf"`, as [`InceptionResize`] says.
+    /// Without it as pytorch-fid, and as TensorFlow 1 for models of latents, whose papers measure so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inception_resize: Option<InceptionResize>,
+}
+
 impl TrainConfig {
     /// Reads a TOML file's text.
     ///
@@ -275,6 +289,17 @@ impl TrainConfig {
     /// When a number is too large for TOML's 64-bit integers.
     pub fn to_toml(&self) -> Result<String, Error> {
         toml::to_string_pretty(self).map_err(|e| Error::Config(e.to_string()))
+    }
+
+    /// XXH64 of all that decides what is trained but the seed, and of the average that is taken of its weights: equal for
+    /// runs that differ in the seed alone.
+    ///
+    /// # Errors
+    /// As [`Self::to_toml`].
+    pub fn fingerprint(&self, average: &str) -> Result<String, Error> {
+        let train = Optimization { seed: 0, ..self.train.clone() };
+        let settled = Self { train, log: Logging::default(), eval: EvalConfig::default(), ..self.clone() };
+        Ok(xxh64(format!("{average}\n{}", settled.to_toml()?).as_bytes()))
     }
 
     /// The network for a data set of `classes` classes.

@@ -33,7 +33,7 @@ mod trainer;
 pub use augment::{Augmentation, Change};
 pub use batch::{Batch, Sampler};
 pub use checkpoint::Which;
-pub use config::{Logging, NetChoice, TrainConfig};
+pub use config::{EvalConfig, Logging, NetChoice, TrainConfig};
 pub use ema::Ema;
 pub use log::{Record, peak_memory};
 pub use muon::{MuonParams, MuonScale, OptimizerShare};

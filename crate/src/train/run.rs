@@ -357,6 +357,7 @@ impl RunFolder {
                 seed: config.train.seed,
                 program: concat!("meanflow ", env!("CARGO_PKG_VERSION")).into(),
                 init,
+                settings: None,
             },
         };
         fs::create_dir_all(self.checkpoints())
@@ -524,6 +525,7 @@ impl RunFolder {
         let (net, step) = checkpoint::averaged(&self.checkpoints(), which, name, device, warn)?;
         let net = net.without_velocity_head();
         (info.training.step, info.net) = (step, net.config().clone());
+        info.training.settings = Some(config.fingerprint(name)?);
         Ok((net, info))
     }
 }

@@ -103,6 +103,10 @@ pub struct TrainingInfo {
     /// The model whose weights the run began with, and its steps; none where it began with random ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
+    /// A hash of the run's settings but for the seed, and of which average of its weights these are: it tells runs that
+    /// differ in the seed alone. None in files of older versions and of other programs; the page does not read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
 }
 
 impl ModelInfo {

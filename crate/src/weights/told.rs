@@ -79,6 +79,7 @@ impl FromJson for TrainingInfo {
             seed: of.or_default("seed")?,
             program: of.or_default("program")?,
             init: of.or_default("init")?,
+            settings: None,
         })
     }
 }
@@ -184,7 +185,14 @@ mod tests {
             latent: Some(LatentSpace::STABLE_DIFFUSION),
             check: Some(Check { seed: u64::MAX, means: vec![-0.6353, 1.0229, 1e-7], tolerance: 0.02 }),
             data: DataInfo { description: "squares".into(), source: "here".into(), license: "CC0".into(), images: 7 },
-            training: TrainingInfo { step: 42, batch_size: 8, seed: 1, program: "test".into(), init: Some("x".into()) },
+            training: TrainingInfo {
+                step: 42,
+                batch_size: 8,
+                seed: 1,
+                program: "test".into(),
+                init: Some("x".into()),
+                settings: None,
+            },
         }
     }
 

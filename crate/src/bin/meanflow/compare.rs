@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 use meanflow::eval::{plot, read_records, tables};
 use meanflow::io;
 
-/// Make tables and a plot from results that `meanflow eval --out` wrote. Runs of one name become mean ± deviation.
+/// Make tables and a plot from results that `meanflow eval --out` wrote.
+///
+/// Runs that differ in their training seed alone become one row, mean ± standard deviation; other models of one name
+/// are told apart. Results that do not say which file they are of, as older versions wrote, count as such runs where
+/// their seeds differ.
 #[derive(clap::Args)]
 pub struct Args {
     /// Files of results, a line of JSON each
@@ -31,8 +35,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let records = read_records(&args.results)?;
     let Some(first) = records.first() else { bail!("the files hold no results") };
-    if let Some(other) = records.iter().find(|record| record.features != first.features) {
-        bail!("distances on different features do not compare: {}, and {}", first.features, other.features);
+    if let Some(other) = records.iter().find(|record| record.measure() != first.measure()) {
+        bail!("distances on different features do not compare: {}, and {}", first.measure(), other.measure());
+    }
+    if args.plot.is_some() && records.iter().all(|record| record.distance.is_none()) {
+        bail!("no result has a {} to plot", first.metric);
     }
     match &args.table {
         Some(path) => io::write_atomic(path, tables(&records))?,

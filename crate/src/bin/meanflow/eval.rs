@@ -1,28 +1,30 @@
 //! `meanflow eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use meanflow::Class;
 use meanflow::eval::{
-    Evaluation, Extractor, Features, Moments, frechet_distance, kernel_distance, precision_recall, tables,
+    Draw, Evaluation, Extractor, Features, InceptionResize, MIN_IMAGES, Manifold, ModelId, Moments, frechet_distance,
+    kernel_distance, precision_recall, random_order, tables,
 };
 use meanflow::flow::Solver;
 use meanflow::generator::{Generator, MAX_NFE, Request, SampleOptions};
 use meanflow::latent::Vae;
 use meanflow::{device, io};
 
-use crate::images;
-use crate::model::{Decoder, pictures, read_generator, solvers};
+use crate::images::load_pictures;
+use crate::model::{Decoder, pictures, read_weights, solvers};
 use crate::train::read_config;
 
 /// Measure models: distance to real images, precision and recall, at several numbers of network calls.
 ///
 /// What is measured are features of the images: those of Inception-v3 (the weights of pytorch-fid as safetensors; then
 /// the distance is the FID), or of a classifier of the data set (`meanflow classifier`; then it is called FD, and
-/// compares only with itself). Image i has the seed SEED + i and draws its class from it, uniformly.
+/// compares only with itself). Image i has the seed SEED + i and draws its class from it, uniformly. Runs that differ
+/// in their training seed alone become one row, mean ± standard deviation; other models of one name are told apart.
 #[derive(clap::Args)]
 pub struct Args {
     /// Weights files
@@ -37,7 +39,9 @@ pub struct Args {
     /// Features file
     #[arg(long, value_name = "FILE")]
     features: PathBuf,
-    /// Images to generate; precision and recall look at the first 5000 of either kind
+    /// Images to generate. Precision and recall compare at most 5000 of them with at most 5000 real ones, drawn
+    /// uniformly by SEED. The Fréchet distance takes more images than it has features and is left out where there are
+    /// fewer
     #[arg(long, default_value_t = 5000)]
     count: usize,
     /// Numbers of network calls per image; those that are no whole number of a solver's steps are left out
@@ -46,7 +50,11 @@ pub struct Args {
     /// Solvers
     #[arg(long, value_delimiter = ',', default_values_t = [Solver::MeanFlow, Solver::Euler], value_name = "NAME", value_parser = solvers())]
     solver: Vec<Solver>,
-    /// Seed of the first image
+    /// How images are resized for Inception; without it as [eval] of --config says, else as TensorFlow 1 for models of
+    /// latents and as pytorch-fid for others
+    #[arg(long, value_enum, value_name = "NAME")]
+    inception_resize: Option<InceptionResize>,
+    /// Seed of the first generated image, and of which real images precision, recall and kernel distance compare
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -64,11 +72,19 @@ const BATCH: usize = 250;
 /// Images of either kind that precision and recall look at: all pairs are compared.
 const MANIFOLD: usize = 5000;
 
+/// A model, and which it is.
+struct Model {
+    id: ModelId,
+    generator: Generator,
+}
+
 /// The real images, as far as models are compared with them.
 struct Reference {
     extractor: Extractor,
+    /// In a random order that the seed decides, so that the first of them are a sample.
     features: Features,
-    moments: Moments,
+    /// Mean and covariance of either kind, or why there are none.
+    moments: Result<Moments, String>,
     /// What the models' latents are decoded with, if they make latents.
     vae: Option<Vae>,
 }
@@ -84,21 +100,25 @@ pub fn run(args: &Args) -> Result<()> {
     if args.nfe.iter().any(|nfe| !(1..=MAX_NFE).contains(nfe)) {
         bail!("--nfe takes 1 to {MAX_NFE} network calls");
     }
-    let models = args.weights.iter().map(|path| read_generator(path, &device)).collect::<Result<Vec<_>>>()?;
+    let models = args.weights.iter().map(|path| Model::read(path, &device)).collect::<Result<Vec<_>>>()?;
     let reference = measure_real(args, &models, &device)?;
     if let Some(path) = &args.out {
         // Whether it can be written shows before hours of measuring.
         io::append(path, b"")?;
     }
     let mut records = Vec::new();
-    for model in &models {
+    for (place, model) in models.iter().enumerate() {
         for &solver in &args.solver {
             for &nfe in &args.nfe {
                 if solver.calls_per_step().is_none_or(|calls| !nfe.is_multiple_of(calls)) {
                     continue;
                 }
                 let record = measure(args, model, &reference, solver, nfe, &device)?;
-                say!("{}, {solver}, {nfe} calls: {} {:.2}", record.model, record.metric, record.distance);
+                let distance = record.distance.map_or_else(
+                    || format!("no {}, KID {:.5}", record.metric, record.kernel),
+                    |distance| format!("{} {distance:.2}", record.metric),
+                );
+                say!("{} ({}), {solver}, {nfe} calls: {distance}", record.model, args.weights[place].display());
                 if let Some(path) = &args.out {
                     io::append(path, format!("{}\n", serde_json::to_string(&record)?).as_bytes())?;
                 }
@@ -110,12 +130,23 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+impl Model {
+    fn read(path: &Path, device: &Device) -> Result<Self> {
+        let bytes = read_weights(path)?;
+        let read = || {
+            let generator = Generator::from_bytes(&bytes, device)?;
+            generator.verify()?;
+            Ok(Self { id: ModelId::of(path, &bytes)?, generator })
+        };
+        read().map_err(|e: meanflow::Error| anyhow::Error::from(e)).with_context(|| path.display().to_string())
+    }
+}
+
 /// The features of the real images, which all models share.
-fn measure_real(args: &Args, models: &[Generator], device: &Device) -> Result<Reference> {
-    let extractor = Extractor::open(&args.features, device)?;
-    let shape_of = |model: &Generator| match &model.info().latent {
-        Some(latent) => (model.info().net.image_size * latent.factor, 3),
-        None => (model.info().net.image_size, model.info().net.channels),
+fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Reference> {
+    let shape_of = |model: &Model| match (&model.generator.info().latent, &model.generator.info().net) {
+        (Some(latent), net) => (net.image_size * latent.factor, 3),
+        (None, net) => (net.image_size, net.channels),
     };
     let shapes: Vec<_> = models.iter().map(shape_of).collect();
     let Some(&(size, channels)) = shapes.first() else { bail!("no models were given") };
@@ -123,30 +154,52 @@ fn measure_real(args: &Args, models: &[Generator], device: &Device) -> Result<Re
         let (first, other) = (args.weights[0].display(), args.weights[other].display());
         bail!("{first} makes images of another size or number of channels than {other}; evaluate them apart");
     }
+    let config = read_config(args.config.as_deref())?;
+    let latents = models.iter().any(|model| model.generator.info().latent.is_some());
+    let usual = if latents { InceptionResize::TensorFlow1 } else { InceptionResize::PytorchFid };
+    let resize = args.inception_resize.or(config.eval.inception_resize).unwrap_or(usual);
+    let extractor = Extractor::open(&args.features, resize, device)?;
+    if args.inception_resize.is_some() && extractor.resize().is_none() {
+        bail!(
+            "--inception-resize is for the features of Inception, but {} holds {}",
+            args.features.display(),
+            extractor.describe()
+        );
+    }
     extractor.suits(size, channels).with_context(|| args.features.display().to_string())?;
-    let mut config = read_config(args.config.as_deref())?.data;
-    (config.size, config.channels) = (size, channels);
-    let images = images::load(&args.data, &config)?;
-    say!("comparing with {} real images by {}", images.len(), extractor.describe());
-    let features = extractor.of_images(&images, device)?;
-    for (count, what) in [(features.rows(), "real"), (args.count, "generated")] {
-        if count <= features.dims {
+    let vaes = models.iter().map(|model| args.decoder.open(model.generator.info(), device));
+    let vaes = vaes.collect::<Result<Vec<_>>>()?;
+    let mut data = config.data;
+    (data.size, data.channels) = (size, channels);
+    let images = load_pictures(&args.data, &data)?;
+    for (count, what) in [(images.len(), "real"), (args.count, "generated")] {
+        if count < MIN_IMAGES {
             bail!(
-                "{count} {what} images are too few for {} in {} dimensions: their covariance would be singular; it takes \
-                 more than {1}",
-                extractor.metric(),
-                features.dims
+                "{count} {what} images are too few to measure anything; it takes {MIN_IMAGES} or more of either kind"
             );
         }
     }
-    let vaes = models.iter().map(|model| args.decoder.open(model.info(), device)).collect::<Result<Vec<_>>>()?;
-    let moments = Moments::of(&features);
+    let resized = extractor.resize().map(|resize| format!(", images resized as {}", resize.name())).unwrap_or_default();
+    say!("comparing with {} real images by {}{resized}", images.len(), extractor.describe());
+    let features = extractor.of_images(&images, &random_order(&images, args.seed), device)?;
+    let few = [(features.rows(), "real"), (args.count, "generated")].into_iter().find(|(n, _)| *n <= features.dims);
+    let moments = match few {
+        None => Ok(Moments::of(&features)),
+        Some((count, what)) => Err(format!(
+            "{count} {what} images are too few for it in {} dimensions, where their covariance is singular; it takes \
+             more than {0}",
+            features.dims
+        )),
+    };
+    if let Err(reason) = &moments {
+        esay!("no {}: {reason}", extractor.metric());
+    }
     Ok(Reference { extractor, features, moments, vae: vaes.into_iter().next().flatten() })
 }
 
 fn measure(
     args: &Args,
-    model: &Generator,
+    Model { id, generator: model }: &Model,
     reference: &Reference,
     solver: Solver,
     nfe: usize,
@@ -165,22 +218,29 @@ fn measure(
         values.extend(extractor.features(images).try_into_vec_as::<f32>().map_err(device_error)?);
     }
     let generated = Features::new(real.dims, values);
-    let kernel = kernel_distance(&generated, real, args.seed, device)?;
-    let manifold = precision_recall(&real.head(MANIFOLD), &generated.head(MANIFOLD), device)?;
+    let kernel = kernel_distance(&generated, real, args.seed)?;
+    let (some_real, some_generated) = (real.head(MANIFOLD), generated.head(MANIFOLD));
+    let manifold = precision_recall(&some_real, &some_generated, device)?;
     Ok(Evaluation {
         model: model.info().name.clone(),
+        id: Some(id.clone()),
         seed: model.info().training.seed,
+        eval_seed: Some(args.seed),
         solver: solver.to_string(),
         nfe,
         images: args.count,
         real: real.rows(),
         metric: extractor.metric().into(),
         features: extractor.describe(),
-        distance: frechet_distance(&Moments::of(&generated), moments),
+        inception_resize: extractor.resize(),
+        distance: moments.as_ref().ok().map(|moments| frechet_distance(&Moments::of(&generated), moments)),
+        no_distance: moments.as_ref().err().cloned(),
         kernel: kernel.mean,
         kernel_std: kernel.std,
+        kernel_subsets: Some([kernel.subsets, kernel.rows]),
         precision: manifold.precision,
         recall: manifold.recall,
+        manifold: Manifold { draw: Draw::Uniform, counts: Some([some_real.rows(), some_generated.rows()]) },
         seconds: seconds / args.count as f64,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use meanflow::train::data::{self, DataConfig, Images};
 
 /// The images of a set; what its user should know about it goes to standard error.
@@ -12,4 +12,16 @@ pub fn load(path: &Path, config: &DataConfig) -> Result<Images> {
         note!("{remark}");
     }
     Ok(images)
+}
+
+/// The pictures of a set, in memory.
+///
+/// # Errors
+/// As [`load`], and a file of latents, which are no pictures.
+pub fn load_pictures(path: &Path, config: &DataConfig) -> Result<Images> {
+    let images = load(path, config)?;
+    match images.latents {
+        None => Ok(images),
+        Some(_) => bail!("{} holds latents; give the pictures that they were encoded from", path.display()),
+    }
 }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
+use meanflow::eval::random_order;
 use meanflow::flow::{Divergence, Integrator, TOLERANCES, bits_per_dimension, dequantise};
 use meanflow::generator::Generator;
 use meanflow::image::from_byte;
 use meanflow::train::data::Images;
 use meanflow::{Error, device};
 
-use crate::images;
+use crate::images::load_pictures;
 use crate::model::read_picture_model;
 use crate::train::read_config;
 
@@ -28,7 +29,7 @@ pub struct Args {
     /// Settings, a TOML file, of which [data] says how files become images; their size is the model's
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The first so many images
+    /// So many images, drawn uniformly by the seed
     #[arg(long, default_value_t = 64)]
     count: usize,
     /// Random signs that estimate the divergence; 0 computes it exactly, in one pass per value of an image
@@ -37,7 +38,7 @@ pub struct Args {
     /// Error that Dormand-Prince may make in a step
     #[arg(long, default_value_t = 1e-4, value_parser = tolerance)]
     tolerance: f64,
-    /// Seed of the signs and of the dequantisation
+    /// Seed of the signs, of the dequantisation and of which images are drawn
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
@@ -56,24 +57,28 @@ pub fn run(args: &Args) -> Result<()> {
     let classes = classes_of(&images, &generator)?;
     let count = args.count.min(images.len());
     let mut bits: Vec<f64> = Vec::with_capacity(count);
-    for start in (0..count).step_by(BATCH) {
-        let rows = start..(start + BATCH).min(count);
-        let seed = args.seed.wrapping_add(start as u64);
-        let x = dequantise(tensor(&images, rows.clone(), &device), seed);
+    for (batch, rows) in random_order(&images, args.seed)[..count].chunks(BATCH).enumerate() {
+        let seed = args.seed.wrapping_add((batch * BATCH) as u64);
+        let x = dequantise(tensor(&images, rows, &device), seed);
         let values = images.channels * images.size * images.size;
         let divergence = match args.probes {
             0 => Divergence::Exact,
             probes => Divergence::Hutchinson { probes, seed },
         };
-        let classes = classes.as_ref().map(|classes| &classes[rows]);
-        let density = generator.density(x, classes, divergence, Integrator::Adaptive { tolerance: args.tolerance })?;
+        let classes = classes.as_ref().map(|classes| rows.iter().map(|&row| classes[row]).collect::<Vec<_>>());
+        let density =
+            generator.density(x, classes.as_deref(), divergence, Integrator::Adaptive { tolerance: args.tolerance })?;
         let each = bits_per_dimension(density.log_density, values).try_into_vec_as::<f32>();
         bits.extend(each.map_err(|e| Error::Device(e.to_string()))?.into_iter().map(f64::from));
     }
     let mean = bits.iter().sum::<f64>() / count as f64;
     let variance = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>() / count as f64;
+    let drawn = match count < images.len() {
+        true => format!(" drawn uniformly by seed {} of {}", args.seed, images.len()),
+        false => String::new(),
+    };
     say!(
-        "{mean:.4} bits per dimension over {count} images, with standard error {:.4}",
+        "{mean:.4} bits per dimension over {count} images{drawn}, with standard error {:.4}",
         (variance / count as f64).sqrt()
     );
     Ok(())
@@ -86,7 +91,7 @@ fn read_images(args: &Args, generator: &Generator) -> Result<Images> {
     let mut config = read_config(args.config.as_deref())?;
     let net = &generator.info().net;
     (config.data.size, config.data.channels) = (net.image_size, net.channels);
-    images::load(&args.data, &config.data)
+    load_pictures(&args.data, &config.data)
 }
 
 /// The model's index of each image's class; nothing for a model without classes.
@@ -103,11 +108,11 @@ fn classes_of(images: &Images, generator: &Generator) -> Result<Option<Vec<usize
 }
 
 /// Some images in `[−1, 1]`, `[rows, channels, size, size]`.
-fn tensor(images: &Images, rows: std::ops::Range<usize>, device: &Device) -> Tensor<4> {
+fn tensor(images: &Images, rows: &[usize], device: &Device) -> Tensor<4> {
     let values = images.channels * images.size * images.size;
-    let pixels = images.pixels[rows.start * values..rows.end * values].iter().map(|&b| from_byte(b)).collect();
+    let pixels = rows.iter().flat_map(|row| &images.pixels[row * values..(row + 1) * values]);
     let shape = [rows.len(), images.channels, images.size, images.size];
-    Tensor::from_data(TensorData::new::<f32, _>(pixels, shape), device)
+    Tensor::from_data(TensorData::new(pixels.map(|&b| from_byte(b)).collect::<Vec<f32>>(), shape), device)
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

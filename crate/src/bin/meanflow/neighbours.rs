@@ -5,20 +5,20 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use meanflow::Class;
-use meanflow::eval::{Features, nearest};
+use meanflow::eval::{Features, nearest, random_order};
 use meanflow::generator::Request;
 use meanflow::image::{from_byte, to_rgba};
 use meanflow::train::grid;
 use meanflow::{Error, device, io};
 
-use crate::images;
+use crate::images::load_pictures;
 use crate::model::read_picture_model;
 use crate::train::read_config;
 
 /// Show generated images, each with the training images nearest to it: what was invented, and what was remembered.
 ///
 /// Nearest is meant in pixels. Says how many of the images are nearer to a training image than half of the training
-/// images are to each other: a model that only generalises has few of them, one that copies has all.
+/// images are to their own nearest: a model that only generalises has few of them, one that copies has all.
 #[derive(clap::Args)]
 pub struct Args {
     /// Weights file
@@ -42,7 +42,7 @@ pub struct Args {
     /// How many images to count, the shown ones among them
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
     over: u16,
-    /// Seed of the first image
+    /// Seed of the first image, and of which training images are compared with all
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Enlarge each pixel this many times
@@ -53,7 +53,7 @@ pub struct Args {
     device: Option<String>,
 }
 
-/// Training images that are compared with each other.
+/// Training images, drawn at random, whose own nearest are looked for among all.
 const COMPARED: usize = 2000;
 
 /// Runs the command.
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut config = read_config(args.config.as_deref())?.data;
     let net = model.info().net.clone();
     (config.size, config.channels) = (net.image_size, net.channels);
-    let images = images::load(&args.data, &config)?;
+    let images = load_pictures(&args.data, &config)?;
     if images.len() < 2 {
         bail!("neighbours need two or more training images");
     }
@@ -77,9 +77,11 @@ pub fn run(args: &Args) -> Result<()> {
     let values = generated.try_into_vec_as::<f32>().map_err(|e| Error::Device(e.to_string()))?;
     let generated = Features::new(dims, values);
 
-    let found = nearest(&generated, &training, args.nearest.into(), false, &device)?;
-    let part = training.head(COMPARED);
-    let among = median(nearest(&part, &part, 1, true, &device)?.distances);
+    let found = nearest(&generated, &training, args.nearest.into(), None, &device)?;
+    let mut drawn = random_order(&images, args.seed);
+    drawn.truncate(COMPARED);
+    let part = Features::new(dims, drawn.iter().flat_map(|&row| training.row(row)).copied().collect());
+    let among = median(nearest(&part, &training, 1, Some(&drawn), &device)?.distances);
     let nearer = found.distances.iter().filter(|&&distance| distance < among).count();
 
     let mut shown = Vec::new();
@@ -100,9 +102,10 @@ pub fn run(args: &Args) -> Result<()> {
         images.len()
     );
     say!(
-        "median distance to the nearest training image {:.2}, between training images {among:.2}; {:.0} % of {over} \
-         images are nearer than that",
+        "median distance to the nearest training image {:.2}, of {} training images to their own nearest {among:.2}; \
+         {:.0} % of {over} images are nearer than that",
         median(found.distances.clone()),
+        drawn.len(),
         100.0 * nearer as f64 / over as f64
     );
     Ok(())

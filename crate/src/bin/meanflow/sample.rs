@@ -43,13 +43,13 @@ pub struct Args {
     /// Error that dormand-prince may make in a step, 1e-4 if not given: it decides the calls, and has no --nfe
     #[arg(long)]
     tolerance: Option<f64>,
-    /// Guidance towards the class; 1 is none. For models that are told guidance, and else, classifier-free, for the solvers
-    /// of the instantaneous velocity
+    /// Guidance towards the class; 1 is none. For models that are told guidance, and else, classifier-free, for the
+    /// solvers of the instantaneous velocity
     #[arg(long, default_value_t = 1.0, value_name = "W")]
     guidance: f64,
     /// First and last guided time, for models that are told them, such as 0.4,0.65
-    #[arg(long, value_name = "START,END", value_delimiter = ',', num_args = 2)]
-    guidance_interval: Option<Vec<f64>>,
+    #[arg(long, value_name = "START,END", value_parser = interval)]
+    guidance_interval: Option<[f64; 2]>,
     #[command(flatten)]
     decoder: Decoder,
     /// Pictures in a row of the grid; near-square if not given
@@ -58,7 +58,8 @@ pub struct Args {
     /// Enlarge each pixel this many times
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
     scale: u32,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in; webgpu is the page's own engine on this machine's GPU
+    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in; webgpu is the page's own engine on this machine's
+    /// GPU
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
 }
@@ -143,11 +144,7 @@ pub fn run(args: Args) -> Result<()> {
         _ => {}
     }
     let tolerance = args.tolerance.unwrap_or(SampleOptions::default().tolerance);
-    let interval = match args.guidance_interval.as_deref() {
-        None => SampleOptions::default().interval,
-        Some(&[start, end]) => [start, end],
-        Some(_) => bail!("--guidance-interval takes two times"),
-    };
+    let interval = args.guidance_interval.unwrap_or(SampleOptions::default().interval);
     let options = SampleOptions { solver: args.solver, guidance: args.guidance, interval, tolerance };
     let info = generator.info();
     let (size, channels) = match &info.latent {
@@ -161,6 +158,15 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     say!("{}: {} pictures, {calls} network calls each", args.out.display(), args.count);
     Ok(())
+}
+
+/// Two times, such as `0.4,0.65`.
+fn interval(text: &str) -> Result<[f64; 2], String> {
+    let times: Vec<f64> = text.split(',').map_while(|time| time.trim().parse().ok()).collect();
+    match (times.as_slice(), text.split(',').count()) {
+        (&[start, end], 2) => Ok([start, end]),
+        _ => Err("it takes two times with a comma between them, such as 0.4,0.65".into()),
+    }
 }
 
 /// The page's own engine.
