@@ -132,7 +132,7 @@ fn the_kernel_distance_is_summed_in_double_precision() {
     let ours = kernel_distance(&features("generated"), &features("real"), 0).expect("it computes");
     let view = file.tensor("close_kernel").expect("the fixture has it");
     let reference = f64::from_le_bytes(view.data().try_into().expect("one f64"));
-    assert!((ours.mean - reference).abs() < 1e-11, "{} is not {reference}", ours.mean);
+    KERNEL.within("a small difference of large sums", (ours.mean / reference - 1.0).abs(), 1e-10);
     assert_eq!((ours.subsets, ours.rows), (1, 300));
     let one = Features::new(2, vec![1.0, 2.0]);
     let error = kernel_distance(&one, &one, 0).expect_err("one image has no pairs").to_string();
