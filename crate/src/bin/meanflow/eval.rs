@@ -192,7 +192,7 @@ fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Refere
         )),
     };
     if let Err(reason) = &moments {
-        esay!("no {}: {reason}", extractor.metric());
+        note!("no {}: {reason}", extractor.metric());
     }
     Ok(Reference { extractor, features, moments, vae: vaes.into_iter().next().flatten() })
 }
