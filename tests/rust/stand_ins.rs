@@ -193,15 +193,16 @@ fn data(base: &Path) {
         "player/base",
     ];
     folders("crawl-tiles-32", &tiles, 2, 32);
-    // The archive may hold the folder `images` too; each part that the settings name is there.
+    // As its project packs it: a second folder beside the one that the settings take from.
     let mut parts = included(base, "nouns");
     parts.retain(|name| name.ends_with(".png"));
     for folder in ["1-bodies/body", "2-accessories/accessory", "4-glasses/glasses"] {
         parts.extend(["a", "b"].map(|name| format!("v0/{folder}-{name}.png")));
     }
+    parts.push("noundry/3-heads/head-tuba.png".into());
     let mut zip = zip::ZipWriter::new(fs::File::create(base.join("nouns-parts.zip")).expect("a file"));
     for (place, name) in parts.iter().enumerate() {
-        zip.start_file(format!("images/{name}"), zip::write::SimpleFileOptions::default()).expect("it writes");
+        zip.start_file(name.as_str(), zip::write::SimpleFileOptions::default()).expect("it writes");
         zip.write_all(&png(32, place as u32)).expect("it writes");
     }
     zip.finish().expect("it writes");
