@@ -63,7 +63,7 @@ impl Document {
                     match language.as_str() {
                         "sh" => document.commands.push(Printed { line: *line, text: std::mem::take(&mut block) }),
                         other => assert!(
-                            !PROGRAMS.iter().any(|p| runs(p)),
+                            !PROGRAMS.iter().any(runs),
                             "{name}:{line}: commands in a block of `{other}`, not sh"
                         ),
                     }
