@@ -41,6 +41,7 @@ const DIFFUSERS: Reference = Reference { name: "diffusers in float64", packages:
 const SCIPY: Reference = Reference { name: "SciPy and numpy in float64", packages: &["scipy", "numpy"] };
 const WAVELETS: Reference =
     Reference { name: "SciPy, numpy and PyWavelets in float64", packages: &["scipy", "numpy", "PyWavelets"] };
+const PILLOW: Reference = Reference { name: "Pillow", packages: &["pillow"] };
 const CLOSED_FORM: Reference = Reference { name: "the closed form", packages: &[] };
 
 /// One subject and its reference.
@@ -82,6 +83,7 @@ comparisons! {
     MANIFOLD = Measurements, "Precision and recall", SCIPY, "tests/fixtures/evaluation.py";
     LIKELIHOOD = Measurements, "Likelihood", CLOSED_FORM, "tests/rust/oracle.rs";
     SAMPLING = Measurements, "Sampling in one step and in several", CLOSED_FORM, "tests/rust/oracle.rs";
+    ADM_CROP = Data, "Crop of ImageNet by ADM", PILLOW, "tests/fixtures/adm.py";
     AUGMENTATION = Data, "Augmentation of EDM", WAVELETS, "tests/fixtures/augmentation.py";
 }
 
