@@ -88,6 +88,6 @@ mod tests {
     #[test]
     fn marked_up_text_holds_no_mark_up() {
         assert_eq!(xml("<a b=\"c\" d='e'>&\u{1b}"), r"&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;\u001b");
-        assert_eq!(markdown("<b>|x|\n# [h](y) `z` a_b"), r"&lt;b&gt;\|x\|\u000a\# \[h\](y) \`z\` a\_b");
+        assert_eq!(markdown("<b>|x|\n# [h](y) `z` a_b"), r"&lt;b&gt;\|x\|\\u000a\# \[h\](y) \`z\` a\_b");
     }
 }

@@ -15,18 +15,27 @@ pub struct Inflated<D> {
     /// Compressed bytes that were read.
     read: Arc<AtomicU64>,
     made: u64,
+    /// How many bytes it makes, where that was said before.
+    size: u64,
 }
 
 impl<D: Read> Inflated<D> {
     /// Of a stream, which `decoder` reads.
     pub fn of<R: Read>(compressed: R, decoder: impl FnOnce(Counted<R>) -> io::Result<D>) -> io::Result<Self> {
         let read = Arc::new(AtomicU64::new(0));
-        Ok(Self { decoder: decoder(Counted { inner: compressed, read: read.clone() })?, read, made: 0 })
+        let decoder = decoder(Counted { inner: compressed, read: read.clone() })?;
+        Ok(Self { decoder, read, made: 0, size: u64::MAX })
     }
 
-    /// Of so many compressed bytes, which `decoder` has at hand.
-    pub fn of_bytes(compressed: u64, decoder: D) -> Self {
-        Self { decoder, read: Arc::new(AtomicU64::new(compressed)), made: 0 }
+    /// Of so many compressed bytes, which `decoder` has at hand and of which an archive says that they become `size`.
+    ///
+    /// # Errors
+    /// When that is what only a decompression bomb becomes; then nothing is decompressed.
+    pub fn of_bytes(compressed: u64, size: u64, decoder: D) -> io::Result<Self> {
+        match is_bomb(size, compressed) {
+            true => Err(bomb()),
+            false => Ok(Self { decoder, read: Arc::new(AtomicU64::new(compressed)), made: 0, size }),
+        }
     }
 }
 
@@ -35,11 +44,19 @@ impl<D: Read> Read for Inflated<D> {
         let count = self.decoder.read(bytes)?;
         self.made += count as u64;
         if is_bomb(self.made, self.read.load(Ordering::Relaxed)) {
-            let reason = format!("it is a decompression bomb: it grows to more than {MAX_RATIO} times its size");
+            return Err(bomb());
+        }
+        if self.made > self.size {
+            let reason = format!("it holds more than the {} bytes that its archive says", self.size);
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         Ok(count)
     }
+}
+
+fn bomb() -> io::Error {
+    let reason = format!("it is a decompression bomb: it grows to more than {MAX_RATIO} times its size");
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 /// Whether so many bytes are more than what was compressed into so few.
@@ -85,5 +102,10 @@ mod tests {
         assert_eq!(inflate(&zeros(60)).expect("blank"), 60 << 20);
         let error = inflate(&zeros(200)).expect_err("a bomb").to_string();
         assert!(error.contains("decompression bomb"), "{error}");
+        // What an archive says of a member counts before any of it is decompressed, and is held to.
+        assert!(Inflated::of_bytes(4 << 20, 4 << 30, io::empty()).is_err());
+        let mut longer = Inflated::of_bytes(8, 4, &b"longer"[..]).expect("it may be");
+        let error = io::copy(&mut longer, &mut io::sink()).expect_err("it is longer").to_string();
+        assert!(error.contains("more than the 4 bytes"), "{error}");
     }
 }

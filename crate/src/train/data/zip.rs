@@ -77,8 +77,9 @@ pub(super) fn visit(path: &Path, positions: &[usize], visit: &mut VisitFile) -> 
         match archive.by_index(position) {
             Ok(file) => {
                 let method = file.compression().to_string();
-                let mut file = Inflated::of_bytes(file.compressed_size(), file);
-                if let Err(e) = visit(i, Ok(&mut file as &mut dyn Read)) {
+                let visited = Inflated::of_bytes(file.compressed_size(), file.size(), file)
+                    .and_then(|mut file| visit(i, Ok(&mut file as &mut dyn Read)));
+                if let Err(e) = visited {
                     let zip_error = e.get_ref().and_then(|inner| inner.downcast_ref::<ZipError>());
                     let packed = || format!("{}; it is packed by {method}", explain(&e));
                     visit(i, Err(zip_error.map_or_else(packed, reason))).map_err(failed)?;
