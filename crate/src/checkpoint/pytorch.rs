@@ -11,7 +11,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::container;
 use crate::error::Error;
-use crate::io::{catch_decoder_panic, open_regular};
+use crate::io::{catch_decoder_panic, foreign, open_regular};
 
 /// A checkpoint that is open.
 #[derive(Debug)]
@@ -28,7 +28,13 @@ pub(super) struct Opened {
 /// # Errors
 /// When it is none, or holds tensors of other types that are not read: the message names the type.
 pub(super) fn open(path: &Path) -> Result<Opened, Error> {
-    let (_, length) = open_regular(path)?;
+    let (file, length) = open_regular(path)?;
+    let mut head = Vec::new();
+    // What cannot be read says so below.
+    let _ = file.take(64).read_to_end(&mut head);
+    if let Some(reason) = foreign(&head) {
+        return Err(Error::Checkpoint(reason.into()));
+    }
     let neither = |reason: &dyn std::fmt::Display| {
         Error::Checkpoint(format!(
             "neither a safetensors file nor a checkpoint of PyTorch that holds tensors ({reason})"

@@ -79,8 +79,10 @@ impl SafetensorsFile {
         }
         let mut text = vec![0; size as usize];
         file.seek(SeekFrom::Start(8)).and_then(|_| file.read_exact(&mut text)).map_err(|e| wrong(e.to_string()))?;
-        let metadata: Metadata = serde_json::from_slice(&text)
-            .map_err(|e| wrong(format!("truncated, or no safetensors file (its header does not read: {e})")))?;
+        let metadata: Metadata = serde_json::from_slice(&text).map_err(|e: serde_json::Error| match e.is_data() {
+            true => wrong(format!("its header describes tensors of no known shape or place ({e})")),
+            false => wrong(format!("truncated, or no safetensors file (its header does not read: {e})")),
+        })?;
         match start.checked_add(metadata.data_len() as u64) == Some(length) {
             true => Ok(Some(Self { file: Mutex::new(file), metadata, start, name })),
             false => Err(wrong("it does not end where its header says: truncated?".into())),
