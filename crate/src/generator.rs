@@ -1,5 +1,7 @@
 //! A loaded model that answers seeds with pictures: the same code behind the command line and the page.
 
+use std::pin::Pin;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::class::Class;
@@ -16,6 +18,13 @@ use crate::weights::{self, ModelInfo};
 pub const MAX_COUNT: usize = 4096;
 /// Most network calls per picture.
 pub const MAX_NFE: usize = 1024;
+
+/// What a caller does between two network calls; its error ends the request. A pointer, as a function of each caller's own
+/// type would have the engines compiled once for each.
+pub type Pause<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+
+/// For callers who wait for the end.
+pub const NO_PAUSE: Pause<'static> = &|| Box::pin(std::future::ready(Ok(())));
 
 /// What to generate. Picture `i` has the seed `seed + i`.
 #[derive(Clone, Copy, Debug)]

@@ -83,7 +83,7 @@ impl Generator {
         // A clone shares the weights; the borrow of `self` must not outlive the first await.
         let model = self.model.clone();
         let pause = Pause(pause);
-        Ok(model.rgba(Request { seed, count, class, nfe }, solver_of(solver)?, || pause.proceed()).await?)
+        Ok(model.rgba(Request { seed, count, class, nfe }, solver_of(solver)?, &|| Box::pin(pause.proceed())).await?)
     }
 
     /// RGBA bytes of the pictures that noise of the caller's becomes.
@@ -100,7 +100,7 @@ impl Generator {
         let class = choose(class, blend)?;
         let model = self.model.clone();
         let pause = Pause(pause);
-        Ok(model.from_noise(noise, class, nfe, solver_of(solver)?, || pause.proceed()).await?)
+        Ok(model.from_noise(noise, class, nfe, solver_of(solver)?, &|| Box::pin(pause.proceed())).await?)
     }
 
     /// The one picture that noise becomes, as a bitmap that is never read back. On the GPU only.
@@ -115,7 +115,7 @@ impl Generator {
         let class = choose(class, blend)?;
         let model = self.model.clone();
         let pause = Pause(pause);
-        Ok(model.show(&noise, class, nfe, || pause.proceed()).await?)
+        Ok(model.show(&noise, class, nfe, &|| Box::pin(pause.proceed())).await?)
     }
 
     /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU only.

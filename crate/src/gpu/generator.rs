@@ -13,7 +13,7 @@ use crate::class::Class;
 use crate::condition::Slots;
 use crate::error::Error;
 use crate::flow::Solver;
-use crate::generator::{Request, whole_pictures};
+use crate::generator::{NO_PAUSE, Pause, Request, whole_pictures};
 use crate::rng;
 use crate::weights::{self, Check, ModelInfo, Tensors};
 
@@ -129,7 +129,7 @@ impl Generator {
     /// A count, class or NFE that is out of range, a GPU that was lost, or another generation that is under way.
     pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
         let way = Way { nfe: request.nfe, solver: Solver::MeanFlow, wanted: Wanted::Images };
-        Ok(pod_collect_to_vec(&self.run(request, None, way, async || Ok(())).await?))
+        Ok(pod_collect_to_vec(&self.run(request, None, way, NO_PAUSE).await?))
     }
 
     /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method along
@@ -137,12 +137,7 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Self::images`], another solver, and the error of `pause`.
-    pub async fn rgba(
-        &self,
-        request: Request,
-        solver: Solver,
-        pause: impl AsyncFn() -> Result<(), Error>,
-    ) -> Result<Vec<u8>, Error> {
+    pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
         self.run(request, None, Way { nfe: request.nfe, solver, wanted: Wanted::Rgba }, pause).await
     }
 
@@ -159,7 +154,7 @@ impl Generator {
         class: Class,
         nfe: usize,
         solver: Solver,
-        pause: impl AsyncFn() -> Result<(), Error>,
+        pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let count = whole_pictures(&noise, &self.model.info.net)?;
         let request = Request { seed: 0, count, class, nfe };
@@ -180,7 +175,7 @@ impl Generator {
         request: Request,
         noise: Option<&[f32]>,
         way: Way,
-        pause: impl AsyncFn() -> Result<(), Error>,
+        pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let model = &self.model;
         model.gpu.check()?;
@@ -204,7 +199,7 @@ impl Generator {
                 net.scale_noise(&mut noise);
                 noise
             };
-            match model.batch(&mut state, noise_of, labels, way, &pause).await {
+            match model.batch(&mut state, noise_of, labels, way, pause).await {
                 Ok(pictures) => bytes.extend(pictures),
                 Err(error) => {
                     result = Err(error);
@@ -225,7 +220,7 @@ impl Model {
         noise_of: impl Fn(usize) -> Vec<f32>,
         labels: &[Class],
         Way { nfe, solver, wanted }: Way,
-        pause: &impl AsyncFn() -> Result<(), Error>,
+        pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let count = labels.len();
         if count > state.workspace.capacity {

@@ -8,7 +8,7 @@ use super::workspace::bind_layout;
 use crate::class::Class;
 use crate::error::Error;
 use crate::flow::Solver;
-use crate::generator::Request;
+use crate::generator::{Pause, Request};
 
 /// Draws RGBA pixels over the whole canvas.
 const SHADER: &str = include_str!("wgsl/screen.wgsl");
@@ -80,13 +80,7 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Self::from_noise`], or a browser without such canvases.
-    pub async fn show(
-        &self,
-        noise: &[f32],
-        class: Class,
-        nfe: usize,
-        pause: impl AsyncFn() -> Result<(), Error>,
-    ) -> Result<ImageBitmap, Error> {
+    pub async fn show(&self, noise: &[f32], class: Class, nfe: usize, pause: Pause<'_>) -> Result<ImageBitmap, Error> {
         let (gpu, size) = (&self.model.gpu, self.model.info.net.image_size as u32);
         let request = Request { seed: 0, count: 1, class, nfe };
         let way = Way { nfe, solver: Solver::MeanFlow, wanted: Wanted::Nothing };

@@ -7,7 +7,7 @@ use crate::class::Class;
 use crate::device;
 use crate::error::Error;
 use crate::flow::Solver;
-use crate::generator::{Generator, Request, SampleOptions};
+use crate::generator::{Generator, Pause, Request, SampleOptions};
 use crate::image::to_rgba;
 use crate::weights::{Check, ModelInfo};
 
@@ -59,12 +59,7 @@ impl Model {
     }
 
     /// It makes all network calls without a pause: who cannot wait ends the Worker.
-    pub async fn rgba(
-        &self,
-        request: Request,
-        solver: Solver,
-        _: impl AsyncFn() -> Result<(), Error>,
-    ) -> Result<Vec<u8>, Error> {
+    pub async fn rgba(&self, request: Request, solver: Solver, _: Pause<'_>) -> Result<Vec<u8>, Error> {
         to_rgba(self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images).await
     }
 
@@ -74,18 +69,12 @@ impl Model {
         class: Class,
         nfe: usize,
         solver: Solver,
-        _: impl AsyncFn() -> Result<(), Error>,
+        _: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
     }
 
-    pub async fn show(
-        &self,
-        _: &[f32],
-        _: Class,
-        _: usize,
-        _: impl AsyncFn() -> Result<(), Error>,
-    ) -> Result<web_sys::ImageBitmap, Error> {
+    pub async fn show(&self, _: &[f32], _: Class, _: usize, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
         Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
     }
 

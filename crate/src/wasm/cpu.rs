@@ -6,7 +6,7 @@ pub(super) use crate::cpu::Loading;
 use crate::cpu::{Generator, Sampling, warm_up};
 use crate::error::Error;
 use crate::flow::Solver;
-use crate::generator::Request;
+use crate::generator::{Pause, Request};
 use crate::weights::ModelInfo;
 
 /// The CPU is always there.
@@ -47,12 +47,7 @@ impl Model {
         self.0.images(request)
     }
 
-    pub async fn rgba(
-        &self,
-        request: Request,
-        solver: Solver,
-        pause: impl AsyncFn() -> Result<(), Error>,
-    ) -> Result<Vec<u8>, Error> {
+    pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
         self.finish(self.0.start(request, None, solver)?, pause).await
     }
 
@@ -62,29 +57,19 @@ impl Model {
         class: Class,
         nfe: usize,
         solver: Solver,
-        pause: impl AsyncFn() -> Result<(), Error>,
+        pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         self.finish(self.0.start_from(noise, class, nfe, solver)?, pause).await
     }
 
-    async fn finish(
-        &self,
-        mut sampling: Sampling,
-        pause: impl AsyncFn() -> Result<(), Error>,
-    ) -> Result<Vec<u8>, Error> {
+    async fn finish(&self, mut sampling: Sampling, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
         while self.0.step(&mut sampling) {
             pause().await?;
         }
         Ok(self.0.to_rgba(&sampling))
     }
 
-    pub async fn show(
-        &self,
-        _: &[f32],
-        _: Class,
-        _: usize,
-        _: impl AsyncFn() -> Result<(), Error>,
-    ) -> Result<web_sys::ImageBitmap, Error> {
+    pub async fn show(&self, _: &[f32], _: Class, _: usize, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
         Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
     }
 

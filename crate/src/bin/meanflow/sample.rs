@@ -194,7 +194,7 @@ mod kernels {
         let (net, nfe) = (&info.net, args.nfe.unwrap_or(1));
         let calls = args.write(net.image_size, net.channels, &mut |seed, count| {
             let request = Request { seed, count, class, nfe };
-            Ok((pollster::block_on(generator.rgba(request, args.solver, async || Ok(())))?, nfe))
+            Ok((pollster::block_on(generator.rgba(request, args.solver, meanflow::generator::NO_PAUSE))?, nfe))
         })?;
         let (name, arithmetic) = (gpu.name(), generator.arithmetic());
         say!("{}: {} pictures, {calls} network calls each, on {name} in {arithmetic}", args.out.display(), args.count);
