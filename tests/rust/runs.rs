@@ -588,3 +588,22 @@ fn ctrl_c_leaves_the_bar_where_it_is() {
     let shown = String::from_utf8_lossy(&fs::read(&typescript).expect("it reads")).into_owned();
     assert!(shown.contains("of 1000000") && !shown.contains("100%"), "{shown}");
 }
+
+/// As the first command of a person who stands in the folder of pictures.
+#[test]
+fn a_run_inside_its_data_is_no_data() {
+    let place = Place::new();
+    let (_, config) = place.images();
+    let pictures = Path::new(&place.path("images")).join("moss");
+    let train = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meanflow"));
+        let output =
+            command.current_dir(&pictures).args(["train", "--data", ".", "--out", "run"]).args(arguments).output();
+        let output = output.expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(train(&["--config", &config]).contains("6 images"));
+    let said = train(&["--resume", "--steps", "8"]);
+    assert!(said.contains("6 images") && said.contains("done: 8 steps"), "{said}");
+}

@@ -314,7 +314,8 @@ pub fn resume(
     Ok(trainer)
 }
 
-/// The averaged network of a usable checkpoint, and its step; by name where there are several.
+/// The averaged network of a usable checkpoint, its step, and the settings that it was trained with where it says them; by name
+/// where there are several.
 ///
 /// # Errors
 /// When there is none.
@@ -324,8 +325,11 @@ pub fn averaged(
     name: &str,
     device: &Device,
     warn: impl FnMut(String),
-) -> Result<(Net, u64)> {
-    let read = |path: &Path, state: State| Ok((state.read_net(path, &average_file(name), device)?, state.step));
+) -> Result<(Net, u64, Option<TrainConfig>)> {
+    let read = |path: &Path, state: State| {
+        let settings = state.settings.as_deref().map(TrainConfig::of_run).transpose()?;
+        Ok((state.read_net(path, &average_file(name), device)?, state.step, settings))
+    };
     find(folder, which, read, warn)
 }
 
@@ -398,7 +402,7 @@ mod tests {
         fs::create_dir(&damaged).expect("a folder");
         fs::write(damaged.join("state.json"), "{").expect("it writes");
         save(folder.path(), &trainer(3), None, &log).expect("it saves");
-        let (_, step) = averaged(folder.path(), Which::Newest, MAIN, &Device::flex(), |_| {}).expect("it reads");
+        let (_, step, _) = averaged(folder.path(), Which::Newest, MAIN, &Device::flex(), |_| {}).expect("it reads");
         assert_eq!(step, 3);
     }
 }

@@ -522,10 +522,11 @@ impl RunFolder {
             let known: Vec<&str> = [MAIN].into_iter().chain(averages.keys().map(String::as_str)).collect();
             bail!("{} has no average `{name}`; there are {}", self.path.display(), known.join(", "));
         }
-        let (net, step) = checkpoint::averaged(&self.checkpoints(), which, name, device, warn)?;
+        let (net, step, trained) = checkpoint::averaged(&self.checkpoints(), which, name, device, warn)?;
         let net = net.without_velocity_head();
         (info.training.step, info.net) = (step, net.config().clone());
-        info.training.settings = Some(config.fingerprint(name)?);
+        // The settings of the run may have changed since.
+        info.training.settings = Some(trained.unwrap_or(config).fingerprint(name)?);
         Ok((net, info))
     }
 }
