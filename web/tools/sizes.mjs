@@ -9,7 +9,7 @@ import { brotliCompressSync, constants } from 'node:zlib';
  * as it is. The WebGPU build, its Worker and the engine together are less than what TensorFlow.js needs; page and element together
  * are below 40 KB.
  */
-const BUDGET = { cpu: 95e3, relaxed: 95e3, webgpu: 126.5e3, burn: 400e3, worker: 8.5e3, page: 16e3, 'mean-flow': 11e3, 'mean-flow.inline': 120e3, engine: 3.5e3, model: 2.5e6 };
+const BUDGET = { cpu: 95e3, relaxed: 95e3, webgpu: 125e3, burn: 400e3, worker: 8.5e3, page: 16e3, 'mean-flow': 11e3, 'mean-flow.inline': 120e3, engine: 3.5e3, model: 2.5e6 };
 
 const [site] = process.argv.slice(2);
 const list = (folder, ending) => readdirSync(join(site, folder)).filter((name) => name.endsWith(ending)).map((name) => readFileSync(join(site, folder, name)));
