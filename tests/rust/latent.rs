@@ -323,6 +323,7 @@ fn damaged_files_of_latents_say_what_is_wrong() {
     assert!(open("whole", &bytes).expect("it is whole"));
     for (name, bytes, reason) in [
         ("cut", bytes[..bytes.len() - 5].to_vec(), "truncated"),
+        ("short", bytes[..100].to_vec(), "truncated"),
         ("shape", replaced(&bytes, "[6,1,2,4,8,8]", "[6,1,2,4,8,9]"), "no known shape"),
         ("huge", replaced(&bytes, "[6,1,2,4,8,8]", "[6,1,2,4,8,8000000000000000]"), "no known shape"),
         ("space", replaced(&bytes, r#"\"scale\":0.18215"#, r#"\"scale\":0.0"#), "above 0"),
@@ -333,7 +334,7 @@ fn damaged_files_of_latents_say_what_is_wrong() {
     }
     // Other files are none of these.
     let weights = std::fs::read(fixture("vae.safetensors")).expect("it is in the tree");
-    for (name, bytes) in [("vae", &weights[..]), ("empty", &[]), ("short", &bytes[..100]), ("text", b"hello, world")] {
+    for (name, bytes) in [("vae", &weights[..]), ("empty", &[]), ("text", b"hello, world")] {
         assert!(!open(name, bytes).expect("it is something else"), "{name}");
     }
 }

@@ -143,6 +143,15 @@ fn two_models_of_the_default_name_are_two_rows_and_seeds_of_one_setting_are_one(
     // Another learning rate is another setting, whatever the seed.
     let said = eval(&[&good, &rate_model]);
     assert!(said.contains(&format!("| meanflow ({rate_model}) |")) && !said.contains('±'), "{said}");
+    // So are other images, of as many and of the same classes.
+    let twice = std::path::Path::new(&few).join("moss");
+    let mut moss: Vec<_> =
+        std::fs::read_dir(&twice).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    moss.sort();
+    std::fs::copy(&moss[1], &moss[0]).expect("it copies");
+    let data = model("data", &["--seed", "4"]);
+    let said = eval(&[&good, &data]);
+    assert!(said.contains(&format!("| meanflow ({data}) |")) && !said.contains('±'), "{said}");
     let said = eval(&[&good, &seed]);
     assert!(said.contains("| meanflow | mean-flow | 1 |") && said.contains('±'), "{said}");
     assert!(said.contains("with the training seeds 0, 2"), "{said}");

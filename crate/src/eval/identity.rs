@@ -30,6 +30,8 @@ impl ModelId {
         let mut info: ModelInfo = weights::read_info(bytes)?;
         info.training.seed = 0;
         info.check = None;
+        // A file of an older version does not say its settings: whether another differs from it in the seed alone is not known.
+        let unknown = info.training.settings.is_none().then(|| xxh64(bytes)).unwrap_or_default();
         let wrong = |error: &dyn std::fmt::Display| Error::Weights(error.to_string());
         let mut text = serde_json::to_string(&info).map_err(|e| wrong(&e))?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(&e))?;
@@ -40,6 +42,7 @@ impl ModelId {
             .collect();
         tensors.sort_unstable();
         text += &tensors.join("\n");
+        text += &unknown;
         Ok(Self { file: path.display().to_string(), hash: xxh64(bytes), run: xxh64(text.as_bytes()) })
     }
 }

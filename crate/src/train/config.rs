@@ -291,15 +291,15 @@ impl TrainConfig {
         toml::to_string_pretty(self).map_err(|e| Error::Config(e.to_string()))
     }
 
-    /// XXH64 of all that decides what is trained but the seed, and of the average that is taken of its weights: equal for
-    /// runs that differ in the seed alone.
+    /// XXH64 of all that decides what is trained but the seed, of the average that is taken of its weights, and of a digest of
+    /// the training set: equal for runs that differ in the seed alone.
     ///
     /// # Errors
     /// As [`Self::to_toml`].
-    pub fn fingerprint(&self, average: &str) -> Result<String, Error> {
+    pub fn fingerprint(&self, average: &str, data: &str) -> Result<String, Error> {
         let train = Optimization { seed: 0, ..self.train.clone() };
         let settled = Self { train, log: Logging::default(), eval: EvalConfig::default(), ..self.clone() };
-        Ok(xxh64(format!("{average}\n{}", settled.to_toml()?).as_bytes()))
+        Ok(xxh64(format!("{average}\n{data}\n{}", settled.to_toml()?).as_bytes()))
     }
 
     /// The network for a data set of `classes` classes.

@@ -31,6 +31,11 @@ struct ClassCount {
 }
 
 impl DataManifest {
+    /// Digest of what is drawn from.
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
     /// That of a set that was loaded.
     ///
     /// # Errors

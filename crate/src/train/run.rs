@@ -526,7 +526,9 @@ impl RunFolder {
         let net = net.without_velocity_head();
         (info.training.step, info.net) = (step, net.config().clone());
         // The settings of the run may have changed since.
-        info.training.settings = Some(trained.unwrap_or(config).fingerprint(name)?);
+        let data = self.read_manifest()?;
+        let data = data.as_ref().map_or("", DataManifest::content);
+        info.training.settings = Some(trained.unwrap_or(config).fingerprint(name, data)?);
         Ok((net, info))
     }
 }
