@@ -73,7 +73,8 @@ export function startWorker(build) {
   try {
     if (isInlined()) return new Worker(trusted(blobOf(inlined.script)), { type: 'module' });
     const script = assets ? resolved(`${assets}worker-${build}.js`) : resolved(SCRIPTS[build]());
-    const { origin, protocol } = script;
+    // Bundlers turn small scripts into data: addresses beside a module of the page's own origin.
+    const { origin, protocol } = assets || !import.meta.url ? script : new URL(import.meta.url);
     // Of a sandboxed frame `location` still says where its file is from; `self.origin` says what it may reach.
     if (origin !== self.origin && protocol !== 'file:') return new Worker(trusted(blobOf(`import ${JSON.stringify(script.href)};`)), { type: 'module' });
     if (assets) return new Worker(trusted(script.href), { type: 'module' });

@@ -204,14 +204,17 @@ const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) 
  */
 async function unlessAborted(signal, run) {
   if (signal.aborted) return undefined;
+  let ended = false;
   const pause = async () => {
     await messages();
-    return !signal.aborted;
+    ended = signal.aborted;
+    return !ended;
   };
   try {
     return await run(pause);
   } catch (error) {
-    if (signal.aborted && !(error instanceof WebAssembly.RuntimeError)) return undefined;
+    // Whatever else went wrong is told, wanted or not: the page must know of a device that is lost.
+    if (ended) return undefined;
     throw error;
   }
 }

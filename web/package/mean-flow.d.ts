@@ -40,10 +40,10 @@ export interface Generated {
 
 /** What a request changes of the attributes: what is left out or undefined stays, null takes an attribute away. */
 export interface Changes {
-  seed?: bigint | number | string | null;
+  seed?: bigint | number | `${bigint}` | null;
   seedText?: string | null;
-  count?: number | string | null;
-  steps?: number | string | null;
+  count?: number | `${number}` | null;
+  steps?: number | `${number}` | null;
   label?: string | null;
   /** Ends the request, which then fails with its reason. */
   signal?: AbortSignal;
@@ -87,19 +87,19 @@ export class MeanFlowElement extends HTMLElement {
   set src(value: string | null | undefined);
   /** Seed of the first picture, 0 to 2⁶⁴ − 1; the next have the next seeds. */
   get seed(): bigint;
-  set seed(value: bigint | number | string | null | undefined);
+  set seed(value: bigint | number | `${bigint}` | null | undefined);
   /** A text in place of the seed, as {@link seedFromText} takes it: everybody's own picture, the same everywhere. */
   get seedText(): string;
   set seedText(value: string | null | undefined);
   /** How many pictures, 1 to 256. */
   get count(): number;
-  set count(value: number | string | null | undefined);
+  set count(value: number | `${number}` | null | undefined);
   /** Pictures in a row; 0: as many as make it near-square. */
   get columns(): number;
-  set columns(value: number | string | null | undefined);
+  set columns(value: number | `${number}` | null | undefined);
   /** Network calls per picture, 1 to 1024. */
   get steps(): number;
-  set steps(value: number | string | null | undefined);
+  set steps(value: number | `${number}` | null | undefined);
   /** Class of the pictures by name, or a place between classes such as `cat:0.6,dog:0.4`; empty: each draws its own. */
   get label(): string;
   set label(value: string | null | undefined);
@@ -138,11 +138,11 @@ export class MeanFlowElement extends HTMLElement {
 /** The attributes, as templates write them. */
 export interface MeanFlowAttributes {
   src?: string;
-  seed?: bigint | number | string;
+  seed?: bigint | number | `${bigint}`;
   'seed-text'?: string;
-  count?: number | string;
-  columns?: number | string;
-  steps?: number | string;
+  count?: number | `${number}`;
+  columns?: number | `${number}`;
+  steps?: number | `${number}`;
   label?: string;
   backend?: 'webgpu' | 'cpu' | '';
   controls?: boolean | '';
