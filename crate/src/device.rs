@@ -54,8 +54,8 @@ pub fn open(name: Option<&str>) -> Result<Device, Error> {
     by_name(kind, index).ok_or_else(unknown)
 }
 
-/// Opens the devices of one kind that have these indices. Without any, the one that the name says; the CPU then as often as
-/// the threads of the pool can share batches of so many rows, since burn computes much of a step on one core.
+/// Opens the devices of one kind that have these indices. Without any, the one that the name says; the CPU then as
+/// often as the threads of the pool can share batches of so many rows, since burn computes much of a step on one core.
 ///
 /// # Errors
 /// As [`open`], and an index twice where each is another device, or beside one in the name.
@@ -74,8 +74,8 @@ pub fn open_all(name: Option<&str>, indices: &[usize], rows: usize) -> Result<Ve
     indices.iter().map(|index| open(Some(&format!("{kind}:{index}")))).collect()
 }
 
-/// Sets how many threads compute on the CPU, for the whole program and before any is needed; 0 is as many as it has cores, or as
-/// `RAYON_NUM_THREADS` says.
+/// Sets how many threads compute on the CPU, for the whole program and before any is needed; 0 is as many as it has
+/// cores, or as `RAYON_NUM_THREADS` says.
 ///
 /// # Errors
 /// When they run already.

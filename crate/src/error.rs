@@ -11,7 +11,8 @@ pub(crate) fn check<'a>(
     }
 }
 
-/// What a value that is not finite is called: in a browser, writing any number with a point takes as much code as a kernel.
+/// What a value that is not finite is called: in a browser, writing any number with a point takes as much code as a
+/// kernel.
 pub(crate) fn name_of(not_finite: f32) -> &'static str {
     match not_finite.is_infinite() {
         true => "infinity",

@@ -19,8 +19,8 @@ pub const MAX_COUNT: usize = 4096;
 /// Most network calls per picture.
 pub const MAX_NFE: usize = 1024;
 
-/// What a caller does between two network calls; its error ends the request. A pointer, as a function of each caller's own
-/// type would have the engines compiled once for each.
+/// What a caller does between two network calls; its error ends the request. A pointer, as a function of each caller's
+/// own type would have the engines compiled once for each.
 pub type Pause<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
 
 /// For callers who wait for the end.
@@ -91,8 +91,8 @@ pub(crate) fn whole_pictures(values: &[f32], net: &NetConfig) -> Result<usize, E
 pub struct SampleOptions {
     /// The solver; [`flow::Solver`] says how its steps follow from [`Request::nfe`].
     pub solver: Solver,
-    /// Classifier-free guidance; 1 is none. A network that is told guidance follows it in the same calls; with others it
-    /// is for the solvers of the instantaneous velocity, and doubles their calls.
+    /// Classifier-free guidance; 1 is none. A network that is told guidance follows it in the same calls; with others
+    /// it is for the solvers of the instantaneous velocity, and doubles their calls.
     pub guidance: f64,
     /// The times within which a network that is told an interval holds to the guidance.
     pub interval: [f64; 2],
@@ -213,8 +213,8 @@ impl Generator {
     /// Pictures from noise of the caller's own, of one class or of no named one.
     ///
     /// # Shapes
-    /// `noise`: `count · channels · size · size` standard normals, as [`rng::noise`] gives them; result `[count, channels,
-    /// size, size]`.
+    /// `noise`: `count · channels · size · size` standard normals, as [`rng::noise`] gives them; result `[count,
+    /// channels, size, size]`.
     ///
     /// # Errors
     /// Noise that is no whole number of pictures or not finite, or as [`Self::sample`].

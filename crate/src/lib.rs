@@ -21,8 +21,8 @@
 //! Images are `[batch, channels, height, width]` in `[−1, 1]`; times and labels are `[batch]`.
 //!
 //! [`dual`] is forward mode, [`net`] the network written over it, [`flow`] the method, [`weights`] the file format,
-//! [`generator`] a loaded model; `gpu` and `cpu` are the page's engines, without burn; `train`, `eval` and `checkpoint` (native only) are
-//! the training half, its measure, and checkpoints of other programs.
+//! [`generator`] a loaded model; `gpu` and `cpu` are the page's engines, without burn; `train`, `eval` and `checkpoint`
+//! (native only) are the training half, its measure, and checkpoints of other programs.
 
 pub mod class;
 #[cfg(feature = "page")]

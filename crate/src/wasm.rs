@@ -66,8 +66,9 @@ impl Generator {
     }
 
     /// RGBA bytes of `count` pictures with seeds `seed`, `seed + 1`, …, in `nfe` network calls each; by the average
-    /// velocity, or by another `solver`. `blend` puts them between classes: an index and a weight for each of up to four.
-    /// Between two network calls `pause` is awaited, where it is given: a function that resolves with whether to go on.
+    /// velocity, or by another `solver`. `blend` puts them between classes: an index and a weight for each of up to
+    /// four. Between two network calls `pause` is awaited, where it is given: a function that resolves with whether to
+    /// go on.
     #[allow(clippy::too_many_arguments, reason = "each is optional, and named on JavaScript's side")]
     pub async fn generate(
         &self,
@@ -118,7 +119,8 @@ impl Generator {
         Ok(model.show(&noise, class, nfe, &|| Box::pin(pause.proceed())).await?)
     }
 
-    /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU only.
+    /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU
+    /// only.
     pub async fn invert(
         &self,
         values: Vec<f32>,
@@ -161,8 +163,8 @@ impl Download {
         self.weights.push(piece);
     }
 
-    /// Opens the device (the first time) and makes the model of all that has come. Where the file says what it makes of a
-    /// known seed, this engine must make the same, or it is refused.
+    /// Opens the device (the first time) and makes the model of all that has come. Where the file says what it makes of
+    /// a known seed, this engine must make the same, or it is refused.
     pub async fn finish(self) -> Result<Generator, JsError> {
         let device = shared_device().await?;
         let model = backend::finish(self.weights, &device).await?;

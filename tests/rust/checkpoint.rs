@@ -1,10 +1,11 @@
-//! Checkpoints of other programs: the same network under its published names, and everything that can be wrong with one.
+//! Checkpoints of other programs: the same network under its published names, and everything that can be wrong with
+//! one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use meanflow::checkpoint::{Array, Checkpoint, ImportChoice, import};
+use meanflow::checkpoint::{Array, Checkpoint, ImportChoice, import, left_out};
 use meanflow::flow::AverageVelocity;
 use meanflow::net::TimeInputs;
 use meanflow::{Error, NetConfig};
@@ -67,7 +68,10 @@ fn networks_that_are_told_one_time_are_read() {
         let kept = kept.map(|name| (name.to_owned(), checkpoint.read(name).expect("it is there")));
         let extra = (extra.to_owned(), Array { shape: vec![1, 256], values: vec![0.0; 256] });
         let choice = ImportChoice { times: TimeInputs::Stand, decoder_depth, ..choice("") };
-        import(&kept.chain([extra]).collect(), &choice, &device())
+        let expected = [(extra.0.clone(), "only training needs it")];
+        let network: Checkpoint = kept.chain([extra]).collect();
+        assert_eq!(left_out(&network, &choice).expect("one network"), expected);
+        import(&network, &choice, &device())
     };
     let plain = read(None, "projectors.0.0.weight").expect("a network of Flow Matching");
     let decoupled = read(Some(1), "logvar_linear.weight").expect("a decoupled network");

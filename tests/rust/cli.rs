@@ -110,7 +110,8 @@ fn from_a_folder_of_images_to_pictures() {
         assert!(told.contains("over 12 images"), "{told}");
         told.split(' ').next().and_then(|bits| bits.parse().ok()).expect("a number")
     };
-    // The flow of a network that knows next to nothing is the standard normal's: log₂(127.5 √(2π)) + E x²/2 / ln 2 bits.
+    // The flow of a network that knows next to nothing is the standard normal's: log₂(127.5 √(2π)) + E x²/2 / ln 2
+    // bits.
     let (exact, estimated) = (bits(&["--probes", "0"]), bits(&["--probes", "4"]));
     assert!((8.0..10.0).contains(&exact) && (exact - estimated).abs() < 0.1, "{exact}, estimated {estimated}");
 }
@@ -188,6 +189,8 @@ fn damaged_and_foreign_weights_are_named() {
     fails(&[&adaptive[..], &["--tolerance", "1"]].concat(), &["1e-6 to 0.1"]);
     fails(&["sample", &weights, "--out", &out, "--tolerance", "1e-3"], &["mean-flow has no --tolerance"]);
     fails(&["sample", &weights, "--out", &out, "--guidance", "2"], &["mean-flow has no guidance", "euler"]);
+    let interval = ["sample", &weights, "--out", &out, "--guidance-interval", "0.4,0.65"];
+    fails(&interval, &["--guidance-interval", "give --guidance too"]);
     fails(&["likelihood", &weights, "--data", &images, "--count", "0"], &["0 images"]);
     fs::rename(Path::new(&images).join("moss"), Path::new(&images).join("lichen")).expect("it renames");
     fails(&["likelihood", &weights, "--data", &images], &["lichen", "moss, rust"]);

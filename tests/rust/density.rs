@@ -68,7 +68,8 @@ fn the_trace_of_a_linear_flow_is_exact_and_random_signs_estimate_it() {
     for exact in of(Divergence::Exact) {
         assert!((exact - trace).abs() < 1e-4, "{exact} is not {trace}");
     }
-    // One probe's standard deviation is √(4 · 3 / 2 · (2 · 0.05)²) = 0.245; the mean of 200 images × 16 probes has 0.0043.
+    // One probe's standard deviation is √(4 · 3 / 2 · (2 · 0.05)²) = 0.245; the mean of 200 images × 16 probes has
+    // 0.0043.
     let estimates = of(Divergence::Hutchinson { probes: 16, seed: 1 });
     let mean = estimates.iter().sum::<f64>() / 200.0;
     assert!((mean - trace).abs() < 0.015, "{mean} is not {trace}");

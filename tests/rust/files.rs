@@ -1,5 +1,5 @@
-//! Files that are written: whole or not at all, where they were meant to go, and never onto what is read. And text that others
-//! chose, where it is shown.
+//! Files that are written: whole or not at all, where they were meant to go, and never onto what is read. And text that
+//! others chose, where it is shown.
 
 use std::fs;
 use std::io::Read;

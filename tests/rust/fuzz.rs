@@ -1,5 +1,5 @@
-//! Hostile files of every kind: whatever one holds, reading it ends in what it holds or in an error, never in a panic or in memory
-//! gone.
+//! Hostile files of every kind: whatever one holds, reading it ends in what it holds or in an error, never in a panic
+//! or in memory gone.
 //!
 //! `MEANFLOW_FUZZ=1000000 cargo test --release --test suite -- fuzz` tries a million files of each kind.
 
@@ -101,8 +101,8 @@ fn in_pieces(bytes: &[u8], length: usize) -> Result<(), Error> {
     loading.finish().map(|_| ())
 }
 
-/// What is wrong, where readers differ in how they put it: the page's passes over where in a text a character is wrong, and of wrong
-/// tensors it names the first.
+/// What is wrong, where readers differ in how they put it: the page's passes over where in a text a character is wrong,
+/// and of wrong tensors it names the first.
 fn kind(error: &str) -> &str {
     let of_tensors = ["does not end", "truncated, or no safetensors file", "invalid ", "overflow", "tensor `"];
     match error {

@@ -1,4 +1,5 @@
-//! Hostile files and settings: each ends in a message and the exit code 1, within ten seconds and two gigabytes of memory.
+//! Hostile files and settings: each ends in a message and the exit code 1, within ten seconds and two gigabytes of
+//! memory.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! A run that is killed again and again ends like one that never was, and one without room for a checkpoint keeps the last.
+//! A run that is killed again and again ends like one that never was, and one without room for a checkpoint keeps the
+//! last.
 //!
 //! `MEANFLOW_KILLS=200 cargo test --release --test suite -- kill` kills it two hundred times at least.
 

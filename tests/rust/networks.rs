@@ -1,5 +1,5 @@
-//! The published networks other than the DiT against PyTorch (`tests/fixtures/networks.py`), read from a checkpoint with
-//! their published names: velocity, derivative, second velocity and every gradient.
+//! The published networks other than the DiT against PyTorch (`tests/fixtures/networks.py`), read from a checkpoint
+//! with their published names: velocity, derivative, second velocity and every gradient.
 
 use std::path::{Path, PathBuf};
 
@@ -327,8 +327,8 @@ fn a_network_that_does_not_fit_says_why() {
     }
 }
 
-/// The sizes of the papers (improved MeanFlow's and pixel MeanFlow's tables; the largest of the latter with hidden features
-/// rounded as its code does), and the U-Net's, of which augmentation has 3,072.
+/// The sizes of the papers (improved MeanFlow's and pixel MeanFlow's tables; the largest of the latter with hidden
+/// features rounded as its code does), and the U-Net's, of which augmentation has 3,072.
 #[test]
 fn the_published_sizes_have_their_parameters() {
     for (name, millions) in [

@@ -1,4 +1,5 @@
-//! Every objective on the closed-form flow: the law that its target obeys there, and its definition where that is no law.
+//! Every objective on the closed-form flow: the law that its target obeys there, and its definition where that is no
+//! law.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -220,8 +221,9 @@ fn decoupled_mean_flow_draws_times_of_their_own_for_rows_at_rest() {
     assert!((mean(&t[2000..]) - 1.5).abs() < 0.05 && (mean(&plain.1[2000..]) + 2.0).abs() < 0.05);
 }
 
-/// A conditional velocity is the marginal one and a deviation `n`, zero on average. At the true field MeanFlow's residual
-/// is then `−σ_r/σ_t n`, since `n` enters the derivative too, and improved MeanFlow's is `−n`: both are zero on average.
+/// A conditional velocity is the marginal one and a deviation `n`, zero on average. At the true field MeanFlow's
+/// residual is then `−σ_r/σ_t n`, since `n` enters the derivative too, and improved MeanFlow's is `−n`: both are zero
+/// on average.
 #[test]
 fn the_residual_is_linear_in_the_conditional_velocity_and_the_tangent_decides_how() {
     let (z, r, t, v) = situation();

@@ -229,6 +229,10 @@ fn runs_that_would_learn_nothing_are_refused_before_they_begin() {
     let mut moments = config(8);
     (moments.objective, moments.train.batch_size) = (Objective::MomentMatching(Default::default()), 4);
     let terminal = TrainConfig { objective: Objective::TerminalVelocity(Default::default()), ..shortcut.clone() };
+    // What a network learns before them is where shortcuts begin.
+    let mut after = shortcut.clone();
+    (after.train.flow_matching_steps, after.train.ramp_steps) = (4, 0);
+    assert!(after.check_scratch().is_ok());
     for (config, word) in [(shortcut, "--init"), (terminal, "--init"), (moments, "whole group")] {
         let dir = crate::train::folder();
         let run = RunFolder::create(dir.path(), &config).expect("a new run");
@@ -268,8 +272,8 @@ fn trained(config: &TrainConfig, steps: u64) -> Trainer {
     trainer
 }
 
-/// The raw residuals of rows with `r < t` and of those with `r = t`, each the geometric mean over a tenth of the run: a few rows are
-/// most of the arithmetic one, and they differ between any two runs whose rounding does.
+/// The raw residuals of rows with `r < t` and of those with `r = t`, each the geometric mean over a tenth of the run: a
+/// few rows are most of the arithmetic one, and they differ between any two runs whose rounding does.
 fn curves(config: &TrainConfig) -> [Vec<f64>; 2] {
     let (images, steps) = (images(), config.train.steps);
     let mut sampler = Sampler::new(&images, &config.train, false);

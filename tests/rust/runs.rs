@@ -1,5 +1,6 @@
-//! Runs as people have them: stopped before their first checkpoint, given other data, started twice, in folders of others, with
-//! disks that damage what they keep and terminals that go away. Nothing is lost, and nothing goes on silently wrong.
+//! Runs as people have them: stopped before their first checkpoint, given other data, started twice, in folders of
+//! others, with disks that damage what they keep and terminals that go away. Nothing is lost, and nothing goes on
+//! silently wrong.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -456,8 +457,9 @@ fn a_checkpoint_comes_before_the_samples_that_can_fail() {
     assert_eq!(checkpoints(&run).last(), Some(&6), "the steps before the samples are lost");
 }
 
-/// The system's own record of what reaches the disk when: every file of a checkpoint, then their names, then the checkpoint's, then
-/// that it has this name. `make test` installs strace; without it the unit test of `train::checkpoint` stands alone.
+/// The system's own record of what reaches the disk when: every file of a checkpoint, then their names, then the
+/// checkpoint's, then that it has this name. `make test` installs strace; without it the unit test of
+/// `train::checkpoint` stands alone.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_system_is_asked_for_content_before_names() {

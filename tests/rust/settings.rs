@@ -81,6 +81,11 @@ fn the_settings_of_the_papers_are_those_of_their_authors() {
             let value = ours.get(key).unwrap_or_else(|| panic!("{file} does not say {key}, {published} in {source}"));
             assert!(is_same(value, published), "{file}: {key} is {value}, but {published} in {source}");
         }
+        // Their default is ours, not the authors'.
+        let latents = ours.get("data.channels").and_then(Value::as_integer) == Some(4);
+        for (key, needed) in [("data.fit", file.starts_with("imagenet/")), ("data.normalization", latents)] {
+            assert!(!needed || settings.contains_key(key), "tests/fixtures/settings.py: {file} lacks {key}");
+        }
         for key in ours.keys() {
             let is_ours = OURS.iter().any(|ours| key.starts_with(ours));
             assert!(is_ours || settings.contains_key(key), "{file}: where is {key} from?");

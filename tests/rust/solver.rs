@@ -44,8 +44,8 @@ fn labels(label: i32) -> Option<Labels> {
     Some(Tensor::<1, Int>::full([SHAPE[0]], label, &device()).into())
 }
 
-/// Halving the step divides the error of a method of order p by 2ᵖ. On `dy/dt = −2 t y²`, `y = 1/(1 + t²)`: the Gaussian
-/// flow will not do, on which the midpoint method happens to be of third order.
+/// Halving the step divides the error of a method of order p by 2ᵖ. On `dy/dt = −2 t y²`, `y = 1/(1 + t²)`: the
+/// Gaussian flow will not do, on which the midpoint method happens to be of third order.
 #[test]
 fn fixed_steps_converge_at_the_order_of_their_method() {
     let error = |method, steps| {

@@ -1,5 +1,5 @@
-//! Work that is shared out among the threads of a pool never waits for a thread that it keeps itself: with pools of one, two and
-//! three threads and more parts than these, everything ends, and in time.
+//! Work that is shared out among the threads of a pool never waits for a thread that it keeps itself: with pools of
+//! one, two and three threads and more parts than these, everything ends, and in time.
 
 use std::fs;
 use std::process::{Command, Stdio};

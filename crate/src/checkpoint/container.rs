@@ -12,7 +12,8 @@ use crate::io::catch_decoder_panic;
 /// Where a tar archive says that it is one.
 const TAR_MAGIC: std::ops::Range<usize> = 257..262;
 
-/// Refuses a file of `length` bytes whose description of its tensors is longer than `most` bytes, whatever it was packed into.
+/// Refuses a file of `length` bytes whose description of its tensors is longer than `most` bytes, whatever it was
+/// packed into.
 ///
 /// # Errors
 /// Says what is too long, or what is no archive.
@@ -26,7 +27,8 @@ pub(super) fn check(path: &Path, length: u64, most: u64) -> Result<(), String> {
     if head.get(TAR_MAGIC) == Some(b"ustar") {
         return catch_decoder_panic(|| check_tar(file()?));
     }
-    // A pickle by itself holds no tensors. In the layout of old versions pickles that begin with a magic number stand before them.
+    // A pickle by itself holds no tensors. In the layout of old versions pickles that begin with a magic number stand
+    // before them.
     match head.first() {
         Some(0x80 | b'(' | b'}' | b']' | b'c') if length > most && !is_legacy(&head) => {
             Err(format!("its pickle has {length} bytes; those that describe tensors have at most {most}"))

@@ -3,6 +3,7 @@
 
 use burn::tensor::Device;
 
+use super::import::is_left_out;
 use super::parts::Parts;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
@@ -21,10 +22,9 @@ pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Devi
     Ok(net)
 }
 
-/// The fixed table of positions, and what only training needs: the log-variance of decoupled MeanFlow's loss, and the
-/// projections by which its Flow Matching networks are held to another network's features.
+/// The fixed table of positions is compared, not taken.
 fn may_be_left(name: &str) -> bool {
-    name == "pos_embed" || name.starts_with("logvar_linear.") || name.starts_with("projectors.")
+    name == "pos_embed" || is_left_out(name)
 }
 
 /// The sizes that the shapes show, with the choices for what they do not.

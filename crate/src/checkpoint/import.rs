@@ -9,7 +9,8 @@ use crate::net::{Net, NetConfig, TimeInputs};
 /// What a checkpoint does not say about itself.
 #[derive(Clone, Debug, Default)]
 pub struct ImportChoice {
-    /// Which of several networks, such as `ema.` or `net_ema1.`: the end of its place; only needed where there are several.
+    /// Which of several networks, such as `ema.` or `net_ema1.`: the end of its place; only needed where there are
+    /// several.
     pub place: Option<String>,
     /// Attention heads; those of the published network with this depth and width if not given.
     pub heads: Option<usize>,
@@ -48,9 +49,25 @@ const SIGNS: [(&str, Read); 3] = [
 /// MeanFlow, or the U-Net of CIFAR-10, under their published names.
 ///
 /// # Errors
-/// Several networks to choose from or none, tensors that do not fit (all of them, by name), positions of another kind, or
-/// heads that are not known.
+/// Several networks to choose from or none, tensors that do not fit (all of them, by name), positions of another kind,
+/// or heads that are not known.
 pub fn import(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
+    let (network, read) = chosen(checkpoint, choice)?;
+    network.all_are_floats(is_left_out)?;
+    read(&network, choice, device)
+}
+
+/// The tensors at the place of the network that [`import`] leaves out, each with why.
+///
+/// # Errors
+/// Several networks to choose from, or none.
+pub fn left_out(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<Vec<(String, &'static str)>, Error> {
+    let (network, _) = chosen(checkpoint, choice)?;
+    Ok(network.all_names().filter_map(|name| Some((name.to_owned(), why_left_out(name)?))).collect())
+}
+
+/// The tensors of the network that is meant, and how they are read.
+fn chosen(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(Checkpoint, Read), Error> {
     let checkpoint = checkpoint.renamed(as_pytorch);
     let places: Vec<(String, Read)> = SIGNS
         .iter()
@@ -67,11 +84,7 @@ pub fn import(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -
         None => places.iter().collect(),
     };
     match (&fitting[..], &choice.place) {
-        ([(place, read)], _) => {
-            let checkpoint = checkpoint.at(place);
-            checkpoint.all_are_floats(is_known_buffer)?;
-            read(&checkpoint, choice, device)
-        }
+        ([(place, read)], _) => Ok((checkpoint.at(place), *read)),
         _ if places.is_empty() => Err(Error::Checkpoint(format!(
             "no network under a published name: no tensor is called {}",
             SIGNS.map(|(sign, _)| format!("`{sign}`")).join(" or ")
@@ -81,18 +94,26 @@ pub fn import(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -
     }
 }
 
-/// Tables that a PyTorch module registers as buffers and that the network computes itself: rotary positions of pixel
-/// MeanFlow, resampling filters of the U-Net.
-const BUFFERS: [&str; 2] = ["rope_freqs", "resample_filter"];
+/// Tensors beside the weights, by the first or last part of their names, and why a network does without them: tables
+/// that a PyTorch module registers as buffers, and layers that only training needs.
+const LEFT_OUT: [(&str, &str); 4] = [
+    ("rope_freqs", "the network computes this table itself"),
+    ("resample_filter", "the network computes this table itself"),
+    // Of decoupled MeanFlow's loss.
+    ("logvar_linear", "only training needs it"),
+    // Its networks of Flow Matching are held to another network's features by these.
+    ("projectors", "only training needs it"),
+];
 
-/// Whether a tensor of this name is such a table.
-pub(super) fn is_known_buffer(name: &str) -> bool {
-    BUFFERS.contains(&name.rsplit_once('.').map_or(name, |(_, last)| last))
+fn why_left_out(name: &str) -> Option<&'static str> {
+    let first = name.split('.').next();
+    let last = name.rsplit('.').next();
+    LEFT_OUT.iter().find(|(part, _)| first == Some(*part) || last == Some(*part)).map(|(_, why)| *why)
 }
 
-/// The tensors of a checkpoint that [`import`] does not look at, because the network computes them itself.
-pub fn known_buffers(checkpoint: &Checkpoint) -> impl Iterator<Item = &str> {
-    checkpoint.all_names().filter(|name| is_known_buffer(name))
+/// Whether a tensor of this name is no part of any network.
+pub(super) fn is_left_out(name: &str) -> bool {
+    why_left_out(name).is_some()
 }
 
 /// The name without the wrappers that the authors' code has around layers.

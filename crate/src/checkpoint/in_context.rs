@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::import::is_known_buffer;
+use super::import::is_left_out;
 use super::parts::Parts;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::net::{Architecture, GuidanceInputs, InContextConfig, Net, NetConfig, 
 /// As [`super::import`].
 pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
     let (config, inside) = config(checkpoint, choice)?;
-    parts(checkpoint, &config, &inside).load(checkpoint, &config, is_known_buffer, device)
+    parts(checkpoint, &config, &inside).load(checkpoint, &config, is_left_out, device)
 }
 
 /// How many blocks are called `name.0`, `name.1`, ….

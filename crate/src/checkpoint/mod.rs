@@ -20,10 +20,10 @@ use safetensors::tensor::TensorInfo;
 use crate::error::Error;
 use crate::io::{SafetensorsFile, catch_decoder_panic, check_memory};
 
-pub use import::{ImportChoice, import, known_buffers};
+pub use import::{ImportChoice, import, left_out};
 
-/// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots. Their values are read when they are wanted, so
-/// that names and shapes are looked at before.
+/// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots. Their values are read when they
+/// are wanted, so that names and shapes are looked at before.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
     tensors: BTreeMap<String, TensorEntry>,

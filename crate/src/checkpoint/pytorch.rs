@@ -66,8 +66,8 @@ pub(super) fn open(path: &Path) -> Result<Opened, Error> {
 const COMPLEX: [&[u8]; 2] = [b"ctorch\nComplexFloatStorage\n", b"ctorch\nComplexDoubleStorage\n"];
 const WHOLE: &[u8] = b"ctorch\nLongStorage\n";
 
-/// The largest pickle that is looked at: of thousands of names and shapes it has a few megabytes, and reading it takes a hundred times
-/// its bytes.
+/// The largest pickle that is looked at: of thousands of names and shapes it has a few megabytes, and reading it takes
+/// a hundred times its bytes.
 const MAX_PICKLE: u64 = 16 << 20;
 
 /// A copy of a checkpoint (a zip archive, `torch.save` of PyTorch 1.6 and later) in which complex tensors are called

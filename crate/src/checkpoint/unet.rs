@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::import::is_known_buffer;
+use super::import::is_left_out;
 use super::parts::Parts;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::net::{Architecture, BlockPlan, CHANGES, Net, NetConfig, TimeInputs, U
 /// As [`super::import`].
 pub(super) fn read(checkpoint: &Checkpoint, choice: &ImportChoice, device: &Device) -> Result<Net, Error> {
     let (config, inside) = config(checkpoint, choice)?;
-    parts(&config, &inside).load(checkpoint, &config, is_known_buffer, device)
+    parts(&config, &inside).load(checkpoint, &config, is_left_out, device)
 }
 
 /// The sizes that names and shapes show.

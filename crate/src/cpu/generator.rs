@@ -38,8 +38,8 @@ impl Generator {
     /// Reads a weights file.
     ///
     /// # Errors
-    /// As [`crate::weights::decode`], another network than a plain Diffusion Transformer, and when what it makes of the known seed
-    /// is something else than the file says.
+    /// As [`crate::weights::decode`], another network than a plain Diffusion Transformer, and when what it makes of the
+    /// known seed is something else than the file says.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut loading = Loading::new(bytes.len());
         loading.push(bytes);
@@ -73,8 +73,8 @@ impl Generator {
         Ok(self.finish(self.start(request, None, Solver::MeanFlow)?).images)
     }
 
-    /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method along
-    /// the instantaneous one.
+    /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method
+    /// along the instantaneous one.
     ///
     /// # Errors
     /// As [`Self::images`], and another solver.
@@ -133,8 +133,8 @@ impl Generator {
         rgba_of(values, [values.len() / (net.channels * pixels), net.channels, pixels])
     }
 
-    /// Begins to sample the pictures of a request, from the noise of its seeds or from noise that is given; no network call
-    /// is made yet.
+    /// Begins to sample the pictures of a request, from the noise of its seeds or from noise that is given; no network
+    /// call is made yet.
     ///
     /// # Errors
     /// As [`Self::rgba`].

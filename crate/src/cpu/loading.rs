@@ -84,7 +84,8 @@ impl Loading {
 /// Larger files are not believed before they are there.
 const MOST_RESERVED: usize = 64 << 20;
 
-/// Makes room for a network in half precision and some more: left to grow as it is needed, memory costs browsers dozens of steps.
+/// Makes room for a network in half precision and some more: left to grow as it is needed, memory costs browsers dozens
+/// of steps.
 fn reserve(bytes: usize) {
     let mut room = Vec::<u8>::new();
     // Without it there is only less haste.
@@ -113,7 +114,8 @@ impl Laid {
         };
         let values = weights::values(name, view, scales)?;
         Ok(match view.shape() {
-            // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that lie.
+            // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that
+            // lie.
             &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
                 Form::Packed(pack(&values, inputs))
             }

@@ -42,8 +42,8 @@ impl Linear {
         });
     }
 
-    /// The same, into `out`. Not inlined, like the other steps of a picture's way: browsers compile them while a visitor waits, and
-    /// take more than twice as long for a function of twice the size.
+    /// The same, into `out`. Not inlined, like the other steps of a picture's way: browsers compile them while a
+    /// visitor waits, and take more than twice as long for a function of twice the size.
     #[inline(never)]
     fn store(&self, x: &[f32], rows: &mut Vec<f32>, out: &mut [f32]) {
         self.apply(x, rows, |at, _, piece| out[at..][..piece.len()].copy_from_slice(piece));
@@ -206,8 +206,8 @@ impl Network {
     }
 }
 
-/// Which value of an image, `[channels, size, size]`, each value of its patches is: patches row by row, the values of one in
-/// the order (row, column, channel).
+/// Which value of an image, `[channels, size, size]`, each value of its patches is: patches row by row, the values of
+/// one in the order (row, column, channel).
 fn places(config: &NetConfig) -> Vec<usize> {
     let NetConfig { image_size: size, channels, patch, .. } = *config;
     let corners = (0..size).step_by(patch).flat_map(|y| (0..size).step_by(patch).map(move |x| (y, x)));
@@ -249,8 +249,8 @@ impl Conditions {
 /// Calls that are enough for the compilers of today's browsers.
 const WARM_UPS: usize = 8;
 
-/// Draws with a small network of zeros. Browsers compile wasm when it is first called, quickly, and well what has run for a
-/// while: so all is ready when the weights are, for which there is nothing to do but wait.
+/// Draws with a small network of zeros. Browsers compile wasm when it is first called, quickly, and well what has run
+/// for a while: so all is ready when the weights are, for which there is nothing to do but wait.
 ///
 /// # Errors
 /// None.

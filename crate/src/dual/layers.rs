@@ -1,6 +1,7 @@
 //! Layers lifted to duals, in numerically stable closed form.
 //!
-//! Parameters do not move, so only the input's tangent passes through a layer, and it meets the parameters off the tape.
+//! Parameters do not move, so only the input's tangent passes through a layer, and it meets the parameters off the
+//! tape.
 
 use burn::nn::Linear;
 use burn::tensor::module::{self, attention, conv2d};
@@ -59,8 +60,8 @@ pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
     gated(x, s, |_| None)
 }
 
-/// `x s` for a gate `s = σ(y)`, with derivative `s + x s (1 − s) dy/dx`; `slope` gives `dy/dx`, or nothing for 1. The gate
-/// serves both, as its exponential is the dearest part.
+/// `x s` for a gate `s = σ(y)`, with derivative `s + x s (1 − s) dy/dx`; `slope` gives `dy/dx`, or nothing for 1. The
+/// gate serves both, as its exponential is the dearest part.
 fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>) -> Option<Tensor<D>>) -> Dual<D> {
     let motion = x.motion();
     let tangent = x.tangent.map(|dx| {
@@ -106,8 +107,9 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     Dual { primal, tangent }
 }
 
-/// Attention `softmax(q kᵀ / √d) v`: a fused kernel where nothing moves and nothing is on the tape; of many tokens on a GPU
-/// another for the tangent, or both; the explicit form otherwise, as the tape keeps its weights for the backward pass.
+/// Attention `softmax(q kᵀ / √d) v`: a fused kernel where nothing moves and nothing is on the tape; of many tokens on a
+/// GPU another for the tangent, or both; the explicit form otherwise, as the tape keeps its weights for the backward
+/// pass.
 ///
 /// # Shapes
 /// `[batch, heads, tokens, d]` each, and the same.

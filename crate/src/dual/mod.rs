@@ -16,7 +16,8 @@
 //! forward mode).
 //!
 //! A tangent may be of the first rows alone, along the first axis; those after them stand still. So a batch of which
-//! some rows move is one pass forward and one back, and only what moves is paid for. The first axis must then stay the batch's.
+//! some rows move is one pass forward and one back, and only what moves is paid for. The first axis must then stay the
+//! batch's.
 
 #[cfg_attr(not(feature = "flex"), path = "cpu_absent.rs")]
 mod cpu;
@@ -36,8 +37,8 @@ use burn::tensor::Tensor;
 
 /// A value and its directional derivative.
 ///
-/// Shapes: `tangent`, where present, has the shape of `primal`, or of its first rows along the first axis; the others do not move.
-/// Values that are computed from one another move in the same rows.
+/// Shapes: `tangent`, where present, has the shape of `primal`, or of its first rows along the first axis; the others
+/// do not move. Values that are computed from one another move in the same rows.
 #[derive(Clone, Debug)]
 pub struct Dual<const D: usize> {
     /// The value; on the autodiff tape when its inputs are.

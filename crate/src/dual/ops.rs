@@ -66,7 +66,8 @@ impl<const D: usize> Dual<D> {
         self.elementwise(Tensor::cos, |x| x.sin().neg())
     }
 
-    /// The same elements under another shape. Where some rows alone move, the first axis stays the batch's, if in more rows.
+    /// The same elements under another shape. Where some rows alone move, the first axis stays the batch's, if in more
+    /// rows.
     pub fn reshape<const E: usize>(self, shape: [usize; E]) -> Dual<E> {
         let rows = self.dims()[0].max(1);
         self.linear_map(|x| {

@@ -30,7 +30,8 @@ impl ModelId {
         let mut info: ModelInfo = weights::read_info(bytes)?;
         info.training.seed = 0;
         info.check = None;
-        // A file of an older version does not say its settings: whether another differs from it in the seed alone is not known.
+        // A file of an older version does not say its settings: whether another differs from it in the seed alone is
+        // not known.
         let unknown = if info.training.settings.is_none() { xxh64(bytes) } else { String::new() };
         let wrong = |error: &dyn std::fmt::Display| Error::Weights(error.to_string());
         let mut text = serde_json::to_string(&info).map_err(|e| wrong(&e))?;

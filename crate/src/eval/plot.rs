@@ -50,8 +50,8 @@ impl Scale {
     }
 }
 
-/// A line for each model and solver, with the mean over its seeds; the average velocity's lines are solid, those of other
-/// solvers dashed, each in its own way.
+/// A line for each model and solver, with the mean over its seeds; the average velocity's lines are solid, those of
+/// other solvers dashed, each in its own way.
 pub fn plot(records: &[Evaluation]) -> String {
     let (rows, calls) = rows(records);
     let metric = records.first().map_or("", |record| &record.metric);

@@ -1,6 +1,6 @@
-//! Classifier-free guidance inside the target (section 4.2 of MeanFlow, arXiv 2505.13447): the network learns the guided
-//! flow, and samples it in one call. In improved MeanFlow (arXiv 2512.02012) its scale is an input of the network, drawn
-//! for every image while training and chosen while sampling.
+//! Classifier-free guidance inside the target (section 4.2 of MeanFlow, arXiv 2505.13447): the network learns the
+//! guided flow, and samples it in one call. In improved MeanFlow (arXiv 2512.02012) its scale is an input of the
+//! network, drawn for every image while training and chosen while sampling.
 
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ use crate::error::{Error, check};
 use crate::net::{GuidanceInputs, GuidanceScale, Labels};
 use crate::rng::Stream;
 
-/// Guidance of the velocity that is regressed on: `v_g = ω v + κ u(z, t, t | y) + (1 − ω − κ) u(z, t, t | null)` for times
-/// in `[start, end]`, and `v_g = v` for others and for rows without a class.
+/// Guidance of the velocity that is regressed on: `v_g = ω v + κ u(z, t, t | y) + (1 − ω − κ) u(z, t, t | null)` for
+/// times in `[start, end]`, and `v_g = v` for others and for rows without a class.
 ///
 /// Where the network has learnt it, `v_g = v_null + ω/(1 − κ) (v_y − v_null)`. It needs labels that are dropped at
 /// times; dropped rows have `r = t`, since the null label is only ever asked for an instantaneous velocity. In training

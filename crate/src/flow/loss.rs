@@ -33,7 +33,8 @@ pub fn mean_flow_residuals(
     Objective::default().residuals(Nets::all(net), path, times, labels, 0)
 }
 
-/// Sum of squares over the pixels of each image: `[batch, c, h, w]` → `[batch]`. A sum, not a mean, as in the paper's code.
+/// Sum of squares over the pixels of each image: `[batch, c, h, w]` → `[batch]`. A sum, not a mean, as in the paper's
+/// code.
 pub(super) fn squared(x: Tensor<4>) -> Tensor<1> {
     (x.clone() * x).flatten::<2>(1, 3).sum_dim(1).squeeze_dim(1)
 }
@@ -55,7 +56,8 @@ impl Default for AdaptiveWeight {
 }
 
 impl AdaptiveWeight {
-    /// Weighted loss of a batch: the mean of `w ‖Δ‖²` over all rows, and that of the auxiliary head. Scalar, on the tape.
+    /// Weighted loss of a batch: the mean of `w ‖Δ‖²` over all rows, and that of the auxiliary head. Scalar, on the
+    /// tape.
     ///
     /// With `p = 1` it reads about 1 whatever happens; watch the raw residuals.
     ///

@@ -67,8 +67,8 @@ impl Generator {
     /// Reads a weights file and compiles its kernels, in the fastest precision that passes the file's own check.
     ///
     /// # Errors
-    /// As [`weights::decode`], when the GPU cannot run the network, and when what it makes of the known seed is something
-    /// else than the file says.
+    /// As [`weights::decode`], when the GPU cannot run the network, and when what it makes of the known seed is
+    /// something else than the file says.
     pub async fn from_bytes(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
         gpu.check()?;
         let (info, tensors) = weights::open(bytes)?;
@@ -132,8 +132,9 @@ impl Generator {
         Ok(pod_collect_to_vec(&self.run(request, None, way, NO_PAUSE).await?))
     }
 
-    /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method along
-    /// the instantaneous one. `pause` is awaited between network calls, after some work; its error ends the request.
+    /// Pictures as RGBA bytes, as [`crate::image::to_rgba`] makes them, by the average velocity or by Euler's method
+    /// along the instantaneous one. `pause` is awaited between network calls, after some work; its error ends the
+    /// request.
     ///
     /// # Errors
     /// As [`Self::images`], another solver, and the error of `pause`.
@@ -258,7 +259,8 @@ impl Model {
         self.gpu.read(&workspace.staging, bytes as u64).await
     }
 
-    /// Moves the images from time `t` to `r` by the velocity towards `asked`, and after the last step makes them pictures.
+    /// Moves the images from time `t` to `r` by the velocity towards `asked`, and after the last step makes them
+    /// pictures.
     fn step(&self, slots: &mut Slots, workspace: &Workspace, labels: &[Class], [asked, r, t]: [f64; 3], last: bool) {
         let assigned = slots.assign(&self.network.embeddings, asked, t, labels);
         workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, r, t, &assigned.slots);

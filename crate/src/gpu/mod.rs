@@ -2,8 +2,9 @@
 //!
 //! [`crate::net`] stays the one definition of the network and the tests hold this engine to it. Here a network call is
 //! `2 + 5 depth` dispatches: what a layer reads, normalises, modulates, adds and activates is fused into the matrix
-//! product before or after it. What depends on no pixel (times and class) is computed once and kept ([`crate::condition`]);
-//! bind groups, pipelines and buffers are made when a model or a larger batch comes, and serve all later pictures.
+//! product before or after it. What depends on no pixel (times and class) is computed once and kept
+//! ([`crate::condition`]); bind groups, pipelines and buffers are made when a model or a larger batch comes, and serve
+//! all later pictures.
 //!
 //! [`device`] opens the GPU and hears of its loss, [`matrix`] lays weights out, [`kernels`] compiles the WGSL,
 //! [`network`] holds a model's layers, [`workspace`] the buffers and dispatches of a batch, [`generator`] answers

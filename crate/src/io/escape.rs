@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// Text for a terminal or a log: every character that would act instead of being shown (C0 but for tab and line feed, DEL, C1) or that
-/// would change the order in which others are read (the bidirectional controls) as `\u001b`, which JSON takes for the same.
+/// Text for a terminal or a log: every character that would act instead of being shown (C0 but for tab and line feed,
+/// DEL, C1) or that would change the order in which others are read (the bidirectional controls) as `\u001b`, which
+/// JSON takes for the same.
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| acts(c) && !matches!(c, '\n' | '\t'))
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So many bytes may come of nothing: blank pictures and the like.
 const FREE: u64 = 64 << 20;
-/// Times beyond which a compressed file has grown only by being made to: deflate ends at 1032, images and arrays of numbers at a few.
+/// Times beyond which a compressed file has grown only by being made to: deflate ends at 1032, images and arrays of
+/// numbers at a few.
 const MAX_RATIO: u64 = 200;
 
 /// What a decoder makes of compressed bytes. It ends in an error where it is a decompression bomb.

@@ -15,7 +15,8 @@ use crate::error::Error;
 /// The most bytes of the header of a safetensors file; the safetensors crate's bound.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Opens a regular file to read, and says how long it is. A pipe would be waited for without end, and a device may have none.
+/// Opens a regular file to read, and says how long it is. A pipe would be waited for without end, and a device may have
+/// none.
 ///
 /// # Errors
 /// When it is something else, or the disk refuses.

@@ -8,8 +8,8 @@ use sysinfo::System;
 
 use crate::error::Error;
 
-/// Pixels of the largest picture that is read or written: beyond it Pillow, and with it most of the field's programs, takes a file
-/// for a decompression bomb (twice its `MAX_IMAGE_PIXELS`).
+/// Pixels of the largest picture that is read or written: beyond it Pillow, and with it most of the field's programs,
+/// takes a file for a decompression bomb (twice its `MAX_IMAGE_PIXELS`).
 pub const MAX_PIXELS: u64 = 178_956_970;
 
 /// What `--max-memory` says; 0 where it does not.
@@ -20,8 +20,8 @@ pub fn set_max_memory(bytes: u64) {
     CHOSEN.store(bytes, Ordering::Relaxed);
 }
 
-/// The most memory, in bytes, that the program may plan to take: as chosen, or what the machine, or the container, had free at the
-/// first question.
+/// The most memory, in bytes, that the program may plan to take: as chosen, or what the machine, or the container, had
+/// free at the first question.
 pub fn max_memory() -> u64 {
     match CHOSEN.load(Ordering::Relaxed) {
         0 => available(),
@@ -29,7 +29,8 @@ pub fn max_memory() -> u64 {
     }
 }
 
-/// Refuses what takes more memory than there may be; `sizes` are multiplied without overflow and end in the bytes of one value.
+/// Refuses what takes more memory than there may be; `sizes` are multiplied without overflow and end in the bytes of
+/// one value.
 ///
 /// # Errors
 /// Says what takes how much, and what to do.

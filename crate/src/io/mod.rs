@@ -1,5 +1,5 @@
-//! Files and terminals: the one way in which the program writes a file, what it refuses to write onto, how it shows text that
-//! others chose, and how much memory it asks for. Native only.
+//! Files and terminals: the one way in which the program writes a file, what it refuses to write onto, how it shows
+//! text that others chose, and how much memory it asks for. Native only.
 //!
 //! `clippy.toml` forbids the functions of the standard library that write files everywhere else.
 

@@ -4,8 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
 
-/// Refuses a file whose ending says that it is something else than what is written; the first of `endings` is the usual one. A name
-/// without an ending is anybody's choice, and what is no regular file, such as `/dev/stdout`, has none.
+/// Refuses a file whose ending says that it is something else than what is written; the first of `endings` is the usual
+/// one. A name without an ending is anybody's choice, and what is no regular file, such as `/dev/stdout`, has none.
 ///
 /// # Errors
 /// Says what is written, `what`, and which endings fit.

@@ -27,9 +27,9 @@ pub fn write_atomic(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
 
 /// A file that is written aside and put in its place by [`Self::commit`]; without that nothing is left of it.
 ///
-/// The temporary file has a name of its own in the same folder and is opened only if it did not exist. Symbolic links are followed
-/// to what they name, and a file that was there gives the new one its mode. What is no regular file, such as a pipe or
-/// `/dev/stdout`, is written straight. Errors name the file.
+/// The temporary file has a name of its own in the same folder and is opened only if it did not exist. Symbolic links
+/// are followed to what they name, and a file that was there gives the new one its mode. What is no regular file, such
+/// as a pipe or `/dev/stdout`, is written straight. Errors name the file.
 #[derive(Debug)]
 pub struct AtomicFile {
     path: PathBuf,
@@ -176,7 +176,8 @@ pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.and_then(|mut file| file.write_all(bytes)).map_err(|e| cannot_write(path, &e))
 }
 
-/// Writes a file that must not be there yet, and waits until it is on the disk: for folders that are themselves written aside.
+/// Writes a file that must not be there yet, and waits until it is on the disk: for folders that are themselves written
+/// aside.
 ///
 /// # Errors
 /// When it exists, or the disk refuses.
@@ -259,8 +260,8 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what is being written aside and ends the program, as on a signal. Other threads that would make or finish a file wait
-/// for the lock, so that nothing is made anew.
+/// Removes what is being written aside and ends the program, as on a signal. Other threads that would make or finish a
+/// file wait for the lock, so that nothing is made anew.
 pub fn exit_without_leftovers(code: i32) -> ! {
     let unfinished = unfinished();
     for path in unfinished.iter() {

@@ -16,8 +16,8 @@ pub const WIDTH: usize = 4;
 impl Lanes {
     /// `e^x` to about the last bit.
     ///
-    /// `x` is split into whole and fractional powers of two (Cody and Waite); what remains of the fraction goes through its
-    /// Taylor polynomial. Beyond ±87 it stays at the ends.
+    /// `x` is split into whole and fractional powers of two (Cody and Waite); what remains of the fraction goes through
+    /// its Taylor polynomial. Beyond ±87 it stays at the ends.
     #[inline(always)]
     pub fn exp(self) -> Self {
         /// Adding it leaves a whole number in the last bits.
@@ -35,8 +35,8 @@ impl Lanes {
     }
 }
 
-/// A function of single numbers. No closure, since [`map`] must take it into itself: only there may it multiply and add at once,
-/// and only there are vectors wide.
+/// A function of single numbers. No closure, since [`map`] must take it into itself: only there may it multiply and add
+/// at once, and only there are vectors wide.
 pub trait Function {
     /// Its values; `#[inline(always)]`.
     fn of(&self, x: Lanes) -> Lanes;

@@ -1,4 +1,5 @@
-//! Kernels for the CPU on slices, in vectors of four: matrix products from packed panels, attention, activations, normalisation.
+//! Kernels for the CPU on slices, in vectors of four: matrix products from packed panels, attention, activations,
+//! normalisation.
 //!
 //! The page's CPU engine ([`crate::cpu`]) is made of them, and burn's CPU backend takes them where its own are slower
 //! ([`crate::dual`]). Nothing in here is of this program, so that it could live in `burn-flex`.
@@ -14,7 +15,8 @@ mod widest;
 pub use packed::{Matrix, Packed};
 pub use product::{COLUMNS, product};
 
-/// What vectors make faster, for [`widest::widest`]. No closure: all that it calls must be taken into it, to be compiled as it is.
+/// What vectors make faster, for [`widest::widest`]. No closure: all that it calls must be taken into it, to be
+/// compiled as it is.
 trait Work {
     type Output;
 

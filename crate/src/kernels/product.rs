@@ -26,8 +26,8 @@ pub fn product(a: Matrix, b: &Packed, rows: &mut Vec<f32>, mut emit: impl FnMut(
     }
 }
 
-/// The sums of interleaved rows with a panel. Not inlined: in a function of its own the sums stay in registers, and browsers
-/// compile it once for all products.
+/// The sums of interleaved rows with a panel. Not inlined: in a function of its own the sums stay in registers, and
+/// browsers compile it once for all products.
 #[inline(never)]
 #[cfg_attr(all(target_arch = "wasm32", feature = "relaxed"), target_feature(enable = "relaxed-simd"))]
 fn tiles(rows: &[f32], panel: &[f32], inner: usize, sums: &mut [[f32; COLUMNS]]) {
@@ -62,8 +62,8 @@ fn lanes(values: &[f32; COLUMNS]) -> [Lanes; COLUMNS / WIDTH] {
     std::array::from_fn(|i| Lanes::load(&parts[i]))
 }
 
-/// `count` rows from `first`, [`ROWS`] interleaved; a row that is missing at the end is the one before it. One copy for all products,
-/// as of [`tiles`].
+/// `count` rows from `first`, [`ROWS`] interleaved; a row that is missing at the end is the one before it. One copy for
+/// all products, as of [`tiles`].
 #[inline(never)]
 fn pack_rows(a: Matrix, first: usize, count: usize, packed: &mut [f32]) {
     for (i, pair) in packed.chunks_exact_mut(ROWS * a.columns).enumerate().take(count.div_ceil(ROWS)) {

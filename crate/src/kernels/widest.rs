@@ -1,4 +1,5 @@
-//! Loops compiled for the vectors of the processor that a program runs on, which are wider than those that it was compiled for.
+//! Loops compiled for the vectors of the processor that a program runs on, which are wider than those that it was
+//! compiled for.
 
 use pulp::{Arch, Simd, WithSimd};
 

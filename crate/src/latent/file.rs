@@ -89,7 +89,8 @@ impl Latents {
         Ok(Some(Self { path: path.into(), file, info, start, shape, labels }))
     }
 
-    /// A digest of the file by its description, shape, labels and some of its moments: all of them can be many gigabytes.
+    /// A digest of the file by its description, shape, labels and some of its moments: all of them can be many
+    /// gigabytes.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -185,7 +186,8 @@ impl Latents {
     }
 }
 
-/// Encodes a set of pictures at `data` into a file at `out`; `config` is that of the latents. Returns how many there are.
+/// Encodes a set of pictures at `data` into a file at `out`; `config` is that of the latents. Returns how many there
+/// are.
 ///
 /// # Errors
 /// As [`load_parts`], settings that do not fit the autoencoder, or a disk that refuses; nothing is left at `out` then.

@@ -1,7 +1,7 @@
 //! Latents: images through the autoencoder of Stable Diffusion, which the ImageNet models of the paper are trained on.
 //!
-//! [`Vae`] turns pictures into latents and back; [`encode`] caches a whole set in a file, from which training draws. The
-//! weights of the autoencoder are its users' to supply. Native only.
+//! [`Vae`] turns pictures into latents and back; [`encode`] caches a whole set in a file, from which training draws.
+//! The weights of the autoencoder are its users' to supply. Native only.
 
 mod file;
 mod vae;

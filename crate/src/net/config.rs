@@ -38,8 +38,8 @@ pub struct NetConfig {
     /// What it is told of guidance; files that do not say are told nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub guidance: GuidanceInputs,
-    /// Blocks that the auxiliary head for the instantaneous velocity has of its own, where there is such a head (improved
-    /// MeanFlow, arXiv 2512.02012). Only training needs it.
+    /// Blocks that the auxiliary head for the instantaneous velocity has of its own, where there is such a head
+    /// (improved MeanFlow, arXiv 2512.02012). Only training needs it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub velocity_head: Option<usize>,
     /// Last blocks that are told `r` in place of `t`, and with them the output layer, where there are any: the decoder
@@ -62,8 +62,8 @@ pub enum Architecture {
     Dit,
     /// The transformer of improved and pixel MeanFlow: times and class are tokens. It is told `h` alone.
     InContext(InContextConfig),
-    /// The U-Net of the CIFAR-10 experiments. `width` is its base of channels, `depth` its blocks per level; `patch` and
-    /// `heads` are 1, and `mlp_ratio` means nothing.
+    /// The U-Net of the CIFAR-10 experiments. `width` is its base of channels, `depth` its blocks per level; `patch`
+    /// and `heads` are 1, and `mlp_ratio` means nothing.
     Unet(UnetConfig),
 }
 
@@ -113,8 +113,8 @@ pub struct UnetConfig {
     pub augmentation: bool,
 }
 
-/// Numbers that say how a training image was changed (EDM, arXiv 2206.00364, appendix F.2): whether it was mirrored, its scale,
-/// two of how it was stretched, and two of where it was shifted to.
+/// Numbers that say how a training image was changed (EDM, arXiv 2206.00364, appendix F.2): whether it was mirrored,
+/// its scale, two of how it was stretched, and two of where it was shifted to.
 pub const CHANGES: usize = 6;
 
 /// What a network is told of guidance (improved MeanFlow, arXiv 2512.02012); it needs classes.

@@ -1,5 +1,5 @@
-//! The transformer of improved MeanFlow (arXiv 2512.02012) and pixel MeanFlow (arXiv 2601.22158): what it is told stands as
-//! learned tokens in front of the patches, and nothing modulates the blocks.
+//! The transformer of improved MeanFlow (arXiv 2512.02012) and pixel MeanFlow (arXiv 2601.22158): what it is told
+//! stands as learned tokens in front of the patches, and nothing modulates the blocks.
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;

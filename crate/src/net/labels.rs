@@ -1,5 +1,5 @@
-//! What a network is told about the images of a batch besides the times: their classes, how strongly these guide, and how the
-//! images were changed.
+//! What a network is told about the images of a batch besides the times: their classes, how strongly these guide, and
+//! how the images were changed.
 
 use burn::tensor::{Bool, Device, Int, Tensor};
 

@@ -6,7 +6,8 @@ use crate::io::check_memory;
 
 /// Images of a call that the CPU computes at a time, at least.
 const ROWS: u64 = 8;
-/// Rows of features per token that a block holds at the same time, at least: its input, queries, keys, values, and its output.
+/// Rows of features per token that a block holds at the same time, at least: its input, queries, keys, values, and its
+/// output.
 const HELD: u64 = 5;
 /// What training keeps of a parameter: itself, its gradient, both moments of Adam, and an average.
 const KEPT: u64 = 5;
@@ -15,8 +16,8 @@ const KEPT: u64 = 5;
 const F32: u64 = size_of::<f32>() as u64;
 
 impl NetConfig {
-    /// Refuses a call for so many images that would take more memory than there may be. It is a lower bound: what passes may still
-    /// be too much, what does not pass is.
+    /// Refuses a call for so many images that would take more memory than there may be. It is a lower bound: what
+    /// passes may still be too much, what does not pass is.
     ///
     /// # Errors
     /// Says what would take how much.
@@ -30,8 +31,8 @@ impl NetConfig {
         check_memory("attention over all tokens", &[attended, attended, F32])
     }
 
-    /// Refuses training on batches of so many images, `rows` of them at a time, that would take more memory than there may be; a
-    /// lower bound too.
+    /// Refuses training on batches of so many images, `rows` of them at a time, that would take more memory than there
+    /// may be; a lower bound too.
     ///
     /// # Errors
     /// Says what would take how much.

@@ -1,5 +1,5 @@
-//! The networks `u_θ(z, r, t, y)`, written once over [`Dual`]: the Diffusion Transformer of MeanFlow, the transformer of
-//! improved and pixel MeanFlow, and the U-Net of the CIFAR-10 experiments.
+//! The networks `u_θ(z, r, t, y)`, written once over [`Dual`]: the Diffusion Transformer of MeanFlow, the transformer
+//! of improved and pixel MeanFlow, and the U-Net of the CIFAR-10 experiments.
 
 mod block;
 mod config;
@@ -147,7 +147,8 @@ impl Net {
         self.roles().specs(self)
     }
 
-    /// Average velocity `u(z, r, t, y)` between the times `r ≤ t`, with its directional derivative where an input moves.
+    /// Average velocity `u(z, r, t, y)` between the times `r ≤ t`, with its directional derivative where an input
+    /// moves.
     ///
     /// The network sees raw times, by default `t` and `h = t − r`; `h` is formed here from duals, so a caller states
     /// the paper's direction `(v, 0, 1)` for `(z, r, t)` and `dh/dt = 1` follows by itself. So does the derivative of
@@ -200,8 +201,8 @@ impl Net {
         }
     }
 
-    /// The network for other classes: class `i` of them begins as class `classes[i]` of this one, or as "no class" where it has
-    /// none that fits. Without classes it stays as it is.
+    /// The network for other classes: class `i` of them begins as class `classes[i]` of this one, or as "no class"
+    /// where it has none that fits. Without classes it stays as it is.
     #[cfg(feature = "train")]
     pub(crate) fn with_classes(mut self, classes: &[Option<usize>]) -> Self {
         let null = self.config().null_label();

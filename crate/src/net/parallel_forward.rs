@@ -1,5 +1,5 @@
-//! A call for many pictures on the CPU, a few at a time on every core: burn computes much of a call on one core, and what a few
-//! pictures need stays in its cache.
+//! A call for many pictures on the CPU, a few at a time on every core: burn computes much of a call on one core, and
+//! what a few pictures need stays in its cache.
 
 use burn::tensor::Tensor;
 

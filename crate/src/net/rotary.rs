@@ -1,4 +1,5 @@
-//! Rotary positions (RoFormer, arXiv 2104.09864): neighbouring pairs of features turn by an angle that grows with the place.
+//! Rotary positions (RoFormer, arXiv 2104.09864): neighbouring pairs of features turn by an angle that grows with the
+//! place.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -24,8 +25,8 @@ impl Rotary {
         Self::new(angles.collect(), [tokens, head_width], device)
     }
 
-    /// `prefix` tokens at rest, then a square of tokens: the first half of the pairs turns with the row, the second with
-    /// the column.
+    /// `prefix` tokens at rest, then a square of tokens: the first half of the pairs turns with the row, the second
+    /// with the column.
     pub fn over(prefix: usize, side: usize, head_width: usize, device: &Device) -> Self {
         let half = head_width / 2;
         let mut angles = vec![0.0; prefix * half];

@@ -1,4 +1,5 @@
-//! Builds for browsers leave the U-Net out: its convolutions would be a quarter of their size, and it is no network for a page.
+//! Builds for browsers leave the U-Net out: its convolutions would be a quarter of their size, and it is no network for
+//! a page.
 
 use burn::module::Module;
 

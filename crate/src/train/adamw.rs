@@ -9,8 +9,8 @@ use crate::dual::in_one_pass;
 /// Added to the root of the second moment.
 const EPSILON: f32 = 1e-8;
 
-/// burn's AdamW, bit for bit. Its dozen passes on one core were a seventh of a step of a network of 130 million parameters and a
-/// small batch; where the parameters are on the CPU, one pass on all cores takes their place.
+/// burn's AdamW, bit for bit. Its dozen passes on one core were a seventh of a step of a network of 130 million
+/// parameters and a small batch; where the parameters are on the CPU, one pass on all cores takes their place.
 #[derive(Clone)]
 pub(super) struct AdamW {
     /// On any other device.
@@ -27,8 +27,8 @@ impl AdamW {
         Self { burns: config.with_weight_decay(weight_decay).build(), betas: [beta1, beta2], weight_decay, nesterov }
     }
 
-    /// `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, `θ ← (1 − λ w) θ − λ m̂ / (√v̂ + ε)` with the hats for the moments over
-    /// `1 − βⁿ` at step `n` (arXiv 1711.05101), rounded as burn does it.
+    /// `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, `θ ← (1 − λ w) θ − λ m̂ / (√v̂ + ε)` with the hats for the
+    /// moments over `1 − βⁿ` at step `n` (arXiv 1711.05101), rounded as burn does it.
     fn update(&self, rate: LearningRate, step: usize, [weight, m, v]: [&mut [f32]; 3], gradient: &[f32]) {
         let [beta1, beta2] = self.betas;
         let [lean1, lean2] = self.betas.map(|beta| 1.0 - beta.powi(step as i32));

@@ -14,7 +14,8 @@ use crate::rng::{Purpose, Stream, fold_in};
 
 /// Draws batches without replacement: every image once per epoch, in a new order each time.
 ///
-/// Balanced, the classes take turns, each with epochs of its own, so that small classes are seen as often as large ones.
+/// Balanced, the classes take turns, each with epochs of its own, so that small classes are seen as often as large
+/// ones.
 pub struct Sampler<'a> {
     images: &'a Images,
     config: Optimization,

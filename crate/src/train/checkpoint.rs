@@ -1,5 +1,6 @@
-//! Checkpoints: a folder per checkpoint, written aside and renamed, so that one is either whole or absent. Its `state.json`
-//! holds the digest of every file in it, its own too: what a disk has damaged is named instead of trained on.
+//! Checkpoints: a folder per checkpoint, written aside and renamed, so that one is either whole or absent. Its
+//! `state.json` holds the digest of every file in it, its own too: what a disk has damaged is named instead of trained
+//! on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,11 +16,11 @@ use super::augment::Augmentation;
 use super::config::{Logging, TrainConfig};
 use super::data::sha256;
 use super::ema::Ema;
-use super::optimization::MAIN;
+use super::optimization::{MAIN, OptimizerKind};
 use super::resume;
 use super::trainer::{Trainer, optimizer};
 use crate::io;
-use crate::net::{Net, NetConfig};
+use crate::net::{Architecture, Net, NetConfig};
 
 /// The small part of a checkpoint: where it stands.
 #[derive(Serialize, Deserialize)]
@@ -118,8 +119,8 @@ pub enum Which {
     Best,
 }
 
-/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `log.keep`, those of `log.keep_every`, and
-/// with `log.keep_best` the one of the lowest one-step residual.
+/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `log.keep`, those of
+/// `log.keep_every`, and with `log.keep_best` the one of the lowest one-step residual.
 ///
 /// # Errors
 /// When the disk refuses; earlier checkpoints are untouched.
@@ -163,8 +164,8 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
     prune(folder, trainer.step, log)
 }
 
-/// Removes the checkpoints that need not stay, of those up to `step`: one that is newer was damaged, and the run will come by
-/// there again.
+/// Removes the checkpoints that need not stay, of those up to `step`: one that is newer was damaged, and the run will
+/// come by there again.
 fn prune(folder: &Path, step: u64, log: &Logging) -> Result<()> {
     let all: Vec<_> = list(folder)?.into_iter().filter(|checkpoint| checkpoint.0 <= step).collect();
     let best = if log.keep_best { best(&all) } else { None };
@@ -256,8 +257,8 @@ fn find<T>(
     bail!("no usable checkpoint in {}", folder.display())
 }
 
-/// Continues a run from its newest usable checkpoint. `before` are the settings that it was begun with, for checkpoints that
-/// do not hold theirs.
+/// Continues a run from its newest usable checkpoint. `before` are the settings that it was begun with, for checkpoints
+/// that do not hold theirs.
 ///
 /// # Errors
 /// When there is none, or it is of another network than `net`, or of settings that a run keeps to its end.
@@ -270,7 +271,7 @@ pub fn resume(
     mut notice: impl FnMut(String),
 ) -> Result<Trainer> {
     let mut begun = Vec::new();
-    let read = |path: &Path, state: State| -> Result<Result<(Trainer, u32)>> {
+    let read = |path: &Path, state: State| -> Result<Result<(Trainer, State)>> {
         let trained = match &state.settings {
             Some(text) => TrainConfig::of_run(text).context("its settings are of another version")?,
             None => before.clone(),
@@ -302,11 +303,19 @@ pub fn resume(
             averages.insert(name.clone(), ema);
         }
         let trainer = Trainer::from_parts(config, [live, shadow], averages, optimizer, state.step, device);
-        Ok(Ok((trainer, state.augmentation)))
+        Ok(Ok((trainer, state)))
     };
-    let (trainer, augmentation) = find(folder, Which::Newest, read, &mut notice)??;
-    if config.augmentation.is_some() && augmentation < Augmentation::VERSION {
+    let (trainer, state) = find(folder, Which::Newest, read, &mut notice)??;
+    if config.augmentation.is_some() && state.augmentation < Augmentation::VERSION {
         notice(Augmentation::CHANGED.into());
+    }
+    let muon = config.train.optimizer == OptimizerKind::Muon;
+    if muon && state.files.is_empty() && state.net.architecture != Architecture::Dit {
+        notice(format!(
+            "an earlier version left the matrices of this network to AdamW; Muon trains them from step {} on, and its \
+             momentum begins at 0",
+            trainer.step
+        ));
     }
     for name in begun {
         notice(format!("the average `{name}` is new: it begins with the weights of step {}", trainer.step));
@@ -314,8 +323,8 @@ pub fn resume(
     Ok(trainer)
 }
 
-/// The averaged network of a usable checkpoint, its step, and the settings that it was trained with where it says them; by name
-/// where there are several.
+/// The averaged network of a usable checkpoint, its step, and the settings that it was trained with where it says them;
+/// by name where there are several.
 ///
 /// # Errors
 /// When there is none.
@@ -355,7 +364,8 @@ mod tests {
         trainer
     }
 
-    /// A name that reaches the disk before the content, or content that has no name there yet, is a checkpoint lost in a power cut.
+    /// A name that reaches the disk before the content, or content that has no name there yet, is a checkpoint lost in
+    /// a power cut.
     #[test]
     fn content_is_on_the_disk_before_its_name() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -19,9 +19,9 @@ const MAX_STEPS: u64 = 1_000_000_000_000_000;
 /// Settings of a run. Every field has a default, so a file names only what it changes.
 ///
 /// What table 1 of the MeanFlow paper varies is here: (a) the share of `r < t`, `[times] interval_probability`; (b) the
-/// tangent, `[objective] direction`; (c) the times the network is told, `[net] times`; (d) their distribution, `[times]`
-/// `mean`, `std` and `uniform`; (e) the power of the weight, `[weight] p`; (f) guidance, `[guidance] omega`, with
-/// `kappa` and the interval of times beside it.
+/// tangent, `[objective] direction`; (c) the times the network is told, `[net] times`; (d) their distribution,
+/// `[times]` `mean`, `std` and `uniform`; (e) the power of the weight, `[weight] p`; (f) guidance, `[guidance] omega`,
+/// with `kappa` and the interval of times beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
@@ -171,8 +171,8 @@ pub struct Logging {
     pub keep: usize,
     /// Checkpoints whose step is a multiple of this are kept too; without it none are.
     pub keep_every: Option<u64>,
-    /// Whether the best checkpoint is kept too: the one before which the one-step residual was lowest, which is that of the
-    /// rows with `r < t`, and of all rows for Flow Matching.
+    /// Whether the best checkpoint is kept too: the one before which the one-step residual was lowest, which is that of
+    /// the rows with `r < t`, and of all rows for Flow Matching.
     pub keep_best: bool,
 }
 
@@ -241,7 +241,7 @@ impl TrainConfig {
     /// # Errors
     /// Why not.
     pub fn check_scratch(&self) -> Result<(), Error> {
-        self.objective.check_scratch(&self.times)
+        self.objective.check_scratch(self.train.interval_share_at(0, self.times.interval_probability))
     }
 
     /// What a person should know before a run begins: settings that change nothing, or make it another run than its
@@ -291,8 +291,8 @@ impl TrainConfig {
         toml::to_string_pretty(self).map_err(|e| Error::Config(e.to_string()))
     }
 
-    /// XXH64 of all that decides what is trained but the seed, of the average that is taken of its weights, and of a digest of
-    /// the training set: equal for runs that differ in the seed alone.
+    /// XXH64 of all that decides what is trained but the seed, of the average that is taken of its weights, and of a
+    /// digest of the training set: equal for runs that differ in the seed alone.
     ///
     /// # Errors
     /// As [`Self::to_toml`].

@@ -13,8 +13,8 @@ pub struct Ema {
     net: Net,
 }
 
-/// The decay of the main average at a step: it rises from 0.1 to the configured one as `(1 + n) / (10 + n)`, so that the first
-/// samples are not of the initial weights.
+/// The decay of the main average at a step: it rises from 0.1 to the configured one as `(1 + n) / (10 + n)`, so that
+/// the first samples are not of the initial weights.
 pub fn rising_decay(decay: f64, step: u64) -> f64 {
     let n = step as f64;
     decay.min((1.0 + n) / (10.0 + n))

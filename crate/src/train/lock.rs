@@ -1,4 +1,5 @@
-//! One process a run: a lock on the run folder, held by the operating system, which ends with the process however that ends.
+//! One process a run: a lock on the run folder, held by the operating system, which ends with the process however that
+//! ends.
 
 // A lock file is no file that is written whole: it is opened as it is, and stays.
 #![allow(clippy::disallowed_methods)]
@@ -11,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// The file that is locked. It stays when the run ends: to remove it would let two processes lock two files of one name.
+/// The file that is locked. It stays when the run ends: to remove it would let two processes lock two files of one
+/// name.
 pub(super) const LOCK_FILE: &str = "run.lock";
 
 /// The lock of a run folder, held until it is dropped.

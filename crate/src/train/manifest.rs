@@ -1,4 +1,5 @@
-//! What a run is trained on, in a small file beside its checkpoints, so that it does not go on with other data unnoticed.
+//! What a run is trained on, in a small file beside its checkpoints, so that it does not go on with other data
+//! unnoticed.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! The training half: data, the loop, and a run folder in which nothing is lost. Native only.
 //!
 //! A run folder holds `config.toml` (every setting), `model.json` (what the weights will say about themselves),
-//! `data.json` (what the images were), `log.jsonl`, the same for TensorBoard, `samples/` (grids from fixed noise), `checkpoints/`,
-//! and `run.lock`, by which one process at a time writes to it.
+//! `data.json` (what the images were), `log.jsonl`, the same for TensorBoard, `samples/` (grids from fixed noise),
+//! `checkpoints/`, and `run.lock`, by which one process at a time writes to it.
 
 mod adamw;
 mod augment;
@@ -53,13 +53,13 @@ use crate::flow::Objective;
 use data::Images;
 use log::{Meter, OneStep};
 
-/// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite; on one device,
-/// or on several that share every batch, the first of which holds the state.
+/// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite; on one
+/// device, or on several that share every batch, the first of which holds the state.
 ///
 /// # Errors
-/// Settings that do not suit the images or the run, a run that another process trains, other data than before, a non-finite
-/// loss (the last good checkpoint stays), a damaged checkpoint, or a disk that refuses. What was learnt until an error that is
-/// not of the network or of the checkpoint itself is kept in one more checkpoint.
+/// Settings that do not suit the images or the run, a run that another process trains, other data than before, a
+/// non-finite loss (the last good checkpoint stays), a damaged checkpoint, or a disk that refuses. What was learnt
+/// until an error that is not of the network or of the checkpoint itself is kept in one more checkpoint.
 pub fn train(
     config: &TrainConfig,
     images: &Images,

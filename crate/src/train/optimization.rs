@@ -66,8 +66,8 @@ pub enum Average {
         /// The decay, 0 to below 1.
         decay: f64,
     },
-    /// The decay that halves a weight's part within so many images, or within a share of those seen so far where that is
-    /// less (EDM, arXiv 2206.00364; pixel MeanFlow).
+    /// The decay that halves a weight's part within so many images, or within a share of those seen so far where that
+    /// is less (EDM, arXiv 2206.00364; pixel MeanFlow).
     HalfLife {
         /// Images.
         half_life: f64,
@@ -128,7 +128,8 @@ pub struct Optimization {
     pub clip: Option<f64>,
     /// In how many parts a batch runs through the network, their gradients added up: the same step in less memory.
     pub accumulate: usize,
-    /// Whether the backward pass computes cheap intermediate results anew instead of keeping them: less memory, more time.
+    /// Whether the backward pass computes cheap intermediate results anew instead of keeping them: less memory, more
+    /// time.
     pub recompute: bool,
     /// In which numbers matrices are multiplied: `"f32"`, or `"bf16"`, for GPUs that have units for it.
     pub precision: MatmulPrecision,
@@ -160,8 +161,8 @@ pub struct Optimization {
     pub dropout: f64,
     /// Seed of everything random.
     pub seed: u64,
-    /// Threads that compute on the CPU; without it as many as it has cores, or as `RAYON_NUM_THREADS` says. `--threads` goes
-    /// before it. More or fewer change rounding alone.
+    /// Threads that compute on the CPU; without it as many as it has cores, or as `RAYON_NUM_THREADS` says. `--threads`
+    /// goes before it. More or fewer change rounding alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
 }

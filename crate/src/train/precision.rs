@@ -8,16 +8,16 @@ use crate::error::Error;
 use crate::net::{Net, ParamRole};
 use crate::weights::params::Place;
 
-/// In which numbers the transformers multiply their matrices while training. Weights, their averages and the optimizer, the
-/// derivative `du/dt`, the loss and all that is no matrix product are in f32 either way.
+/// In which numbers the transformers multiply their matrices while training. Weights, their averages and the optimizer,
+/// the derivative `du/dt`, the loss and all that is no matrix product are in f32 either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MatmulPrecision {
     /// 24 significant bits.
     #[default]
     F32,
-    /// 8 significant bits, summed up in f32: what GPUs have special units for. The derivative's own products see the same
-    /// rounded weights, in f32, so that it is that of the network which the loss is of.
+    /// 8 significant bits, summed up in f32: what GPUs have special units for. The derivative's own products see the
+    /// same rounded weights, in f32, so that it is that of the network which the loss is of.
     Bf16,
 }
 

@@ -4,7 +4,8 @@ use anyhow::{Context, Result, bail};
 
 use super::config::TrainConfig;
 
-/// Settings, and tables of them, that may change: how long and how fast it learns, how it is computed, and what is written.
+/// Settings, and tables of them, that may change: how long and how fast it learns, how it is computed, and what is
+/// written.
 const CHANGEABLE: &[&str] = &[
     "name",
     "card",

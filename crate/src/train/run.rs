@@ -80,8 +80,8 @@ enum RunStart {
     Resume,
 }
 
-/// A place for a run that no other process can take or write to. Until a run is begun or continued in it, dropping it leaves
-/// everything as it was.
+/// A place for a run that no other process can take or write to. Until a run is begun or continued in it, dropping it
+/// leaves everything as it was.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
@@ -174,7 +174,8 @@ impl Claim {
         Ok(run)
     }
 
-    /// The run in the folder, to continue: from its newest checkpoint, or from its beginning where it never came to one.
+    /// The run in the folder, to continue: from its newest checkpoint, or from its beginning where it never came to
+    /// one.
     ///
     /// # Errors
     /// When there is no run, or the disk refuses.
@@ -307,8 +308,8 @@ impl RunFolder {
         }
     }
 
-    /// A fresh trainer, or the newest checkpoint's; then writes down settings, data, and what the weights will say about
-    /// themselves. What is refused changes nothing.
+    /// A fresh trainer, or the newest checkpoint's; then writes down settings, data, and what the weights will say
+    /// about themselves. What is refused changes nothing.
     pub(super) fn open_trainer(
         &self,
         config: &TrainConfig,
@@ -374,8 +375,8 @@ impl RunFolder {
         Ok(trainer)
     }
 
-    /// Refuses other data than the run was trained on, unless that was allowed; the names of the classes, which the labels
-    /// that the network knows stand for, in any case.
+    /// Refuses other data than the run was trained on, unless that was allowed; the names of the classes, which the
+    /// labels that the network knows stand for, in any case.
     fn check_data(&self, before: &ModelInfo, now: &DataManifest, images: &Images) -> Result<()> {
         let differences = match self.read_manifest()? {
             Some(then) => then.differences(now),
@@ -401,9 +402,10 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Gives the classes of a set the labels that the run knows them by. With `may_rename` a class of another name takes the place
-    /// of one that is gone, and one without images keeps its own. Returns which were renamed, as old and new name. Where there
-    /// are more classes than before, or others, nothing is changed, and training refuses them.
+    /// Gives the classes of a set the labels that the run knows them by. With `may_rename` a class of another name
+    /// takes the place of one that is gone, and one without images keeps its own. Returns which were renamed, as old
+    /// and new name. Where there are more classes than before, or others, nothing is changed, and training refuses
+    /// them.
     ///
     /// # Errors
     /// When the description of the run does not read.
@@ -504,7 +506,8 @@ impl RunFolder {
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))
     }
 
-    /// The averaged network of the newest or best checkpoint as it is used, without an auxiliary head, and its description.
+    /// The averaged network of the newest or best checkpoint as it is used, without an auxiliary head, and its
+    /// description.
     ///
     /// # Errors
     /// When the run has no usable checkpoint, or no average of this name.

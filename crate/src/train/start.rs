@@ -21,8 +21,8 @@ pub struct Start {
 }
 
 impl Start {
-    /// Reads a weights file. Classes are taken by their names: one that the weights do not know begins as "no class" does, so a
-    /// trained network can be given more of them.
+    /// Reads a weights file. Classes are taken by their names: one that the weights do not know begins as "no class"
+    /// does, so a trained network can be given more of them.
     ///
     /// # Errors
     /// When it is none, or does not fit the settings and images: the message names what differs.

@@ -1,4 +1,5 @@
-//! What a model makes of one known seed, kept with its weights: an engine that makes something else is not to be trusted.
+//! What a model makes of one known seed, kept with its weights: an engine that makes something else is not to be
+//! trusted.
 
 use serde::{Deserialize, Serialize};
 

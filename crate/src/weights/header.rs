@@ -1,5 +1,5 @@
-//! The header of a weights file, read for the page: by the rules of the safetensors crate, but without serde's way of reading
-//! them.
+//! The header of a weights file, read for the page: by the rules of the safetensors crate, but without serde's way of
+//! reading them.
 
 use std::collections::{BinaryHeap, HashMap};
 

@@ -36,8 +36,8 @@ impl Incoming {
         Self { arrived: 0, begun: Vec::new(), state: State::Awaited }
     }
 
-    /// Takes the next piece, and calls `visit` with the name and the content of every tensor that it completes, in the file's order:
-    /// in the files that we write, the scales of whole numbers are in front of them.
+    /// Takes the next piece, and calls `visit` with the name and the content of every tensor that it completes, in the
+    /// file's order: in the files that we write, the scales of whole numbers are in front of them.
     pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&str, TensorView)) {
         self.arrived += piece.len();
         let until_now;

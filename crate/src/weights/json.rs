@@ -1,5 +1,5 @@
-//! JSON for the page's engines, in little code. What serde derives for the same files reads them natively; the fuzz test holds
-//! both to one answer.
+//! JSON for the page's engines, in little code. What serde derives for the same files reads them natively; the fuzz
+//! test holds both to one answer.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,8 @@ pub(super) trait FromJson: Sized {
     fn from_json(json: Json) -> Result<Self, String>;
 }
 
-/// The entries of an object, each of which is taken once. What takes them is not inlined: it would be there for every entry.
+/// The entries of an object, each of which is taken once. What takes them is not inlined: it would be there for every
+/// entry.
 pub(super) struct Entries<'text>(Vec<(Cow<'text, str>, Json<'text>)>);
 
 impl<'text> Entries<'text> {
@@ -185,8 +186,9 @@ impl<T: FromJson> FromJson for Option<T> {
     }
 }
 
-/// A number of JSON's grammar; the nearest one where it has at most 15 digits and 22 decimal places. The standard library's way
-/// of reading all of them to the last bit brings ten kilobytes of powers of five, which no compression makes smaller.
+/// A number of JSON's grammar; the nearest one where it has at most 15 digits and 22 decimal places. The standard
+/// library's way of reading all of them to the last bit brings ten kilobytes of powers of five, which no compression
+/// makes smaller.
 fn decimal(text: &str) -> f64 {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let exponent = exponent.strip_prefix('+').unwrap_or(exponent);

@@ -19,8 +19,8 @@ pub enum Precision {
     F16,
     /// Exact.
     F32,
-    /// A quarter of the size: matrices as whole numbers of −127 to 127, each row with a scale in `NAME_scale`; what is no
-    /// matrix as [`Self::F16`].
+    /// A quarter of the size: matrices as whole numbers of −127 to 127, each row with a scale in `NAME_scale`; what is
+    /// no matrix as [`Self::F16`].
     I8,
 }
 
@@ -152,7 +152,8 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
     }
 }
 
-/// Refuses a file whose tensors, of these names, have not as many values as the network of `config`, before that is allocated.
+/// Refuses a file whose tensors, of these names, have not as many values as the network of `config`, before that is
+/// allocated.
 pub(super) fn check<'name>(
     config: &NetConfig,
     names: impl IntoIterator<Item = &'name str>,
@@ -271,7 +272,8 @@ pub(crate) fn misshapen(name: &str, shape: &[usize], needed: &[usize]) -> String
     format!("tensor `{name}` has shape {shape:?}; its network needs {needed:?}")
 }
 
-/// The values of a tensor in the file's order; whole numbers need the scales of their rows, with the shape that these have.
+/// The values of a tensor in the file's order; whole numbers need the scales of their rows, with the shape that these
+/// have.
 pub(crate) fn values(
     name: &str,
     view: &TensorView,
@@ -319,10 +321,11 @@ pub(super) fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, String> 
     }
 }
 
-/// A number in half precision. Without a branch, so that compilers make vectors of loops over it: reading the weights is a part of
-/// what a visitor waits for.
+/// A number in half precision. Without a branch, so that compilers make vectors of loops over it: reading the weights
+/// is a part of what a visitor waits for.
 fn from_half(bits: u16) -> f32 {
-    /// Exponents of half precision begin at 2⁻¹⁴, those of single precision at 2⁻¹²⁶; subnormal ones come out right too.
+    /// Exponents of half precision begin at 2⁻¹⁴, those of single precision at 2⁻¹²⁶; subnormal ones come out right
+    /// too.
     const SHIFT: f32 = f32::from_bits((127 + 112) << 23);
     let size = u32::from(bits & 0x7fff);
     let number = f32::from_bits(size << 13) * SHIFT;

@@ -1,4 +1,5 @@
-//! Matrices as whole numbers of −127 to 127, each row with a scale in a tensor of its own: a quarter of the size of f32.
+//! Matrices as whole numbers of −127 to 127, each row with a scale in a tensor of its own: a quarter of the size of
+//! f32.
 
 use safetensors::tensor::{Dtype, TensorView};
 

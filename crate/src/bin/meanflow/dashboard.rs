@@ -1,4 +1,5 @@
-//! What a run shows while it trains: a few lines that stand still where there is a terminal, plain lines where there is none.
+//! What a run shows while it trains: a few lines that stand still where there is a terminal, plain lines where there is
+//! none.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use meanflow::train::{Observer, Record};

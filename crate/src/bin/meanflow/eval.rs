@@ -21,7 +21,7 @@ use crate::train::read_config;
 
 /// Measure models: distance to real images, precision and recall, at several numbers of network calls.
 ///
-/// What is measured are features of the images: those of Inception-v3 (the weights of pytorch-fid as safetensors; then
+/// Images are compared by their features: those of Inception-v3 (the weights of pytorch-fid as safetensors; then
 /// the distance is the FID), or of a classifier of the data set (`meanflow classifier`; then it is called FD, and
 /// compares only with itself). Image i has the seed SEED + i and draws its class from it, uniformly. Runs that differ
 /// in their training seed alone become one row, mean ± standard deviation; other models of one name are told apart.
@@ -167,7 +167,9 @@ fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Refere
         );
     }
     extractor.suits(size, channels).with_context(|| args.features.display().to_string())?;
-    let vaes = models.iter().map(|model| args.decoder.open(model.generator.info(), device));
+    let vaes = models.iter().zip(&args.weights).map(|(model, path)| {
+        args.decoder.open(model.generator.info(), device).with_context(|| path.display().to_string())
+    });
     let vaes = vaes.collect::<Result<Vec<_>>>()?;
     let mut data = config.data;
     (data.size, data.channels) = (size, channels);

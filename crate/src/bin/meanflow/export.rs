@@ -94,7 +94,8 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Refuses files whose names do not fit, or that `input` is or holds. A weights file may become itself, in another precision.
+/// Refuses files whose names do not fit, or that `input` is or holds. A weights file may become itself, in another
+/// precision.
 ///
 /// # Errors
 /// Names the file and the reason.

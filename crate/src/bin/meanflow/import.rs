@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use meanflow::NetConfig;
-use meanflow::checkpoint::{Checkpoint, ImportChoice, import, known_buffers};
+use meanflow::checkpoint::{Checkpoint, ImportChoice, import, left_out};
 use meanflow::io;
 use meanflow::net::{Architecture, TimeInputs};
 use meanflow::weights::{
@@ -43,7 +43,8 @@ pub struct Args {
     /// dmf_depth
     #[arg(long, value_name = "BLOCKS", conflicts_with = "second_time")]
     decoder_depth: Option<usize>,
-    /// Whether its images are pictures; those of 4 channels are else taken for latents of Stable Diffusion's autoencoder
+    /// Whether its images are pictures; those of 4 channels are else taken for latents of Stable Diffusion's
+    /// autoencoder
     #[arg(long, conflicts_with = "normalization")]
     pixels: bool,
     /// How its latents are normalized: sd (times 0.18215), imf (the statistics of improved MeanFlow's authors), a
@@ -103,8 +104,8 @@ pub fn run(args: Args) -> Result<()> {
         noise_scale: args.noise_scale,
     };
     let net = import(&checkpoint, &choice, &device).with_context(|| file.clone())?;
-    for name in known_buffers(&checkpoint) {
-        say!("skipped `{name}`: the network computes this table itself");
+    for (name, why) in left_out(&checkpoint, &choice)? {
+        say!("skipped `{name}`: {why}");
     }
     let config = net.config().clone();
     let latent = latent_space(&config, args.pixels, normalization).with_context(|| file.clone())?;

@@ -41,7 +41,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
-    /// The most memory to plan for, such as 8GB; what the machine has free if not given. What would take more is refused
+    /// The most memory to plan for, such as 8GB; what the machine has free if not given. What would take more is
+    /// refused
     #[arg(long, global = true, value_name = "SIZE", value_parser = io::parse_size)]
     max_memory: Option<u64>,
     /// Threads that compute on the CPU; as many as it has cores, or as RAYON_NUM_THREADS says, if not given
@@ -75,12 +76,13 @@ enum Command {
     RandomWeights(random::Args),
 }
 
-/// How long the allocator keeps what is freed, in milliseconds. Training takes the same memory again in its next step; what the
-/// system has been given back it clears first, which was a quarter of the time of a large network's step.
+/// How long the allocator keeps what is freed, in milliseconds. Training takes the same memory again in its next step;
+/// what the system has been given back it clears first, which was a quarter of the time of a large network's step.
 #[cfg(unix)]
 const KEEP_FREED: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "60000");
 
-/// The allocator reads its settings from the environment before `main`, so the program begins again with them, as the same process.
+/// The allocator reads its settings from the environment before `main`, so the program begins again with them, as the
+/// same process.
 #[cfg(unix)]
 fn keep_freed_memory() {
     use std::os::unix::process::CommandExt as _;
@@ -97,7 +99,8 @@ fn keep_freed_memory() {}
 
 /// A program that is ended leaves no half-written file.
 fn end_on_signals() {
-    // Under `nohup`, which has the signal ignored, and where the system refuses, what may be left is a hidden temporary file.
+    // Under `nohup`, which has the signal ignored, and where the system refuses, what may be left is a hidden temporary
+    // file.
     let _ = ctrlc::try_set_handler(|| io::exit_without_leftovers(130));
 }
 

@@ -10,8 +10,8 @@ use crate::model::read_generator;
 
 /// Write a weights file anew, in another precision, or with what older versions did not store.
 ///
-/// The numbers stay the same where the precision does. What the model makes of one known seed is stored with it, so that a
-/// page can tell an engine that works from one that does not.
+/// The numbers stay the same where the precision does. What the model makes of one known seed is stored with it, so
+/// that a page can tell an engine that works from one that does not.
 #[derive(clap::Args)]
 pub struct Args {
     /// Weights file

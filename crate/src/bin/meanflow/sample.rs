@@ -80,8 +80,11 @@ const BATCH: usize = 256;
 type Draw<'a> = dyn FnMut(u64, usize) -> Result<(Vec<u8>, usize)> + 'a;
 
 impl Args {
-    /// Refuses a place that does not fit, before anything is opened.
-    fn check_out(&self) -> Result<()> {
+    /// Refuses a place that does not fit, and an interval of nothing, before anything is opened.
+    fn check(&self) -> Result<()> {
+        if self.guidance_interval.is_some() && self.guidance == 1.0 {
+            bail!("--guidance-interval says when guidance holds, and --guidance 1 is none: give --guidance too");
+        }
         match self.format {
             None if self.out.is_dir() || self.out.extension().is_none() && !self.out.exists() => {
                 bail!(
@@ -97,7 +100,8 @@ impl Args {
         Ok(io::check_not_input(&self.out, inputs.into_iter().flatten())?)
     }
 
-    /// Draws the pictures, of so many pixels along an edge and so many channels, and writes them; returns the network calls of each.
+    /// Draws the pictures, of so many pixels along an edge and so many channels, and writes them; returns the network
+    /// calls of each.
     fn write(&self, size: usize, channels: usize, draw: &mut Draw) -> Result<usize> {
         if self.count == 0 {
             bail!("0 pictures were asked for");
@@ -125,7 +129,7 @@ impl Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    args.check_out()?;
+    args.check()?;
     #[cfg(feature = "kernels")]
     if args.device.as_deref() == Some("webgpu") {
         return kernels::run(&args);

@@ -20,8 +20,8 @@ const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; 
 const PAGE: &str = include_str!("site/page.html");
 const STYLE: &str = include_str!("site/page.css");
 
-/// Refuses a folder in which something would be lost: one that is or lies in the run or the built page or holds one of them, and
-/// one with files that no export has left there.
+/// Refuses a folder in which something would be lost: one that is or lies in the run or the built page or holds one of
+/// them, and one with files that no export has left there.
 ///
 /// # Errors
 /// Names the folder and the reason; what is read is checked too.
@@ -63,8 +63,8 @@ fn is_ours(folder: &Path, entries: fs::ReadDir) -> Result<bool> {
     Ok(names.is_empty() || names.iter().all(is_known) && exported())
 }
 
-/// Writes the folder, which [`check`] has allowed; `weights` are its model's, and `site` is the built page, whose `web` folder holds
-/// the element.
+/// Writes the folder, which [`check`] has allowed; `weights` are its model's, and `site` is the built page, whose `web`
+/// folder holds the element.
 pub fn write(folder: &Path, site: &Path, generator: &Generator, weights: &[u8]) -> Result<()> {
     copy(&site.join("web"), &folder.join("web"))?;
     let info = generator.info();

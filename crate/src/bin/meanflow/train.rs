@@ -36,15 +36,15 @@ pub struct Args {
     /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch. Without it
-    /// the CPU shares it among up to 4 threads, which changes rounding alone; with 0 it does not
+    /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch. Without
+    /// it the CPU shares it among up to 4 threads, which changes rounding alone; with 0 it does not
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     devices: Vec<usize>,
     /// Keep the images in a file in OUT instead of in memory: for sets that are larger than it
     #[arg(long)]
     stream: bool,
-    /// Go on from the newest checkpoint in OUT; where there is none yet, begin. What was learnt stays bound to the seed, the data
-    /// and the network that it began with
+    /// Go on from the newest checkpoint in OUT; where there is none yet, begin. What was learnt stays bound to the
+    /// seed, the data and the network that it began with
     #[arg(long)]
     resume: bool,
     /// With --resume: go on though the images are not those that the run was begun with
@@ -53,9 +53,9 @@ pub struct Args {
     /// Move the run that is in OUT aside, to OUT.old-1 or the next number, and begin a new one
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`. Classes are
-    /// taken by their names, there may be more of them now; a network without a decoder becomes one with it where the settings
-    /// have [net] decoder_depth
+    /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`.
+    /// Classes are taken by their names, there may be more of them now; a network without a decoder becomes one with it
+    /// where the settings have [net] decoder_depth
     #[arg(long, value_name = "FILE.safetensors")]
     init: Option<PathBuf>,
     /// Only check the data and the settings, take a few steps, and say how long the whole run would take
@@ -90,8 +90,8 @@ struct Settings {
 }
 
 impl Settings {
-    /// The settings with these in their place. `phases` is whether they are scaled with the number of steps: a run that goes on
-    /// keeps those that it has been through.
+    /// The settings with these in their place. `phases` is whether they are scaled with the number of steps: a run that
+    /// goes on keeps those that it has been through.
     fn apply(&self, config: &mut TrainConfig, phases: bool) -> Result<()> {
         match self.steps {
             Some(steps) if phases => config.scale_to(steps),
@@ -167,7 +167,8 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses settings that do not suit the images, or with which a run from scratch could not learn, and names their file.
+/// Refuses settings that do not suit the images, or with which a run from scratch could not learn, and names their
+/// file.
 fn check(args: &Args, config: &TrainConfig, images: &data::Images, scratch: bool) -> Result<()> {
     let checked = config.suits(images).and_then(|()| if scratch { config.check_scratch() } else { Ok(()) });
     let file = args.config.clone().or_else(|| args.resume.then(|| args.out.join("config.toml")));

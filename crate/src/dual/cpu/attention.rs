@@ -9,8 +9,8 @@ use crate::kernels::attention::{Scratch, attend as attend_head};
 /// `softmax(q kᵀ / √d) v`.
 ///
 /// # Shapes
-/// `[batch, heads, tokens, d]` each, and the same; the values lie in the order `[batch, tokens, heads, d]`, as the layer
-/// after it wants them.
+/// `[batch, heads, tokens, d]` each, and the same; the values lie in the order `[batch, tokens, heads, d]`, as the
+/// layer after it wants them.
 pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> {
     match cfg!(target_family = "wasm") {
         true => in_browser(q, k, v),

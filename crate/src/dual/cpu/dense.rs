@@ -1,7 +1,7 @@
 //! Matrix products natively, on the autodiff tape and off it, by faer.
 //!
-//! burn's backend takes them from the `gemm` crate, whose kernels reach half to two thirds of the speed here, and it makes and copies
-//! each result once more than it must, on one core: a sixth of the time of a DiT-B/4's training step.
+//! burn's backend takes them from the `gemm` crate, whose kernels reach half to two thirds of the speed here, and it
+//! makes and copies each result once more than it must, on one core: a sixth of the time of a DiT-B/4's training step.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -25,7 +25,8 @@ use crate::kernels::attention::softmax;
 /// Multiplications for which a second core is worth waking.
 const WORTH_SHARING: usize = 1 << 18;
 
-/// Those of one product for which it is: its parts wait for one another, and a core does so many in a tenth of a millisecond.
+/// Those of one product for which it is: its parts wait for one another, and a core does so many in a tenth of a
+/// millisecond.
 const WORTH_SPLITTING: usize = 10_000_000;
 
 /// `x W + b`.

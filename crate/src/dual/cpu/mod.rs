@@ -1,7 +1,7 @@
 //! Kernels for the CPU: what burn's backend there computes one number at a time, or in many passes, in one.
 //!
-//! They are those of [`crate::kernels`], for tensors. Every function answers `None` where it does not apply (another device, another type of number, and for some the autodiff tape); burn's own way is
-//! then right.
+//! They are those of [`crate::kernels`], for tensors. Every function answers `None` where it does not apply (another
+//! device, another type of number, and for some the autodiff tape); burn's own way is then right.
 
 mod attention;
 #[cfg_attr(not(feature = "train"), path = "dense_absent.rs")]

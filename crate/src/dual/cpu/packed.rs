@@ -14,7 +14,8 @@ thread_local! {
     static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What was packed. Memory of a tensor that is referred to, weakly too, is neither written in place nor given to another.
+/// What was packed. Memory of a tensor that is referred to, weakly too, is neither written in place nor given to
+/// another.
 struct Kept {
     memory: Weak<Bytes>,
     layout: Layout,

@@ -13,9 +13,10 @@ use super::{is_cpu, read_in_order, values};
 
 /// Runs `work` for a device, which must not wait for what other threads have the pool do.
 ///
-/// The CPU's runs on a thread of the pool. There a piece that is shared out is begun at once, and others help where they are awake;
-/// from elsewhere each piece would wait until a thread of the pool has woken, which took a tenth to a sixth of the time of small
-/// networks. On a GPU threads have queues of their own, between which work had better not move.
+/// The CPU's runs on a thread of the pool. There a piece that is shared out is begun at once, and others help where
+/// they are awake; from elsewhere each piece would wait until a thread of the pool has woken, which took a tenth to a
+/// sixth of the time of small networks. On a GPU threads have queues of their own, between which work had better not
+/// move.
 pub fn on_the_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
     match is_cpu(device.clone()) {
         true => rayon::scope(|_| work()),
@@ -23,10 +24,11 @@ pub fn on_the_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) ->
     }
 }
 
-/// What `work` gives for every index below `count`, in their order, with a few of them at a time on the threads of the pool.
+/// What `work` gives for every index below `count`, in their order, with a few of them at a time on the threads of the
+/// pool.
 ///
-/// There are as many tasks as threads, and each takes the next index when it is done with one. A thread that waits for others to
-/// finish a piece of its own work does another task meanwhile: none is ever blocked, however few there are.
+/// There are as many tasks as threads, and each takes the next index when it is done with one. A thread that waits for
+/// others to finish a piece of its own work does another task meanwhile: none is ever blocked, however few there are.
 pub fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
     let task = || {

@@ -1,7 +1,7 @@
 //! Linear layers by our matrix product.
 //!
-//! burn's come from the `gemm` crate; in the browser it knows no fused multiplications, and its tiles are more than the compiler
-//! there keeps in registers.
+//! burn's come from the `gemm` crate; in the browser it knows no fused multiplications, and its tiles are more than the
+//! compiler there keeps in registers.
 
 use burn::tensor::Tensor;
 

@@ -1,5 +1,5 @@
-//! Functions whose matrix of derivatives is symmetric, in one pass each way: what carries a tangent forward then carries a gradient
-//! backward too.
+//! Functions whose matrix of derivatives is symmetric, in one pass each way: what carries a tangent forward then
+//! carries a gradient backward too.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -56,8 +56,8 @@ pub fn along(derivatives: &impl Symmetric, direction: FlexTensor) -> FlexTensor 
     like(&direction, derivatives.along(values(&direction)))
 }
 
-/// `x σ(y(x))` where `y` is `x (linear + cubic x²)`: GELU and SiLU. burn computes exponentials one by one here, which took a
-/// quarter of the time of a picture in the browser.
+/// `x σ(y(x))` where `y` is `x (linear + cubic x²)`: GELU and SiLU. burn computes exponentials one by one here, which
+/// took a quarter of the time of a picture in the browser.
 pub fn gated<const D: usize>(x: &Dual<D>, linear: f32, cubic: f32) -> Option<Dual<D>> {
     apply(Gate::new(linear, cubic), x)
 }

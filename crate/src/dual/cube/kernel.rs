@@ -1,5 +1,5 @@
-//! Attention and its derivative in one pass over the keys: softmax as it goes (Milakov, Gimelshein 2018), so that no matrix of
-//! scores is written.
+//! Attention and its derivative in one pass over the keys: softmax as it goes (Milakov, Gimelshein 2018), so that no
+//! matrix of scores is written.
 
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -22,8 +22,8 @@ const fn spacing(width: usize) -> usize {
 /// Each cube takes the queries of one tile, of one head of one picture.
 ///
 /// # Shapes
-/// `q`, `dq`, and, one number after the other, `value`, `tangent`: `[batch, heads, tokens, width]`; `k`, `dk`, `v`, `dv`:
-/// `[batch, heads, others, width]`.
+/// `q`, `dq`, and, one number after the other, `value`, `tangent`: `[batch, heads, tokens, width]`; `k`, `dk`, `v`,
+/// `dv`: `[batch, heads, others, width]`.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub fn attend(

@@ -62,9 +62,9 @@ impl ForwardMode for CubeBackend {
     }
 }
 
-/// Attention of the rows that move, and its derivative, both off the tape, where the matrix of its weights would be larger than all that it is made
-/// from and gives: the kernel computes more than the explicit form, to write less. Nothing elsewhere, on other devices, and
-/// where something does not move.
+/// Attention of the rows that move, and its derivative, both off the tape, where the matrix of its weights would be
+/// larger than all that it is made from and gives: the kernel computes more than the explicit form, to write less.
+/// Nothing elsewhere, on other devices, and where something does not move.
 ///
 /// # Shapes
 /// `[batch, heads, tokens, d]` each, and the same.

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::flow::times::Pairs;
 use crate::flow::{AverageVelocity, per_image};
 
-/// How close to `t` the earlier time `s` is that teaches it: `(t − s)/t = 2^−(stage + 1)`, as in easy consistency tuning
-/// (q = 2) without its correction at small noise, which belongs to its other time scale.
+/// How close to `t` the earlier time `s` is that teaches it: `(t − s)/t = 2^−(stage + 1)`, as in easy consistency
+/// tuning (q = 2) without its correction at small noise, which belongs to its other time scale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Consistency {
@@ -53,8 +53,8 @@ impl Consistency {
 /// `(f(z_t, t) − sg f(z_s, s))/(t − s)`, up to its sign: with `p = 0.5` its weighted square is the `‖f − f‖/(t − s)` of
 /// easy consistency tuning.
 ///
-/// `z_s` is `z_t − (t − s) v`, on the same path. Divided out, no small time is left in a denominator:
-/// `(u(z, 0, t) − sg(gap v + (1 − gap) u(z_s, 0, s)))/gap`. As the gap closes this becomes MeanFlow's residual at `r = 0`.
+/// `z_s` is `z_t − (t − s) v`, on the same path. Divided out, no small time is left in a denominator: `(u(z, 0, t) −
+/// sg(gap v + (1 − gap) u(z_s, 0, s)))/gap`. As the gap closes this becomes MeanFlow's residual at `r = 0`.
 pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, gap: f64) -> Tensor<4> {
     let back = rows.t.clone() * gap;
     let z_s = rows.z.clone() - per_image(back.clone()) * rows.v.clone();

@@ -1,7 +1,7 @@
 //! What a network is trained towards: MeanFlow, its descendants, and the methods that it is compared with.
 //!
-//! All of them train the one network `u(z, r, t)`. Rows of a batch with `r = t` learn the velocity of the path, whatever
-//! the objective (Flow Matching); rows with `r < t` learn what the objective says:
+//! All of them train the one network `u(z, r, t)`. Rows of a batch with `r = t` learn the velocity of the path,
+//! whatever the objective (Flow Matching); rows with `r < t` learn what the objective says:
 //!
 //! | kind | `u(z, r, t)` goes towards | further passes | source |
 //! |---|---|---|---|
@@ -59,8 +59,8 @@ pub enum Objective {
     FlowMatching {},
     /// The average velocity by the derivative along the path's velocity.
     MeanFlow(Differential),
-    /// The average velocity by the derivative along the network's own velocity: that of its auxiliary head if it has one
-    /// (`[net] velocity_head`), else `u(z, t, t)`.
+    /// The average velocity by the derivative along the network's own velocity: that of its auxiliary head if it has
+    /// one (`[net] velocity_head`), else `u(z, t, t)`.
     ImprovedMeanFlow(Differential),
     /// Improved MeanFlow for `[net] output = "image"`: the path's velocity is divided like the network's near data. Its
     /// perceptual losses, which need networks trained on ImageNet, are left out.
@@ -200,26 +200,22 @@ impl Objective {
         }
     }
 
-    /// Checks that a network can learn it from random weights.
+    /// Checks that a network can learn it from random weights, where `interval_share` of the rows of the first step
+    /// have `r < t`.
     ///
     /// # Errors
     /// Says why not, and which setting to change.
-    pub fn check_scratch(&self, times: &TimesConfig) -> Result<(), Error> {
-        match self {
-            Self::Shortcut(_) if times.interval_probability >= 1.0 => Err(Error::Config(
-                "[times] interval_probability = 1 teaches shortcuts to a network that has learnt no velocity: both \
-                 halves of a step are 0, and so is the loss; lower it (the paper's is 0.25), or begin with trained \
-                 weights by --init"
-                    .into(),
-            )),
-            Self::TerminalVelocity(_) if times.interval_probability >= 1.0 => Err(Error::Config(
-                "[times] interval_probability = 1 teaches jumps to a network that has learnt no velocity: that where \
-                 they land is 0, and so is the loss; lower it (as published it is 0.5), or begin with trained weights \
-                 by --init"
-                    .into(),
-            )),
-            _ => Ok(()),
-        }
+    pub fn check_scratch(&self, interval_share: f64) -> Result<(), Error> {
+        let (what, published) = match self {
+            Self::Shortcut(_) if interval_share >= 1.0 => ("shortcuts", 0.25),
+            Self::TerminalVelocity(_) if interval_share >= 1.0 => ("jumps", 0.5),
+            _ => return Ok(()),
+        };
+        Err(Error::Config(format!(
+            "[times] interval_probability = 1 teaches {what} to a network that has learnt no velocity: both sides of its \
+             equation are 0, and so is the loss; lower it (as published it is {published}), begin with [train] \
+             flow_matching_steps, or with trained weights by --init"
+        )))
     }
 
     /// The same schedule over another number of steps.

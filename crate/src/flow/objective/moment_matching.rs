@@ -45,7 +45,8 @@ impl MomentMatching {
         Ok(())
     }
 
-    /// Checks that at least one whole group of rows has `r < t` in every batch, of which `intervals` rows are meant to.
+    /// Checks that every batch, in which `intervals` rows have `r < t`, holds a whole group of them, drawn in an order
+    /// that keeps their number.
     pub(super) fn check_batch(&self, order: TimesOrder, intervals: usize) -> Result<(), Error> {
         let group = self.group;
         if intervals < group {
@@ -118,7 +119,8 @@ impl MomentMatching {
         kernel(&y, &y) + kernel(&y_q, &y_q) - kernel(&y, &y_q) * 2.0
     }
 
-    /// `½ σ(b − λ) (−dλ/dt) (1 − t)/((1 − t)² + t²)` with the log signal-to-noise ratio `λ = 2 log((1 − t)/t)`, `[rows]`.
+    /// `½ σ(b − λ) (−dλ/dt) (1 − t)/((1 − t)² + t²)` with the log signal-to-noise ratio `λ = 2 log((1 − t)/t)`,
+    /// `[rows]`.
     fn weight(&self, t: Tensor<1>) -> Tensor<1> {
         let t = t.clamp(END, 1.0 - END);
         let s = t.clone().neg() + 1.0;

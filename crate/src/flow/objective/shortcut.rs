@@ -1,7 +1,7 @@
 //! Shortcut models (arXiv 2410.12557): one step is two half steps of the averaged network.
 //!
-//! Use it with `[weight] p = 0`, as its paper does: two halves that agree because nothing has been learnt yet have a tiny
-//! residual, which an adaptive weight would make the loudest of all.
+//! Use it with `[weight] p = 0`, as its paper does: two halves that agree because nothing has been learnt yet have a
+//! tiny residual, which an adaptive weight would make the loudest of all.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
-//! The U-Net of the CIFAR-10 experiments (MeanFlow, arXiv 2505.13447, appendix B): the DDPM++ network of score-based models
-//! (arXiv 2011.13456) in the form that EDM (arXiv 2206.00364) gave it, with a second time. Written from its description.
+//! The U-Net of the CIFAR-10 experiments (MeanFlow, arXiv 2505.13447, appendix B): the DDPM++ network of score-based
+//! models (arXiv 2011.13456) in the form that EDM (arXiv 2206.00364) gave it, with a second time. Written from its
+//! description.
 
 mod block;
 mod conv;
@@ -157,8 +158,8 @@ impl Unet {
         self.config.to_velocity(z, output, told.t)
     }
 
-    /// The times, each as `[sin | cos]`, through two layers; with how the image was changed added before the first, and the
-    /// class before the second, where the network is told them. Of no change it need not be told.
+    /// The times, each as `[sin | cos]`, through two layers; with how the image was changed added before the first, and
+    /// the class before the second, where the network is told them. Of no change it need not be told.
     fn embed(&self, told: &Told) -> Dual<2> {
         let Told { r, t, labels } = told;
         let times = self.config.times.told().into_iter().zip([t.clone(), r.clone(), t.clone() - r.clone()]);

@@ -67,7 +67,8 @@ fn scale(image: RgbaImage, width: u32, height: u32) -> RgbaImage {
     }
 }
 
-/// An image in floats, with each colour times its alpha. A large one takes gigabytes as such, so that it is made as it is read.
+/// An image in floats, with each colour times its alpha. A large one takes gigabytes as such, so that it is made as it
+/// is read.
 struct Premultiplied<'a>(&'a RgbaImage);
 
 impl GenericImageView for Premultiplied<'_> {

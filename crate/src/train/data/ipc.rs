@@ -2,8 +2,8 @@
 //!
 //! <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>
 //!
-//! Files are messages, each with metadata as a flatbuffer (`Message.fbs`, `Schema.fbs`) and a body of buffers. No offset or
-//! length is believed: each is looked up in what was read.
+//! Files are messages, each with metadata as a flatbuffer (`Message.fbs`, `Schema.fbs`) and a body of buffers. No
+//! offset or length is believed: each is looked up in what was read.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};

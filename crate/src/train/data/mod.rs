@@ -102,7 +102,8 @@ pub struct DataConfig {
     pub exclude: Vec<String>,
     /// The colour (red, green, blue) behind what is transparent.
     pub background: [u8; 3],
-    /// How images become square: `"crop"`, `"pad"`, `"squeeze"`, or `"adm"` (ADM's crop of ImageNet, as Pillow makes it).
+    /// How images become square: `"crop"`, `"pad"`, `"squeeze"`, or `"adm"` (ADM's crop of ImageNet, as Pillow makes
+    /// it).
     pub fit: Fit,
     /// The column that holds the images, in tables where none is called `image` or alike.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -78,8 +78,8 @@ impl Stored {
     }
 }
 
-/// As [`load`](super::load), but with the pixels in `folder`; those of an earlier call are used again where the set's path, the
-/// names, sizes and times of its files, and the settings are the same.
+/// As [`load`](super::load), but with the pixels in `folder`; those of an earlier call are used again where the set's
+/// path, the names, sizes and times of its files, and the settings are the same.
 ///
 /// # Errors
 /// As [`load`](super::load), and when the disk refuses.
@@ -140,8 +140,8 @@ fn read_index(path: &Path) -> Option<Index> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// A set with the pixels of its first `most` images alone, for a rehearsal that keeps no more in memory and writes nothing; all
-/// else is of the whole set. [`Images::truncate`] makes it a set of these.
+/// A set with the pixels of its first `most` images alone, for a rehearsal that keeps no more in memory and writes
+/// nothing; all else is of the whole set. [`Images::truncate`] makes it a set of these.
 ///
 /// # Errors
 /// As [`load`](super::load).

@@ -1,4 +1,5 @@
-//! MeanFlow in the plane: distributions of points that a small network learns in seconds, and pictures of what it learnt.
+//! MeanFlow in the plane: distributions of points that a small network learns in seconds, and pictures of what it
+//! learnt.
 //!
 //! A point is an image of one pixel with two channels, so network, objective and optimizer are those of images.
 

@@ -1,4 +1,5 @@
-//! Single pictures for the measuring tools of others: PNG files, or one array of NumPy. Any number of them, as they are drawn.
+//! Single pictures for the measuring tools of others: PNG files, or one array of NumPy. Any number of them, as they are
+//! drawn.
 
 use std::io::{Cursor, Write};
 use std::path::Path;
