@@ -226,6 +226,7 @@ fn runs_that_would_learn_nothing_are_refused_before_they_begin() {
     let mut shortcut = config(8);
     shortcut.objective = Objective::Shortcut(Default::default());
     shortcut.times.interval_probability = 1.0;
+    (shortcut.train.flow_matching_steps, shortcut.train.ramp_steps) = (0, 0);
     let mut moments = config(8);
     (moments.objective, moments.train.batch_size) = (Objective::MomentMatching(Default::default()), 4);
     let terminal = TrainConfig { objective: Objective::TerminalVelocity(Default::default()), ..shortcut.clone() };

@@ -4,9 +4,10 @@ use meanflow::generator::{Generator, Request};
 use meanflow::weights::{
     Check, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, decode, encode, read_info,
 };
-use meanflow::{Class, Error, NetConfig};
+use meanflow::{Class, Error, NetConfig, cpu};
 use safetensors::SafeTensors;
 
+use crate::cli::{Place, fails, succeeds};
 use crate::support::{assert_close, device, random_net, relative_error, tiny_config, values};
 
 pub fn info(net: NetConfig) -> ModelInfo {
@@ -81,6 +82,46 @@ fn whole_numbers_without_scales_are_refused() {
     broken[place + 23] = b'E';
     let error = decode(&broken, &device()).expect_err("no scales").to_string();
     assert!(error.contains("its network needs"), "{error}");
+}
+
+/// The bytes of a tensor within its file.
+fn place_of(bytes: &[u8], name: &str) -> std::ops::Range<usize> {
+    let data = SafeTensors::deserialize(bytes).expect("a file").tensor(name).expect("a tensor").data().as_ptr_range();
+    let start = data.start.addr() - bytes.as_ptr().addr();
+    start..start + (data.end.addr() - data.start.addr())
+}
+
+/// Multiplied in, such a scale would be a picture of one colour, or none, without a word.
+#[test]
+fn scales_that_no_weights_have_are_refused_by_every_reader() {
+    let whole = file(Precision::I8);
+    let name = "head.linear.weight_scale";
+    let place = place_of(&whole, name);
+    for scale in [f32::NAN, f32::INFINITY, -0.01, 1e9] {
+        let mut bytes = whole.clone();
+        bytes[place.start + 4..][..4].copy_from_slice(&scale.to_le_bytes());
+        let native = decode(&bytes, &device()).map(drop).expect_err("no scale").to_string();
+        let page = cpu::Generator::from_bytes(&bytes).map(drop).expect_err("no scale").to_string();
+        for error in [native, page] {
+            let reason = if scale.is_finite() { "in row 1" } else { "holds" };
+            assert!(error.contains(name) && error.contains(reason), "{scale}: {error}");
+        }
+    }
+}
+
+/// Every number is one that weights can have, but what they draw is not the picture that the file remembers.
+#[test]
+fn weights_with_other_signs_are_refused_by_their_picture() {
+    let generator = Generator::from_bytes(&file(Precision::F32), &device()).expect("it decodes");
+    let info = ModelInfo { check: Some(generator.check().expect("a picture")), ..generator.info().clone() };
+    let mut bytes = encode(generator.net(), &info, Precision::F32).expect("it encodes");
+    let place = Place::new();
+    let (right, out) = (place.file("right.safetensors", &bytes), place.path("grid.png"));
+    succeeds(&["sample", &right, "--out", &out]);
+    let head = place_of(&bytes, "head.linear.weight");
+    bytes[head].iter_mut().skip(3).step_by(4).for_each(|byte| *byte ^= 0x80);
+    let flipped = place.file("flipped.safetensors", &bytes);
+    fails(&["sample", &flipped, "--out", &out], &["flipped.safetensors", "its picture of the seed 0"]);
 }
 
 #[test]

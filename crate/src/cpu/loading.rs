@@ -110,6 +110,7 @@ impl Laid {
         let of = scales_of(name);
         let scales = || match self.0.borrow().get(&of) {
             Some((shape, Form::Values(scales))) => Ok((shape.clone(), scales.clone())),
+            Some((_, Form::Wrong(reason))) => Err(reason.clone()),
             _ => Err(missing(&of)),
         };
         let values = weights::values(name, view, scales)?;
