@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::rng;
 
 /// Most classes that a picture can lie between.
-pub const MOST_BLENDED: usize = 4;
+pub const MAX_BLENDED: usize = 4;
 
 /// Which class pictures are of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,7 +21,7 @@ pub enum Class {
 /// A place between classes: the network is conditioned on the mean of their embeddings by their shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Blend {
-    parts: [(usize, f32); MOST_BLENDED],
+    parts: [(usize, f32); MAX_BLENDED],
     count: usize,
 }
 
@@ -31,9 +31,9 @@ impl Blend {
     /// # Errors
     /// None or too many of them, or weights that are not positive numbers.
     pub fn new(weights: &[(usize, f32)]) -> Result<Self, Error> {
-        if !(1..=MOST_BLENDED).contains(&weights.len()) {
+        if !(1..=MAX_BLENDED).contains(&weights.len()) {
             return Err(Error::Request(format!(
-                "{} classes were to be mixed; 1 to {MOST_BLENDED} are possible",
+                "{} classes were to be mixed; 1 to {MAX_BLENDED} are possible",
                 weights.len()
             )));
         }
@@ -41,7 +41,7 @@ impl Blend {
         if !(sum.is_finite() && weights.iter().all(|&(_, weight)| weight > 0.0)) {
             return Err(Error::Request("classes are mixed by weights above 0".into()));
         }
-        let mut parts = [(0, 0.0); MOST_BLENDED];
+        let mut parts = [(0, 0.0); MAX_BLENDED];
         for (part, &(class, weight)) in parts.iter_mut().zip(weights) {
             *part = (class, weight / sum);
         }

@@ -14,12 +14,12 @@ type Key = (u32, u32, Class);
 
 /// Whether the bytes are a weights file, but of a network that the page's engines do not compute.
 #[cfg(target_family = "wasm")]
-pub(crate) fn is_of_another_network(bytes: &[u8]) -> bool {
-    crate::weights::open(bytes).is_ok_and(|(info, _)| !is_plain(&info.net))
+pub(crate) fn needs_fallback(bytes: &[u8]) -> bool {
+    crate::weights::open(bytes).is_ok_and(|(info, _)| !is_supported(&info.net))
 }
 
 /// Whether the page's engines compute such a network. It names every field, so that a new one must be considered here.
-pub(crate) fn is_plain(config: &NetConfig) -> bool {
+pub(crate) fn is_supported(config: &NetConfig) -> bool {
     let NetConfig {
         image_size: _,
         channels: _,
@@ -91,11 +91,11 @@ impl Embeddings {
     /// When the file lacks a tensor.
     pub fn read(source: &dyn Source, config: &NetConfig) -> Result<Self, Error> {
         let width = config.width;
-        let time = |name: &str, told: bool| {
+        let time = |name: &str, is_input: bool| {
             let layer = |part, inputs| Layer::read(source, &format!("time_{name}.{part}"), inputs, width);
-            told.then(|| Ok([layer("fc1", FREQUENCIES)?, layer("fc2", width)?])).transpose()
+            is_input.then(|| Ok([layer("fc1", FREQUENCIES)?, layer("fc2", width)?])).transpose()
         };
-        let [t, r, h] = config.times.told();
+        let [t, r, h] = config.times.flags();
         let labels = match config.classes {
             0 => Vec::new(),
             classes => source.values("label.weight", &[classes + 1, width])?,
@@ -134,7 +134,7 @@ impl Embeddings {
 
 /// Which condition is in which slot; the one longest out of use makes room.
 #[derive(Debug)]
-pub(crate) struct Slots {
+pub(crate) struct ConditionCache {
     kept: [Option<Key>; SLOTS],
     used: [u64; SLOTS],
     calls: u64,
@@ -151,7 +151,7 @@ pub(crate) struct Assigned {
     pub conditions: [Vec<f32>; 2],
 }
 
-impl Slots {
+impl ConditionCache {
     pub fn new() -> Self {
         Self { kept: [None; SLOTS], used: [0; SLOTS], calls: 0 }
     }

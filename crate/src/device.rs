@@ -26,9 +26,9 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
 }
 
 /// Most parts of a batch that are computed at once on one CPU: each has gradients of its own.
-const MOST_SHARED: usize = 4;
+const MAX_SHARED: usize = 4;
 /// Rows that are worth a thread.
-const LEAST_ROWS: usize = 4;
+const MIN_ROWS: usize = 4;
 
 /// Opens a device by name: one of [`names`], with an optional index as in `cuda:1`. Without a name, the first.
 ///
@@ -62,7 +62,7 @@ pub fn open(name: Option<&str>) -> Result<Device, Error> {
 pub fn open_all(name: Option<&str>, indices: &[usize], rows: usize) -> Result<Vec<Device>, Error> {
     let kind = name.or_else(|| names().first().copied()).unwrap_or_default();
     if indices.is_empty() {
-        let shared = if kind == "cpu" { threads().min(MOST_SHARED).min(rows / LEAST_ROWS).max(1) } else { 1 };
+        let shared = if kind == "cpu" { threads().min(MAX_SHARED).min(rows / MIN_ROWS).max(1) } else { 1 };
         return open(name).map(|device| vec![device; shared]);
     }
     if kind.contains(':') {

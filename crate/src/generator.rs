@@ -5,7 +5,7 @@ use std::pin::Pin;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::class::Class;
-use crate::dual::on_the_pool;
+use crate::dual::in_thread_pool;
 use crate::error::{Error, name_of};
 use crate::flow::{
     self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity,
@@ -167,7 +167,7 @@ impl Generator {
     pub fn images(&self, request: Request) -> Result<Tensor<4>, Error> {
         let labels = self.labels(request)?;
         let noise = self.noise(request, 0);
-        Ok(on_the_pool(&self.device, || flow::generate(&self.net, noise, labels, request.nfe)))
+        Ok(in_thread_pool(&self.device, || flow::generate(&self.net, noise, labels, request.nfe)))
     }
 
     /// The same by another solver or with guidance, and the number of network calls that it took.
@@ -177,16 +177,16 @@ impl Generator {
     pub fn sample(&self, request: Request, options: SampleOptions) -> Result<Sampled, Error> {
         let labels = self.labels(request)?;
         let SampleOptions { solver, guidance, interval: [start, end], tolerance } = options;
-        let told = self.net.config().guidance;
+        let inputs = self.net.config().guidance;
         // Told as 1 − 1/ω, it cannot be less than none.
-        let least = if told == GuidanceInputs::None { 0.0 } else { 1.0 };
+        let least = if inputs == GuidanceInputs::None { 0.0 } else { 1.0 };
         if !(least..=100.0).contains(&guidance) {
             return Err(Error::Request(format!("guidance is {guidance}; it must be {least} to 100")));
         }
         if !(0.0 <= start && start <= end && end <= 1.0) {
             return Err(Error::Request(format!("{start} to {end} is no interval of times between 0 and 1")));
         }
-        if [start, end] != [0.0, 1.0] && told != GuidanceInputs::ScaleAndInterval {
+        if [start, end] != [0.0, 1.0] && inputs != GuidanceInputs::ScaleAndInterval {
             return Err(Error::Request(format!("the model `{}` is not told an interval of guidance", self.info.name)));
         }
         if guidance != 1.0 && labels.is_none() {
@@ -196,18 +196,18 @@ impl Generator {
             )));
         }
         let null_label = self.net.config().null_label();
-        let labels = match told {
+        let labels = match inputs {
             GuidanceInputs::None => labels,
             _ => labels.map(|labels| {
                 let all = |value: f64| Tensor::full([request.count], value, &self.device);
                 labels.guided(GuidanceScale { scale: all(guidance), start: all(start), end: all(end) })
             }),
         };
-        let apart = guidance != 1.0 && told == GuidanceInputs::None;
+        let apart = guidance != 1.0 && inputs == GuidanceInputs::None;
         let guidance = apart.then_some(SamplingGuidance { scale: guidance, null_label });
         let sampling = Sampling { solver, nfe: request.nfe, tolerance, guidance };
         let noise = |restart| self.noise(request, restart);
-        on_the_pool(&self.device, || flow::sample(&self.net, noise, labels, &sampling))
+        in_thread_pool(&self.device, || flow::sample(&self.net, noise, labels, &sampling))
     }
 
     /// Pictures from noise of the caller's own, of one class or of no named one.
@@ -226,7 +226,7 @@ impl Generator {
             0 => z.clone(),
             _ => self.scaled(rng::restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device)),
         };
-        Ok(on_the_pool(&self.device, || flow::sample(&self.net, restarts, labels, &sampling))?.images)
+        Ok(in_thread_pool(&self.device, || flow::sample(&self.net, restarts, labels, &sampling))?.images)
     }
 
     /// The noise that pictures come from: the flow of the instantaneous velocity run backward by Heun's method.
@@ -247,7 +247,8 @@ impl Generator {
         }
         let integrator = Integrator::Fixed { method: Method::Heun, steps: calls / 2 };
         let velocity = Velocity::new(&self.net, labels, None);
-        Ok(on_the_pool(&self.device, || velocity.carry(x, 0.0, 1.0, integrator))?.end / self.net.config().noise_scale)
+        Ok(in_thread_pool(&self.device, || velocity.integrate(x, 0.0, 1.0, integrator))?.end
+            / self.net.config().noise_scale)
     }
 
     /// `[channels, size, size]` of a picture.
@@ -304,7 +305,7 @@ impl Generator {
         }
         let named = |&class: &usize| if class == null { Class::Any } else { Class::One(class) };
         let labels = (known > 0).then(|| self.label_tensor(&classes.iter().map(named).collect::<Vec<_>>()));
-        on_the_pool(&self.device, || flow::log_density(&self.net, images, labels, divergence, integrator))
+        in_thread_pool(&self.device, || flow::log_density(&self.net, images, labels, divergence, integrator))
     }
 
     /// The noise to start from, or that of a later restart.

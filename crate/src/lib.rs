@@ -44,11 +44,11 @@ pub mod rng;
 pub mod weights;
 
 #[cfg(feature = "train")]
-pub mod checkpoint;
-#[cfg(feature = "train")]
 pub mod eval;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
+#[cfg(feature = "train")]
+pub mod import;
 #[cfg(feature = "train")]
 pub mod io;
 #[cfg(feature = "train")]

@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 
 use crate::error::Error;
 use crate::net::{
-    Architecture, GuidanceInputs, NORM_EPSILON, Net, NetConfig, Output, SMALLEST_DIVISOR, frequencies, position_table,
+    Architecture, GuidanceInputs, MIN_DIVISOR, NORM_EPSILON, Net, NetConfig, Output, frequencies, position_table,
 };
 use crate::protobuf::Message;
 use crate::weights::{self, ModelInfo, Precision};
@@ -229,9 +229,9 @@ impl Graph<'_> {
     /// `"r"`), `[batch, 1, width]`.
     fn condition(&mut self, at: &str) -> Result<String, Error> {
         let mut parts = Vec::new();
-        let [t, r, h] = self.config.times.told();
-        for (time, name, told) in [(at, "time_t", t), ("r", "time_r", r)] {
-            if told {
+        let [t, r, h] = self.config.times.flags();
+        for (time, name, is_input) in [(at, "time_t", t), ("r", "time_r", r)] {
+            if is_input {
                 parts.push(self.time(time, name)?);
             }
         }
@@ -332,7 +332,7 @@ impl Graph<'_> {
         match self.config.output {
             Output::Velocity => self.node("Identity", &[output], &["u"], &[]),
             Output::Image => {
-                let least = self.floats(&[1], &[SMALLEST_DIVISOR as f32]);
+                let least = self.floats(&[1], &[MIN_DIVISOR as f32]);
                 let divisor = self.op("Max", &["t", &least], &[]);
                 let divisor = self.reshape(&divisor, &[-1, 1, 1, 1]);
                 let way = self.op("Sub", &["z", output], &[]);

@@ -5,7 +5,7 @@
 #[cfg_attr(feature = "flex", path = "wasm/burn.rs")]
 mod backend;
 #[cfg(not(feature = "cpu"))]
-mod pieces;
+mod buffered_loader;
 
 use std::cell::RefCell;
 
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::Request;
 use crate::rng;
-use backend::{Device, Loading, Model};
+use backend::{Device, Model, WeightsLoader};
 
 /// A loaded model.
 #[wasm_bindgen]
@@ -27,7 +27,7 @@ pub struct Generator {
 
 #[wasm_bindgen]
 impl Generator {
-    /// Reads the bytes of a weights file, as [`Download`] does.
+    /// Reads the bytes of a weights file, as [`ModelLoader`] does.
     pub async fn load(bytes: Vec<u8>) -> Result<Generator, JsError> {
         let mut download = Download::new(bytes.len());
         download.push(&bytes);
@@ -141,21 +141,21 @@ impl Generator {
 }
 
 /// Announced sizes beyond this are not believed before the bytes are there.
-const MOST_ANNOUNCED: usize = 1 << 30;
+const MAX_ANNOUNCED: usize = 1 << 30;
 
 /// A weights file on its way: as its pieces come, they are read.
 #[wasm_bindgen]
-pub struct Download {
-    weights: Loading,
+pub struct ModelLoader {
+    weights: WeightsLoader,
 }
 
 #[wasm_bindgen]
-impl Download {
+impl ModelLoader {
     /// Of a file of `total` bytes; 0 where that is not known.
     #[wasm_bindgen(constructor)]
     pub fn new(total: usize) -> Self {
-        let believed = if total <= MOST_ANNOUNCED { total } else { 0 };
-        Self { weights: Loading::new(believed) }
+        let believed = if total <= MAX_ANNOUNCED { total } else { 0 };
+        Self { weights: WeightsLoader::new(believed) }
     }
 
     /// Takes the next piece.
@@ -209,8 +209,8 @@ fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
 
 /// Whether the bytes are a weights file, but of a network that this build does not compute.
 #[wasm_bindgen(js_name = isOfAnotherNetwork)]
-pub fn is_of_another_network(bytes: &[u8]) -> bool {
-    backend::is_of_another_network(bytes)
+pub fn needs_fallback(bytes: &[u8]) -> bool {
+    backend::needs_fallback(bytes)
 }
 
 /// Opens the device. Optional: loading a model does it too; alone, it tells a missing GPU from a bad file.

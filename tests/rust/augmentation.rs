@@ -95,7 +95,9 @@ fn each_change_is_as_frequent_as_asked_and_told_to_the_network() {
         let batch = sampler.batch(step, &device()).expect("pictures");
         let changes = values(batch.changes.expect("they are changed"));
         assert_eq!(
-            Labels::changed(None, batch.images.clone().reshape([8, 192]).narrow(1, 0, 6)).changes().map(|x| x.dims()),
+            Labels::with_augment_labels(None, batch.images.clone().reshape([8, 192]).narrow(1, 0, 6))
+                .augment_labels()
+                .map(|x| x.dims()),
             Some([8, 6])
         );
         told.extend(changes.as_chunks::<6>().0.to_vec());

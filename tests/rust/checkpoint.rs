@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use meanflow::checkpoint::{Array, Checkpoint, ImportChoice, import, left_out};
 use meanflow::flow::AverageVelocity;
+use meanflow::import::{Array, Checkpoint, ImportChoice, import, left_out};
 use meanflow::net::TimeInputs;
 use meanflow::{Error, NetConfig};
 use safetensors::tensor::TensorView;
@@ -30,7 +30,7 @@ fn tensor<const D: usize>(file: &SafeTensors, name: &str) -> Tensor<D> {
 }
 
 fn choice(place: &str) -> ImportChoice {
-    ImportChoice { place: Some(place.into()), heads: Some(2), ..ImportChoice::default() }
+    ImportChoice { prefix: Some(place.into()), heads: Some(2), ..ImportChoice::default() }
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn networks_that_are_told_one_time_are_read() {
         let kept = checkpoint.names().filter(|name| !name.starts_with("h_embedder."));
         let kept = kept.map(|name| (name.to_owned(), checkpoint.read(name).expect("it is there")));
         let extra = (extra.to_owned(), Array { shape: vec![1, 256], values: vec![0.0; 256] });
-        let choice = ImportChoice { times: TimeInputs::Stand, decoder_depth, ..choice("") };
+        let choice = ImportChoice { times: TimeInputs::T, decoder_depth, ..choice("") };
         let network: Checkpoint = kept.chain([extra.clone()]).collect();
         let found = left_out(&network, &choice).expect("one network");
         import(&network, &choice, &device()).inspect(|_| assert_eq!(found, [(extra.0, "only training needs it")]))

@@ -672,7 +672,7 @@ fn files_that_are_something_else_say_what_to_do() {
     says("a.png", b"<!DOCTYPE html>", &["web page"]);
     says("a.tga", b"\0\0\x02", &["a.tga: is not an image"]);
     let weights = file("model.safetensors", pointer.to_vec());
-    let error = meanflow::checkpoint::Checkpoint::open(&weights.1).expect_err("it is none").to_string();
+    let error = meanflow::import::Checkpoint::open(&weights.1).expect_err("it is none").to_string();
     assert_says(&error, &["Git LFS", "git lfs pull"]);
     let single = file("set.parquet", pointer.to_vec());
     assert_says(&failure(&single.1, &config()), &["Git LFS"]);

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use meanflow::Dual;
 use meanflow::dual::{attend, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
 
-use crate::support::{inner_product, random, tape, values};
+use crate::support::{autodiff_device, inner_product, random, values};
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -73,7 +73,7 @@ fn changes_of_shape_are_adjoint() {
 
 #[test]
 fn layers_are_adjoint() {
-    let layer = LinearConfig::new(8, 5).init(&tape());
+    let layer = LinearConfig::new(8, 5).init(&autodiff_device());
     assert_adjoint(SHAPE, |x| linear(&layer, x));
     assert_adjoint(SHAPE, softmax);
     assert_adjoint(SHAPE, |x| layer_norm(x, 1e-6));
@@ -103,7 +103,7 @@ fn assert_differentiable(f: impl Fn(Dual<3>) -> Dual<3>) {
 
 #[test]
 fn a_derivative_along_a_direction_on_the_tape_has_gradients() {
-    let layer = LinearConfig::new(8, 8).init(&tape());
+    let layer = LinearConfig::new(8, 8).init(&autodiff_device());
     assert_differentiable(Dual::sin);
     assert_differentiable(Dual::cos);
     assert_differentiable(silu);
@@ -147,7 +147,7 @@ fn assert_first_rows_move<const D: usize, const E: usize>(shape: [usize; D], f: 
 fn rows_that_alone_move_do_so_as_among_others() {
     let shape = [3, 4, 8];
     let still = |seed, shape: [usize; 3]| Dual::constant(random(seed, shape));
-    let layer = LinearConfig::new(8, 5).init(&tape());
+    let layer = LinearConfig::new(8, 5).init(&autodiff_device());
     assert_first_rows_move(shape, Dual::sin);
     assert_first_rows_move(shape, silu);
     assert_first_rows_move(shape, gelu_tanh);

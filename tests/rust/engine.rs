@@ -29,7 +29,7 @@ pub fn on_burn(bytes: &[u8], request: Request) -> Vec<f32> {
 }
 
 fn decoupled(config: NetConfig, decoder_depth: usize) -> NetConfig {
-    NetConfig { times: TimeInputs::Stand, decoder_depth: Some(decoder_depth), ..config }
+    NetConfig { times: TimeInputs::T, decoder_depth: Some(decoder_depth), ..config }
 }
 
 /// Sizes that fill no tile, no quad and no workgroup evenly, and those that people use.
@@ -68,7 +68,7 @@ fn the_cpu_engine_computes_burns_network() {
     for (name, config) in shapes() {
         for precision in [Precision::F32, Precision::F16, Precision::I8] {
             let bytes = weights_of(&config, precision);
-            let engine = cpu::Generator::from_bytes(&bytes).expect("a model");
+            let engine = cpu::CpuGenerator::from_bytes(&bytes).expect("a model");
             for nfe in [1, 3] {
                 let request = Request { seed: 5, count: 3, class: Class::Any, nfe };
                 let ours = engine.images(request).expect("pictures");
@@ -82,13 +82,13 @@ fn the_cpu_engine_computes_burns_network() {
 fn it_is_told_what_burns_network_is_told() {
     let config = NetConfig { depth: 3, ..shapes().remove(6).1 };
     for (times, output, decoder_depth) in [
-        (TimeInputs::StandAndSpan, Output::Image, None),
-        (TimeInputs::StandAndLand, Output::Velocity, None),
+        (TimeInputs::TAndH, Output::Image, None),
+        (TimeInputs::TAndR, Output::Velocity, None),
         (TimeInputs::All, Output::Image, None),
-        (TimeInputs::Span, Output::Velocity, None),
-        (TimeInputs::Stand, Output::Velocity, None),
-        (TimeInputs::Stand, Output::Image, Some(1)),
-        (TimeInputs::Stand, Output::Velocity, Some(2)),
+        (TimeInputs::H, Output::Velocity, None),
+        (TimeInputs::T, Output::Velocity, None),
+        (TimeInputs::T, Output::Image, Some(1)),
+        (TimeInputs::T, Output::Velocity, Some(2)),
     ] {
         let bytes = weights_of(&NetConfig { times, output, decoder_depth, ..config.clone() }, Precision::F32);
         let (engine, reference) = both(&bytes);
@@ -130,7 +130,7 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
 fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
     let other = NetConfig::preset("imf-b/2", 8, 3, 0).expect("a preset");
     let bytes = weights::encode(&other.init(0, &device()), &info(other), Precision::F32).expect("encodes");
-    let error = cpu::Generator::from_bytes(&bytes).expect_err("another network").to_string();
+    let error = cpu::CpuGenerator::from_bytes(&bytes).expect_err("another network").to_string();
     assert!(error.contains("Diffusion Transformers"), "{error}");
 
     let (_, config) = shapes().remove(5);
@@ -140,9 +140,9 @@ fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
         weights::encode(&net, &info, Precision::F32).expect("encodes")
     };
     let right = Check::of(0, &on_burn(&weights_of(&config, Precision::F32), Check::request(0)), &config);
-    cpu::Generator::from_bytes(&encode(right.clone())).expect("its own picture");
+    cpu::CpuGenerator::from_bytes(&encode(right.clone())).expect("its own picture");
     let wrong = Check { means: right.means.iter().map(|mean| mean + 0.5).collect(), ..right };
-    let error = cpu::Generator::from_bytes(&encode(wrong)).expect_err("another picture").to_string();
+    let error = cpu::CpuGenerator::from_bytes(&encode(wrong)).expect_err("another picture").to_string();
     assert!(error.contains("63 of 255 off"), "{error}");
 }
 
@@ -153,14 +153,14 @@ fn weights_in_pieces_are_the_same_model() {
     let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
     for precision in [Precision::F32, Precision::F16, Precision::I8] {
         let bytes = weights_of(&config, precision);
-        let whole = cpu::Generator::from_bytes(&bytes).and_then(|engine| engine.images(request)).expect("pictures");
+        let whole = cpu::CpuGenerator::from_bytes(&bytes).and_then(|engine| engine.images(request)).expect("pictures");
         for (length, announced) in [(1, bytes.len()), (7, 0), (1000, 10 * bytes.len()), (4096, 5), (bytes.len(), 0)] {
-            let mut loading = cpu::Loading::new(announced);
+            let mut loading = cpu::WeightsLoader::new(announced);
             bytes.chunks(length).for_each(|piece| loading.push(piece));
             let pictures = loading.finish().and_then(|engine| engine.images(request)).expect("pictures");
             assert_eq!(pictures, whole, "{precision:?}, pieces of {length} bytes, {announced} announced");
         }
-        let mut short = cpu::Loading::new(bytes.len());
+        let mut short = cpu::WeightsLoader::new(bytes.len());
         short.push(&bytes[..bytes.len() - 1]);
         let error = short.finish().map(|_| ()).expect_err("a byte is missing").to_string();
         assert!(error.contains("truncated"), "{error}");
@@ -188,7 +188,7 @@ fn scales_may_come_behind_their_whole_numbers() {
     let other = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
     let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
     let [ours, theirs] = [&bytes, &other]
-        .map(|bytes| cpu::Generator::from_bytes(bytes).and_then(|engine| engine.images(request)).expect("pictures"));
+        .map(|bytes| cpu::CpuGenerator::from_bytes(bytes).and_then(|engine| engine.images(request)).expect("pictures"));
     assert_eq!(ours, theirs);
     assert_close("burn's", &on_burn(&other, request), &ours, SINGLE);
 }
@@ -197,16 +197,16 @@ fn scales_may_come_behind_their_whole_numbers() {
 #[test]
 fn a_picture_does_not_depend_on_those_before_it() {
     let (_, config) = shapes().remove(7);
-    let engine = cpu::Generator::from_bytes(&weights_of(&config, Precision::F32)).expect("a model");
+    let engine = cpu::CpuGenerator::from_bytes(&weights_of(&config, Precision::F32)).expect("a model");
     let picture = |nfe| engine.images(Request { seed: 1, count: 1, class: Class::One(0), nfe }).expect("a picture");
     let before = picture(1);
     picture(100);
     assert_eq!(picture(1), before);
 }
 
-fn both(bytes: &[u8]) -> (cpu::Generator, Generator) {
+fn both(bytes: &[u8]) -> (cpu::CpuGenerator, Generator) {
     let reference = Generator::from_bytes(bytes, &device()).expect("a model");
-    (cpu::Generator::from_bytes(bytes).expect("a model"), reference)
+    (cpu::CpuGenerator::from_bytes(bytes).expect("a model"), reference)
 }
 
 fn rgba(images: burn::tensor::Tensor<4>) -> Vec<u8> {

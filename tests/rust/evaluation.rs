@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use image::{Rgba, RgbaImage};
-use meanflow::checkpoint::Checkpoint;
 use meanflow::eval::{
     Evaluation, Extractor, Features, Inception, InceptionResize, Moments, frechet_distance, kernel_distance, nearest,
     precision_recall, random_order, read_records,
 };
+use meanflow::import::Checkpoint;
 use meanflow::train::TrainConfig;
 use meanflow::train::data::{DataConfig, Images};
 use safetensors::SafeTensors;

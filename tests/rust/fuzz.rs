@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageFormat};
-use meanflow::checkpoint::{Checkpoint, ImportChoice, import};
 use meanflow::error::Error;
+use meanflow::import::{Checkpoint, ImportChoice, import};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::data::{DataConfig, load};
-use meanflow::train::{RunFolder, Which, report};
+use meanflow::train::{CheckpointSelector, RunFolder, report};
 use meanflow::weights::{Precision, encode};
 use meanflow::{Generator, cpu};
 
@@ -96,7 +96,7 @@ fn replace_piece(bytes: &mut Vec<u8>, stream: &mut Stream) {
 /// Reads a file as a page does that is still downloading it; every third announces another length.
 fn in_pieces(bytes: &[u8], length: usize) -> Result<(), Error> {
     let announced = if length.is_multiple_of(3) { length } else { bytes.len() };
-    let mut loading = cpu::Loading::new(announced);
+    let mut loading = cpu::WeightsLoader::new(announced);
     bytes.chunks(length).for_each(|piece| loading.push(piece));
     loading.finish().map(|_| ())
 }
@@ -270,7 +270,7 @@ fn whatever_an_archive_holds_it_is_read_or_refused() {
 fn whatever_a_checkpoint_of_pytorch_holds_it_is_read_or_refused() {
     let place = Place::new();
     let path = PathBuf::from(place.path("p.pth"));
-    let choice = ImportChoice { place: Some("ema.".into()), heads: Some(2), ..ImportChoice::default() };
+    let choice = ImportChoice { prefix: Some("ema.".into()), heads: Some(2), ..ImportChoice::default() };
     let read = || {
         let checkpoint = Checkpoint::open(&path).map_err(|e| e.to_string())?;
         import(&checkpoint, &choice, &device()).map(|_| ()).map_err(|e| e.to_string())
@@ -292,7 +292,7 @@ fn whatever_a_folder_of_a_run_holds_it_is_read_or_refused() {
         let kind = path.file_name().expect("a name").to_string_lossy().into_owned();
         let read = || {
             let (folder, _) = RunFolder::open(&run).map_err(|e| e.to_string())?;
-            folder.averaged(Which::Newest, "main", &device(), drop).map_err(|e| e.to_string())?;
+            folder.averaged(CheckpointSelector::Newest, "main", &device(), drop).map_err(|e| e.to_string())?;
             report(&run).map(drop).map_err(|e| e.to_string())
         };
         let count = if kind == "log.jsonl" { 100 } else { 300 };

@@ -19,7 +19,7 @@ fn open() -> gpu::Gpu {
 
 /// The pictures, and in which arithmetic they were made.
 fn on_gpu(gpu: &gpu::Gpu, bytes: &[u8], request: Request) -> (Vec<f32>, &'static str) {
-    let generator = pollster::block_on(gpu::Generator::from_bytes(bytes, gpu)).expect("a model");
+    let generator = pollster::block_on(gpu::GpuGenerator::from_bytes(bytes, gpu)).expect("a model");
     (pollster::block_on(generator.images(request)).expect("pictures"), generator.arithmetic())
 }
 
@@ -71,7 +71,7 @@ fn arithmetic_that_fails_the_files_own_check_makes_room_for_the_next() {
         assert!(relative_error(&half, &reference) > SINGLE, "half-precision arithmetic left no trace");
     }
     let wrong = Check { means: exact.means.iter().map(|mean| mean + 0.5).collect(), ..exact };
-    let refused = pollster::block_on(gpu::Generator::from_bytes(&encode(Some(wrong)), &gpu));
+    let refused = pollster::block_on(gpu::GpuGenerator::from_bytes(&encode(Some(wrong)), &gpu));
     let error = refused.expect_err("another picture than the file's").to_string();
     assert!(error.contains("63 of 255 off"), "{error}");
 }
@@ -81,7 +81,7 @@ fn batches_grow_and_shrink_and_pictures_do_not_depend_on_them() {
     let gpu = open();
     let (_, config) = shapes().remove(5);
     let bytes = weights_of(&config, Precision::F32);
-    let generator = pollster::block_on(gpu::Generator::from_bytes(&bytes, &gpu)).expect("a model");
+    let generator = pollster::block_on(gpu::GpuGenerator::from_bytes(&bytes, &gpu)).expect("a model");
     let make = |seed, count| {
         let request = Request { seed, count, class: Class::One(1), nfe: 1 };
         pollster::block_on(generator.images(request)).expect("pictures")

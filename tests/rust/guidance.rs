@@ -5,11 +5,13 @@ use std::cell::Cell;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::Dual;
-use meanflow::flow::{AverageVelocity, Guidance, GuidanceDraws, Nets, Objective, PathSample, Times, interpolate};
+use meanflow::flow::{AverageVelocity, Guidance, GuidanceDraws, Models, Objective, PathSample, Times, interpolate};
 use meanflow::net::{GuidanceInputs, GuidanceScale, Labels};
 use meanflow::rng::{Purpose, Stream};
 
-use crate::support::{assert_close, classes, device, gradients, random, random_net, tape, tiny_config, values};
+use crate::support::{
+    assert_close, autodiff_device, classes, device, gradients, random, random_net, tiny_config, values,
+};
 
 const SHAPE: [usize; 4] = [4, 1, 2, 2];
 const NULL: usize = 9;
@@ -114,7 +116,7 @@ fn guidance_of_one_is_none() {
 #[test]
 fn no_gradient_flows_into_guidance() {
     let config = tiny_config(3, 2);
-    let net = random_net(&config, &tape());
+    let net = random_net(&config, &autodiff_device());
     let frozen = net.valid();
     let t = times([0.9, 0.7, 0.6, 0.3]);
     let PathSample { z, v } = interpolate(random(1, [4, 3, 8, 8]), random(2, [4, 3, 8, 8]), t.clone());
@@ -122,7 +124,7 @@ fn no_gradient_flows_into_guidance() {
     let guidance = Guidance { omega: 1.5, kappa: 0.5, ..Guidance::default() };
     let gradients_along = |path: PathSample| {
         let times = Times { t: t.clone(), r: times([0.1, 0.2, 0.5, 0.3]), intervals: 3 };
-        let residuals = Objective::default().residuals(Nets::all(&net), path, times, Some(y.clone()), 0);
+        let residuals = Objective::default().residuals(Models::all(&net), path, times, Some(y.clone()), 0);
         let parts = [residuals.interval, residuals.instant].map(|part| part.expect("both kinds of rows"));
         gradients(&net, Tensor::cat(parts.to_vec(), 0).sum())
     };

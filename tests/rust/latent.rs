@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
-use meanflow::checkpoint::{Array, Checkpoint};
 use meanflow::generator::Request;
+use meanflow::import::{Array, Checkpoint};
 use meanflow::latent::{Latents, Vae, encode};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::Sampler;

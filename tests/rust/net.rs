@@ -7,7 +7,7 @@ use meanflow::net::{Labels, Output, TimeInputs, velocity_from_image};
 use meanflow::{Dual, Net, NetConfig};
 
 use crate::support::{
-    assert_close, device, inner_product, random, random_net, relative_error, tape, tiny_config, values,
+    assert_close, autodiff_device, device, inner_product, random, random_net, relative_error, tiny_config, values,
 };
 
 fn times(values: &[f32]) -> Tensor<1> {
@@ -42,7 +42,7 @@ fn the_whole_network_is_adjoint_and_its_tangent_never_on_the_tape() {
 #[test]
 fn a_decoupled_network_is_adjoint_too() {
     for decoder_depth in [1, 2] {
-        let config = NetConfig { depth: 3, times: TimeInputs::Stand, ..tiny_config(4, 3) };
+        let config = NetConfig { depth: 3, times: TimeInputs::T, ..tiny_config(4, 3) };
         adjoint(&NetConfig { decoder_depth: Some(decoder_depth), ..config });
     }
 }
@@ -56,7 +56,7 @@ fn a_network_of_flow_matching_becomes_a_decoupled_one() {
         let y = Labels::from(labels(&[0, 2, 3]));
         values(net.u(z.clone().into(), r.clone().into(), t.clone().into(), Some(y)).primal)
     };
-    let plain = random_net(&NetConfig { depth: 3, times: TimeInputs::Stand, ..tiny_config(4, 3) }, &device());
+    let plain = random_net(&NetConfig { depth: 3, times: TimeInputs::T, ..tiny_config(4, 3) }, &device());
     assert!(!plain.config().knows_r());
     assert_eq!(u(&plain, &r), u(&plain, &t), "it is not told r");
     for depth in [1, 2] {
@@ -72,10 +72,10 @@ fn a_network_of_flow_matching_becomes_a_decoupled_one() {
     let headed = random_net(&NetConfig { velocity_head: Some(1), ..tiny_config(4, 3) }, &device());
     let net = headed.clone().into_decoupled(1).expect("it can become one");
     assert_close("u at r = t", &u(&net, &t), &u(&headed, &t), 1e-6);
-    assert_eq!((net.config().times, net.num_params()), (TimeInputs::Stand, net.config().parameters()));
+    assert_eq!((net.config().times, net.num_params()), (TimeInputs::T, net.config().parameters()));
 
     for (config, depth, reason) in [
-        (NetConfig { times: TimeInputs::StandAndLand, ..tiny_config(4, 3) }, 1, "told `t` or `t,h`"),
+        (NetConfig { times: TimeInputs::TAndR, ..tiny_config(4, 3) }, 1, "told `t` or `t,h`"),
         (tiny_config(4, 3), 2, "decoder_depth must be 1 to below depth"),
         (tiny_config(4, 3), 0, "decoder_depth must be 1 to below depth"),
         (NetConfig::preset("imf-b/2", 8, 4, 3).expect("a preset"), 1, "only a Diffusion Transformer"),
@@ -85,10 +85,10 @@ fn a_network_of_flow_matching_becomes_a_decoupled_one() {
     }
 }
 
-const TIMES: [TimeInputs; 4] = [TimeInputs::StandAndSpan, TimeInputs::StandAndLand, TimeInputs::All, TimeInputs::Span];
+const TIMES: [TimeInputs; 4] = [TimeInputs::TAndH, TimeInputs::TAndR, TimeInputs::All, TimeInputs::H];
 
 fn adjoint(config: &NetConfig) {
-    let net = random_net(config, &tape());
+    let net = random_net(config, &autodiff_device());
     let shape = [2, 4, 8, 8];
     let (z, t) = (random(1, shape).autodiff().require_grad(), times(&[0.9, 0.6]).autodiff().require_grad());
     let (dz, dt) = (random(2, shape), times(&[1.0, 1.0]));
@@ -174,7 +174,7 @@ fn a_network_is_told_the_times_of_its_configuration() {
             values(net.u(z.into(), self::times(&[r]).into(), self::times(&[t]).into(), None).primal)
         };
         let shifted = u(0.25, 0.5) != u(0.5, 0.75);
-        assert_eq!(shifted, times != TimeInputs::Span, "{times:?}: the same span elsewhere");
+        assert_eq!(shifted, times != TimeInputs::H, "{times:?}: the same span elsewhere");
         assert_ne!(u(0.2, 0.5), u(0.3, 0.5), "{times:?}: r moves");
         assert_ne!(u(0.2, 0.5), u(0.2, 0.6), "{times:?}: t moves");
     }
@@ -205,7 +205,7 @@ fn configurations_without_times_and_output_are_the_default() {
     assert!(!json.contains("times") && !json.contains("output"), "{json}");
     assert_eq!(serde_json::from_str::<NetConfig>(&json).expect("it reads"), config);
     assert!(!json.contains("decoder"), "{json}");
-    let other = NetConfig { times: TimeInputs::Span, output: Output::Image, ..config };
+    let other = NetConfig { times: TimeInputs::H, output: Output::Image, ..config };
     let json = serde_json::to_string(&other).expect("JSON");
     assert!(json.contains(r#""times":"h""#) && json.contains(r#""output":"image""#), "{json}");
     assert_eq!(serde_json::from_str::<NetConfig>(&json).expect("it reads"), other);
@@ -238,7 +238,7 @@ fn impossible_sizes_are_refused_with_the_reason() {
         (NetConfig { depth: 0, ..good.clone() }, "depth is 0"),
         (NetConfig { decoder_depth: Some(1), ..good.clone() }, "times must be \"t\""),
         (
-            NetConfig { decoder_depth: Some(2), times: TimeInputs::Stand, ..good.clone() },
+            NetConfig { decoder_depth: Some(2), times: TimeInputs::T, ..good.clone() },
             "decoder_depth must be 1 to below depth",
         ),
         (NetConfig { width: 1 << 40, ..good.clone() }, "width is"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
-use meanflow::checkpoint::{Checkpoint, ImportChoice, import};
+use meanflow::import::{Checkpoint, ImportChoice, import};
 use meanflow::net::{
     Architecture, Dropout, GuidanceInputs, GuidanceScale, InContextConfig, Labels, TimeInputs, UnetConfig, Velocities,
 };
@@ -47,7 +47,7 @@ impl Reference {
 
 fn read(place: &str, device: &burn::tensor::Device) -> Net {
     let checkpoint = Checkpoint::open(&fixture("networks.pth")).expect("it reads");
-    let choice = ImportChoice { place: Some(place.into()), heads: Some(2), size: Some(8), ..ImportChoice::default() };
+    let choice = ImportChoice { prefix: Some(place.into()), heads: Some(2), size: Some(8), ..ImportChoice::default() };
     import(&checkpoint, &choice, device).unwrap_or_else(|e| panic!("{place}: {e}"))
 }
 
@@ -145,19 +145,19 @@ fn the_transformer_of_pixel_mean_flow_agrees_with_pytorch() {
 fn the_unet_agrees_with_pytorch() {
     // Those of `networks.py`.
     let changes = [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.5, -0.3, 0.8, 1.2, -0.7], [0.0; 6]];
-    let told = Labels::changed(None, Tensor::from_data(changes, &device()));
+    let told = Labels::with_augment_labels(None, Tensor::from_data(changes, &device()));
     let net = assert_parity(&UNET, "unet", Some(told), "net_ema1.");
     // Told of no change, and told nothing: the same.
     let u =
         |labels| values(net.forward(random(1, [2, 3, 8, 8]).into(), pair(0.0).into(), pair(1.0).into(), labels).primal);
-    assert_eq!(u(None), u(Some(Labels::changed(None, Tensor::zeros([2, 6], &device())))));
+    assert_eq!(u(None), u(Some(Labels::with_augment_labels(None, Tensor::zeros([2, 6], &device())))));
 }
 
 /// One of each way of building.
 fn all() -> Vec<NetConfig> {
     let tiny = tiny_config(3, 3);
     let tokens = |parts, output| NetConfig {
-        times: TimeInputs::Span,
+        times: TimeInputs::H,
         architecture: Architecture::InContext(parts),
         guidance: GuidanceInputs::ScaleAndInterval,
         velocity_head: Some(1),
@@ -168,8 +168,8 @@ fn all() -> Vec<NetConfig> {
     vec![
         NetConfig { guidance: GuidanceInputs::Scale, velocity_head: Some(0), ..tiny.clone() },
         NetConfig { guidance: GuidanceInputs::ScaleAndInterval, velocity_head: Some(2), ..tiny.clone() },
-        NetConfig { decoder_depth: Some(1), times: TimeInputs::Stand, ..tiny.clone() },
-        NetConfig { times: TimeInputs::Stand, ..tiny.clone() },
+        NetConfig { decoder_depth: Some(1), times: TimeInputs::T, ..tiny.clone() },
+        NetConfig { times: TimeInputs::T, ..tiny.clone() },
         tokens(InContextConfig::improved(16), Default::default()),
         tokens(InContextConfig { bottleneck: Some(6), ..InContextConfig::pixel(16) }, meanflow::net::Output::Image),
         NetConfig { architecture: unet, patch: 1, heads: 1, depth: 1, width: 8, ..tiny },

@@ -107,7 +107,7 @@ fn a_picture_run_backward_is_standard_noise() {
 #[test]
 fn the_pages_cpu_engine_starts_from_it_too() {
     let bytes = weights_of(&NetConfig { depth: 1, ..scaled() }, Precision::F32);
-    let engine = cpu::Generator::from_bytes(&bytes).expect("a model");
+    let engine = cpu::CpuGenerator::from_bytes(&bytes).expect("a model");
     let reference = Generator::from_bytes(&bytes, &device()).expect("a model");
     for nfe in [1, 3] {
         let request = Request { seed: 5, count: 2, class: Class::Any, nfe };

@@ -4,9 +4,9 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use meanflow::flow::{
-    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Differential, Direction,
-    MomentMatching, Nets, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, TimesConfig,
-    interpolate, step,
+    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Differential, Direction, Models,
+    MomentMatching, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, TimesConfig, interpolate,
+    step,
 };
 use meanflow::net::{Labels, Velocities, velocity_from_image};
 use meanflow::rng::{Purpose, Stream};
@@ -14,7 +14,9 @@ use meanflow::{Dual, Net};
 
 use crate::oracle::{Gaussian, M, S, SHAPE, constant, situation};
 use crate::parity_log::EXACT_TARGETS;
-use crate::support::{assert_close, device, gradients, random, random_net, relative_error, tape, tiny_config, values};
+use crate::support::{
+    assert_close, autodiff_device, device, gradients, random, random_net, relative_error, tiny_config, values,
+};
 
 const BATCH: usize = SHAPE[0];
 
@@ -46,20 +48,20 @@ fn alpha_flow() -> AlphaFlow {
 /// Errors of rows that all have `r < t`.
 fn errors<U: AverageVelocity>(
     objective: &Objective,
-    nets: Nets<'_, U>,
+    models: Models<'_, U>,
     [z, v]: [Tensor<4>; 2],
     [r, t]: [Tensor<1>; 2],
     at: u64,
 ) -> Vec<f32> {
     let intervals = z.dims()[0];
-    let residuals = objective.residuals(nets, PathSample { z, v }, Times { t, r, intervals }, None, at);
+    let residuals = objective.residuals(models, PathSample { z, v }, Times { t, r, intervals }, None, at);
     values(residuals.interval.expect("rows with r < t"))
 }
 
 /// The same at the true field with its marginal velocity.
 fn at_the_true_field(objective: &Objective, at: u64) -> Vec<f32> {
     let (z, r, t, v) = situation();
-    errors(objective, Nets::all(&Gaussian), [z, v], [r, t], at)
+    errors(objective, Models::all(&Gaussian), [z, v], [r, t], at)
 }
 
 fn largest(values: &[f32]) -> f32 {
@@ -74,7 +76,7 @@ fn root_mean(values: &[f32]) -> f64 {
 #[test]
 fn rows_of_both_kinds_are_one_pass_and_what_they_are_alone() {
     let config = meanflow::NetConfig { velocity_head: Some(1), ..tiny_config(3, 0) };
-    let net = random_net(&config, &tape());
+    let net = random_net(&config, &autodiff_device());
     let (z, v) = (random::<4>(1, [5, 3, 8, 8]), random::<4>(2, [5, 3, 8, 8]));
     let t = Tensor::<1>::from_data([0.9, 0.7, 0.8, 0.5, 0.1], &device());
     let r = Tensor::<1>::from_data([0.2, 0.4, 0.8, 0.5, 0.1], &device());
@@ -82,14 +84,14 @@ fn rows_of_both_kinds_are_one_pass_and_what_they_are_alone() {
         let of = |start: usize, length: usize, intervals: usize| {
             let [z, v] = [&z, &v].map(|x| x.clone().narrow(0, start, length));
             let [t, r] = [&t, &r].map(|x| x.clone().narrow(0, start, length));
-            objective.residuals(Nets::all(&net), PathSample { z, v }, Times { t, r, intervals }, None, 0)
+            objective.residuals(Models::all(&net), PathSample { z, v }, Times { t, r, intervals }, None, 0)
         };
         let (both, interval, instant) = (of(0, 5, 2), of(0, 2, 2), of(2, 3, 0));
         assert!(interval.instant.is_none() && instant.interval.is_none());
         let auxiliary = |part: &Residuals| values(part.auxiliary.clone().expect("there is a head"));
         assert_close("head", &auxiliary(&both), &[auxiliary(&interval), auxiliary(&instant)].concat(), 1e-5);
         let parts = [(both.interval, interval.interval), (both.instant, instant.instant)];
-        let [mut joint, mut alone] = [Tensor::zeros([1], &tape()), Tensor::zeros([1], &tape())];
+        let [mut joint, mut alone] = [Tensor::zeros([1], &autodiff_device()), Tensor::zeros([1], &autodiff_device())];
         for (one, other) in parts.map(|(one, other)| (one.expect("its rows"), other.expect("its rows"))) {
             assert_close("errors", &values(one.clone()), &values(other.clone()), 1e-5);
             (joint, alone) = (joint + one.sum(), alone + other.sum());
@@ -131,8 +133,8 @@ fn the_wrong_directions_are_not_met_by_it() {
 fn the_velocity_alone_does_not_meet_the_targets_of_jumps() {
     let (z, r, t, v) = situation();
     for objective in [mean_flow(Direction::V01), decoupled(), terminal_velocity()] {
-        let nets = Nets { live: &Instant, frozen: &Instant, average: &Instant };
-        let worst = largest(&errors(&objective, nets, [z.clone(), v.clone()], [r.clone(), t.clone()], 0));
+        let models = Models { online: &Instant, detached: &Instant, ema: &Instant };
+        let worst = largest(&errors(&objective, models, [z.clone(), v.clone()], [r.clone(), t.clone()], 0));
         assert!(worst > 0.1, "{objective:?}: {worst}");
     }
 }
@@ -176,8 +178,8 @@ fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
     }
     // Off the true field too it is that, asked of the averaged network.
     let shifted = Either::Shifted(Shifted);
-    let nets = Nets { live: &shifted, frozen: &shifted, average: &right };
-    let ours = errors(&terminal_velocity(), nets, [z.clone(), v], [r.clone(), t.clone()], 0);
+    let models = Models { online: &shifted, detached: &shifted, ema: &right };
+    let ours = errors(&terminal_velocity(), models, [z.clone(), v], [r.clone(), t.clone()], 0);
     assert_close("errors", &ours, &residual(&shifted, 1.0, true, true), 1e-4);
 }
 
@@ -234,7 +236,7 @@ fn the_residual_is_linear_in_the_conditional_velocity_and_the_tangent_decides_ho
     let narrowed: Vec<f32> = squares.iter().zip(ratios).map(|(n, ratio)| n * ratio * ratio).collect();
     for sign in [1.0, -1.0] {
         let path = [z.clone(), v.clone() + n.clone() * sign];
-        let of = |objective| errors(&objective, Nets::all(&Gaussian), path.clone(), [r.clone(), t.clone()], 0);
+        let of = |objective| errors(&objective, Models::all(&Gaussian), path.clone(), [r.clone(), t.clone()], 0);
         assert_close("mean-flow", &of(mean_flow(Direction::V01)), &narrowed, 1e-4);
         assert_close("improved-mean-flow", &of(improved(Direction::V01)), &squares, 1e-4);
         assert_close("pixel-mean-flow", &of(pixel()), &squares, 1e-4);
@@ -258,7 +260,7 @@ fn pixel_mean_flow_is_exact_through_the_conversion_where_it_is_not_clipped() {
     let (z, r, t, _) = situation();
     let t = t.clamp_min(0.06);
     let v = Gaussian.u(z.clone().into(), t.clone().into(), t.clone().into(), None).primal;
-    let worst = largest(&errors(&pixel(), Nets::all(&Image), [z, v], [r, t], 0));
+    let worst = largest(&errors(&pixel(), Models::all(&Image), [z, v], [r, t], 0));
     EXACT_TARGETS.within("squared residual of pixel MeanFlow", worst.into(), 1e-6);
 }
 
@@ -315,21 +317,21 @@ fn times(values: [f32; 4]) -> Tensor<1> {
 }
 
 /// Gradients of an objective's summed errors.
-fn gradients_of(objective: &Objective, net: &Net, nets: Nets<'_, Net>, at: u64) -> Vec<f32> {
+fn gradients_of(objective: &Objective, net: &Net, models: Models<'_, Net>, at: u64) -> Vec<f32> {
     let ([z, v], [r, t]) = path_of_a_net();
-    let residuals = objective.residuals(nets, PathSample { z, v }, Times { t, r, intervals: 4 }, None, at);
+    let residuals = objective.residuals(models, PathSample { z, v }, Times { t, r, intervals: 4 }, None, at);
     gradients(net, residuals.interval.expect("rows with r < t").sum())
 }
 
 /// The residual is divided by α, but its gradient is not: at a small α it is MeanFlow's.
 #[test]
 fn the_gradient_of_alpha_flow_becomes_that_of_mean_flow() {
-    let net = random_net(&tiny_config(3, 0), &tape());
+    let net = random_net(&tiny_config(3, 0), &autodiff_device());
     let small = Objective::AlphaFlow(alpha_flow());
-    let limit = gradients_of(&Objective::default(), &net, Nets::all(&net), 0);
-    assert_close("α = 0", &gradients_of(&small, &net, Nets::all(&net), 1000), &limit, 1e-6);
-    assert_close("α = 0.008", &gradients_of(&small, &net, Nets::all(&net), 693), &limit, 0.05);
-    assert!(relative_error(&gradients_of(&small, &net, Nets::all(&net), 0), &limit) > 0.1);
+    let limit = gradients_of(&Objective::default(), &net, Models::all(&net), 0);
+    assert_close("α = 0", &gradients_of(&small, &net, Models::all(&net), 1000), &limit, 1e-6);
+    assert_close("α = 0.008", &gradients_of(&small, &net, Models::all(&net), 693), &limit, 0.05);
+    assert!(relative_error(&gradients_of(&small, &net, Models::all(&net), 0), &limit) > 0.1);
 }
 
 fn all_objectives() -> Vec<(Objective, u64)> {
@@ -353,11 +355,11 @@ fn all_objectives() -> Vec<(Objective, u64)> {
 /// Targets asked of networks on the tape give the gradients of targets asked of networks off it.
 #[test]
 fn no_gradient_flows_through_a_target() {
-    let net = random_net(&tiny_config(3, 0), &tape());
+    let net = random_net(&tiny_config(3, 0), &autodiff_device());
     let frozen = net.valid();
     for (objective, at) in all_objectives() {
-        let proper = gradients_of(&objective, &net, Nets { live: &net, frozen: &frozen, average: &frozen }, at);
-        let taped = gradients_of(&objective, &net, Nets::all(&net), at);
+        let proper = gradients_of(&objective, &net, Models { online: &net, detached: &frozen, ema: &frozen }, at);
+        let taped = gradients_of(&objective, &net, Models::all(&net), at);
         assert!(proper.iter().any(|g| g.abs() > 1e-3), "{objective:?} has no gradient");
         assert_close(&format!("{objective:?}"), &taped, &proper, 1e-3);
     }
@@ -393,8 +395,8 @@ fn shortcuts_and_terminal_velocity_learn_from_the_averaged_network_and_improved_
     let (right, wrong) = (Either::True(Gaussian), Either::Shifted(Shifted));
     let (z, r, t, v) = situation();
     let error = |objective: &Objective, frozen: &Either, average: &Either| {
-        let nets = Nets { live: &right, frozen, average };
-        root_mean(&errors(objective, nets, [z.clone(), v.clone()], [r.clone(), t.clone()], 0))
+        let models = Models { online: &right, detached: frozen, ema: average };
+        root_mean(&errors(objective, models, [z.clone(), v.clone()], [r.clone(), t.clone()], 0))
     };
     let (shortcut, improved) = (Objective::Shortcut(Shortcut::default()), improved(Direction::default()));
     for averaged in [shortcut, terminal_velocity()] {
@@ -415,7 +417,7 @@ fn consistency_compares_the_jumps_from_two_times_of_a_path() {
     let jump = |z: Tensor<4>, t: f64| step(&Gaussian, z, 0.0, t, None);
     let quotient = (jump(z.clone(), t) - jump(z.clone() - v.clone() * (t - s), s)) / (t - s);
     let expected = values((quotient.clone() * quotient).flatten::<2>(1, 3).sum_dim(1));
-    let ours = errors(&objective, Nets::all(&Gaussian), [z, v], [at(0.0), at(t)], 25);
+    let ours = errors(&objective, Models::all(&Gaussian), [z, v], [at(0.0), at(t)], 25);
     assert_close("error", &ours, &expected, 1e-4);
 }
 
@@ -427,7 +429,7 @@ fn consistency_is_exact_as_its_times_meet() {
     assert_eq!([0, 1, 8, 100].map(|at| config.gap_at(at)), [0.5, 0.25, 1.0 / 512.0, 1.0 / 512.0]);
     let (z, _, t, v) = situation();
     let bias = |at| {
-        root_mean(&errors(&objective, Nets::all(&Gaussian), [z.clone(), v.clone()], [constant(0.0), t.clone()], at))
+        root_mean(&errors(&objective, Models::all(&Gaussian), [z.clone(), v.clone()], [constant(0.0), t.clone()], at))
     };
     let fall = bias(3) / bias(6);
     assert!((fall / 8.0 - 1.0).abs() < 0.2, "the gap falls 8 times, the bias {fall:.2}");
@@ -499,7 +501,7 @@ fn moment_matching_is_its_definition() {
     let slope = 2.0 / (t * (1.0 - t));
     let weight = 0.5 / (1.0 + (lambda - 5.0).exp()) * slope * (1.0 - t) / ((1.0 - t).powi(2) + t * t);
     let at = |time: f64| Tensor::<1>::full([2], time, &device());
-    let ours = errors(&Objective::MomentMatching(config), Nets::all(&Gaussian), [z, v], [at(s), at(t)], 0);
+    let ours = errors(&Objective::MomentMatching(config), Models::all(&Gaussian), [z, v], [at(s), at(t)], 0);
     assert_close("error", &ours, &[(weight * discrepancy) as f32; 2], 1e-3);
 }
 
@@ -514,7 +516,7 @@ fn moment_matching_tells_the_true_flow_from_another() {
     // With k = 1 the teacher is the path itself at `s`.
     let objective = Objective::MomentMatching(MomentMatching { group: 64, k: 1, b: 5.0 });
     let mean = |net: &Either| {
-        let all = errors(&objective, Nets::all(net), [z.clone(), v.clone()], [at(0.1), at(0.9)], 0);
+        let all = errors(&objective, Models::all(net), [z.clone(), v.clone()], [at(0.1), at(0.9)], 0);
         all.iter().sum::<f32>() / 512.0
     };
     let (right, wrong) = (mean(&Either::True(Gaussian)), mean(&Either::Shifted(Shifted)));
@@ -543,7 +545,7 @@ fn the_auxiliary_head_gives_the_tangent_and_is_trained_on_every_row() {
         let [rows] = t.dims();
         let times = Times { t: t.clone(), r: r.clone(), intervals: rows };
         let path = PathSample { z: z.clone(), v: v.clone() };
-        improved(Direction::V01).residuals(Nets::all(&Headed(head)), path, times, None, 0)
+        improved(Direction::V01).residuals(Models::all(&Headed(head)), path, times, None, 0)
     };
     let right = residuals(0.0);
     assert!(largest(&values(right.interval.expect("all are"))) < 1e-6);

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use meanflow::flow::{
-    AdaptiveWeight, AlphaFlow, AverageVelocity, DecoupledMeanFlow, Nets, Objective, PathSample, Residuals, Shortcut,
+    AdaptiveWeight, AlphaFlow, AverageVelocity, DecoupledMeanFlow, Models, Objective, PathSample, Residuals, Shortcut,
     TerminalVelocity, Times, interpolate,
 };
 use meanflow::net::TimeInputs;
@@ -12,7 +12,7 @@ use meanflow::{Net, NetConfig};
 
 use crate::parity::Fixture;
 use crate::parity_log::{ALPHA_FLOW, DECOUPLED, SHORTCUT, TERMINAL_VELOCITY};
-use crate::support::{assert_close, relative_error, tape, values};
+use crate::support::{assert_close, autodiff_device, relative_error, values};
 
 /// Relative error allowed between burn in f32 and PyTorch in f64.
 const TOLERANCE: f64 = 1e-4;
@@ -53,8 +53,8 @@ fn terminal_velocity(fixture: &Fixture, tape: &Device, through_derivative: bool)
     let [live, average] = networks(fixture, tape);
     let (path, times) = batch(fixture, 6);
     let objective = Objective::TerminalVelocity(TerminalVelocity { through_derivative, ..Default::default() });
-    let nets = Nets { live: &live, frozen: &live.valid(), average: &average };
-    let errors = all(objective.residuals(nets, path, times, None, 0));
+    let models = Models { online: &live, detached: &live.valid(), ema: &average };
+    let errors = all(objective.residuals(models, path, times, None, 0));
     let name = if through_derivative { "terminal" } else { "terminal_detached" };
     TERMINAL_VELOCITY.close("residuals", &values(errors.clone()), fixture.values(&format!("{name}.errors")), TOLERANCE);
     let tolerance = if through_derivative { SECOND } else { TOLERANCE };
@@ -66,7 +66,7 @@ fn terminal_velocity(fixture: &Fixture, tape: &Device, through_derivative: bool)
 fn terminal_velocity_matching_has_the_gradient_through_its_derivative_or_not() {
     let fixture = fixture();
     for through_derivative in [false, true] {
-        terminal_velocity(&fixture, &tape(), through_derivative);
+        terminal_velocity(&fixture, &autodiff_device(), through_derivative);
     }
     // They are far apart, so neither passes for the other.
     let [one, other] = ["terminal", "terminal_detached"]
@@ -77,20 +77,20 @@ fn terminal_velocity_matching_has_the_gradient_through_its_derivative_or_not() {
 /// A tape that computes anew what it did not keep is another one, and must be the one of the derivative too.
 #[test]
 fn the_derivative_is_on_the_tape_of_the_network() {
-    terminal_velocity(&fixture(), &tape().inner().autodiff().gradient_checkpointing(), true);
+    terminal_velocity(&fixture(), &autodiff_device().inner().autodiff().gradient_checkpointing(), true);
 }
 
 /// The logarithm of the mean squares has the gradient of the adaptive weight with `p = 1`.
 #[test]
 fn decoupled_mean_flow_has_the_gradient_of_the_logarithm() {
     let fixture = fixture();
-    let config = NetConfig { times: TimeInputs::Stand, decoder_depth: Some(DECODER_DEPTH), ..fixture.config.clone() };
-    let net = fixture.net(&config, "decoupled.parameter", &tape());
+    let config = NetConfig { times: TimeInputs::T, decoder_depth: Some(DECODER_DEPTH), ..fixture.config.clone() };
+    let net = fixture.net(&config, "decoupled.parameter", &autodiff_device());
     let (path, times) = batch(&fixture, 6);
     let u = net.u(path.z.clone().into(), times.r.clone().into(), times.t.clone().into(), None).primal;
     DECOUPLED.close("u", &values(u), fixture.values("decoupled.u"), TOLERANCE);
     let objective = Objective::DecoupledMeanFlow(DecoupledMeanFlow::default());
-    let residuals = objective.residuals(Nets::all(&net), path, times, None, 0);
+    let residuals = objective.residuals(Models::all(&net), path, times, None, 0);
     let loss = AdaptiveWeight { p: 1.0, c: 0.01 * VALUES }.apply(&residuals);
     DECOUPLED.close("residuals", &values(all(residuals)), fixture.values("decoupled.errors"), TOLERANCE);
     fixture.assert_gradients(&net, &loss.backward(), "decoupled.gradient", &DECOUPLED, TOLERANCE);
@@ -108,10 +108,10 @@ fn alpha_flow(clamp: Option<f64>) -> Objective {
 #[test]
 fn alpha_flow_with_its_clamp_is_as_published() {
     let fixture = fixture();
-    let [live, average] = networks(&fixture, &tape());
+    let [live, average] = networks(&fixture, &autodiff_device());
     let (path, times) = batch(&fixture, INTERVALS);
-    let nets = Nets { live: &live, frozen: &live.valid(), average: &average };
-    let residuals = |clamp| alpha_flow(clamp).residuals(nets, path.clone(), times.clone(), None, 600);
+    let models = Models { online: &live, detached: &live.valid(), ema: &average };
+    let residuals = |clamp| alpha_flow(clamp).residuals(models, path.clone(), times.clone(), None, 600);
     let bounded = residuals(Some(BOUND));
     let theirs: Vec<f32> =
         fixture.values("alpha.errors").iter().map(|m| (f64::from(*m) * VALUES / (ALPHA * ALPHA)) as f32).collect();
@@ -127,12 +127,12 @@ fn alpha_flow_with_its_clamp_is_as_published() {
 #[test]
 fn shortcuts_with_their_clamps_are_as_published() {
     let fixture = fixture();
-    let [live, average] = networks(&fixture, &tape());
+    let [live, average] = networks(&fixture, &autodiff_device());
     let (path, times) = batch(&fixture, INTERVALS);
-    let nets = Nets { live: &live, frozen: &live.valid(), average: &average };
+    let models = Models { online: &live, detached: &live.valid(), ema: &average };
     let errors = |clamp| {
         let objective = Objective::Shortcut(Shortcut { clamp, ..Shortcut::default() });
-        all(objective.residuals(nets, path.clone(), times.clone(), None, 0))
+        all(objective.residuals(models, path.clone(), times.clone(), None, 0))
     };
     let bounded = errors(Some(BOUND));
     SHORTCUT.close("residuals", &values(bounded.clone()), fixture.values("shortcut.errors"), TOLERANCE);

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use meanflow::flow::Objective;
 use meanflow::train::data::Images;
 use meanflow::train::{
-    Average, Cooldown, MAIN, MatmulPrecision, MuonParams, MuonScale, OptimizerKind, RunFolder, Sampler, TrainConfig,
-    Trainer, Which,
+    CheckpointSelector, Cooldown, EmaDecay, MatmulPrecision, MuonParams, MuonScale, OptimizerKind, PRIMARY_EMA,
+    RunFolder, Sampler, TrainConfig, Trainer,
 };
 
 use crate::support::{assert_close, device, relative_error, values};
@@ -408,38 +408,38 @@ fn gradients_are_bounded_together_and_small_ones_left_alone() {
 
 #[test]
 fn averages_decay_as_they_say_and_each_can_be_exported() {
-    let half = Average::HalfLife { half_life: 1000.0, ramp: 0.05 };
+    let half = EmaDecay::HalfLife { half_life: 1000.0, ramp: 0.05 };
     // Ten steps of 100 images halve a part; early, five hundredths of what was seen do.
     assert!((half.decay_at(100_000, 100).powi(10) - 0.5).abs() < 1e-12);
     assert!((half.decay_at(99, 100) - 0.5_f64.powf(100.0 / 500.0)).abs() < 1e-12);
-    assert_eq!(Average::Constant { decay: 0.9 }.decay_at(0, 100), 0.9);
+    assert_eq!(EmaDecay::Constant { decay: 0.9 }.decay_at(0, 100), 0.9);
 
     // The main one rises to its decay, or is as these are.
     let mut config = config(20);
     config.train.ema_decay = 0.9999;
     let main = |config: &TrainConfig| [0, 90_000].map(|step| config.train.ema_decay_at(step, 100));
     assert_eq!(main(&config), [0.1, 0.9999]);
-    config.train.ema = Some(Average::Constant { decay: 0.9999 });
+    config.train.ema = Some(EmaDecay::Constant { decay: 0.9999 });
     assert_eq!(main(&config), [0.9999; 2]);
     config.train.ema = Some(half);
     assert_eq!(main(&config), [0, 90_000].map(|step| half.decay_at(step, 100)));
 
     config.train.averages = [("still", 0.999_999), ("swift", 0.0)]
-        .map(|(name, decay)| (name.to_owned(), Average::Constant { decay }))
+        .map(|(name, decay)| (name.to_owned(), EmaDecay::Constant { decay }))
         .into();
     assert_eq!(TrainConfig::from_toml(&config.to_toml().expect("it writes")).expect("it reads"), config);
     let dir = tempfile::tempdir().expect("a folder");
     let run = RunFolder::create(dir.path(), &config).expect("a new run");
     crate::train::Listener::default().train(&config, &images(), &run).expect("it trains");
     let average = |name: &str| {
-        run.averaged(Which::Newest, name, &device(), |text| panic!("{text}")).map(|(net, _)| numbers(&net))
+        run.averaged(CheckpointSelector::Newest, name, &device(), |text| panic!("{text}")).map(|(net, _)| numbers(&net))
     };
     let start = numbers(trained(&config, 0).net());
     assert!(relative_error(&average("still").expect("it is there"), &start) < 1e-3, "a slow average has moved");
     let swift = average("swift").expect("it is there");
-    assert!(relative_error(&swift, &start) > 1e-2 && swift != average(MAIN).expect("it is there"));
+    assert!(relative_error(&swift, &start) > 1e-2 && swift != average(PRIMARY_EMA).expect("it is there"));
     // Of so short a half-life that main, too, is what was trained last.
-    config.train.ema = Some(Average::HalfLife { half_life: 1e-9, ramp: 0.05 });
+    config.train.ema = Some(EmaDecay::HalfLife { half_life: 1e-9, ramp: 0.05 });
     let last = numbers(&trained(&config, 20).averaged().clone());
     assert_close("main", &last, &swift, 1e-6);
     let error = average("other").expect_err("there is none").to_string();

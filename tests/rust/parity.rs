@@ -10,7 +10,7 @@ use meanflow::{Dual, Net, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::parity_log::{Comparison, DIT_CONDITIONAL, DIT_UNCONDITIONAL, MEAN_FLOW};
-use crate::support::{tape, values};
+use crate::support::{autodiff_device, values};
 
 /// Relative error allowed between burn in f32 and PyTorch in f64.
 const TOLERANCE: f64 = 1e-4;
@@ -46,7 +46,7 @@ impl Fixture {
 
     pub fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
         let (shape, values) = self.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no `{name}`"));
-        Tensor::from_data(TensorData::new(values.clone(), shape.clone()), &tape().inner())
+        Tensor::from_data(TensorData::new(values.clone(), shape.clone()), &autodiff_device().inner())
     }
 
     /// A parameter-shaped tensor in burn's layout: linear weights are `[in, out]` there, `[out, in]` in PyTorch.
@@ -80,7 +80,7 @@ impl Fixture {
     fn labels(&self, rows: &[usize]) -> Option<Labels> {
         let labels = self.labels.clone()?;
         let labels: Vec<i32> = rows.iter().map(|&row| labels[row]).collect();
-        Some(Tensor::<1, Int>::from_data(TensorData::new(labels, [rows.len()]), &tape().inner()).into())
+        Some(Tensor::<1, Int>::from_data(TensorData::new(labels, [rows.len()]), &autodiff_device().inner()).into())
     }
 }
 
@@ -170,7 +170,7 @@ fn order(fixture: &Fixture) -> (usize, Vec<usize>) {
 
 fn assert_parity(bytes: &[u8], network: &Comparison) {
     let fixture = Fixture::read(bytes);
-    let net = fixture.net(&fixture.config, "param", &tape());
+    let net = fixture.net(&fixture.config, "param", &autodiff_device());
 
     // u and du/dt of all rows, along (v, 0, 1).
     let PathSample { z, v } = interpolate(fixture.tensor("x"), fixture.tensor("e"), fixture.tensor("t"));
@@ -191,7 +191,7 @@ fn assert_parity(bytes: &[u8], network: &Comparison) {
     // The loss and its gradients, through the rows as training sorts them.
     let (intervals, rows) = order(&fixture);
     let index: Vec<i32> = rows.iter().map(|&i| i as i32).collect();
-    let index = Tensor::<1, Int>::from_data(TensorData::new(index, [rows.len()]), &tape().inner());
+    let index = Tensor::<1, Int>::from_data(TensorData::new(index, [rows.len()]), &autodiff_device().inner());
     let path = PathSample { z: z.select(0, index.clone()), v: v.select(0, index.clone()) };
     let times = Times { t: t.select(0, index.clone()), r: r.select(0, index), intervals };
     let labels = fixture.labels(&rows);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use meanflow::generator::{Generator, Request};
 use meanflow::train::data::Images;
-use meanflow::train::{MAIN, RunFolder, Start, Which};
+use meanflow::train::{CheckpointSelector, PRIMARY_EMA, Pretrained, RunFolder};
 use meanflow::weights::{Precision, encode};
 
 use crate::cli::{Place, fails, succeeds};
@@ -194,8 +194,9 @@ fn a_class_that_is_added_leaves_the_others_their_rows() {
     let (dir, images) = (folder(), images());
     let first = RunFolder::create(&dir.path().join("first"), &config(20)).expect("a new run");
     Listener::default().train(&config(20), &images, &first).expect("it trains");
-    let model =
-        |run: &RunFolder| run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("it reads");
+    let model = |run: &RunFolder| {
+        run.averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| panic!("{text}")).expect("it reads")
+    };
     let (net, info) = model(&first);
     let file = dir.path().join("first.safetensors");
     fs::write(&file, encode(&net, &info, Precision::F32).expect("it encodes")).expect("it writes");
@@ -206,7 +207,7 @@ fn a_class_that_is_added_leaves_the_others_their_rows() {
     // A learning rate that changes nothing that can be seen.
     let mut still = config(1);
     still.train.learning_rate = 1e-9;
-    let start = Start::read(&file, &still, &more, &device()).expect("it suits");
+    let start = Pretrained::read(&file, &still, &more, &device()).expect("it suits");
     let second = RunFolder::create(&dir.path().join("second"), &still).expect("a new run").beginning_with(start);
     Listener::default().train(&still, &more, &second).expect("it trains");
 
@@ -356,14 +357,19 @@ fn averages_may_be_added_when_a_run_goes_on() {
     let run = RunFolder::create(dir.path(), &config).expect("a new run");
     Listener::default().train(&config, &images, &run).expect("it trains");
     config.train.steps = 24;
-    config.train.averages.insert("slow".into(), meanflow::train::Average::Constant { decay: 0.5 });
+    config.train.averages.insert("slow".into(), meanflow::train::EmaDecay::Constant { decay: 0.5 });
     let (run, _) = RunFolder::open(dir.path()).expect("the run");
     let mut listener = Listener::default();
     listener.train(&config, &images, &run).expect("it goes on");
     assert!(listener.notices.iter().any(|text| text.contains("the average `slow` is new")), "{:?}", listener.notices);
-    let step =
-        |name| run.averaged(Which::Newest, name, &device(), |text| panic!("{text}")).expect("it reads").1.training.step;
-    assert_eq!((step("slow"), step(MAIN)), (24, 24));
+    let step = |name| {
+        run.averaged(CheckpointSelector::Newest, name, &device(), |text| panic!("{text}"))
+            .expect("it reads")
+            .1
+            .training
+            .step
+    };
+    assert_eq!((step("slow"), step(PRIMARY_EMA)), (24, 24));
 }
 
 #[test]
@@ -503,8 +509,9 @@ fn a_flipped_bit_is_named_and_the_checkpoint_before_is_used() {
             fs::write(&path, damaged).expect("it writes");
             if file != "optimizer.bpk" && file != "net.bpk" {
                 let mut warnings = Vec::new();
-                let (_, info) =
-                    run.averaged(Which::Newest, MAIN, &device(), |text| warnings.push(text)).expect("the one before");
+                let (_, info) = run
+                    .averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| warnings.push(text))
+                    .expect("the one before");
                 assert_eq!(info.training.step, 10, "{file}, bit {bit}");
                 assert!(warnings[0].contains("step-00000020") && warnings[0].contains(file), "{warnings:?}");
             }

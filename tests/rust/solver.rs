@@ -86,9 +86,9 @@ fn dormand_prince_keeps_its_tolerance_in_both_directions() {
     let mut calls = Vec::new();
     for tolerance in [1e-2, 1e-3, 1e-5] {
         let adaptive = Integrator::Adaptive { tolerance };
-        let there = velocity.carry(e.clone(), 1.0, 0.0, adaptive).expect("it integrates");
+        let there = velocity.integrate(e.clone(), 1.0, 0.0, adaptive).expect("it integrates");
         assert_close("images", &values(there.end.clone()), &exact, 10.0 * tolerance);
-        let back = velocity.carry(there.end, 0.0, 1.0, adaptive).expect("it integrates");
+        let back = velocity.integrate(there.end, 0.0, 1.0, adaptive).expect("it integrates");
         assert_close("noise", &values(back.end), &values(e.clone()), 20.0 * tolerance);
         calls.push(there.evaluations);
     }
@@ -215,7 +215,7 @@ fn methods_cost_what_they_say() {
     for (method, evaluations) in [(Method::Euler, 1), (Method::Midpoint, 2), (Method::Heun, 2)] {
         assert_eq!(method.evaluations(), evaluations);
         let velocity = Velocity::new(&Gaussian, None, None);
-        let end = velocity.carry(random(1, SHAPE), 1.0, 0.0, Integrator::Fixed { method, steps: 3 });
+        let end = velocity.integrate(random(1, SHAPE), 1.0, 0.0, Integrator::Fixed { method, steps: 3 });
         assert_eq!(end.expect("it integrates").evaluations, 3 * evaluations);
     }
 }

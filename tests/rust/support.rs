@@ -10,7 +10,7 @@ pub fn device() -> Device {
     Device::flex()
 }
 
-pub fn tape() -> Device {
+pub fn autodiff_device() -> Device {
     Device::flex().autodiff()
 }
 

@@ -8,11 +8,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::train::data::{DataConfig, Images};
 use meanflow::train::{
-    Ema, MAIN, NetChoice, Observer, Outcome, Record, RunFolder, Sampler, Start, TrainConfig, Which, train,
+    CheckpointSelector, Ema, NetOverrides, Observer, Outcome, PRIMARY_EMA, Pretrained, Record, RunFolder, Sampler,
+    TrainConfig, train,
 };
 use meanflow::weights::{Precision, encode};
 
-use crate::support::{assert_close, device, randomise, relative_error, tape, tiny_config, values};
+use crate::support::{assert_close, autodiff_device, device, randomise, relative_error, tiny_config, values};
 
 /// Hears everything; asks to stop after a step of its choice.
 #[derive(Default)]
@@ -65,13 +66,13 @@ pub fn images() -> Images {
 
 pub fn config(steps: u64) -> TrainConfig {
     let mut config = TrainConfig {
-        net: NetChoice {
+        net: NetOverrides {
             preset: "browser-s".into(),
             patch: Some(4),
             width: Some(16),
             depth: Some(2),
             heads: Some(2),
-            ..NetChoice::default()
+            ..NetOverrides::default()
         },
         data: DataConfig { size: 8, channels: 3, ..DataConfig::default() },
         ..TrainConfig::default()
@@ -93,7 +94,9 @@ pub fn config(steps: u64) -> TrainConfig {
 
 /// The exported bytes of a run.
 pub fn weights(run: &RunFolder) -> Vec<u8> {
-    let (net, info) = run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
+    let (net, info) = run
+        .averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| panic!("{text}"))
+        .expect("a checkpoint");
     encode(&net, &info, Precision::F32).expect("it encodes")
 }
 
@@ -121,9 +124,10 @@ fn the_best_checkpoint_outlives_newer_ones() {
     };
     let means: Vec<_> = lines.chunks_exact(2).map(mean).collect();
     let best = means.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("checkpoints").0;
-    let step =
-        |which| run.averaged(which, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint").1.training.step;
-    assert_eq!((step(Which::Best), step(Which::Newest)), (best, 60));
+    let step = |which| {
+        run.averaged(which, PRIMARY_EMA, &device(), |text| panic!("{text}")).expect("a checkpoint").1.training.step
+    };
+    assert_eq!((step(CheckpointSelector::Best), step(CheckpointSelector::Newest)), (best, 60));
     let kept = std::fs::read_dir(place.path().join("run/checkpoints")).expect("a folder").count();
     assert_eq!(kept, if best == 60 { 1 } else { 2 });
 }
@@ -141,7 +145,9 @@ fn one_step_samples_have_the_colour_of_their_class() {
     assert!(last.residual_instant < first.residual_instant, "Flow Matching error did not fall");
     assert!(first.residual_interval.is_none() && last.residual_interval.is_some(), "the ramp did not happen");
 
-    let (net, info) = run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
+    let (net, info) = run
+        .averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| panic!("{text}"))
+        .expect("a checkpoint");
     let generator = meanflow::Generator::new(net, info, &device());
     let mean = |class| {
         let request = meanflow::generator::Request { seed: 0, count: 16, class: Some(class).into(), nfe: 1 };
@@ -194,7 +200,7 @@ fn a_run_begins_with_the_weights_of_another() {
     // A learning rate that changes nothing that can be seen.
     let mut still = config(1);
     still.train.learning_rate = 1e-9;
-    let start = Start::read(&file, &still, &images, &device()).expect("it suits");
+    let start = Pretrained::read(&file, &still, &images, &device()).expect("it suits");
     let second = RunFolder::create(&dir.path().join("second"), &still).expect("a new run").beginning_with(start);
     train(&second, &still);
     still.train.steps = 2;
@@ -202,7 +208,9 @@ fn a_run_begins_with_the_weights_of_another() {
     train(&again, &still);
 
     let picture = |run: &RunFolder| {
-        let (net, info) = run.averaged(Which::Newest, MAIN, &device(), |text| panic!("{text}")).expect("a checkpoint");
+        let (net, info) = run
+            .averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| panic!("{text}"))
+            .expect("a checkpoint");
         let init = info.training.init.clone();
         let request = meanflow::generator::Request { seed: 0, count: 4, class: Some(1).into(), nfe: 1 };
         (values(meanflow::Generator::new(net, info, &device()).images(request).expect("fair")), init)
@@ -212,7 +220,7 @@ fn a_run_begins_with_the_weights_of_another() {
     assert_eq!((none, from), (None, Some(format!("{}, step 20", still.name))));
 
     // The second, trained for real, moves on: what was read is not set to stay.
-    let start = Start::read(&file, &config(20), &images, &device()).expect("it suits");
+    let start = Pretrained::read(&file, &config(20), &images, &device()).expect("it suits");
     let third = RunFolder::create(&dir.path().join("third"), &config(20)).expect("a new run").beginning_with(start);
     train(&third, &config(20));
     assert!(relative_error(&picture(&third).0, &before) > 1e-3, "nothing was learned");
@@ -221,7 +229,7 @@ fn a_run_begins_with_the_weights_of_another() {
     let mut decoupled = config(1);
     decoupled.net.decoder_depth = Some(1);
     decoupled.objective = meanflow::flow::Objective::DecoupledMeanFlow(Default::default());
-    let start = Start::read(&file, &decoupled, &images, &device()).expect("it is made to suit");
+    let start = Pretrained::read(&file, &decoupled, &images, &device()).expect("it is made to suit");
     assert_eq!(*start.net().config(), decoupled.net_config(2).expect("sizes fit"));
     let fourth = RunFolder::create(&dir.path().join("fourth"), &decoupled).expect("a new run").beginning_with(start);
     train(&fourth, &decoupled);
@@ -229,7 +237,7 @@ fn a_run_begins_with_the_weights_of_another() {
 
     let mut other = config(20);
     other.net.width = Some(32);
-    let error = Start::read(&file, &other, &images, &device()).expect_err("another network");
+    let error = Pretrained::read(&file, &other, &images, &device()).expect_err("another network");
     let text = format!("{error:#}");
     assert!(text.contains("first.safetensors") && text.contains("32"), "{text}");
 }
@@ -326,7 +334,7 @@ fn a_folder_with_a_run_is_not_overwritten() {
 
 #[test]
 fn the_average_moves_by_one_minus_its_decay() {
-    let start = tiny_config(3, 0).init(0, &tape());
+    let start = tiny_config(3, 0).init(0, &autodiff_device());
     let end = randomise(start.clone());
     let mut ema = Ema::new(&start);
     ema.follow(&end, 0.9);

@@ -121,7 +121,7 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         let config = TrainConfig::from_toml(&text).expect(table);
         assert_eq!(TrainConfig::from_toml(&config.to_toml().expect(table)).expect(table), config);
         let images = images();
-        config.suits(&images).expect(table);
+        config.check_compatible(&images).expect(table);
         let mut sampler = Sampler::new(&images, &config.train, false).with_dropped_last(config.guidance.is_on());
         let mut trainer = Trainer::new(&config, &config.net_config(2).expect(table), &device());
         let before = numbers(trainer.net());
@@ -210,7 +210,7 @@ fn what_a_network_is_told_and_what_it_learns_must_go_together() {
         ("[objective]\nkind = \"alpha-flow\"\nclamp = -4", "clamp must be above 0"),
         ("[net.unet]\nmultipliers = [1]\nattention = []", "for the preset `unet`"),
     ] {
-        let checked = TrainConfig::from_toml(text).and_then(|config| config.suits(&images()));
+        let checked = TrainConfig::from_toml(text).and_then(|config| config.check_compatible(&images()));
         let message = checked.expect_err(reason).to_string();
         assert!(message.contains(reason), "`{message}` does not say `{reason}`");
     }

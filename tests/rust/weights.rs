@@ -101,7 +101,7 @@ fn scales_that_no_weights_have_are_refused_by_every_reader() {
         let mut bytes = whole.clone();
         bytes[place.start + 4..][..4].copy_from_slice(&scale.to_le_bytes());
         let native = decode(&bytes, &device()).map(drop).expect_err("no scale").to_string();
-        let page = cpu::Generator::from_bytes(&bytes).map(drop).expect_err("no scale").to_string();
+        let page = cpu::CpuGenerator::from_bytes(&bytes).map(drop).expect_err("no scale").to_string();
         for error in [native, page] {
             let reason = if scale.is_finite() { "in row 1" } else { "holds" };
             assert!(error.contains(name) && error.contains(reason), "{scale}: {error}");

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::loading::{Loading, Weights};
+use super::loader::{Weights, WeightsLoader};
 use super::network::{Conditions, Network};
-use super::work::Work;
+use super::scratch::Scratch;
 use crate::class::Class;
 use crate::error::Error;
 use crate::flow::Solver;
@@ -16,7 +16,7 @@ use crate::weights::{Check, ModelInfo};
 
 /// A network on the CPU, ready to sample from.
 #[derive(Clone, Debug)]
-pub struct Generator {
+pub struct CpuGenerator {
     model: Rc<Model>,
 }
 
@@ -31,17 +31,17 @@ struct Model {
 #[derive(Debug)]
 struct State {
     conditions: Conditions,
-    work: Work,
+    work: Scratch,
 }
 
-impl Generator {
+impl CpuGenerator {
     /// Reads a weights file.
     ///
     /// # Errors
     /// As [`crate::weights::decode`], another network than a plain Diffusion Transformer, and when what it makes of the
     /// known seed is something else than the file says.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let mut loading = Loading::new(bytes.len());
+        let mut loading = WeightsLoader::new(bytes.len());
         loading.push(bytes);
         loading.finish()
     }

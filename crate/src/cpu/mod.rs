@@ -9,10 +9,10 @@
 //! downloaded.
 
 mod generator;
-mod loading;
+mod loader;
 mod network;
-mod work;
+mod scratch;
 
-pub use generator::{Generator, Sampling};
-pub use loading::Loading;
+pub use generator::{CpuGenerator, Sampling};
+pub use loader::WeightsLoader;
 pub use network::warm_up;

@@ -1,16 +1,16 @@
 //! A model's layers, and a picture's way through them.
 
-use super::loading::{Weights, Zeros};
-use super::work::Work;
+use super::loader::{Weights, Zeros};
+use super::scratch::Scratch;
 use crate::class::Class;
-use crate::condition::{Embeddings, Layer as Rows, SLOTS, Slots, first_modulations, is_plain};
+use crate::condition::{ConditionCache, Embeddings, Layer as Rows, SLOTS, first_modulations, is_supported};
 use crate::dual::GELU;
 use crate::error::Error;
 use crate::kernels::attention::attend;
 use crate::kernels::lanes::map;
 use crate::kernels::rows::{Gate, normalise};
 use crate::kernels::{COLUMNS, Matrix, Packed, product};
-use crate::net::{NORM_EPSILON, NetConfig, Output, SMALLEST_DIVISOR, position_table};
+use crate::net::{MIN_DIVISOR, NORM_EPSILON, NetConfig, Output, position_table};
 use crate::rng;
 
 /// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
@@ -92,8 +92,8 @@ impl Block {
 
     /// `x += gate · attention(modulate(x))`, then `x += gate · mlp(modulate(x))`, of the tokens in `work`.
     #[inline(never)]
-    fn apply(&self, modulation: &[f32], work: &mut Work) {
-        let Work { tokens, normed, wide, heads, rows, attention, .. } = work;
+    fn apply(&self, modulation: &[f32], work: &mut Scratch) {
+        let Scratch { tokens, normed, wide, heads, rows, attention, .. } = work;
         let width = self.proj.inputs;
         let part = |i: usize| &modulation[i * width..][..width];
 
@@ -153,7 +153,7 @@ impl Network {
     /// # Errors
     /// Another network than a plain Diffusion Transformer, or a file that lacks a tensor.
     pub fn read(file: &dyn Weights, config: &NetConfig) -> Result<Self, Error> {
-        if !is_plain(config) {
+        if !is_supported(config) {
             return Err(Error::Device("this build has only plain Diffusion Transformers".into()));
         }
         let NetConfig { width, depth, .. } = *config;
@@ -175,16 +175,16 @@ impl Network {
     }
 
     /// Memory for a picture's way.
-    pub fn work(&self) -> Work {
-        Work::new(&self.config)
+    pub fn work(&self) -> Scratch {
+        Scratch::new(&self.config)
     }
 
     /// The velocity `u(z, r, t)` of one image, `[channels, size, size]`, into `work.u`.
-    pub fn velocity(&self, z: &[f32], [r, t]: [f64; 2], class: Class, conditions: &mut Conditions, work: &mut Work) {
+    pub fn velocity(&self, z: &[f32], [r, t]: [f64; 2], class: Class, conditions: &mut Conditions, work: &mut Scratch) {
         let width = self.config.width;
         let modulation = conditions.find(self, [r, t], class);
         let (of_blocks, of_head) = modulation.split_at(self.blocks.len() * PARTS * width);
-        let Work { tokens, patches, rows, .. } = work;
+        let Scratch { tokens, patches, rows, .. } = work;
         patches.iter_mut().zip(&self.places).for_each(|(x, &place)| *x = z[place]);
         self.patch.store(patches, rows, tokens);
         tokens.iter_mut().zip(&self.positions).for_each(|(x, position)| *x += position);
@@ -192,11 +192,11 @@ impl Network {
         let each = self.blocks.iter().zip(of_blocks.chunks_exact(PARTS * width));
         each.for_each(|(block, modulation)| block.apply(modulation, work));
 
-        let Work { tokens, normed, patches, rows, u, .. } = work;
+        let Scratch { tokens, normed, patches, rows, u, .. } = work;
         let (shift, scale) = of_head.split_at(width);
         modulate(tokens, normed, shift, scale);
         self.head.store(normed, rows, patches);
-        let divisor = t.max(SMALLEST_DIVISOR) as f32;
+        let divisor = t.max(MIN_DIVISOR) as f32;
         for (x, &place) in patches.iter().zip(&self.places) {
             u[place] = match self.config.output {
                 Output::Velocity => *x,
@@ -221,13 +221,13 @@ fn places(config: &NetConfig) -> Vec<usize> {
 /// The modulations of the conditions that were used last.
 #[derive(Debug)]
 pub(super) struct Conditions {
-    slots: Slots,
+    slots: ConditionCache,
     kept: [Vec<f32>; SLOTS],
 }
 
 impl Conditions {
     pub fn new() -> Self {
-        Self { slots: Slots::new(), kept: std::array::from_fn(|_| Vec::new()) }
+        Self { slots: ConditionCache::new(), kept: std::array::from_fn(|_| Vec::new()) }
     }
 
     /// Those of all layers, one after the other.

@@ -8,7 +8,7 @@ use burn::tensor::module::{self, attention, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, FloatDType, Tensor, activation};
 
-use super::{Dual, beside, cpu, cube};
+use super::{Dual, aligned_primal, cpu, cube};
 
 /// `x W + b`; the tangent is `dx W`. Where `W` is in bf16, so is `x` for the product, but not `dx`.
 ///
@@ -65,7 +65,7 @@ pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
 fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>) -> Option<Tensor<D>>) -> Dual<D> {
     let motion = x.motion();
     let tangent = x.tangent.map(|dx| {
-        let [x, s] = [&x.primal, &s].map(|value| beside(value, motion));
+        let [x, s] = [&x.primal, &s].map(|value| aligned_primal(value, motion));
         let rise = match slope(&x) {
             Some(slope) => x * slope,
             None => x,
@@ -100,7 +100,7 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     let motion = x.motion();
     let primal = activation::softmax(x.primal, D - 1);
     let tangent = x.tangent.map(|ds| {
-        let p = beside(&primal, motion);
+        let p = aligned_primal(&primal, motion);
         let mean = (p.clone() * ds.clone()).sum_dim(D - 1);
         p * (ds - mean)
     });
@@ -122,7 +122,7 @@ pub fn attend(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
         return ours.unwrap_or_else(fused).into();
     }
     let Some([value, tangent]) = cube::attend(&q, &k, &v) else { return attend_explicitly(q, k, v) };
-    let primal = match tracked || q.moving().is_some() {
+    let primal = match tracked || q.tangent_rows().is_some() {
         true => attend_explicitly(q.primal.into(), k.primal.into(), v.primal.into()).primal,
         false => value,
     };
@@ -149,9 +149,9 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
     let deviation = (variance + epsilon).sqrt();
     let primal = centred / deviation.clone();
     let tangent = x.tangent.map(|dx| {
-        let normal = beside(&primal, motion);
+        let normal = aligned_primal(&primal, motion);
         let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
-        (dx.clone() - dx.mean_dim(D - 1) - normal * along) / beside(&deviation, motion)
+        (dx.clone() - dx.mean_dim(D - 1) - normal * along) / aligned_primal(&deviation, motion)
     });
     Dual { primal, tangent }
 }
@@ -164,9 +164,9 @@ pub fn rms_norm<const D: usize>(x: Dual<D>, weight: Tensor<1>, epsilon: f64) -> 
     let size = ((x.primal.clone() * x.primal.clone()).mean_dim(D - 1) + epsilon).sqrt();
     let primal = x.primal / size.clone();
     let tangent = x.tangent.map(|dx| {
-        let normal = beside(&primal, motion);
+        let normal = aligned_primal(&primal, motion);
         let along = (normal.clone() * dx.clone()).mean_dim(D - 1);
-        (dx - normal * along) / beside(&size, motion)
+        (dx - normal * along) / aligned_primal(&size, motion)
     });
     Dual { primal, tangent } * Dual::constant(weight.unsqueeze())
 }

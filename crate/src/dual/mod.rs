@@ -19,16 +19,16 @@
 //! some rows move is one pass forward and one back, and only what moves is paid for. The first axis must then stay the
 //! batch's.
 
-#[cfg_attr(not(feature = "flex"), path = "cpu_absent.rs")]
+#[cfg_attr(not(feature = "flex"), path = "cpu_stub.rs")]
 mod cpu;
-#[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), path = "cube_absent.rs")]
+#[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), path = "cube_stub.rs")]
 mod cube;
 mod layers;
 mod ops;
 
 #[cfg(feature = "train")]
-pub(crate) use cpu::in_one_pass;
-pub(crate) use cpu::{in_parallel, on_the_pool};
+pub(crate) use cpu::fused_update;
+pub(crate) use cpu::{in_parallel, in_thread_pool};
 #[cfg(feature = "cpu")]
 pub(crate) use layers::GELU;
 pub use layers::{attend, convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
@@ -81,14 +81,14 @@ impl<const D: usize> Dual<D> {
     }
 
     /// How many rows move, where others do not.
-    fn moving(&self) -> Option<usize> {
+    fn tangent_rows(&self) -> Option<usize> {
         let moving = first(self.tangent.as_ref()?);
         (moving < first(&self.primal)).then_some(moving)
     }
 
     /// What its tangent meets of other values.
     fn motion(&self) -> Motion {
-        Motion { rows: self.moving(), on_tape: self.tangent.as_ref().is_some_and(Tensor::is_autodiff) }
+        Motion { rows: self.tangent_rows(), on_tape: self.tangent.as_ref().is_some_and(Tensor::is_autodiff) }
     }
 }
 
@@ -102,7 +102,7 @@ struct Motion {
 }
 
 /// What a tangent meets of a value: its rows, of which a single one stands for all, off the tape if the tangent is.
-fn beside<const D: usize>(value: &Tensor<D>, Motion { rows, on_tape }: Motion) -> Tensor<D> {
+fn aligned_primal<const D: usize>(value: &Tensor<D>, Motion { rows, on_tape }: Motion) -> Tensor<D> {
     let value = if on_tape { value.clone() } else { value.clone().inner() };
     match rows {
         Some(rows) if first(&value) > 1 => value.narrow(0, 0, rows),

@@ -4,7 +4,7 @@ use std::ops::{Add, Mul, Neg, Sub};
 
 use burn::tensor::Tensor;
 
-use super::{Dual, Motion, beside, cpu};
+use super::{Dual, Motion, aligned_primal, cpu};
 
 impl<const D: usize> Dual<D> {
     /// A parameter-free linear map acts alike on value and derivative.
@@ -18,7 +18,7 @@ impl<const D: usize> Dual<D> {
         function: impl FnOnce(Tensor<D>) -> Tensor<D>,
         derivative: impl FnOnce(Tensor<D>) -> Tensor<D>,
     ) -> Self {
-        let place = self.tangent.is_some().then(|| beside(&self.primal, self.motion()));
+        let place = self.tangent.is_some().then(|| aligned_primal(&self.primal, self.motion()));
         let tangent = self.tangent.zip(place).map(|(dx, place)| derivative(place) * dx);
         Self { primal: function(self.primal), tangent }
     }
@@ -26,8 +26,8 @@ impl<const D: usize> Dual<D> {
     /// Product rule of any bilinear `product`: `d(ab) = da·b + a·db`.
     fn bilinear(self, rhs: Self, product: impl Fn(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
         let [along_left, along_right] = [self.motion(), rhs.motion()];
-        let left = self.tangent.map(|da| product(da, beside(&rhs.primal, along_left)));
-        let right = rhs.tangent.map(|db| product(beside(&self.primal, along_right), db));
+        let left = self.tangent.map(|da| product(da, aligned_primal(&rhs.primal, along_left)));
+        let right = rhs.tangent.map(|db| product(aligned_primal(&self.primal, along_right), db));
         Self { primal: product(self.primal, rhs.primal), tangent: sum(left, right) }
     }
 
@@ -79,13 +79,13 @@ impl<const D: usize> Dual<D> {
 
     /// Axes in another order. Where some rows alone move, the first axis stays the first.
     pub fn permute(self, axes: [usize; D]) -> Self {
-        assert!(axes[0] == 0 || self.moving().is_none(), "rows that move must stay rows");
+        assert!(axes[0] == 0 || self.tangent_rows().is_none(), "rows that move must stay rows");
         self.linear_map(|x| x.permute(axes))
     }
 
     /// Two axes exchanged, none of them the first where some rows alone move.
     pub fn swap_dims(self, a: usize, b: usize) -> Self {
-        assert!(a.min(b) > 0 || self.moving().is_none(), "rows that move must stay rows");
+        assert!(a.min(b) > 0 || self.tangent_rows().is_none(), "rows that move must stay rows");
         self.linear_map(|x| x.swap_dims(a, b))
     }
 
@@ -113,12 +113,12 @@ impl<const D: usize> Dual<D> {
 
     /// Joins two duals along axis `dim`, which is not the first where some rows alone move.
     pub fn concat(self, rhs: Self, dim: usize) -> Self {
-        let moving = self.moving().or(rhs.moving());
+        let moving = self.tangent_rows().or(rhs.tangent_rows());
         assert!(dim > 0 || moving.is_none(), "rows that move come first");
         let tangent = match (self.tangent, rhs.tangent) {
             (None, None) => None,
             (da, db) => {
-                let still = |x: &Tensor<D>| beside(x, Motion { rows: moving, on_tape: false }).zeros_like();
+                let still = |x: &Tensor<D>| aligned_primal(x, Motion { rows: moving, on_tape: false }).zeros_like();
                 let parts = [da.unwrap_or_else(|| still(&self.primal)), db.unwrap_or_else(|| still(&rhs.primal))];
                 Some(Tensor::cat(parts.to_vec(), dim))
             }
@@ -145,7 +145,7 @@ impl<const D: usize> Add for Dual<D> {
 
     /// Sum, broadcasting axes of length one.
     fn add(self, rhs: Self) -> Self {
-        let moving = self.moving().or(rhs.moving());
+        let moving = self.tangent_rows().or(rhs.tangent_rows());
         let primal = self.primal + rhs.primal;
         let mut shape = primal.dims();
         shape[0] = moving.unwrap_or(shape[0]);

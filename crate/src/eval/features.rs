@@ -8,9 +8,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::classifier::Classifier;
 use super::inception::Inception;
 use super::resize::InceptionResize;
-use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::image::from_byte;
+use crate::import::Checkpoint;
 use crate::train::data::Images;
 
 /// Images at a time: a bound on memory that keeps a device busy.

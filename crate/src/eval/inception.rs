@@ -11,8 +11,8 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::resize::InceptionResize;
-use crate::checkpoint::{Array, Checkpoint};
 use crate::error::Error;
+use crate::import::{Array, Checkpoint};
 
 /// ε of the batch normalisations.
 const EPSILON: f32 = 1e-3;

@@ -21,7 +21,7 @@ use crate::net::Labels;
 use crate::rng::{Purpose, Stream};
 
 /// Most values of an image whose divergence is computed exactly: one pass for each of them.
-const MOST_EXACT: usize = 1024;
+const MAX_EXACT: usize = 1024;
 
 /// How the divergence is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +126,8 @@ impl Probes {
             Tensor::from_data(TensorData::new::<f32, _>(signs, shape), device)
         };
         match divergence {
-            Divergence::Exact if values > MOST_EXACT => Err(Error::Request(format!(
-                "an exact divergence of {values} values would take as many passes a step; at most {MOST_EXACT} are \
+            Divergence::Exact if values > MAX_EXACT => Err(Error::Request(format!(
+                "an exact divergence of {values} values would take as many passes a step; at most {MAX_EXACT} are \
                  possible, and Hutchinson's estimate beyond"
             ))),
             Divergence::Exact => Ok(Self { directions: (0..values).map(one_hot).collect(), weight: 1.0 }),

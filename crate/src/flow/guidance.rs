@@ -73,7 +73,7 @@ impl GuidanceDraws {
         inputs: GuidanceInputs,
         stream: &mut Stream,
     ) -> Labels {
-        let [_, limited] = inputs.told();
+        let [_, limited] = inputs.flags();
         let rows = (0..t.dims()[0]).map(|row| {
             let (scale, start, end) = (self.scale(stream), 0.5 * stream.uniform(), 0.5 + 0.5 * stream.uniform());
             if limited && row < intervals { [scale, start, end] } else { [scale, 0.0, 1.0] }
@@ -135,8 +135,8 @@ impl Guidance {
         let at = labels.at(t);
         let guided = match at.guidance() {
             // v + (1 − 1/ω)(v_y − v_null): the same with ω = 1 and κ = 1 − 1/ω, of each image's own scale.
-            Some(told) if self.input.is_some() => {
-                let share = per_image(told.scale.clone().recip().neg() + 1.0);
+            Some(scale) if self.input.is_some() => {
+                let share = per_image(scale.scale.clone().recip().neg() + 1.0);
                 v.clone() + (ask(at.clone()) - free) * share
             }
             _ => {

@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{AverageVelocity, Nets, Objective, PathSample, Times};
+use super::{AverageVelocity, Models, Objective, PathSample, Times};
 use crate::net::Labels;
 
 /// Squared residuals of a batch, summed over the pixels of each image, on the tape.
@@ -30,7 +30,7 @@ pub fn mean_flow_residuals(
     times: Times,
     labels: Option<Labels>,
 ) -> Residuals {
-    Objective::default().residuals(Nets::all(net), path, times, labels, 0)
+    Objective::default().residuals(Models::all(net), path, times, labels, 0)
 }
 
 /// Sum of squares over the pixels of each image: `[batch, c, h, w]` → `[batch]`. A sum, not a mean, as in the paper's

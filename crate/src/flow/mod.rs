@@ -18,7 +18,7 @@ pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_densi
 pub use guidance::{Guidance, GuidanceDraws};
 pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
 pub use objective::{
-    AlphaFlow, Consistency, DecoupledMeanFlow, Differential, Direction, MomentMatching, Nets, Objective, Shortcut,
+    AlphaFlow, Consistency, DecoupledMeanFlow, Differential, Direction, Models, MomentMatching, Objective, Shortcut,
     TerminalVelocity,
 };
 pub use path::{PathSample, interpolate};
@@ -48,7 +48,7 @@ pub trait AverageVelocity {
     }
 
     /// The device that records what is computed from its parameters, for the backward pass; `None` where nothing does.
-    fn tape(&self) -> Option<Device> {
+    fn autodiff_device(&self) -> Option<Device> {
         None
     }
 
@@ -74,7 +74,7 @@ impl AverageVelocity for Net {
         Net::velocities(self, z, r, t, labels, None)
     }
 
-    fn tape(&self) -> Option<Device> {
+    fn autodiff_device(&self) -> Option<Device> {
         self.devices().into_iter().find(Device::is_autodiff)
     }
 
@@ -85,14 +85,14 @@ impl AverageVelocity for Net {
 
 /// A network as training runs it: with dropout, if there is any.
 #[derive(Debug)]
-pub struct Training<'a> {
+pub struct WithDropout<'a> {
     /// The network.
     pub net: &'a Net,
     /// What this step drops.
     pub dropout: Option<Dropout>,
 }
 
-impl AverageVelocity for Training<'_> {
+impl AverageVelocity for WithDropout<'_> {
     fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
         self.velocities(z, r, t, labels).average
     }
@@ -101,8 +101,8 @@ impl AverageVelocity for Training<'_> {
         self.net.velocities(z, r, t, labels, self.dropout.as_ref())
     }
 
-    fn tape(&self) -> Option<Device> {
-        self.net.tape()
+    fn autodiff_device(&self) -> Option<Device> {
+        self.net.autodiff_device()
     }
 
     fn noise_scale(&self) -> f64 {

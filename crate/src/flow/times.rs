@@ -95,14 +95,14 @@ pub struct Times {
 }
 
 /// The times of a batch before they are on a device, so that an objective can move them: `[r, t]` of each row.
-pub(super) struct Pairs {
+pub(super) struct TimePairs {
     rows: Vec<[f64; 2]>,
     /// The time of each row if it has `r = t`.
     instants: Vec<f64>,
     intervals: usize,
 }
 
-impl Pairs {
+impl TimePairs {
     /// The rows with `r < t`.
     pub fn intervals(&mut self) -> &mut [[f64; 2]] {
         &mut self.rows[..self.intervals]
@@ -152,7 +152,7 @@ impl TimesConfig {
         self.draw(batch, interval_share, stream).to_tensors(device)
     }
 
-    pub(super) fn draw(&self, batch: usize, interval_share: f64, stream: &mut Stream) -> Pairs {
+    pub(super) fn draw(&self, batch: usize, interval_share: f64, stream: &mut Stream) -> TimePairs {
         let wanted = interval_share * batch as f64;
         let intervals = (wanted.floor() as usize + usize::from(stream.uniform() < wanted.fract())).min(batch);
         let mut draws: Vec<[f64; 2]> = (0..batch).map(|_| self.pair(stream)).collect();
@@ -167,7 +167,7 @@ impl TimesConfig {
             TimesOrder::MaskMin => rows[..masked].iter().filter(|[r, t]| r < t).count(),
             _ => masked,
         };
-        Pairs { rows, instants: draws.into_iter().map(|draw| order.instant(draw)).collect(), intervals }
+        TimePairs { rows, instants: draws.into_iter().map(|draw| order.instant(draw)).collect(), intervals }
     }
 
     fn pair(&self, stream: &mut Stream) -> [f64; 2] {

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use bytemuck::{cast_slice, pod_collect_to_vec};
 
 use super::device::Gpu;
-use super::kernels::Arithmetic;
+use super::kernels::ComputePrecision;
 use super::network::Network;
 use super::workspace::{Workspace, most_pictures};
 use crate::class::Class;
-use crate::condition::Slots;
+use crate::condition::ConditionCache;
 use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::{NO_PAUSE, Pause, Request, whole_pictures};
@@ -19,7 +19,7 @@ use crate::weights::{self, Check, ModelInfo, Tensors};
 
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]
-pub struct Generator {
+pub struct GpuGenerator {
     pub(super) model: Rc<Model>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Model {
 /// What changes from batch to batch.
 #[derive(Debug)]
 pub(super) struct State {
-    slots: Slots,
+    slots: ConditionCache,
     pub workspace: Workspace,
 }
 
@@ -48,7 +48,7 @@ const CALLS_AHEAD: usize = 8;
 
 /// Which of the results is read back.
 #[derive(Clone, Copy)]
-pub(super) enum Wanted {
+pub(super) enum Readback {
     Images,
     Rgba,
     #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
@@ -57,13 +57,13 @@ pub(super) enum Wanted {
 
 /// How a batch is made.
 #[derive(Clone, Copy)]
-pub(super) struct Way {
+pub(super) struct RunOptions {
     pub nfe: usize,
     pub solver: Solver,
-    pub wanted: Wanted,
+    pub wanted: Readback,
 }
 
-impl Generator {
+impl GpuGenerator {
     /// Reads a weights file and compiles its kernels, in the fastest precision that passes the file's own check.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Generator {
         gpu.check()?;
         let (info, tensors) = weights::open(bytes)?;
         let mut refused = Error::Device("there is no arithmetic for these weights".into());
-        for &arithmetic in Arithmetic::ladder(tensors.are_half, gpu.has_half()) {
+        for &arithmetic in ComputePrecision::candidates(tensors.are_half, gpu.has_half()) {
             let generator = Self::computing(gpu, &info, &tensors, arithmetic).await?;
             match generator.check().await {
                 Ok(()) => return Ok(generator),
@@ -93,13 +93,13 @@ impl Generator {
         gpu: &Gpu,
         info: &ModelInfo,
         tensors: &Tensors<'_>,
-        arithmetic: Arithmetic,
+        arithmetic: ComputePrecision,
     ) -> Result<Self, Error> {
         let make = || {
             let network = Network::read(gpu, tensors, &info.net, arithmetic)?;
             let most_pictures = most_pictures(gpu, &network.sizes)?;
             let workspace = Workspace::new(gpu, &network, 1)?;
-            let state = RefCell::new(Some(State { slots: Slots::new(), workspace }));
+            let state = RefCell::new(Some(State { slots: ConditionCache::new(), workspace }));
             Ok(Model {
                 gpu: gpu.clone(),
                 info: info.clone(),
@@ -128,7 +128,7 @@ impl Generator {
     /// # Errors
     /// A count, class or NFE that is out of range, a GPU that was lost, or another generation that is under way.
     pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
-        let way = Way { nfe: request.nfe, solver: Solver::MeanFlow, wanted: Wanted::Images };
+        let way = RunOptions { nfe: request.nfe, solver: Solver::MeanFlow, wanted: Readback::Images };
         Ok(pod_collect_to_vec(&self.run(request, None, way, NO_PAUSE).await?))
     }
 
@@ -139,7 +139,7 @@ impl Generator {
     /// # Errors
     /// As [`Self::images`], another solver, and the error of `pause`.
     pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        self.run(request, None, Way { nfe: request.nfe, solver, wanted: Wanted::Rgba }, pause).await
+        self.run(request, None, RunOptions { nfe: request.nfe, solver, wanted: Readback::Rgba }, pause).await
     }
 
     /// The same from noise of the caller's own, of one class or of no named one.
@@ -159,7 +159,7 @@ impl Generator {
     ) -> Result<Vec<u8>, Error> {
         let count = whole_pictures(&noise, &self.model.info.net)?;
         let request = Request { seed: 0, count, class, nfe };
-        self.run(request, Some(&noise), Way { nfe, solver, wanted: Wanted::Rgba }, pause).await
+        self.run(request, Some(&noise), RunOptions { nfe, solver, wanted: Readback::Rgba }, pause).await
     }
 
     /// Running backward is left to the CPU build, which has the solver for it.
@@ -175,7 +175,7 @@ impl Generator {
         &self,
         request: Request,
         noise: Option<&[f32]>,
-        way: Way,
+        way: RunOptions,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let model = &self.model;
@@ -220,7 +220,7 @@ impl Model {
         state: &mut State,
         noise_of: impl Fn(usize) -> Vec<f32>,
         labels: &[Class],
-        Way { nfe, solver, wanted }: Way,
+        RunOptions { nfe, solver, wanted }: RunOptions,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let count = labels.len();
@@ -249,9 +249,9 @@ impl Model {
         }
         let pixels = net.image_size * net.image_size;
         let (source, bytes) = match wanted {
-            Wanted::Images => (&workspace.z, 4 * values * count),
-            Wanted::Rgba => (&workspace.rgba, 4 * pixels * count),
-            Wanted::Nothing => return Ok(Vec::new()),
+            Readback::Images => (&workspace.z, 4 * values * count),
+            Readback::Rgba => (&workspace.rgba, 4 * pixels * count),
+            Readback::Nothing => return Ok(Vec::new()),
         };
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, 0, bytes as u64);
@@ -261,7 +261,14 @@ impl Model {
 
     /// Moves the images from time `t` to `r` by the velocity towards `asked`, and after the last step makes them
     /// pictures.
-    fn step(&self, slots: &mut Slots, workspace: &Workspace, labels: &[Class], [asked, r, t]: [f64; 3], last: bool) {
+    fn step(
+        &self,
+        slots: &mut ConditionCache,
+        workspace: &Workspace,
+        labels: &[Class],
+        [asked, r, t]: [f64; 3],
+        last: bool,
+    ) {
         let assigned = slots.assign(&self.network.embeddings, asked, t, labels);
         workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, r, t, &assigned.slots);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());

@@ -9,7 +9,7 @@ pub(super) const DEPTH: usize = 8;
 /// Threads of an attention workgroup, one query each.
 const QUERIES: usize = 32;
 /// Most features of a head: each thread keeps a query and a sum of that many in registers.
-pub(super) const MOST_HEAD_WIDTH: usize = 256;
+pub(super) const MAX_HEAD_WIDTH: usize = 256;
 /// Quads of workgroup memory for keys and for values, each: 2 KB for the usual heads, 16 KB being what every GPU has.
 const KEY_QUADS: usize = 128;
 
@@ -43,7 +43,7 @@ pub(super) enum Product {
 
 /// In which precision a model's weights are kept and multiplied. Sums, tokens and attention are always `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arithmetic {
+pub(super) enum ComputePrecision {
     /// Products of halves, four at a time, then summed in `f32`: for weights in half precision, on GPUs that have it.
     Half,
     /// Weights kept as halves, products in `f32`.
@@ -52,7 +52,7 @@ pub(super) enum Arithmetic {
     Single,
 }
 
-impl Arithmetic {
+impl ComputePrecision {
     /// As people know it.
     pub fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Arithmetic {
     }
 
     /// Those that fit the weights of a file and a GPU, fastest first.
-    pub fn ladder(half_weights: bool, half_gpu: bool) -> &'static [Self] {
+    pub fn candidates(half_weights: bool, half_gpu: bool) -> &'static [Self] {
         match (half_weights, half_gpu) {
             (true, true) => &[Self::Half, Self::HalfWeights],
             (true, false) => &[Self::HalfWeights],
@@ -84,11 +84,11 @@ pub(super) struct Sizes {
     /// Hidden features of the MLP.
     pub hidden: usize,
     /// Of the weights and their products.
-    pub arithmetic: Arithmetic,
+    pub arithmetic: ComputePrecision,
 }
 
 impl Sizes {
-    pub fn new(config: &NetConfig, arithmetic: Arithmetic) -> Self {
+    pub fn new(config: &NetConfig, arithmetic: ComputePrecision) -> Self {
         Self {
             tokens: config.side() * config.side(),
             width: config.width,
@@ -160,9 +160,9 @@ impl Sizes {
         let numbers = numbers.into_iter().chain(more.iter().copied()).map(number);
         // It may begin with a directive, which must come before all else.
         let weights = match self.arithmetic {
-            Arithmetic::Half => include_str!("wgsl/arithmetic_half.wgsl"),
-            Arithmetic::HalfWeights => include_str!("wgsl/weights_half.wgsl"),
-            Arithmetic::Single => include_str!("wgsl/weights_full.wgsl"),
+            ComputePrecision::Half => include_str!("wgsl/arithmetic_half.wgsl"),
+            ComputePrecision::HalfWeights => include_str!("wgsl/weights_half.wgsl"),
+            ComputePrecision::Single => include_str!("wgsl/weights_full.wgsl"),
         };
         let parts = [reads, stores, include_str!("wgsl/linear.wgsl")];
         // What stands in two of the parts is needed once.

@@ -20,4 +20,4 @@ mod screen;
 mod workspace;
 
 pub use device::Gpu;
-pub use generator::Generator;
+pub use generator::GpuGenerator;

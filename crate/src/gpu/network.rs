@@ -4,10 +4,10 @@ use bytemuck::cast_slice;
 use wgpu::BufferUsages;
 
 use super::device::Gpu;
-use super::kernels::{Arithmetic, Kernels, MOST_HEAD_WIDTH, PARTS, Product, Sizes};
+use super::kernels::{ComputePrecision, Kernels, MAX_HEAD_WIDTH, PARTS, Product, Sizes};
 use super::matrix::{Matrix, heads, plain};
 use super::workspace::{Dispatch, Grid, bind};
-use crate::condition::{Embeddings, SLOTS, first_modulations, is_plain};
+use crate::condition::{Embeddings, SLOTS, first_modulations, is_supported};
 use crate::error::Error;
 use crate::net::{NetConfig, position_table};
 use crate::weights::Tensors;
@@ -50,13 +50,13 @@ struct Modulate {
 
 /// Refuses what the kernels cannot do.
 fn supported(config: &NetConfig) -> Result<(), Error> {
-    if !is_plain(config) {
+    if !is_supported(config) {
         return Err(Error::Device("on WebGPU there are only plain Diffusion Transformers".into()));
     }
     let head_width = config.width / config.heads;
-    match head_width > MOST_HEAD_WIDTH {
+    match head_width > MAX_HEAD_WIDTH {
         true => Err(Error::Device(format!(
-            "its heads have {head_width} features; on WebGPU at most {MOST_HEAD_WIDTH} are possible"
+            "its heads have {head_width} features; on WebGPU at most {MAX_HEAD_WIDTH} are possible"
         ))),
         false => Ok(()),
     }
@@ -67,7 +67,7 @@ impl Network {
     ///
     /// # Errors
     /// A network that the kernels cannot run, a file that lacks a tensor, or a GPU without room.
-    pub fn read(gpu: &Gpu, file: &Tensors, config: &NetConfig, arithmetic: Arithmetic) -> Result<Self, Error> {
+    pub fn read(gpu: &Gpu, file: &Tensors, config: &NetConfig, arithmetic: ComputePrecision) -> Result<Self, Error> {
         supported(config)?;
         let sizes = Sizes::new(config, arithmetic);
         // First, so that the browser compiles while the weights are laid out.

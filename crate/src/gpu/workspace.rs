@@ -9,7 +9,7 @@ use super::matrix::Matrix;
 use super::network::{Block, Network};
 use crate::condition::SLOTS;
 use crate::error::Error;
-use crate::net::{NetConfig, SMALLEST_DIVISOR};
+use crate::net::{MIN_DIVISOR, NetConfig};
 
 /// How many workgroups a dispatch takes for a number of pictures.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +153,7 @@ impl Workspace {
 
     /// Says what the next call is about: how many pictures, from `t` to `r`, and the slot of each.
     pub fn prepare(&self, gpu: &Gpu, rows: usize, r: f64, t: f64, slots: &[u32]) {
-        let [span, divisor] = [t - r, t.max(SMALLEST_DIVISOR)].map(|x| (x as f32).to_bits());
+        let [span, divisor] = [t - r, t.max(MIN_DIVISOR)].map(|x| (x as f32).to_bits());
         gpu.queue.write_buffer(&self.call, 0, cast_slice(&[rows as u32, span, divisor, 0]));
         gpu.queue.write_buffer(&self.slots, 0, cast_slice(slots));
     }

@@ -1,14 +1,14 @@
 //! Attention with exponentials that are vectors.
 
-use super::Work;
+use super::SimdKernel;
 use super::lanes::{Function, Lanes, Map, fold, sum};
 use super::packed::{Matrix, Packed};
 use super::product::product;
-use super::widest::widest;
+use super::simd_dispatch::simd_dispatch;
 
 /// Memory that attention works in.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct AttentionScratch {
     scores: Vec<f32>,
     packed: Packed,
     rows: Vec<f32>,
@@ -19,8 +19,8 @@ pub struct Scratch {
 /// # Shapes
 /// `q`: `[tokens, d]`; `k`, `v`: `[others, d]`; `out`: `[tokens, d]`.
 #[inline(never)]
-pub fn attend(q: Matrix, k: Matrix, v: Matrix, scratch: &mut Scratch, out: &mut [f32], next_row: usize) {
-    let Scratch { scores, packed, rows } = scratch;
+pub fn attend(q: Matrix, k: Matrix, v: Matrix, scratch: &mut AttentionScratch, out: &mut [f32], next_row: usize) {
+    let AttentionScratch { scores, packed, rows } = scratch;
     let (others, scale) = (k.rows, (q.columns as f32).sqrt().recip());
     scores.resize(q.rows * others, 0.0);
     packed.refill(k.transposed());
@@ -37,7 +37,7 @@ pub fn attend(q: Matrix, k: Matrix, v: Matrix, scratch: &mut Scratch, out: &mut 
 /// Softmax of a row times `scale`, in place.
 #[cfg_attr(all(target_arch = "wasm32", feature = "relaxed"), target_feature(enable = "relaxed-simd"))]
 pub fn softmax(row: &mut [f32], scale: f32) {
-    widest(Softmax { row, scale });
+    simd_dispatch(Softmax { row, scale });
 }
 
 struct Softmax<'a> {
@@ -45,7 +45,7 @@ struct Softmax<'a> {
     scale: f32,
 }
 
-impl Work for Softmax<'_> {
+impl SimdKernel for Softmax<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -7,8 +7,8 @@ use wasm as numbers;
 
 pub use numbers::Lanes;
 
-use super::Work;
-use super::widest::widest;
+use super::SimdKernel;
+use super::simd_dispatch::simd_dispatch;
 
 /// How many numbers [`Lanes`] are.
 pub const WIDTH: usize = 4;
@@ -45,7 +45,7 @@ pub trait Function {
 /// Every value through `function`, in place.
 #[cfg_attr(all(target_arch = "wasm32", feature = "relaxed"), target_feature(enable = "relaxed-simd"))]
 pub fn map(values: &mut [f32], function: impl Function) {
-    widest(Map { values, function });
+    simd_dispatch(Map { values, function });
 }
 
 /// The work of [`map`], to be a part of other work.
@@ -54,7 +54,7 @@ pub(super) struct Map<'a, F> {
     pub function: F,
 }
 
-impl<F: Function> Work for Map<'_, F> {
+impl<F: Function> SimdKernel for Map<'_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -78,7 +78,7 @@ pub trait Slope {
 
 /// Directions times the slopes at `places`, in place.
 pub fn map_along(directions: &mut [f32], places: &[f32], function: impl Slope) {
-    widest(MapAlong { directions, places, function });
+    simd_dispatch(MapAlong { directions, places, function });
 }
 
 struct MapAlong<'a, F> {
@@ -87,7 +87,7 @@ struct MapAlong<'a, F> {
     function: F,
 }
 
-impl<F: Slope> Work for MapAlong<'_, F> {
+impl<F: Slope> SimdKernel for MapAlong<'_, F> {
     type Output = ();
 
     #[inline(always)]

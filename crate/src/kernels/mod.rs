@@ -9,15 +9,15 @@ pub mod lanes;
 mod packed;
 mod product;
 pub mod rows;
-#[cfg_attr(not(feature = "train"), path = "widest_absent.rs")]
-mod widest;
+#[cfg_attr(not(feature = "train"), path = "simd_dispatch_stub.rs")]
+mod simd_dispatch;
 
 pub use packed::{Matrix, Packed};
 pub use product::{COLUMNS, product};
 
-/// What vectors make faster, for [`widest::widest`]. No closure: all that it calls must be taken into it, to be
+/// What vectors make faster, for [`simd_dispatch::simd_dispatch`]. No closure: all that it calls must be taken into it, to be
 /// compiled as it is.
-trait Work {
+trait SimdKernel {
     type Output;
 
     /// Does it; `#[inline(always)]`.

@@ -1,8 +1,8 @@
 //! Functions of rows: activations and normalisation.
 
-use super::Work;
+use super::SimdKernel;
 use super::lanes::{Function, Lanes, Slope, fold, sum};
-use super::widest::widest;
+use super::simd_dispatch::simd_dispatch;
 
 /// `x σ(y(x))` where `y` is `x (linear + cubic x²)`: GELU and SiLU.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl Slope for Gate {
 
 /// `(x − mean) / √(var + ε)` of a row, in place; gives `1 / √(var + ε)`.
 pub fn normalise(row: &mut [f32], epsilon: f32) -> f32 {
-    widest(Normalise { row, epsilon })
+    simd_dispatch(Normalise { row, epsilon })
 }
 
 struct Normalise<'a> {
@@ -55,7 +55,7 @@ struct Normalise<'a> {
     epsilon: f32,
 }
 
-impl Work for Normalise<'_> {
+impl SimdKernel for Normalise<'_> {
     type Output = f32;
 
     #[inline(always)]

@@ -8,9 +8,9 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::checkpoint::Checkpoint;
 use crate::dual::group_norm;
 use crate::error::Error;
+use crate::import::Checkpoint;
 use crate::weights::Normalization;
 
 /// Groups of every normalisation.

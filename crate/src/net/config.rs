@@ -115,7 +115,7 @@ pub struct UnetConfig {
 
 /// Numbers that say how a training image was changed (EDM, arXiv 2206.00364, appendix F.2): whether it was mirrored,
 /// its scale, two of how it was stretched, and two of where it was shifted to.
-pub const CHANGES: usize = 6;
+pub const AUGMENT_DIM: usize = 6;
 
 /// What a network is told of guidance (improved MeanFlow, arXiv 2512.02012); it needs classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,13 +132,13 @@ pub enum GuidanceInputs {
 
 impl GuidanceInputs {
     /// Whether the scale and the interval are told.
-    pub fn told(self) -> [bool; 2] {
+    pub fn flags(self) -> [bool; 2] {
         [self != Self::None, self == Self::ScaleAndInterval]
     }
 
     /// How many numbers are told.
     pub fn count(self) -> usize {
-        let [scale, interval] = self.told();
+        let [scale, interval] = self.flags();
         usize::from(scale) + 2 * usize::from(interval)
     }
 }
@@ -150,31 +150,31 @@ pub enum TimeInputs {
     /// Where we stand and how far we go: the paper's best.
     #[default]
     #[serde(rename = "t,h")]
-    StandAndSpan,
+    TAndH,
     /// Where we stand and where we land.
     #[serde(rename = "t,r")]
-    StandAndLand,
+    TAndR,
     /// All three.
     #[serde(rename = "t,r,h")]
     All,
     /// How far we go alone, as improved and pixel MeanFlow do: the image shows where we stand.
     #[serde(rename = "h")]
-    Span,
+    H,
     /// Where we stand alone, as networks of Flow Matching are; with [`NetConfig::decoder_depth`] the same embedding
     /// tells the last blocks where we land.
     #[serde(rename = "t")]
-    Stand,
+    T,
 }
 
 impl TimeInputs {
     /// Whether `t`, `r` and `h` are among them.
-    pub fn told(self) -> [bool; 3] {
+    pub fn flags(self) -> [bool; 3] {
         match self {
-            Self::StandAndSpan => [true, false, true],
-            Self::StandAndLand => [true, true, false],
+            Self::TAndH => [true, false, true],
+            Self::TAndR => [true, true, false],
             Self::All => [true; 3],
-            Self::Span => [false, false, true],
-            Self::Stand => [true, false, false],
+            Self::H => [false, false, true],
+            Self::T => [true, false, false],
         }
     }
 }
@@ -252,7 +252,7 @@ impl NetConfig {
                     "decoder_depth must be 1 to below depth: the blocks before it are told t",
                 ),
                 (
-                    self.decoder_depth.is_none() || self.times == TimeInputs::Stand,
+                    self.decoder_depth.is_none() || self.times == TimeInputs::T,
                     "with decoder_depth the blocks are told t or r by one embedding: times must be \"t\"",
                 ),
                 (
@@ -264,7 +264,7 @@ impl NetConfig {
                 let counts = [parts.class_tokens, parts.guidance_tokens, parts.interval_tokens, parts.time_tokens];
                 vec![
                     (head_width.is_multiple_of(4), "a head's width must be a multiple of 4, for its rotary positions"),
-                    (self.times == TimeInputs::Span, "a network conditioned by tokens is told h alone"),
+                    (self.times == TimeInputs::H, "a network conditioned by tokens is told h alone"),
                     (counts.iter().all(|count| (1..=64).contains(count)), "there must be 1 to 64 tokens of each kind"),
                     ((1..=16 * self.width).contains(&parts.hidden), "hidden must be 1 to 16 widths"),
                     (
@@ -306,7 +306,7 @@ impl NetConfig {
 
     /// Whether its velocity depends on where a jump lands, rather than being the instantaneous one of Flow Matching.
     pub fn knows_r(&self) -> bool {
-        self.times != TimeInputs::Stand || self.decoder_depth.is_some()
+        self.times != TimeInputs::T || self.decoder_depth.is_some()
     }
 
     /// Patches along one edge.
@@ -327,7 +327,7 @@ impl NetConfig {
 
     /// Tokens in front of the patches.
     pub(crate) fn prefix_tokens(&self, parts: &InContextConfig) -> usize {
-        let [scale, interval] = self.guidance.told().map(usize::from);
+        let [scale, interval] = self.guidance.flags().map(usize::from);
         let class = if self.classes > 0 { parts.class_tokens } else { 0 };
         class + scale * parts.guidance_tokens + 2 * interval * parts.interval_tokens + parts.time_tokens
     }

@@ -5,11 +5,11 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::block::{Block, modulate};
-use super::embed::{Guidance, Table, TimeEmbedding, positions};
+use super::embed::{GuidanceEmbedding, Table, TimeEmbedding, positions};
 use super::init::{Init, Initializer};
 use super::param::{ParamRole, Roles};
 use super::patches::{patchify, unpatchify};
-use super::{NetConfig, TimeInputs, Told, Velocities};
+use super::{Conditioning, NetConfig, TimeInputs, Velocities};
 use crate::dual::{Dual, linear, silu};
 use crate::error::Error;
 
@@ -21,7 +21,7 @@ pub struct Dit {
     time_r: Option<TimeEmbedding>,
     time_h: Option<TimeEmbedding>,
     pub(super) label: Option<Table>,
-    guidance: Option<Guidance>,
+    guidance: Option<GuidanceEmbedding>,
     blocks: Vec<Block>,
     head: Head,
     pub(super) velocity: Option<VelocityHead>,
@@ -70,7 +70,7 @@ impl Dit {
         let normal = Initializer::Deviation(0.02);
         let time = || TimeEmbedding::new(width, [normal; 2], init);
         let blocks = |count| (0..count).map(|_| Block::new(width, heads, mlp_ratio, init)).collect();
-        let [t, r, h] = config.times.told();
+        let [t, r, h] = config.times.flags();
         Self {
             patch: init.linear(ParamRole::Input, config.patch_values(), width, Initializer::Xavier),
             time_t: t.then(time),
@@ -80,7 +80,7 @@ impl Dit {
             blocks: blocks(depth),
             head: Head::new(config, init),
             // Drawn last, so that networks without them have the same numbers.
-            guidance: Guidance::new(config, [normal; 2], init),
+            guidance: GuidanceEmbedding::new(config, [normal; 2], init),
             velocity: config
                 .velocity_head
                 .map(|own| VelocityHead { blocks: blocks(own), head: Head::new(config, init) }),
@@ -90,11 +90,12 @@ impl Dit {
         }
     }
 
-    pub(super) fn forward(&self, z: Dual<4>, told: Told, both: bool) -> Velocities {
-        let condition = self.condition(&told);
+    pub(super) fn forward(&self, z: Dual<4>, conditioning: Conditioning, both: bool) -> Velocities {
+        let condition = self.condition(&conditioning);
         // Decoupled MeanFlow (arXiv 2510.24474, section 3): the decoder is conditioned by r as the encoder is by t.
         let decoder = self.config.decoder_depth;
-        let of_decoder = decoder.map(|_| self.condition(&Told { t: told.r.clone(), ..told.clone() }));
+        let of_decoder =
+            decoder.map(|_| self.condition(&Conditioning { t: conditioning.r.clone(), ..conditioning.clone() }));
         let head = self.velocity.as_ref().filter(|_| both);
         let shared = self.blocks.len() - head.map_or(decoder.unwrap_or(0), |head| head.blocks.len());
         let through = |blocks: &[Block], x: Dual<3>, condition: &Dual<3>| {
@@ -109,29 +110,25 @@ impl Dit {
         let instant = head.map(|head| {
             let condition = Dual::constant(condition.primal.clone());
             let own = through(&head.blocks, trunk.primal.clone().into(), &condition);
-            let (z, t) = (Dual::constant(z.primal.clone()), Dual::constant(told.t.primal.clone()));
+            let (z, t) = (Dual::constant(z.primal.clone()), Dual::constant(conditioning.t.primal.clone()));
             velocity(head.head.forward(own, condition), z, t).primal
         });
         let condition = of_decoder.unwrap_or(condition);
         let output = self.head.forward(through(&self.blocks[shared..], trunk, &condition), condition);
-        Velocities { average: velocity(output, z, told.t), instant }
+        Velocities { average: velocity(output, z, conditioning.t), instant }
     }
 
     /// The decoupled network of a Flow Matching network, see [`super::Net::into_decoupled`].
     pub(super) fn into_decoupled(mut self, decoder_depth: usize) -> Result<Self, Error> {
         let NetConfig { times, decoder_depth: before, .. } = self.config;
-        if before.is_some() || !matches!(times, TimeInputs::Stand | TimeInputs::StandAndSpan) {
+        if before.is_some() || !matches!(times, TimeInputs::T | TimeInputs::TAndH) {
             return Err(Error::Config(format!(
                 "only a Diffusion Transformer told `t` or `t,h`, without a decoder, can become a decoupled one; this \
                  one is told {times:?} with decoder_depth {before:?}"
             )));
         }
-        let config = NetConfig {
-            times: TimeInputs::Stand,
-            velocity_head: None,
-            decoder_depth: Some(decoder_depth),
-            ..self.config
-        };
+        let config =
+            NetConfig { times: TimeInputs::T, velocity_head: None, decoder_depth: Some(decoder_depth), ..self.config };
         config.validate()?;
         // At r = t the embedding of h = 0 is a constant, which the bias of that of t takes over.
         if let (Some(time_t), Some(time_h)) = (self.time_t.as_mut(), self.time_h.take()) {
@@ -141,12 +138,12 @@ impl Dit {
     }
 
     /// What modulates the blocks, `[batch, 1, width]`, through SiLU.
-    fn condition(&self, told: &Told) -> Dual<3> {
-        let Told { r, t, labels } = told;
+    fn condition(&self, conditioning: &Conditioning) -> Dual<3> {
+        let Conditioning { r, t, labels } = conditioning;
         let [batch] = t.dims();
         let times = [(&self.time_t, t.clone()), (&self.time_r, r.clone()), (&self.time_h, t.clone() - r.clone())];
-        let told = times.into_iter().filter_map(|(embedding, time)| Some(embedding.as_ref()?.forward(time)));
-        let mut condition = told.reduce(|sum, time| sum + time).expect("every network is told some time");
+        let embeddings = times.into_iter().filter_map(|(embedding, time)| Some(embedding.as_ref()?.forward(time)));
+        let mut condition = embeddings.reduce(|sum, time| sum + time).expect("every network is told some time");
         if let Some(table) = &self.label {
             let labels = labels.as_ref().expect("a class-conditional network needs labels");
             condition = condition + labels.embed(table);
@@ -163,7 +160,7 @@ impl Dit {
         let linear = |input: usize, output: usize| (input + 1) * output;
         let width = config.width;
         let hidden = config.mlp_ratio * width;
-        let times = config.times.told().into_iter().filter(|told| *told).count() + config.guidance.count();
+        let times = config.times.flags().into_iter().filter(|is_input| *is_input).count() + config.guidance.count();
         let time = TimeEmbedding::parameters(width);
         let label = if config.classes > 0 { (config.classes + 1) * width } else { 0 };
         let attention = linear(width, 3 * width) + linear(width, width);

@@ -77,17 +77,17 @@ impl TimeEmbedding {
 
 /// Guidance as an input (improved MeanFlow, arXiv 2512.02012): the scale as `1 − 1/ω`, and the interval as times.
 #[derive(Module, Debug)]
-pub(super) struct Guidance {
+pub(super) struct GuidanceEmbedding {
     scale: TimeEmbedding,
     start: Option<TimeEmbedding>,
     end: Option<TimeEmbedding>,
 }
 
-impl Guidance {
+impl GuidanceEmbedding {
     /// What a network with this configuration is told of it, if anything.
     pub fn new(config: &NetConfig, start: [Initializer; 2], init: &Init) -> Option<Self> {
         let embedding = || TimeEmbedding::new(config.width, start, init);
-        let [scale, interval] = config.guidance.told();
+        let [scale, interval] = config.guidance.flags();
         scale.then(|| Self { scale: embedding(), start: interval.then(embedding), end: interval.then(embedding) })
     }
 

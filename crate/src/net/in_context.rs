@@ -5,12 +5,12 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
-use super::embed::{Guidance, Table, TimeEmbedding};
+use super::embed::{GuidanceEmbedding, Table, TimeEmbedding};
 use super::init::{Init, Initializer};
 use super::param::{ParamRole, Roles};
 use super::patches::{patchify, unpatchify};
 use super::rotary::Rotary;
-use super::{InContextConfig, NetConfig, Positions, Told, Velocities};
+use super::{Conditioning, InContextConfig, NetConfig, Positions, Velocities};
 use crate::dual::{Dual, attend, linear, rms_norm, silu};
 
 /// ε of every normalisation.
@@ -26,7 +26,7 @@ pub struct InContext {
     widen: Option<Linear>,
     time_h: TimeEmbedding,
     pub(super) label: Option<Table>,
-    guidance: Option<Guidance>,
+    guidance: Option<GuidanceEmbedding>,
     /// The learned tokens, all groups one after the other, `[tokens, width]`.
     prefix: Prefix,
     places: Option<Table>,
@@ -163,14 +163,14 @@ impl InContext {
                 Rotary::over(prefix, config.side(), width / heads, device),
             ),
         };
-        let [guided, limited] = config.guidance.told();
+        let [guided, limited] = config.guidance.flags();
         let input = |values, features| init.linear(ParamRole::Input, values, features, Initializer::Xavier);
         Self {
             patch: input(config.patch_values(), parts.bottleneck.unwrap_or(width)),
             widen: parts.bottleneck.map(|narrow| input(narrow, width)),
             time_h: TimeEmbedding::new(width, embedding, init),
             label: (classes > 0).then(|| tokens(classes + 1)),
-            guidance: Guidance::new(config, embedding, init),
+            guidance: GuidanceEmbedding::new(config, embedding, init),
             prefix: Prefix {
                 class: (classes > 0).then(|| tokens(parts.class_tokens)),
                 scale: guided.then(|| tokens(parts.guidance_tokens)),
@@ -190,11 +190,11 @@ impl InContext {
         }
     }
 
-    pub(super) fn forward(&self, z: Dual<4>, told: Told, both: bool) -> Velocities {
+    pub(super) fn forward(&self, z: Dual<4>, conditioning: Conditioning, both: bool) -> Velocities {
         let head = self.velocity.as_ref().filter(|_| both);
         let shared = self.blocks.len() - head.map_or(0, |head| head.blocks.len());
         let through = |blocks: &[Block], x: Dual<3>| blocks.iter().fold(x, |x, block| block.forward(x, &self.rotary));
-        let trunk = through(&self.blocks[..shared], self.sequence(z.clone(), &told));
+        let trunk = through(&self.blocks[..shared], self.sequence(z.clone(), &conditioning));
         let velocity = |head: &Head, tokens: Dual<3>, z: Dual<4>, t: Dual<1>| {
             let patches = self.config.side() * self.config.side();
             let prefix = tokens.dims()[1] - patches;
@@ -204,16 +204,16 @@ impl InContext {
 
         // The head is not differentiated along anything: only its value is trained.
         let instant = head.map(|head| {
-            let (z, t) = (Dual::constant(z.primal.clone()), Dual::constant(told.t.primal.clone()));
+            let (z, t) = (Dual::constant(z.primal.clone()), Dual::constant(conditioning.t.primal.clone()));
             velocity(&head.head, through(&head.blocks, trunk.primal.clone().into()), z, t).primal
         });
-        let average = velocity(&self.head, through(&self.blocks[shared..], trunk), z, told.t);
+        let average = velocity(&self.head, through(&self.blocks[shared..], trunk), z, conditioning.t);
         Velocities { average, instant }
     }
 
     /// `[class | scale | start | end | time | patches]`, each group of tokens with its embedding added.
-    fn sequence(&self, z: Dual<4>, told: &Told) -> Dual<3> {
-        let Told { r, t, labels } = told;
+    fn sequence(&self, z: Dual<4>, conditioning: &Conditioning) -> Dual<3> {
+        let Conditioning { r, t, labels } = conditioning;
         let [batch] = t.dims();
         let width = self.config.width;
         let group = |tokens: &Table, embedding: Dual<2>| {

@@ -76,13 +76,13 @@ impl Labels {
     ///
     /// # Shapes
     /// `classes`: `[batch]`; `changes`: `[batch, CHANGES]`, with [`CHANGES`](super::CHANGES).
-    pub fn changed(classes: Option<Tensor<1, Int>>, changes: Tensor<2>) -> Self {
+    pub fn with_augment_labels(classes: Option<Tensor<1, Int>>, changes: Tensor<2>) -> Self {
         let classes = classes.map_or(Classes::Absent, Classes::Named);
         Self { classes, guidance: None, changes: Some(changes) }
     }
 
     /// How the images were changed, `[batch, CHANGES]`.
-    pub fn changes(&self) -> Option<&Tensor<2>> {
+    pub fn augment_labels(&self) -> Option<&Tensor<2>> {
         self.changes.as_ref()
     }
 

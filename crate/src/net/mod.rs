@@ -16,11 +16,11 @@ mod param;
 mod patches;
 mod presets;
 mod rotary;
-#[cfg_attr(not(feature = "train"), path = "unet_absent.rs")]
+#[cfg_attr(not(feature = "train"), path = "unet_stub.rs")]
 mod unet;
 
 pub use config::{
-    Architecture, CHANGES, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
+    AUGMENT_DIM, Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
 };
 #[cfg(feature = "page")]
 pub(crate) use config::{default_mlp_ratio, default_noise_scale};
@@ -71,14 +71,14 @@ pub struct Velocities {
 
 /// Where a call stands in time, and what it is told besides.
 #[derive(Clone, Debug)]
-struct Told {
+struct Conditioning {
     r: Dual<1>,
     t: Dual<1>,
     labels: Option<Labels>,
 }
 
 /// Below this time the velocity from an image is divided by this instead of `t` (pixel MeanFlow).
-pub(crate) const SMALLEST_DIVISOR: f64 = 0.05;
+pub(crate) const MIN_DIVISOR: f64 = 0.05;
 
 /// Average velocity towards an image: `u = (z − x) / max(t, 0.05)`, so at `t = 1` one step lands on `x`.
 ///
@@ -86,7 +86,7 @@ pub(crate) const SMALLEST_DIVISOR: f64 = 0.05;
 /// `z`, `x`: `[batch, channels, height, width]`; `t`: `[batch]`; result as `z`.
 pub fn velocity_from_image(z: Dual<4>, x: Dual<4>, t: Dual<1>) -> Dual<4> {
     let [batch] = t.dims();
-    (z - x) * t.clamp_min(SMALLEST_DIVISOR).recip().reshape([batch, 1, 1, 1])
+    (z - x) * t.clamp_min(MIN_DIVISOR).recip().reshape([batch, 1, 1, 1])
 }
 
 impl NetConfig {
@@ -160,7 +160,7 @@ impl Net {
     pub fn forward(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
         match parallel_forward::forward(self, &z, &r, &t, labels.as_ref()) {
             Some(value) => value.into(),
-            None => self.call(z, Told { r, t, labels }, false, None).average,
+            None => self.call(z, Conditioning { r, t, labels }, false, None).average,
         }
     }
 
@@ -173,14 +173,14 @@ impl Net {
         labels: Option<Labels>,
         dropout: Option<&Dropout>,
     ) -> Velocities {
-        self.call(z, Told { r, t, labels }, true, dropout)
+        self.call(z, Conditioning { r, t, labels }, true, dropout)
     }
 
-    fn call(&self, z: Dual<4>, told: Told, both: bool, dropout: Option<&Dropout>) -> Velocities {
+    fn call(&self, z: Dual<4>, conditioning: Conditioning, both: bool, dropout: Option<&Dropout>) -> Velocities {
         match self {
-            Self::Dit(net) => net.forward(z, told, both),
-            Self::InContext(net) => net.forward(z, told, both),
-            Self::Unet(net) => net.forward(z, told, dropout).into(),
+            Self::Dit(net) => net.forward(z, conditioning, both),
+            Self::InContext(net) => net.forward(z, conditioning, both),
+            Self::Unet(net) => net.forward(z, conditioning, dropout).into(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
-use crate::weights::params::Place;
+use crate::weights::params::ParamPath;
 
 /// What a parameter is for. Each says it where it is made ([`Init`](super::init::Init)); which optimizer trains it and
 /// in which numbers it is multiplied follow from it.
@@ -82,10 +82,10 @@ impl Roles {
 }
 
 /// Calls `each` with the place, the id and the shape of every parameter; none of them is computed.
-fn walk(net: &impl Module, each: impl FnMut(&Place, ParamId, &[usize])) {
-    struct Walk<F>(Place, F);
+fn walk(net: &impl Module, each: impl FnMut(&ParamPath, ParamId, &[usize])) {
+    struct Walk<F>(ParamPath, F);
 
-    impl<F: FnMut(&Place, ParamId, &[usize])> ModuleVisitor for Walk<F> {
+    impl<F: FnMut(&ParamPath, ParamId, &[usize])> ModuleVisitor for Walk<F> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
         }
@@ -99,7 +99,7 @@ fn walk(net: &impl Module, each: impl FnMut(&Place, ParamId, &[usize])) {
         }
     }
 
-    net.visit(&mut Walk(Place::default(), each));
+    net.visit(&mut Walk(ParamPath::default(), each));
 }
 
 #[cfg(test)]

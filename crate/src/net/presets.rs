@@ -71,7 +71,7 @@ impl NetConfig {
             heads,
             mlp_ratio: 4,
             classes,
-            times: if in_context { TimeInputs::Span } else { TimeInputs::default() },
+            times: if in_context { TimeInputs::H } else { TimeInputs::default() },
             output: if name.starts_with("pmf") { Output::Image } else { Output::default() },
             architecture,
             guidance: match in_context && classes > 0 {

@@ -4,7 +4,7 @@ use burn::optim::{AdamWConfig, AdamWState, AdaptiveMomentumState, LearningRate, 
 use burn::tensor::{Device, Tensor};
 
 use super::optimization::Optimization;
-use crate::dual::in_one_pass;
+use crate::dual::fused_update;
 
 /// Added to the root of the second moment.
 const EPSILON: f32 = 1e-8;
@@ -83,7 +83,7 @@ impl Optimizer for AdamW {
         let moments = |time, moment_1, moment_2| {
             Some(AdamWState { momentum: AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2 } })
         };
-        match in_one_pass([weight, moment_1, moment_2], [&gradient], update) {
+        match fused_update([weight, moment_1, moment_2], [&gradient], update) {
             Ok([weight, m, v]) => (weight, moments(time + 1, m, v)),
             Err([weight, m, v]) => self.burns.step(rate, weight, gradient, moments(time, m, v)),
         }

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::net::CHANGES;
+use crate::net::AUGMENT_DIM;
 use crate::rng::Stream;
 
 /// Standard deviation of the logarithm, to base 2, of the scale and of the stretch (EDM's `scale_std` and `aniso_std`).
@@ -109,7 +109,7 @@ fn normals<const N: usize>(stream: &mut Stream) -> [f64; N] {
 
 impl Change {
     /// The numbers that the network is given, EDM's `augment_labels`; all zero where nothing is changed.
-    pub fn augment_labels(&self) -> [f32; CHANGES] {
+    pub fn augment_labels(&self) -> [f32; AUGMENT_DIM] {
         let [size, angle] = self.stretch;
         let [right, down] = self.shift;
         [f64::from(u8::from(self.mirror)), self.scale, size * angle.cos(), size * angle.sin(), right, down]

@@ -9,7 +9,7 @@ use super::config::TrainConfig;
 use super::data::{DataError, Images};
 use super::optimization::Optimization;
 use crate::image::from_byte;
-use crate::net::CHANGES;
+use crate::net::AUGMENT_DIM;
 use crate::rng::{Purpose, Stream, fold_in};
 
 /// Draws batches without replacement: every image once per epoch, in a new order each time.
@@ -120,7 +120,7 @@ impl<'a> Sampler<'a> {
             changes: self
                 .augmentation
                 .is_some()
-                .then(|| Tensor::from_data(TensorData::new(changes, [rows, CHANGES]), device)),
+                .then(|| Tensor::from_data(TensorData::new(changes, [rows, AUGMENT_DIM]), device)),
             instants: if self.dropped_last { dropped.into_iter().filter(|&dropped| dropped).count() } else { 0 },
         })
     }

@@ -16,7 +16,7 @@ use super::augment::Augmentation;
 use super::config::{Logging, TrainConfig};
 use super::data::sha256;
 use super::ema::Ema;
-use super::optimization::{MAIN, OptimizerKind};
+use super::optimization::{OptimizerKind, PRIMARY_EMA};
 use super::resume;
 use super::trainer::{Trainer, optimizer};
 use crate::io;
@@ -106,12 +106,12 @@ impl State {
 
 /// The file of an average.
 fn average_file(name: &str) -> String {
-    if name == MAIN { "ema.bpk".into() } else { format!("ema-{name}.bpk") }
+    if name == PRIMARY_EMA { "ema.bpk".into() } else { format!("ema-{name}.bpk") }
 }
 
 /// Which of a run's checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Which {
+pub enum CheckpointSelector {
     /// The newest that reads.
     #[default]
     Newest,
@@ -135,7 +135,7 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
         io::write_new(&aside.join(name), bytes)
     };
     write("net.bpk".into(), &trainer.net.valid().into_record().into_bytes()?)?;
-    write(average_file(MAIN), &trainer.ema.net().clone().into_record().into_bytes()?)?;
+    write(average_file(PRIMARY_EMA), &trainer.ema.net().clone().into_record().into_bytes()?)?;
     for (name, ema) in &trainer.averages {
         write(average_file(name), &ema.net().clone().into_record().into_bytes()?)?;
     }
@@ -236,14 +236,14 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 /// When there is none that reads.
 fn find<T>(
     folder: &Path,
-    which: Which,
+    which: CheckpointSelector,
     mut read: impl FnMut(&Path, State) -> Result<T>,
     mut warn: impl FnMut(String),
 ) -> Result<T> {
     let all = list(folder)?;
     let first = match which {
-        Which::Newest => None,
-        Which::Best => match best(&all) {
+        CheckpointSelector::Newest => None,
+        CheckpointSelector::Best => match best(&all) {
             Some(path) => Some(path),
             None => bail!("no checkpoint in {} says how good it is", folder.display()),
         },
@@ -285,8 +285,8 @@ pub fn resume(
                 format!("{} is of another network ({:?}) than the settings ({net:?})", path.display(), state.net);
             return Ok(Err(anyhow::anyhow!(mismatch)));
         }
-        let live = state.read_net(path, "net.bpk", &config.train.tape(device))?;
-        let shadow = state.read_net(path, &average_file(MAIN), device)?;
+        let live = state.read_net(path, "net.bpk", &config.train.autodiff_device(device))?;
+        let shadow = state.read_net(path, &average_file(PRIMARY_EMA), device)?;
         let optimizer = optimizer(config, &live).from_bytes(state.read_file(path, "optimizer.bpk")?)?;
         begun.clear();
         let mut averages = BTreeMap::new();
@@ -305,7 +305,7 @@ pub fn resume(
         let trainer = Trainer::from_parts(config, [live, shadow], averages, optimizer, state.step, device);
         Ok(Ok((trainer, state)))
     };
-    let (trainer, state) = find(folder, Which::Newest, read, &mut notice)??;
+    let (trainer, state) = find(folder, CheckpointSelector::Newest, read, &mut notice)??;
     if config.augmentation.is_some() && state.augmentation < Augmentation::VERSION {
         notice(Augmentation::CHANGED.into());
     }
@@ -330,7 +330,7 @@ pub fn resume(
 /// When there is none.
 pub fn averaged(
     folder: &Path,
-    which: Which,
+    which: CheckpointSelector,
     name: &str,
     device: &Device,
     warn: impl FnMut(String),
@@ -347,11 +347,11 @@ pub fn averaged(
 mod tests {
     use super::*;
     use crate::train::data::{DataConfig, Images};
-    use crate::train::{NetChoice, Sampler};
+    use crate::train::{NetOverrides, Sampler};
 
     fn trainer(steps: u64) -> Trainer {
         let device = Device::flex();
-        let net = NetChoice { width: Some(16), depth: Some(1), heads: Some(2), ..NetChoice::default() };
+        let net = NetOverrides { width: Some(16), depth: Some(1), heads: Some(2), ..NetOverrides::default() };
         let data = DataConfig { size: 8, channels: 3, ..DataConfig::default() };
         let mut config = TrainConfig { net, data, ..TrainConfig::default() };
         config.train.batch_size = 2;
@@ -412,7 +412,8 @@ mod tests {
         fs::create_dir(&damaged).expect("a folder");
         fs::write(damaged.join("state.json"), "{").expect("it writes");
         save(folder.path(), &trainer(3), None, &log).expect("it saves");
-        let (_, step, _) = averaged(folder.path(), Which::Newest, MAIN, &Device::flex(), |_| {}).expect("it reads");
+        let (_, step, _) = averaged(folder.path(), CheckpointSelector::Newest, PRIMARY_EMA, &Device::flex(), |_| {})
+            .expect("it reads");
         assert_eq!(step, 3);
     }
 }

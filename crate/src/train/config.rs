@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augmentation;
 use super::data::{DataConfig, Images};
 use super::muon;
-use super::optimization::{Average, MAIN, Optimization, OptimizerKind};
+use super::optimization::{EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
 use crate::error::{Error, check};
 use crate::eval::{InceptionResize, xxh64};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
@@ -34,7 +34,7 @@ pub struct TrainConfig {
     /// Where the images come from and their licence, stored in the weights.
     pub card: DataInfo,
     /// The size of the network.
-    pub net: NetChoice,
+    pub net: NetOverrides,
     /// What is trained.
     pub objective: Objective,
     /// Guidance towards the class inside the target; none by default.
@@ -58,7 +58,7 @@ impl Default for TrainConfig {
             data: DataConfig::default(),
             augmentation: None,
             card: DataInfo::default(),
-            net: NetChoice::default(),
+            net: NetOverrides::default(),
             objective: Objective::default(),
             guidance: Guidance::default(),
             times: TimesConfig::default(),
@@ -73,7 +73,7 @@ impl Default for TrainConfig {
 /// A preset, any of whose sizes may be replaced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct NetChoice {
+pub struct NetOverrides {
     /// `browser-s`, `browser-m`, or a published size such as `dit-b/4`.
     pub preset: String,
     /// Edge of a patch, in pixels.
@@ -105,7 +105,7 @@ pub struct NetChoice {
     pub unet: Option<UnetConfig>,
 }
 
-impl Default for NetChoice {
+impl Default for NetOverrides {
     fn default() -> Self {
         Self {
             preset: "browser-s".into(),
@@ -125,7 +125,7 @@ impl Default for NetChoice {
     }
 }
 
-impl NetChoice {
+impl NetOverrides {
     /// The network for images of so many pixels, channels and classes.
     fn config(&self, image_size: usize, channels: usize, classes: usize) -> Result<NetConfig, Error> {
         let mut net = NetConfig::named(&self.preset, image_size, channels, classes)?;
@@ -135,7 +135,7 @@ impl NetChoice {
         replace(&mut net.depth, self.depth);
         replace(&mut net.heads, self.heads);
         net.decoder_depth = self.decoder_depth;
-        net.times = self.times.unwrap_or(if net.decoder_depth.is_some() { TimeInputs::Stand } else { net.times });
+        net.times = self.times.unwrap_or(if net.decoder_depth.is_some() { TimeInputs::T } else { net.times });
         net.output = self.output.unwrap_or(net.output);
         net.guidance = self.guidance.unwrap_or(net.guidance);
         net.velocity_head = self.velocity_head;
@@ -320,7 +320,7 @@ impl TrainConfig {
     /// Guidance without classes, a network that is told guidance without any to learn from, or the reverse, latents
     /// that are to be changed like images, images that are to be normalized like latents, and an optimizer that would
     /// train nothing of the network.
-    pub fn suits(&self, images: &Images) -> Result<(), Error> {
+    pub fn check_compatible(&self, images: &Images) -> Result<(), Error> {
         self.check_objective()?;
         if self.augmentation.is_some() && images.latents.is_some() {
             return Err(Error::Config(
@@ -348,8 +348,8 @@ impl TrainConfig {
             // Nothing of this network is computed.
             muon::check(&self.train, &net.init(0, &Device::default()).param_specs())?;
         }
-        let told = net.guidance != GuidanceInputs::None;
-        match told == self.guidance.input.is_some() {
+        let takes_guidance = net.guidance != GuidanceInputs::None;
+        match takes_guidance == self.guidance.input.is_some() {
             true => Ok(()),
             false => Err(Error::Config("[guidance.input] and a network that is told guidance go together".into())),
         }
@@ -432,12 +432,14 @@ impl TrainConfig {
             ),
             (train.clip.is_none_or(|clip| clip > 0.0 && clip.is_finite()), "[train] clip must be above 0"),
             (
-                train.averages.values().chain(&train.ema).all(Average::is_valid),
+                train.averages.values().chain(&train.ema).all(EmaDecay::is_valid),
                 "[train] ema and [train.averages] need a decay of 0 to below 1, or a half-life",
             ),
             (
                 train.averages.keys().all(|name| {
-                    name != MAIN && !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+                    name != PRIMARY_EMA
+                        && !name.is_empty()
+                        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
                 }),
                 "[train.averages] have names of letters, digits and hyphens, other than `main`",
             ),

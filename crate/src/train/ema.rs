@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::dual::in_one_pass;
+use crate::dual::fused_update;
 use crate::net::Net;
 
 /// A shadow of the network, off the tape, that follows it slowly; samples and exports use the shadow.
@@ -68,7 +68,7 @@ impl ModuleMapper for Blend {
         let follow = |[shadow]: [&mut [f32]; 1], [weight]: [&[f32]; 1]| {
             shadow.iter_mut().zip(weight).for_each(|(shadow, weight)| *shadow += (weight - *shadow) * rate as f32);
         };
-        param.map(|shadow| match in_one_pass([shadow], [&weight], follow) {
+        param.map(|shadow| match fused_update([shadow], [&weight], follow) {
             Ok([shadow]) => shadow,
             Err([shadow]) => shadow.clone() + (weight - shadow).mul_scalar(rate),
         })

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use super::muon::OptimizerShare;
-use super::trainer::{Measured, read};
+use super::trainer::{StepStats, read};
 use crate::error::Error;
 
 /// One line of `log.jsonl`.
@@ -71,7 +71,7 @@ pub fn peak_memory() -> Option<u64> {
 }
 
 /// Running sums since the last line, on the device, so that most steps wait for nothing.
-pub struct Meter {
+pub struct MetricAccumulator {
     loss: Sum,
     interval: Sum,
     instant: Sum,
@@ -104,7 +104,7 @@ impl Sum {
     }
 }
 
-impl Default for Meter {
+impl Default for MetricAccumulator {
     fn default() -> Self {
         let now = Instant::now();
         Self {
@@ -119,14 +119,14 @@ impl Default for Meter {
     }
 }
 
-impl Meter {
+impl MetricAccumulator {
     /// Of a run whose optimizers train these shares of the network.
     pub fn new(optimizers: Vec<OptimizerShare>) -> Self {
         Self { optimizers: Some(optimizers), ..Self::default() }
     }
 
     /// Adds a step.
-    pub fn add(&mut self, measured: Measured) {
+    pub fn add(&mut self, measured: StepStats) {
         self.loss.add(measured.loss);
         for (sum, part) in
             [(&mut self.interval, measured.residuals.interval), (&mut self.instant, measured.residuals.instant)]

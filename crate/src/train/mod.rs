@@ -12,37 +12,37 @@ mod config;
 pub mod data;
 mod ema;
 mod events;
+#[cfg(all(test, feature = "wgpu"))]
+mod gpu_parity_tests;
 mod gradients;
 pub mod grid;
 mod lock;
 mod log;
 mod manifest;
+mod micro_batch;
 mod muon;
-#[cfg(all(test, feature = "wgpu"))]
-mod on_a_gpu;
 mod optimization;
-mod parts;
 pub mod playground;
 mod precision;
+mod pretrained;
 mod report;
 mod resume;
 mod run;
-mod start;
 mod trainer;
 
 pub use augment::{Augmentation, Change};
 pub use batch::{Batch, Sampler};
-pub use checkpoint::Which;
-pub use config::{EvalConfig, Logging, NetChoice, TrainConfig};
+pub use checkpoint::CheckpointSelector;
+pub use config::{EvalConfig, Logging, NetOverrides, TrainConfig};
 pub use ema::Ema;
 pub use log::{Record, peak_memory};
 pub use muon::{MuonParams, MuonScale, OptimizerShare};
-pub use optimization::{Average, Cooldown, MAIN, Optimization, OptimizerKind};
+pub use optimization::{Cooldown, EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
 pub use precision::MatmulPrecision;
+pub use pretrained::Pretrained;
 pub use report::report;
 pub use run::{Claim, Observer, Outcome, RunFolder};
-pub use start::Start;
-pub use trainer::{Measured, Trainer};
+pub use trainer::{StepStats, Trainer};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,7 +51,7 @@ use burn::tensor::Device;
 
 use crate::flow::Objective;
 use data::Images;
-use log::{Meter, OneStep};
+use log::{MetricAccumulator, OneStep};
 
 /// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite; on one
 /// device, or on several that share every batch, the first of which holds the state.
@@ -69,7 +69,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let Some((device, helpers)) = devices.split_first() else { bail!("training needs a device") };
-    config.suits(images)?;
+    config.check_compatible(images)?;
     if run.is_from_scratch() {
         config.check_scratch()?;
     }
@@ -82,7 +82,7 @@ pub fn train(
     let shares = trainer.optimizer_shares();
     observer.notice(&OptimizerShare::describe(&shares));
     config.notices().iter().for_each(|text| observer.notice(text));
-    let (saved, meter) = (trainer.steps_done(), Meter::new(shares));
+    let (saved, meter) = (trainer.steps_done(), MetricAccumulator::new(shares));
     let mut training = TrainingLoop { config, run, device, trainer, saved, meter, since_saved: OneStep::default() };
     let ended = training.run_steps(Sampler::of_run(images, config), stop, observer);
     let rest = match &ended {
@@ -109,7 +109,7 @@ struct TrainingLoop<'a> {
     trainer: Trainer,
     /// The step of the newest checkpoint.
     saved: u64,
-    meter: Meter,
+    meter: MetricAccumulator,
     since_saved: OneStep,
 }
 

@@ -11,7 +11,7 @@ use super::precision::MatmulPrecision;
 use crate::error::Error;
 
 /// The EMA of `[train] ema_decay` or `ema`.
-pub const MAIN: &str = "main";
+pub const PRIMARY_EMA: &str = "main";
 
 /// Which rule turns gradients into steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub enum Cooldown {
 /// An average of the weights as they are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-pub enum Average {
+pub enum EmaDecay {
     /// `ema ← d ema + (1 − d) θ` with a constant decay `d`, from the first step on (MeanFlow's 0.9999).
     Constant {
         /// The decay, 0 to below 1.
@@ -72,12 +72,12 @@ pub enum Average {
         /// Images.
         half_life: f64,
         /// The share; 0.05 in EDM.
-        #[serde(default = "Average::ramp")]
+        #[serde(default = "EmaDecay::ramp")]
         ramp: f64,
     },
 }
 
-impl Average {
+impl EmaDecay {
     fn ramp() -> f64 {
         0.05
     }
@@ -145,9 +145,9 @@ pub struct Optimization {
     pub ema_decay: f64,
     /// The EMA `main` instead of `ema_decay`, without its rise: `{ decay = 0.9999 }` from the first step on, as the
     /// authors of MeanFlow average, or `{ half_life = 2_000_000 }` images, as those of pixel MeanFlow do.
-    pub ema: Option<Average>,
+    pub ema: Option<EmaDecay>,
     /// More EMAs, by name, beside `main`; `meanflow export --ema NAME` takes one.
-    pub averages: BTreeMap<String, Average>,
+    pub averages: BTreeMap<String, EmaDecay>,
     /// First steps that train Flow Matching alone (`r = t`): the velocity must come first.
     pub flow_matching_steps: u64,
     /// Steps over which the share of `r < t` then rises to `times.interval_probability`.
@@ -214,7 +214,7 @@ impl Optimization {
     }
 
     /// A device that records what it computes, for the backward pass.
-    pub(super) fn tape(&self, device: &Device) -> Device {
+    pub(super) fn autodiff_device(&self, device: &Device) -> Device {
         let tape = device.clone().autodiff();
         if self.recompute { tape.gradient_checkpointing() } else { tape }
     }

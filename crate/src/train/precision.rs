@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::net::{Net, ParamRole};
-use crate::weights::params::Place;
+use crate::weights::params::ParamPath;
 
 /// In which numbers the transformers multiply their matrices while training. Weights, their averages and the optimizer,
 /// the derivative `du/dt`, the loss and all that is no matrix product are in f32 either way.
@@ -27,7 +27,7 @@ impl MatmulPrecision {
     pub fn of(self, net: &Net) -> Net {
         match self {
             Self::F32 => net.clone(),
-            Self::Bf16 => net.clone().map(&mut Rounded { place: Place::default(), net }),
+            Self::Bf16 => net.clone().map(&mut Rounded { place: ParamPath::default(), net }),
         }
     }
 
@@ -44,7 +44,7 @@ impl MatmulPrecision {
 }
 
 struct Rounded<'a> {
-    place: Place,
+    place: ParamPath,
     net: &'a Net,
 }
 

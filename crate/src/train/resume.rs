@@ -90,14 +90,14 @@ fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::Average;
+    use crate::train::EmaDecay;
 
     #[test]
     fn a_run_keeps_its_seed_and_may_gain_an_average() {
         let before = TrainConfig::default();
         let mut now = before.clone();
         now.train.steps += 1;
-        now.train.averages.insert("slow".into(), Average::Constant { decay: 0.5 });
+        now.train.averages.insert("slow".into(), EmaDecay::Constant { decay: 0.5 });
         now.log.keep_every = Some(5);
         check(&before, &now).expect("these may change");
         now.train.seed = 7;

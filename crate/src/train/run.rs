@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
-use super::checkpoint::{self, Which};
+use super::checkpoint::{self, CheckpointSelector};
 use super::config::{Logging, TrainConfig};
 use super::data::Images;
 use super::events;
@@ -16,8 +16,8 @@ use super::grid;
 use super::lock::{LOCK_FILE, RunLock};
 use super::log::Record;
 use super::manifest::DataManifest;
-use super::optimization::MAIN;
-use super::start::{Start, same_latent_space};
+use super::optimization::PRIMARY_EMA;
+use super::pretrained::{Pretrained, same_latent_space};
 use super::trainer::Trainer;
 use crate::class::Class;
 use crate::flow::{Objective, Solver};
@@ -75,7 +75,7 @@ enum RunStart {
     /// Random weights.
     Scratch,
     /// Weights of another run, or of another program.
-    Pretrained(Box<Start>),
+    Pretrained(Box<Pretrained>),
     /// Its newest checkpoint.
     Resume,
 }
@@ -266,7 +266,7 @@ impl RunFolder {
     }
 
     /// Begins with trained weights instead of random ones.
-    pub fn beginning_with(self, start: Start) -> Self {
+    pub fn beginning_with(self, start: Pretrained) -> Self {
         Self { start: RunStart::Pretrained(Box::new(start)), ..self }
     }
 
@@ -513,7 +513,7 @@ impl RunFolder {
     /// When the run has no usable checkpoint, or no average of this name.
     pub fn averaged(
         &self,
-        which: Which,
+        which: CheckpointSelector,
         name: &str,
         device: &Device,
         warn: impl FnMut(String),
@@ -521,8 +521,8 @@ impl RunFolder {
         let mut info = self.read_info()?;
         let (_, config) = Self::open(&self.path)?;
         let averages = &config.train.averages;
-        if name != MAIN && !averages.contains_key(name) {
-            let known: Vec<&str> = [MAIN].into_iter().chain(averages.keys().map(String::as_str)).collect();
+        if name != PRIMARY_EMA && !averages.contains_key(name) {
+            let known: Vec<&str> = [PRIMARY_EMA].into_iter().chain(averages.keys().map(String::as_str)).collect();
             bail!("{} has no average `{name}`; there are {}", self.path.display(), known.join(", "));
         }
         let (net, step, trained) = checkpoint::averaged(&self.checkpoints(), which, name, device, warn)?;

@@ -11,10 +11,10 @@ use super::batch::Batch;
 use super::config::TrainConfig;
 use super::ema::Ema;
 use super::gradients;
+use super::micro_batch::{self, OwnedModels, StepInputs};
 use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::OptimizerKind;
-use super::parts::{self, Networks, Rows};
-use crate::dual::on_the_pool;
+use crate::dual::in_thread_pool;
 use crate::error::Error;
 use crate::flow::{Residuals, Times};
 use crate::net::{Labels, Net, NetConfig};
@@ -34,7 +34,7 @@ pub struct Trainer {
 }
 
 /// What a step measured, still on the device: reading it back waits for the device.
-pub struct Measured {
+pub struct StepStats {
     /// The weighted loss, `[1]`.
     pub loss: Tensor<1>,
     /// The raw squared residuals, off the tape.
@@ -44,13 +44,13 @@ pub struct Measured {
 impl Trainer {
     /// A fresh run on `device` (without autodiff; the trainer adds it).
     pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
-        Self::afresh(config, net.init(config.train.seed, &config.train.tape(device)).materialize(), device)
+        Self::afresh(config, net.init(config.train.seed, &config.train.autodiff_device(device)).materialize(), device)
     }
 
     /// A run that begins with the weights of `trained`, on any device; optimizer and averages begin anew.
     pub fn beginning_with(config: &TrainConfig, trained: &Net, device: &Device) -> Self {
         // Through a fresh network, because weights that were read are set not to be trained.
-        let fresh = trained.config().init(config.train.seed, &config.train.tape(device));
+        let fresh = trained.config().init(config.train.seed, &config.train.autodiff_device(device));
         Self::afresh(config, fresh.load_record(trained.clone().into_record()), device)
     }
 
@@ -106,19 +106,19 @@ impl Trainer {
     }
 
     /// Takes one step on a batch.
-    pub fn step(&mut self, batch: Batch) -> Measured {
+    pub fn step(&mut self, batch: Batch) -> StepStats {
         let (step, [rows, ..], device) = (self.step, batch.images.dims(), self.devices[0].clone());
-        let (networks, asked) = on_the_pool(&device, || self.ask(batch));
-        let (gradients, measured) = parts::gradients(&self.config, step, &networks, &asked, &self.devices);
+        let (models, inputs) = in_thread_pool(&device, || self.step_inputs(batch));
+        let (gradients, stats) = micro_batch::gradients(&self.config, step, &models, &inputs, &self.devices);
         // Another holder of the weights would have them copied instead of changed where they lie.
-        drop(networks);
-        on_the_pool(&device, || self.update(gradients, rows));
+        drop(models);
+        in_thread_pool(&device, || self.update(gradients, rows));
         self.step += 1;
-        measured
+        stats
     }
 
-    /// What the networks are asked about a batch.
-    fn ask(&self, batch: Batch) -> (Networks, Rows) {
+    /// The models of this step, and what they are evaluated at: times, noise and path of a batch.
+    fn step_inputs(&self, batch: Batch) -> (OwnedModels, StepInputs) {
         let TrainConfig { objective, guidance, times, train, .. } = &self.config;
         let (step, [rows, ..]) = (self.step, batch.images.dims());
 
@@ -127,22 +127,22 @@ impl Trainer {
         let times = objective.times(times, [rows, batch.instants], share, &mut stream, &self.devices[0]);
         let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
 
-        let frozen = train.precision.of(&self.net.valid());
+        let detached = train.precision.of(&self.net.valid());
         let labels = match (batch.labels, batch.changes) {
-            (classes, Some(changes)) => Some(Labels::changed(classes, changes)),
+            (classes, Some(changes)) => Some(Labels::with_augment_labels(classes, changes)),
             (classes, None) => classes.map(Labels::from),
         };
         let labels = labels.map(|labels| self.tell(labels, &times));
-        let average = objective.average().and_then(|name| self.averages.get(name)).unwrap_or(&self.ema);
-        let average = train.precision.of(average.net());
+        let ema = objective.average().and_then(|name| self.averages.get(name)).unwrap_or(&self.ema);
+        let ema = train.precision.of(ema.net());
         let path = match &labels {
             Some(labels) if guidance.is_on() => {
-                let guide = if objective.guides_by_average() { &average } else { &frozen };
+                let guide = if objective.guides_by_average() { &ema } else { &detached };
                 guidance.apply(guide, path, &times.t, labels, guide.config().null_label())
             }
             _ => path,
         };
-        (Networks { live: self.net.clone(), frozen, average }, Rows { path, times, labels })
+        (OwnedModels { online: self.net.clone(), detached, ema }, StepInputs { path, times, labels })
     }
 
     /// Changes the weights, and the averages of them, after a batch of so many rows.
@@ -201,7 +201,7 @@ mod tests {
 
     use super::*;
     use crate::train::data::{DataConfig, Images};
-    use crate::train::{NetChoice, Sampler};
+    use crate::train::{NetOverrides, Sampler};
 
     /// Where the values of the parameters lie.
     struct Places(Vec<usize>);
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_step_changes_weights_and_averages_where_they_lie() {
         let device = Device::flex();
-        let net = NetChoice { width: Some(16), depth: Some(1), heads: Some(2), ..NetChoice::default() };
+        let net = NetOverrides { width: Some(16), depth: Some(1), heads: Some(2), ..NetOverrides::default() };
         let data = DataConfig { size: 8, channels: 3, ..DataConfig::default() };
         let mut config = TrainConfig { net, data, ..TrainConfig::default() };
         config.train.batch_size = 4;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device as Cpu, Tensor};
 
-pub(super) use super::pieces::Loading;
+pub(super) use super::buffered_loader::BufferedLoader as WeightsLoader;
 use crate::class::Class;
 use crate::device;
 use crate::error::Error;
@@ -29,7 +29,7 @@ impl Device {
     }
 }
 
-pub async fn finish(weights: Loading, device: &Device) -> Result<Model, Error> {
+pub async fn finish(weights: WeightsLoader, device: &Device) -> Result<Model, Error> {
     let model = Model(Generator::from_bytes(weights.bytes(), &device.0)?);
     if let ModelInfo { check: Some(check), net, .. } = model.info() {
         check.accept(&model.images(Check::request(check.seed)).await?, net)?;
@@ -38,7 +38,7 @@ pub async fn finish(weights: Loading, device: &Device) -> Result<Model, Error> {
 }
 
 /// There is no network that it does not compute.
-pub fn is_of_another_network(_: &[u8]) -> bool {
+pub fn needs_fallback(_: &[u8]) -> bool {
     false
 }
 

@@ -1,9 +1,9 @@
 //! The CPU build: the engine of [`crate::cpu`], nothing of burn's.
 
 use crate::class::Class;
-pub(super) use crate::condition::is_of_another_network;
-pub(super) use crate::cpu::Loading;
-use crate::cpu::{Generator, Sampling, warm_up};
+pub(super) use crate::condition::needs_fallback;
+pub(super) use crate::cpu::WeightsLoader;
+use crate::cpu::{CpuGenerator, Sampling, warm_up};
 use crate::error::Error;
 use crate::flow::Solver;
 use crate::generator::{Pause, Request};
@@ -27,12 +27,12 @@ impl Device {
     }
 }
 
-pub async fn finish(weights: Loading, _: &Device) -> Result<Model, Error> {
+pub async fn finish(weights: WeightsLoader, _: &Device) -> Result<Model, Error> {
     weights.finish().map(Model)
 }
 
 #[derive(Clone)]
-pub struct Model(Generator);
+pub struct Model(CpuGenerator);
 
 impl Model {
     pub fn arithmetic(&self) -> &'static str {

@@ -1,10 +1,10 @@
 //! The WebGPU build: the engine of [`crate::gpu`], nothing of burn's.
 
-pub(super) use super::pieces::Loading;
-pub(super) use crate::condition::is_of_another_network;
+pub(super) use super::buffered_loader::BufferedLoader as WeightsLoader;
+pub(super) use crate::condition::needs_fallback;
 use crate::error::Error;
-pub use crate::gpu::{Generator as Model, Gpu as Device};
+pub use crate::gpu::{Gpu as Device, GpuGenerator as Model};
 
-pub async fn finish(weights: Loading, device: &Device) -> Result<Model, Error> {
+pub async fn finish(weights: WeightsLoader, device: &Device) -> Result<Model, Error> {
     Model::from_bytes(weights.bytes(), device).await
 }

@@ -7,13 +7,13 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 
 use super::json::{Entries, FromJson, Json, parse};
-use super::params::{self, Form};
-use super::told::{self, one_of};
+use super::metadata::{self, one_of};
+use super::params::{self, TensorSpec};
 use super::{METADATA_KEY, ModelInfo, foreign};
 use crate::error::Error;
 
 /// The most bytes of a header; the safetensors crate's bound.
-const MOST: usize = 100_000_000;
+const MAX_HEADER: usize = 100_000_000;
 
 /// What a header tells of the tensors behind it.
 pub(crate) struct Header {
@@ -31,7 +31,7 @@ impl Header {
     /// When there is none, or it contradicts itself.
     pub fn arriving(bytes: &[u8]) -> Result<Option<Self>, Error> {
         let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(None) };
-        let length = usize::try_from(u64::from_le_bytes(*length)).ok().filter(|&length| length <= MOST);
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok().filter(|&length| length <= MAX_HEADER);
         let length = length.ok_or_else(|| unreadable("header too large"))?;
         let Some(text) = rest.get(..length) else { return Ok(None) };
         let (metadata, names) = read(text)?;
@@ -65,7 +65,7 @@ impl Header {
     /// # Errors
     /// When another program wrote it, or another version of this one.
     pub fn info(&self) -> Result<ModelInfo, Error> {
-        told::read(self.metadata.metadata().as_ref().and_then(|map| map.get(METADATA_KEY)).ok_or_else(foreign)?)
+        metadata::read(self.metadata.metadata().as_ref().and_then(|map| map.get(METADATA_KEY)).ok_or_else(foreign)?)
     }
 
     /// Refuses a file whose tensors are not as many numbers as its network has.
@@ -77,7 +77,7 @@ impl Header {
     }
 
     /// The type and the shape of a tensor.
-    pub fn form(&self, name: &str) -> Option<Form> {
+    pub fn form(&self, name: &str) -> Option<TensorSpec> {
         self.metadata.info(name).map(|info| (info.dtype, info.shape.clone()))
     }
 

@@ -157,7 +157,7 @@ fn unknown(name: &str) -> String {
 /// The values of a normalization as settings and metadata have them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Values {
+pub(super) struct NormalizationFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,20 +166,20 @@ pub(super) struct Values {
     pub std: Option<Vec<f64>>,
 }
 
-impl TryFrom<Values> for Normalization {
+impl TryFrom<NormalizationFields> for Normalization {
     type Error = String;
 
-    fn try_from(values: Values) -> Result<Self, String> {
+    fn try_from(values: NormalizationFields) -> Result<Self, String> {
         let given = match values {
-            Values { scale: Some(scale), mean: None, std: None } => Self::Scale(scale),
-            Values { scale: None, mean: Some(mean), std: Some(std) } => Self::PerChannel { mean, std },
+            NormalizationFields { scale: Some(scale), mean: None, std: None } => Self::Scale(scale),
+            NormalizationFields { scale: None, mean: Some(mean), std: Some(std) } => Self::PerChannel { mean, std },
             _ => return Err("latents are normalized either by `scale`, or by `mean` and `std`".into()),
         };
         given.validate()
     }
 }
 
-impl From<Normalization> for Values {
+impl From<Normalization> for NormalizationFields {
     fn from(normalization: Normalization) -> Self {
         match normalization {
             Normalization::Scale(scale) => Self { scale: Some(scale), ..Self::default() },
@@ -193,7 +193,7 @@ impl Serialize for Normalization {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.name() {
             Some(name) => serializer.serialize_str(name),
-            None => Values::from(self.clone()).serialize(serializer),
+            None => NormalizationFields::from(self.clone()).serialize(serializer),
         }
     }
 }
@@ -214,7 +214,7 @@ impl<'de> Deserialize<'de> for Normalization {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Normalization, A::Error> {
-                let values = Values::deserialize(MapAccessDeserializer::new(map))?;
+                let values = NormalizationFields::deserialize(MapAccessDeserializer::new(map))?;
                 values.try_into().map_err(A::Error::custom)
             }
         }
@@ -239,7 +239,7 @@ impl TryFrom<LatentFields> for LatentSpace {
     type Error = String;
 
     fn try_from(LatentFields { factor, scale, mean, std }: LatentFields) -> Result<Self, String> {
-        let normalization = Values { scale, mean, std }.try_into()?;
+        let normalization = NormalizationFields { scale, mean, std }.try_into()?;
         // It multiplies edges: more would be no autoencoder.
         match (1..=64).contains(&factor) {
             true => Ok(Self { factor, normalization }),
@@ -250,7 +250,7 @@ impl TryFrom<LatentFields> for LatentSpace {
 
 impl From<LatentSpace> for LatentFields {
     fn from(LatentSpace { factor, normalization }: LatentSpace) -> Self {
-        let Values { scale, mean, std } = normalization.into();
+        let NormalizationFields { scale, mean, std } = normalization.into();
         Self { factor, scale, mean, std }
     }
 }

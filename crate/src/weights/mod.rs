@@ -7,17 +7,17 @@
 mod check;
 #[cfg(feature = "page")]
 mod header;
-#[cfg(feature = "cpu")]
-mod incoming;
 #[cfg(feature = "page")]
 mod json;
 mod latent_space;
+#[cfg(feature = "page")]
+mod metadata;
 pub(crate) mod params;
+mod quantization;
+#[cfg(feature = "cpu")]
+mod streaming;
 #[cfg(feature = "page")]
 mod tensors;
-#[cfg(feature = "page")]
-mod told;
-mod whole;
 
 use std::collections::HashMap;
 
@@ -32,18 +32,18 @@ use crate::error::Error;
 use crate::net::{Net, NetConfig};
 
 pub use check::Check;
-#[cfg(feature = "cpu")]
-pub(crate) use incoming::Incoming;
 pub use latent_space::{LatentSpace, Normalization};
 pub use params::Precision;
+#[cfg(feature = "cpu")]
+pub(crate) use streaming::StreamingReader;
 #[cfg(feature = "webgpu")]
 pub(crate) use tensors::Tensors;
 #[cfg(feature = "page")]
 pub(crate) use tensors::{Source, open};
 #[cfg(feature = "cpu")]
 pub(crate) use {
-    params::{misshapen, missing, values},
-    whole::scales_of,
+    params::{missing, shape_mismatch, values},
+    quantization::scales_of,
 };
 
 /// Version of the file format; readers refuse any other.

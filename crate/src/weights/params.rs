@@ -8,7 +8,7 @@ use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View};
 
-use super::whole;
+use super::quantization;
 use crate::error::{Error, name_of};
 use crate::net::NetConfig;
 
@@ -25,16 +25,16 @@ pub enum Precision {
 }
 
 /// The type and the shape of a tensor.
-pub(crate) type Form = (Dtype, Vec<usize>);
+pub(crate) type TensorSpec = (Dtype, Vec<usize>);
 
 /// One tensor of the file.
-pub(crate) struct Stored {
+pub(crate) struct EncodedTensor {
     shape: Vec<usize>,
     dtype: Dtype,
     bytes: Vec<u8>,
 }
 
-impl Stored {
+impl EncodedTensor {
     fn new(shape: Vec<usize>, dtype: Dtype, values: &[f32]) -> Self {
         let bytes = match dtype {
             Dtype::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
@@ -45,12 +45,12 @@ impl Stored {
 
     /// A matrix as whole numbers, and the scale of each row.
     fn quantized([rows, columns]: [usize; 2], values: &[f32]) -> [Self; 2] {
-        let (bytes, scales) = whole::quantized(columns, values);
+        let (bytes, scales) = quantization::quantized(columns, values);
         [Self { shape: vec![rows, columns], dtype: Dtype::I8, bytes }, Self::new(vec![rows], Dtype::F32, &scales)]
     }
 }
 
-impl View for Stored {
+impl View for EncodedTensor {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
@@ -70,12 +70,12 @@ impl View for Stored {
 
 /// Where a walk through the module stands: the parameter's name, and whether PyTorch stores it transposed.
 #[derive(Default)]
-pub(crate) struct Place {
+pub(crate) struct ParamPath {
     names: Vec<String>,
     containers: Vec<String>,
 }
 
-impl Place {
+impl ParamPath {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.names.push(name.to_owned());
         self.containers.push(container.to_owned());
@@ -104,11 +104,11 @@ impl Place {
 }
 
 /// Every parameter of a module, by name, as the file stores it.
-pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMap<String, Stored>, Error> {
+pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMap<String, EncodedTensor>, Error> {
     struct Collect {
-        place: Place,
+        place: ParamPath,
         precision: Precision,
-        stored: BTreeMap<String, Stored>,
+        stored: BTreeMap<String, EncodedTensor>,
         failed: Option<String>,
     }
 
@@ -130,12 +130,12 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
                     let name = self.place.name();
                     let stored = match (self.precision, &shape[..]) {
                         (Precision::I8, &[rows, columns]) => {
-                            let [matrix, scales] = Stored::quantized([rows, columns], &values);
-                            self.stored.insert(whole::scales_of(&name), scales);
+                            let [matrix, scales] = EncodedTensor::quantized([rows, columns], &values);
+                            self.stored.insert(quantization::scales_of(&name), scales);
                             matrix
                         }
-                        (Precision::F32, _) => Stored::new(shape, Dtype::F32, &values),
-                        _ => Stored::new(shape, Dtype::F16, &values),
+                        (Precision::F32, _) => EncodedTensor::new(shape, Dtype::F32, &values),
+                        _ => EncodedTensor::new(shape, Dtype::F16, &values),
                     };
                     self.stored.insert(name, stored);
                 }
@@ -144,7 +144,7 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
         }
     }
 
-    let mut visit = Collect { place: Place::default(), precision, stored: BTreeMap::new(), failed: None };
+    let mut visit = Collect { place: ParamPath::default(), precision, stored: BTreeMap::new(), failed: None };
     net.visit(&mut visit);
     match visit.failed {
         Some(reason) => Err(Error::Device(reason)),
@@ -157,9 +157,9 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
 pub(super) fn check<'name>(
     config: &NetConfig,
     names: impl IntoIterator<Item = &'name str>,
-    form: impl Fn(&str) -> Option<Form>,
+    form: impl Fn(&str) -> Option<TensorSpec>,
 ) -> Result<(), Error> {
-    let parameters = names.into_iter().filter(|name| !whole::is_scale(&form, name)).filter_map(&form);
+    let parameters = names.into_iter().filter(|name| !quantization::is_scale(&form, name)).filter_map(&form);
     let values: usize = parameters.map(|(_, shape)| shape.iter().product::<usize>()).sum();
     if values != config.parameters() {
         return Err(Error::Weights(format!(
@@ -171,14 +171,14 @@ pub(super) fn check<'name>(
 }
 
 /// The type and the shape of a tensor of a file.
-pub(super) fn form_in(file: &SafeTensors, name: &str) -> Option<Form> {
+pub(super) fn form_in(file: &SafeTensors, name: &str) -> Option<TensorSpec> {
     file.tensor(name).ok().map(|view| (view.dtype(), view.shape().to_vec()))
 }
 
 /// The module with the file's weights; the error lists every tensor that is missing, extra, or of another shape.
 pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -> Result<M, Error> {
     struct Apply<'a, 'data> {
-        place: Place,
+        place: ParamPath,
         file: &'a SafeTensors<'data>,
         device: &'a Device,
         used: BTreeSet<String>,
@@ -214,9 +214,10 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
     }
 
     let form = |name: &str| form_in(file, name);
-    let mut map = Apply { place: Place::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
+    let mut map = Apply { place: ParamPath::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
     let module = module.map(&mut map);
-    let unused = file.names().into_iter().filter(|name| !map.used.contains(*name) && !whole::is_scale(form, name));
+    let unused =
+        file.names().into_iter().filter(|name| !map.used.contains(*name) && !quantization::is_scale(form, name));
     map.failed.extend(unused.map(|name| format!("tensor `{name}` belongs to no parameter")));
     match map.failed.is_empty() {
         true => Ok(module),
@@ -253,10 +254,10 @@ pub(super) fn read<'data>(
     let view = tensor(name).ok_or_else(|| missing(name))?;
     let expected: Vec<usize> = if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
     if view.shape() != expected {
-        return Err(misshapen(name, view.shape(), &expected));
+        return Err(shape_mismatch(name, view.shape(), &expected));
     }
     let scales = || {
-        let of = whole::scales_of(name);
+        let of = quantization::scales_of(name);
         let view = tensor(&of).ok_or_else(|| missing(&of))?;
         Ok((view.shape().to_vec(), to_f32(&of, &view)?))
     };
@@ -268,7 +269,7 @@ pub(crate) fn missing(name: &str) -> String {
     format!("tensor `{name}` is missing")
 }
 
-pub(crate) fn misshapen(name: &str, shape: &[usize], needed: &[usize]) -> String {
+pub(crate) fn shape_mismatch(name: &str, shape: &[usize], needed: &[usize]) -> String {
     format!("tensor `{name}` has shape {shape:?}; its network needs {needed:?}")
 }
 
@@ -280,7 +281,7 @@ pub(crate) fn values(
     scales: impl FnOnce() -> Result<(Vec<usize>, Vec<f32>), String>,
 ) -> Result<Vec<f32>, String> {
     let values = match view.dtype() {
-        Dtype::I8 => whole::values(name, view, scales),
+        Dtype::I8 => quantization::values(name, view, scales),
         _ => to_f32(name, view),
     };
     finite(name, values?)

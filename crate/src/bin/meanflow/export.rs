@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use meanflow::generator::{Generator, Request};
 use meanflow::image::to_rgba;
-use meanflow::train::{MAIN, RunFolder, Which};
+use meanflow::train::{CheckpointSelector, PRIMARY_EMA, RunFolder};
 use meanflow::weights::{self, ModelInfo, Precision};
 use meanflow::{Class, Net, device, io, onnx};
 
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "DIST", default_value = "dist")]
     site: PathBuf,
     /// Which average of the weights: main, or one of the run's [train.averages]
-    #[arg(long, value_name = "NAME", default_value = MAIN)]
+    #[arg(long, value_name = "NAME", default_value = PRIMARY_EMA)]
     ema: String,
     /// The best checkpoint, as [log] keep_best keeps it, instead of the newest
     #[arg(long)]
@@ -70,7 +70,7 @@ pub fn run(args: Args) -> Result<()> {
         site::check(folder, &args.site, &args.run)?;
     }
     let (run, _) = RunFolder::open(&args.run)?;
-    let which = if args.best { Which::Best } else { Which::Newest };
+    let which = if args.best { CheckpointSelector::Best } else { CheckpointSelector::Newest };
     // Only copies numbers: no need to wake a GPU.
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let (net, mut info) = run.averaged(which, &args.ema, &device, |text| note!("warning: {text}"))?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use meanflow::NetConfig;
-use meanflow::checkpoint::{Checkpoint, ImportChoice, import, left_out};
+use meanflow::import::{Checkpoint, ImportChoice, import, left_out};
 use meanflow::io;
 use meanflow::net::{Architecture, TimeInputs};
 use meanflow::weights::{
@@ -90,13 +90,13 @@ pub fn run(args: Args) -> Result<()> {
     let normalization = normalization.with_context(|| format!("{file}: --normalization"))?;
     let checkpoint = Checkpoint::open(&args.checkpoint).with_context(|| file.clone())?;
     let times = match args.second_time {
-        _ if args.decoder_depth.is_some() => TimeInputs::Stand,
-        Second::H => TimeInputs::StandAndSpan,
-        Second::R => TimeInputs::StandAndLand,
-        Second::None => TimeInputs::Stand,
+        _ if args.decoder_depth.is_some() => TimeInputs::T,
+        Second::H => TimeInputs::TAndH,
+        Second::R => TimeInputs::TAndR,
+        Second::None => TimeInputs::T,
     };
     let choice = ImportChoice {
-        place: args.place,
+        prefix: args.place,
         heads: args.heads,
         size: args.size,
         times,

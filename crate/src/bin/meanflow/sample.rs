@@ -178,7 +178,7 @@ fn interval(text: &str) -> Result<[f64; 2], String> {
 mod kernels {
     use anyhow::{Context, Result, bail};
     use meanflow::generator::Request;
-    use meanflow::gpu::{Generator, Gpu};
+    use meanflow::gpu::{Gpu, GpuGenerator};
 
     use crate::model::read_weights;
 
@@ -188,7 +188,7 @@ mod kernels {
         }
         let bytes = read_weights(&args.weights)?;
         let gpu = pollster::block_on(Gpu::open())?;
-        let generator = pollster::block_on(Generator::from_bytes(&bytes, &gpu))
+        let generator = pollster::block_on(GpuGenerator::from_bytes(&bytes, &gpu))
             .with_context(|| args.weights.display().to_string())?;
         let info = generator.info();
         if info.latent.is_some() {

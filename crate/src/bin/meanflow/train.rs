@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use meanflow::device;
-use meanflow::train::{Claim, Observer as _, OptimizerKind, RunFolder, Start, TrainConfig, data, train};
+use meanflow::train::{Claim, Observer as _, OptimizerKind, Pretrained, RunFolder, TrainConfig, data, train};
 
 use crate::dashboard::Dashboard;
 use crate::dry_run;
@@ -134,7 +134,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
     let begins = !(goes_on && claim.has_checkpoint()?);
     check(&args, &config, &images, begins && args.init.is_none())?;
     let start = match &args.init {
-        Some(file) if begins => Some(Start::read(file, &config, &images, &devices[0])?),
+        Some(file) if begins => Some(Pretrained::read(file, &config, &images, &devices[0])?),
         _ => None,
     };
     let mut run = if goes_on { claim.resume()? } else { claim.create(&config)? };
@@ -170,7 +170,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
 /// Refuses settings that do not suit the images, or with which a run from scratch could not learn, and names their
 /// file.
 fn check(args: &Args, config: &TrainConfig, images: &data::Images, scratch: bool) -> Result<()> {
-    let checked = config.suits(images).and_then(|()| if scratch { config.check_scratch() } else { Ok(()) });
+    let checked = config.check_compatible(images).and_then(|()| if scratch { config.check_scratch() } else { Ok(()) });
     let file = args.config.clone().or_else(|| args.resume.then(|| args.out.join("config.toml")));
     match file {
         Some(file) => checked.with_context(|| format!("in {}", file.display())),
@@ -193,7 +193,7 @@ fn dry_run(args: &Args, threads: Option<usize>) -> Result<()> {
     config.data.channels = images.channels;
     check(args, &config, &images, args.init.is_none())?;
     if let Some(file) = &args.init {
-        Start::read(file, &config, &images, &devices[0])?;
+        Pretrained::read(file, &config, &images, &devices[0])?;
     }
     say!("{}", summary(&images, &config, &args.out)?);
     if args.stream {

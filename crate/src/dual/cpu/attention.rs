@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::packed::matrix;
 use super::{dense, read, write};
-use crate::kernels::attention::{Scratch, attend as attend_head};
+use crate::kernels::attention::{AttentionScratch, attend as attend_head};
 
 /// `softmax(q kᵀ / √d) v`.
 ///
@@ -23,7 +23,7 @@ fn in_browser(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> 
     let parts = [read(q)?, read(k)?, read(v)?];
     let strides = [tokens * heads * width, width, heads * width, 1];
     let mut out = vec![0.0; batch * heads * tokens * width];
-    let mut scratch = Scratch::default();
+    let mut scratch = AttentionScratch::default();
     for (picture, head) in (0..batch).flat_map(|picture| (0..heads).map(move |head| (picture, head))) {
         let [q, k, v] = parts.each_ref().map(|part| matrix(part, &[picture, head]));
         attend_head(q, k, v, &mut scratch, &mut out[picture * strides[0] + head * strides[1]..], strides[2]);

@@ -17,7 +17,7 @@ use super::{is_cpu, read_in_order, values};
 /// they are awake; from elsewhere each piece would wait until a thread of the pool has woken, which took a tenth to a
 /// sixth of the time of small networks. On a GPU threads have queues of their own, between which work had better not
 /// move.
-pub fn on_the_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
+pub fn in_thread_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
     match is_cpu(device.clone()) {
         true => rayon::scope(|_| work()),
         false => work(),
@@ -51,7 +51,7 @@ const STRETCH: usize = 1 << 14;
 ///
 /// # Errors
 /// Gives back what it should change where a tensor is not on the CPU, or not of the shape of the first.
-pub fn in_one_pass<const D: usize, const N: usize, const M: usize>(
+pub fn fused_update<const D: usize, const N: usize, const M: usize>(
     changed: [Tensor<D>; N],
     constant: [&Tensor<D>; M],
     update: impl Fn([&mut [f32]; N], [&[f32]; M]) + Sync,
@@ -80,7 +80,7 @@ pub fn in_one_pass<const D: usize, const N: usize, const M: usize>(
 }
 
 /// Calls `change` with pieces of whole rows of `width`, and where each begins.
-pub fn in_pieces(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn in_chunks(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
     let size = (STRETCH / width).max(1) * width;
     values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| change(i * size, piece));
 }

@@ -1,6 +1,6 @@
 //! Attention with its derivative on GPUs: one kernel of CubeCL, for each interface that burn has.
 
-mod kernel;
+mod attention_kernel;
 
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
@@ -9,7 +9,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::prelude::{CubeCount, CubeDim};
 
-use super::{Dual, beside};
+use super::{Dual, aligned_primal};
 
 /// What the backend of GPUs gets beside burn's operations.
 #[backend_extension(Cube, Fusion)]
@@ -43,10 +43,10 @@ impl ForwardMode for CubeBackend {
             FloatTensor::<Self>::new_contiguous(client.clone(), q.device.clone(), shape, memory, DType::F32)
         };
         let (value, tangent) = (empty(shape.clone()), empty(shape));
-        kernel::attend::launch(
+        attention_kernel::attend::launch(
             &client,
-            CubeCount::Static(tokens.div_ceil(kernel::TILE) as u32, heads as u32, batch as u32),
-            CubeDim::new_2d(kernel::TILE as u32, kernel::TILE as u32),
+            CubeCount::Static(tokens.div_ceil(attention_kernel::TILE) as u32, heads as u32, batch as u32),
+            CubeDim::new_2d(attention_kernel::TILE as u32, attention_kernel::TILE as u32),
             q.into_tensor_arg(),
             k.into_tensor_arg(),
             v.into_tensor_arg(),
@@ -80,7 +80,7 @@ fn fused(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>; 2]> {
     if [&dq, &dk, &dv].into_iter().any(Tensor::is_autodiff) {
         return None;
     }
-    let primals = [q, k, v].map(|x| beside(&x.primal, x.motion()));
+    let primals = [q, k, v].map(|x| aligned_primal(&x.primal, x.motion()));
     let parts @ [of, ..] = [&primals[0], &primals[1], &primals[2], &dq, &dk, &dv];
     let device = of.device();
     // Where burn has no other backend, every device is of this kind.
@@ -88,7 +88,7 @@ fn fused(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>; 2]> {
     let DispatchDevice::Cube(device) = device.as_dispatch() else { return None };
     let [.., width] = of.dims();
     let room = device.client().properties().hardware.max_shared_memory_size;
-    if parts.iter().any(|x| x.dtype() != DType::F32) || kernel::shared(width) * size_of::<f32>() > room {
+    if parts.iter().any(|x| x.dtype() != DType::F32) || attention_kernel::shared(width) * size_of::<f32>() > room {
         return None;
     }
     let [q, k, v] = primals.map(Tensor::into_dispatch);
@@ -115,7 +115,7 @@ mod tests {
         [(); 3].map(|()| Dual::new(part(), part()))
     }
 
-    fn apart(a: Tensor<4>, b: Tensor<4>) -> f32 {
+    fn assert_unfused(a: Tensor<4>, b: Tensor<4>) -> f32 {
         let [a, b] = [a, b].map(|x| x.try_into_vec_as::<f32>().expect("numbers"));
         let most = b.iter().fold(1.0f32, |most, x| most.max(x.abs()));
         // `f32::max` would pass over what is no number.
@@ -135,7 +135,7 @@ mod tests {
             let [q, k, v] = parts;
             let expected = attend_dual(q, k, v);
             let [of_value, of_tangent] =
-                [apart(value, expected.primal), apart(tangent, expected.tangent.expect("it moves"))];
+                [assert_unfused(value, expected.primal), assert_unfused(tangent, expected.tangent.expect("it moves"))];
             assert!(of_value < 1e-5 && of_tangent < 1e-5, "{shape:?}: {of_value}, {of_tangent}");
         }
     }

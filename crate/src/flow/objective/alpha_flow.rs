@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::mean_flow::{self, Tangent};
-use super::{Direction, Nets, Rows, ask};
+use super::{BatchSlice, Direction, Models, eval_detached};
 use crate::error::{Error, check};
 use crate::flow::{AverageVelocity, per_image};
 
@@ -68,16 +68,21 @@ impl AlphaFlow {
 /// `u − sg(v − (1 − α) (u(z, r, t) − u(z', r, t'))/α)`: MeanFlow with a difference quotient for `(t − r) du/dt`. At
 /// `p = 1` this is the weight `α / (‖Δ‖² + c)` of the authors' code, with `c` on the scale of MeanFlow's residual for
 /// every α. With `clamp` the target is bounded before, as theirs.
-pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, alpha: f64, clamp: Option<f64>) -> Tensor<4> {
+pub(super) fn residual<U: AverageVelocity>(
+    models: Models<'_, U>,
+    rows: BatchSlice,
+    alpha: f64,
+    clamp: Option<f64>,
+) -> Tensor<4> {
     if alpha == 0.0 {
         let intervals = rows.t.dims()[0];
-        return mean_flow::residual(nets, rows, intervals, Tangent::Conditional, Direction::V01).0;
+        return mean_flow::residual(models, rows, intervals, Tangent::Conditional, Direction::V01).0;
     }
     let back = (rows.t.clone() - rows.r.clone()) * alpha;
     let z_back = rows.z.clone() - per_image(back.clone()) * rows.v.clone();
-    let u_back = ask(nets.frozen, &rows, z_back, rows.r.clone(), rows.t.clone() - back);
-    let Rows { z, v, t, r, labels } = rows;
-    let u = nets.live.u(z.into(), r.into(), t.into(), labels).primal;
+    let u_back = eval_detached(models.detached, &rows, z_back, rows.r.clone(), rows.t.clone() - back);
+    let BatchSlice { z, v, t, r, labels } = rows;
+    let u = models.online.u(z.into(), r.into(), t.into(), labels).primal;
     if let Some(bound) = clamp {
         let target = (v * alpha + u_back * (1.0 - alpha)).clamp(-bound, bound);
         let value = u.clone().inner();

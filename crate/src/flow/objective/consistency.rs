@@ -4,9 +4,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Nets, Rows, ask};
+use super::{BatchSlice, Models, eval_detached};
 use crate::error::Error;
-use crate::flow::times::Pairs;
+use crate::flow::times::TimePairs;
 use crate::flow::{AverageVelocity, per_image};
 
 /// How close to `t` the earlier time `s` is that teaches it: `(t − s)/t = 2^−(stage + 1)`, as in easy consistency
@@ -45,7 +45,7 @@ impl Consistency {
     }
 
     /// Every jump lands on data.
-    pub(super) fn place(pairs: &mut Pairs) {
+    pub(super) fn adjust_times(pairs: &mut TimePairs) {
         pairs.intervals().iter_mut().for_each(|[r, _]| *r = 0.0);
     }
 }
@@ -55,11 +55,11 @@ impl Consistency {
 ///
 /// `z_s` is `z_t − (t − s) v`, on the same path. Divided out, no small time is left in a denominator: `(u(z, 0, t) −
 /// sg(gap v + (1 − gap) u(z_s, 0, s)))/gap`. As the gap closes this becomes MeanFlow's residual at `r = 0`.
-pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, gap: f64) -> Tensor<4> {
+pub(super) fn residual<U: AverageVelocity>(models: Models<'_, U>, rows: BatchSlice, gap: f64) -> Tensor<4> {
     let back = rows.t.clone() * gap;
     let z_s = rows.z.clone() - per_image(back.clone()) * rows.v.clone();
-    let u_s = ask(nets.frozen, &rows, z_s, rows.r.clone(), rows.t.clone() - back);
-    let Rows { z, v, t, r, labels } = rows;
-    let u = nets.live.u(z.into(), r.into(), t.into(), labels).primal;
+    let u_s = eval_detached(models.detached, &rows, z_s, rows.r.clone(), rows.t.clone() - back);
+    let BatchSlice { z, v, t, r, labels } = rows;
+    let u = models.online.u(z.into(), r.into(), t.into(), labels).primal;
     (u - (v * gap + u_s * (1.0 - gap))) / gap
 }

@@ -16,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check};
-use crate::flow::times::{Pairs, TimesConfig, logistic};
+use crate::flow::times::{TimePairs, TimesConfig, logistic};
 use crate::rng::Stream;
 
 /// Settings of decoupled MeanFlow.
@@ -46,7 +46,7 @@ impl DecoupledMeanFlow {
     }
 
     /// Times of their own for the rows with `r = t`; the uniform share of `[times]` holds for them too.
-    pub(super) fn place(&self, pairs: &mut Pairs, times: &TimesConfig, stream: &mut Stream) {
+    pub(super) fn adjust_times(&self, pairs: &mut TimePairs, times: &TimesConfig, stream: &mut Stream) {
         for pair in pairs.instants() {
             let t = match stream.uniform() < times.uniform {
                 true => stream.uniform(),

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Nets, Rows};
+use super::{BatchSlice, Models};
 use crate::dual::Dual;
 use crate::flow::{AverageVelocity, per_image};
 use crate::net::Velocities;
@@ -41,25 +41,25 @@ pub(super) enum Tangent {
     Conditional,
     /// What the network itself says, by its auxiliary head or else as `u(z, t, t)`: improved MeanFlow (arXiv
     /// 2512.02012). The target is then free of the noise that the conditional velocity brings into the derivative.
-    Own,
+    Predicted,
 }
 
 /// `u − sg(v − (t − r) du/dt)` of rows of which the first `intervals` have `r < t`, and `v̂ − v` of the auxiliary head.
 ///
 /// The rows are one pass of the network, and those with `r = t` carry no tangent: their `du/dt` has weight zero.
 pub(super) fn residual<U: AverageVelocity>(
-    nets: Nets<'_, U>,
-    rows: Rows,
+    models: Models<'_, U>,
+    rows: BatchSlice,
     intervals: usize,
     tangent: Tangent,
     direction: Direction,
 ) -> (Tensor<4>, Option<Tensor<4>>) {
-    let along = (intervals > 0).then(|| rows.narrow(0, intervals));
-    let dz = along.as_ref().map(|along| match tangent {
-        Tangent::Conditional => along.v.clone(),
-        Tangent::Own => {
-            let labels = along.labels.as_ref().map(|labels| labels.at(&along.t));
-            nets.frozen.v(along.z.clone(), along.t.clone(), labels)
+    let moving_rows = (intervals > 0).then(|| rows.narrow(0, intervals));
+    let dz = moving_rows.as_ref().map(|moving_rows| match tangent {
+        Tangent::Conditional => moving_rows.v.clone(),
+        Tangent::Predicted => {
+            let labels = moving_rows.labels.as_ref().map(|labels| labels.at(&moving_rows.t));
+            models.detached.v(moving_rows.z.clone(), moving_rows.t.clone(), labels)
         }
     });
     let (dr, dt) = match direction {
@@ -72,21 +72,23 @@ pub(super) fn residual<U: AverageVelocity>(
         true => Dual::new(time.clone(), time.clone().narrow(0, 0, intervals).ones_like()),
         false => time.clone().into(),
     };
-    let Rows { z, v, t, r, labels } = rows;
+    let BatchSlice { z, v, t, r, labels } = rows;
     let z = match dz {
         Some(dz) => Dual::new(z, dz),
         None => z.into(),
     };
-    let Velocities { average: u, instant } = nets.live.velocities(z, moving(&r, dr), moving(&t, dt), labels);
-    let own = instant.map(|own| own - v.clone());
+    let Velocities { average: u, instant } = models.online.velocities(z, moving(&r, dr), moving(&t, dt), labels);
+    let predicted = instant.map(|predicted| predicted - v.clone());
     // The tangent is off the tape: this is the stop-gradient of the target.
-    let Some(Rows { v: _, t, r, .. }) = along else { return (u.primal - v, own) };
+    let Some(BatchSlice { v: _, t, r, .. }) = moving_rows else { return (u.primal - v, predicted) };
     let du_dt = u.tangent.expect("u depends on z, which moves");
-    let rise = per_image(t - r) * du_dt;
-    let still = v.dims()[0] - intervals;
-    let rise = match still {
-        0 => rise,
-        still => Tensor::cat(vec![rise, v.clone().inner().narrow(0, intervals, still).zeros_like()], 0),
+    let correction = per_image(t - r) * du_dt;
+    let num_instant = v.dims()[0] - intervals;
+    let correction = match num_instant {
+        0 => correction,
+        num_instant => {
+            Tensor::cat(vec![correction, v.clone().inner().narrow(0, intervals, num_instant).zeros_like()], 0)
+        }
     };
-    (u.primal - (v - rise), own)
+    (u.primal - (v - correction), predicted)
 }

@@ -47,7 +47,7 @@ use super::path::{PathSample, interpolate};
 use super::times::{Times, TimesConfig};
 use super::{AverageVelocity, per_image};
 use crate::error::{Error, check};
-use crate::net::{Labels, SMALLEST_DIVISOR};
+use crate::net::{Labels, MIN_DIVISOR};
 use crate::rng::Stream;
 use mean_flow::Tangent;
 
@@ -88,33 +88,33 @@ impl Default for Objective {
 
 /// The networks that a target may ask. Only the live one is on the tape.
 #[derive(Debug)]
-pub struct Nets<'a, U> {
+pub struct Models<'a, U> {
     /// The network in training.
-    pub live: &'a U,
+    pub online: &'a U,
     /// The same weights off the tape.
-    pub frozen: &'a U,
+    pub detached: &'a U,
     /// The moving average of the weights.
-    pub average: &'a U,
+    pub ema: &'a U,
 }
 
-impl<'a, U> Nets<'a, U> {
+impl<'a, U> Models<'a, U> {
     /// One network in all roles.
     pub fn all(net: &'a U) -> Self {
-        Self { live: net, frozen: net, average: net }
+        Self { online: net, detached: net, ema: net }
     }
 }
 
 // Derived, these would ask the same of `U`.
-impl<U> Clone for Nets<'_, U> {
+impl<U> Clone for Models<'_, U> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<U> Copy for Nets<'_, U> {}
+impl<U> Copy for Models<'_, U> {}
 
 /// Neighbouring rows of a batch.
 #[derive(Clone)]
-struct Rows {
+struct BatchSlice {
     z: Tensor<4>,
     v: Tensor<4>,
     t: Tensor<1>,
@@ -122,7 +122,7 @@ struct Rows {
     labels: Option<Labels>,
 }
 
-impl Rows {
+impl BatchSlice {
     /// Some of them.
     fn narrow(&self, start: usize, length: usize) -> Self {
         let times = |x: &Tensor<1>| x.clone().narrow(0, start, length);
@@ -138,7 +138,7 @@ impl Rows {
 }
 
 /// The errors of the first rows and of the others; nothing of none.
-fn halves(errors: Tensor<1>, first: usize) -> [Option<Tensor<1>>; 2] {
+fn split_rows(errors: Tensor<1>, first: usize) -> [Option<Tensor<1>>; 2] {
     let [all] = errors.dims();
     [[0, first], [first, all - first]]
         .map(|[start, length]| (length > 0).then(|| errors.clone().narrow(0, start, length)))
@@ -150,7 +150,7 @@ fn is_bound(clamp: Option<f64>) -> bool {
 }
 
 /// `u(z, r, t)` for the labels of some rows, off the tape.
-fn ask(net: &impl AverageVelocity, rows: &Rows, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>) -> Tensor<4> {
+fn eval_detached(net: &impl AverageVelocity, rows: &BatchSlice, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>) -> Tensor<4> {
     net.u(z.into(), r.into(), t.into(), rows.labels.clone()).primal.inner()
 }
 
@@ -270,11 +270,11 @@ impl Objective {
         let mut pairs = config.draw(batch, share, stream);
         pairs.keep_intervals(batch - instants);
         match self {
-            Self::DecoupledMeanFlow(own) => own.place(&mut pairs, config, stream),
-            Self::TerminalVelocity(own) => own.place(&mut pairs, config, stream),
-            Self::Shortcut(config) => config.place(&mut pairs, stream),
-            Self::Consistency(_) => Consistency::place(&mut pairs),
-            Self::MomentMatching(config) => config.place(&mut pairs),
+            Self::DecoupledMeanFlow(own) => own.adjust_times(&mut pairs, config, stream),
+            Self::TerminalVelocity(own) => own.adjust_times(&mut pairs, config, stream),
+            Self::Shortcut(config) => config.adjust_times(&mut pairs, stream),
+            Self::Consistency(_) => Consistency::adjust_times(&mut pairs),
+            Self::MomentMatching(config) => config.adjust_times(&mut pairs),
             _ => {}
         }
         pairs.to_tensors(device)
@@ -288,7 +288,7 @@ impl Objective {
         let PathSample { z, v } = interpolate(x, e, t.clone());
         let v = match self {
             // (z − x)/max(t, 0.05), which is e − x from 0.05 on: what the network's conversion can reach.
-            Self::PixelMeanFlow(_) => v * per_image(t.clone() / t.clamp_min(SMALLEST_DIVISOR)),
+            Self::PixelMeanFlow(_) => v * per_image(t.clone() / t.clamp_min(MIN_DIVISOR)),
             _ => v,
         };
         PathSample { z, v }
@@ -297,7 +297,7 @@ impl Objective {
     /// Squared residuals of a batch at a step of training.
     pub fn residuals<U: AverageVelocity>(
         &self,
-        nets: Nets<'_, U>,
+        models: Models<'_, U>,
         path: PathSample,
         times: Times,
         labels: Option<Labels>,
@@ -305,40 +305,42 @@ impl Objective {
     ) -> Residuals {
         let PathSample { z, v } = path;
         let Times { t, r, intervals } = times;
-        let rows = Rows { z, v, t, r, labels };
-        let both = |tangent| {
-            let (residual, own) = mean_flow::residual(nets, rows.clone(), intervals, tangent, self.direction());
-            let [interval, instant] = halves(squared(residual), intervals);
+        let rows = BatchSlice { z, v, t, r, labels };
+        let joint = |tangent| {
+            let (residual, own) = mean_flow::residual(models, rows.clone(), intervals, tangent, self.direction());
+            let [interval, instant] = split_rows(squared(residual), intervals);
             Residuals { interval, instant, auxiliary: own.map(squared) }
         };
-        let apart = |errors: &dyn Fn(Rows) -> Tensor<1>| Self::apart(nets, &rows, intervals, errors);
+        let separate = |errors: &dyn Fn(BatchSlice) -> Tensor<1>| Self::separate(models, &rows, intervals, errors);
         match self {
-            Self::FlowMatching {} | Self::MeanFlow(_) | Self::DecoupledMeanFlow(_) => both(Tangent::Conditional),
-            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => both(Tangent::Own),
+            Self::FlowMatching {} | Self::MeanFlow(_) | Self::DecoupledMeanFlow(_) => joint(Tangent::Conditional),
+            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => joint(Tangent::Predicted),
             Self::TerminalVelocity(config) => {
-                apart(&|rows| squared(terminal_velocity::residual(nets, rows, config.through_derivative)))
+                separate(&|rows| squared(terminal_velocity::residual(models, rows, config.through_derivative)))
             }
             Self::AlphaFlow(config) => {
-                apart(&|rows| squared(alpha_flow::residual(nets, rows, config.alpha_at(step), config.clamp)))
+                separate(&|rows| squared(alpha_flow::residual(models, rows, config.alpha_at(step), config.clamp)))
             }
-            Self::Shortcut(config) => apart(&|rows| squared(shortcut::residual(nets, rows, config.clamp))),
-            Self::Consistency(config) => apart(&|rows| squared(consistency::residual(nets, rows, config.gap_at(step)))),
-            Self::MomentMatching(config) => apart(&|rows| config.errors(nets, rows)),
+            Self::Shortcut(config) => separate(&|rows| squared(shortcut::residual(models, rows, config.clamp))),
+            Self::Consistency(config) => {
+                separate(&|rows| squared(consistency::residual(models, rows, config.gap_at(step))))
+            }
+            Self::MomentMatching(config) => separate(&|rows| config.errors(models, rows)),
         }
     }
 
     /// Rows with `r < t` by their errors, and those with `r = t` by Flow Matching.
-    fn apart<U: AverageVelocity>(
-        nets: Nets<'_, U>,
-        rows: &Rows,
+    fn separate<U: AverageVelocity>(
+        models: Models<'_, U>,
+        rows: &BatchSlice,
         intervals: usize,
-        errors: &dyn Fn(Rows) -> Tensor<1>,
+        errors: &dyn Fn(BatchSlice) -> Tensor<1>,
     ) -> Residuals {
-        let still = rows.t.dims()[0] - intervals;
+        let num_instant = rows.t.dims()[0] - intervals;
         let interval = (intervals > 0).then(|| errors(rows.narrow(0, intervals)));
-        let instant = (still > 0).then(|| {
-            let Rows { z, v, t, r, labels } = rows.narrow(intervals, still);
-            squared(nets.live.u(z.into(), r.into(), t.into(), labels).primal - v)
+        let instant = (num_instant > 0).then(|| {
+            let BatchSlice { z, v, t, r, labels } = rows.narrow(intervals, num_instant);
+            squared(models.online.u(z.into(), r.into(), t.into(), labels).primal - v)
         });
         Residuals { interval, instant, auxiliary: None }
     }

@@ -7,9 +7,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Nets, Rows, ask};
+use super::{BatchSlice, Models, eval_detached};
 use crate::error::Error;
-use crate::flow::times::{Pairs, TimesOrder};
+use crate::flow::times::{TimePairs, TimesOrder};
 use crate::flow::{AverageVelocity, per_image};
 
 /// Settings of inductive moment matching; use it with `[weight] p = 0`, since it brings its own weight.
@@ -35,7 +35,7 @@ const END: f64 = 0.006;
 /// Keeps distances differentiable where two images are equal.
 const TINY: f64 = 1e-12;
 /// Smallest `t − s` that scales a kernel.
-const SMALLEST_SPAN: f64 = 1e-4;
+const MIN_SPAN: f64 = 1e-4;
 
 impl MomentMatching {
     pub(super) fn validate(&self) -> Result<(), Error> {
@@ -67,7 +67,7 @@ impl MomentMatching {
     }
 
     /// Whole groups with `r < t`, each of one pair of times; the rows left over become instantaneous.
-    pub(super) fn place(&self, pairs: &mut Pairs) {
+    pub(super) fn adjust_times(&self, pairs: &mut TimePairs) {
         let whole = pairs.intervals().len() / self.group * self.group;
         pairs.keep_intervals(whole);
         for group in pairs.intervals().chunks_mut(self.group) {
@@ -76,18 +76,18 @@ impl MomentMatching {
     }
 
     /// The weighted squared discrepancy of each group, repeated for its rows: `[rows]`.
-    pub(super) fn errors<U: AverageVelocity>(&self, nets: Nets<'_, U>, rows: Rows) -> Tensor<1> {
+    pub(super) fn errors<U: AverageVelocity>(&self, models: Models<'_, U>, rows: BatchSlice) -> Tensor<1> {
         let [count, ..] = rows.z.dims();
         let groups = count / self.group;
         assert_eq!(groups * self.group, count, "rows come in whole groups");
         let q = self.earlier(rows.r.clone(), rows.t.clone());
         let z_q = rows.z.clone() - per_image(rows.t.clone() - q.clone()) * rows.v.clone();
-        let u_q = ask(nets.frozen, &rows, z_q.clone(), rows.r.clone(), q.clone());
+        let u_q = eval_detached(models.detached, &rows, z_q.clone(), rows.r.clone(), q.clone());
         let y_q = z_q - per_image(q - rows.r.clone()) * u_q;
 
-        let Rows { z, t, r, labels, .. } = rows;
+        let BatchSlice { z, t, r, labels, .. } = rows;
         let span = t.clone() - r.clone();
-        let u = nets.live.u(z.clone().into(), r.into(), t.clone().into(), labels).primal;
+        let u = models.online.u(z.clone().into(), r.into(), t.clone().into(), labels).primal;
         let y = z - per_image(span.clone()) * u;
         let discrepancy = self.discrepancy(y, y_q, span);
         discrepancy.reshape([groups, 1]).expand([groups, self.group]).reshape([count]) * self.weight(t)
@@ -108,7 +108,7 @@ impl MomentMatching {
         let [count, channels, height, width] = y.dims();
         let (m, values) = (self.group, channels * height * width);
         let groups = count / m;
-        let scale = span.clamp_min(SMALLEST_SPAN).reshape([groups, m, 1]).narrow(1, 0, 1) * values as f64;
+        let scale = span.clamp_min(MIN_SPAN).reshape([groups, m, 1]).narrow(1, 0, 1) * values as f64;
         let kernel = |a: &Tensor<4>, b: &Tensor<4>| -> Tensor<1> {
             let a = a.clone().reshape([groups, m, 1, values]);
             let b = b.clone().reshape([groups, 1, m, values]);

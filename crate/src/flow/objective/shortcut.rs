@@ -6,9 +6,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Nets, Rows, ask};
+use super::{BatchSlice, Models, eval_detached};
 use crate::error::Error;
-use crate::flow::times::Pairs;
+use crate::flow::times::TimePairs;
 use crate::flow::{AverageVelocity, per_image};
 use crate::rng::Stream;
 
@@ -42,7 +42,7 @@ impl Shortcut {
     }
 
     /// Steps of random size at random multiples of it, for the rows with `r < t`.
-    pub(super) fn place(&self, pairs: &mut Pairs, stream: &mut Stream) {
+    pub(super) fn adjust_times(&self, pairs: &mut TimePairs, stream: &mut Stream) {
         for pair in pairs.intervals() {
             let count = 1usize << stream.below(self.levels as usize);
             let step = stream.below(count);
@@ -55,16 +55,16 @@ impl Shortcut {
 ///
 /// The halves are asked of the averaged network, as in the paper; with `clamp` `z'` and the target are bounded, as in
 /// its code.
-pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, clamp: Option<f64>) -> Tensor<4> {
+pub(super) fn residual<U: AverageVelocity>(models: Models<'_, U>, rows: BatchSlice, clamp: Option<f64>) -> Tensor<4> {
     let bounded = |x: Tensor<4>| match clamp {
         Some(bound) => x.clamp(-bound, bound),
         None => x,
     };
     let half = (rows.t.clone() - rows.r.clone()) * 0.5;
     let middle = rows.r.clone() + half.clone();
-    let first = ask(nets.average, &rows, rows.z.clone(), middle.clone(), rows.t.clone());
+    let first = eval_detached(models.ema, &rows, rows.z.clone(), middle.clone(), rows.t.clone());
     let z_middle = bounded(rows.z.clone() - per_image(half) * first.clone());
-    let second = ask(nets.average, &rows, z_middle, rows.r.clone(), middle);
-    let Rows { z, t, r, labels, .. } = rows;
-    nets.live.u(z.into(), r.into(), t.into(), labels).primal - bounded((first + second) * 0.5)
+    let second = eval_detached(models.ema, &rows, z_middle, rows.r.clone(), middle);
+    let BatchSlice { z, t, r, labels, .. } = rows;
+    models.online.u(z.into(), r.into(), t.into(), labels).primal - bounded((first + second) * 0.5)
 }

@@ -16,10 +16,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Nets, Rows};
+use super::{BatchSlice, Models};
 use crate::dual::Dual;
 use crate::error::{Error, check};
-use crate::flow::times::{Pairs, TimesConfig, logistic};
+use crate::flow::times::{TimePairs, TimesConfig, logistic};
 use crate::flow::{AverageVelocity, per_image};
 use crate::rng::Stream;
 
@@ -55,7 +55,7 @@ impl TerminalVelocity {
     }
 
     /// The length of each jump, and then where it ends; the uniform share of `[times]` keeps two sorted uniform draws.
-    pub(super) fn place(&self, pairs: &mut Pairs, times: &TimesConfig, stream: &mut Stream) {
+    pub(super) fn adjust_times(&self, pairs: &mut TimePairs, times: &TimesConfig, stream: &mut Stream) {
         for pair in pairs.intervals() {
             if stream.uniform() < times.uniform {
                 let [a, b] = [stream.uniform(), stream.uniform()];
@@ -71,17 +71,21 @@ impl TerminalVelocity {
 }
 
 /// `u − (t − r) ∂u/∂r − sg(v(z_r, r))`, with `v` of the averaged network where the jump lands.
-pub(super) fn residual<U: AverageVelocity>(nets: Nets<'_, U>, rows: Rows, through_derivative: bool) -> Tensor<4> {
-    let Rows { z, t, r, labels, .. } = rows;
-    let moves = match nets.live.tape() {
+pub(super) fn residual<U: AverageVelocity>(
+    models: Models<'_, U>,
+    rows: BatchSlice,
+    through_derivative: bool,
+) -> Tensor<4> {
+    let BatchSlice { z, t, r, labels, .. } = rows;
+    let moves = match models.online.autodiff_device() {
         Some(tape) if through_derivative => Tensor::ones(r.dims(), &tape),
         _ => r.ones_like(),
     };
-    let u = nets.live.u(z.clone().into(), Dual::differentiable(r.clone(), moves), t.clone().into(), labels.clone());
+    let u = models.online.u(z.clone().into(), Dual::differentiable(r.clone(), moves), t.clone().into(), labels.clone());
     let span = per_image(t - r.clone());
     let landing = z - span.clone() * u.primal.clone().inner();
     let labels = labels.map(|labels| labels.at(&r));
-    let v = nets.average.v(landing, r, labels);
+    let v = models.ema.v(landing, r, labels);
     match u.tangent {
         Some(du_dr) => u.primal - span * du_dr - v,
         // A network that is not told r.

@@ -135,7 +135,7 @@ pub fn sample(
         Solver::Restart => restart(net, noise, labels, nfe),
         _ => {
             let velocity = Velocity::new(net, labels, guidance);
-            let Integral { end, evaluations } = velocity.carry(noise(0), 1.0, 0.0, integrator)?;
+            let Integral { end, evaluations } = velocity.integrate(noise(0), 1.0, 0.0, integrator)?;
             return Ok(Sampled { images: end, nfe: evaluations * velocity.calls() });
         }
     };

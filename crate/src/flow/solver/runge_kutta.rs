@@ -80,9 +80,9 @@ const DORMAND_PRINCE_ERROR: [f64; 7] =
 /// First step of an adaptive integration, as a share of the whole.
 const FIRST_STEP: f64 = 0.05;
 /// Smallest step, as a share of the whole: below it f32 no longer tells the times apart.
-const SMALLEST_STEP: f64 = 1e-5;
+const MIN_STEP: f64 = 1e-5;
 /// Most evaluations of an adaptive integration; a field that needs more is not one that was learnt.
-const MOST_EVALUATIONS: usize = 6000;
+const MAX_EVALUATIONS: usize = 6000;
 
 impl Method {
     fn tableau(self) -> &'static Tableau {
@@ -162,7 +162,7 @@ fn adapt<const D: usize>(
     let (mut y, mut done, mut step) = (start, 0.0, FIRST_STEP);
     let mut first = field(y.clone(), from);
     let mut evaluations = 1;
-    while 1.0 - done > SMALLEST_STEP / 2.0 {
+    while 1.0 - done > MIN_STEP / 2.0 {
         // A sliver at the end would be a step for nothing.
         let size = if done + 1.001 * step > 1.0 { 1.0 - done } else { step };
         let [t, dt] = [from + (to - from) * done, (to - from) * size];
@@ -177,7 +177,7 @@ fn adapt<const D: usize>(
         }
         let factor = 0.9 * error.max(1e-10).powf(-0.2);
         step = size * if factor.is_finite() { factor.clamp(0.2, 5.0) } else { 0.2 };
-        if step < SMALLEST_STEP || evaluations > MOST_EVALUATIONS {
+        if step < MIN_STEP || evaluations > MAX_EVALUATIONS {
             return Err(Error::Request(format!(
                 "Dormand–Prince does not reach the tolerance {tolerance:e} after {evaluations} evaluations; a larger \
                  one may do, unless the model's velocity is not finite"

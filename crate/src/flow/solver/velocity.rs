@@ -55,7 +55,7 @@ impl<'a, U: AverageVelocity> Velocity<'a, U> {
     ///
     /// # Errors
     /// As [`integrate`].
-    pub fn carry(&self, z: Tensor<4>, from: f64, to: f64, integrator: Integrator) -> Result<Integral<4>, Error> {
+    pub fn integrate(&self, z: Tensor<4>, from: f64, to: f64, integrator: Integrator) -> Result<Integral<4>, Error> {
         integrate(|z, t| self.at(z, t), z, from, to, integrator)
     }
 }

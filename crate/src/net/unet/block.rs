@@ -88,8 +88,8 @@ impl UnetBlock {
         let resample = |x: Dual<4>| self.plan.resample.forward(x);
         let inner = self.conv0.forward(resample(silu(self.norm0.forward(x.clone()))));
         let [batch, channels, ..] = inner.dims();
-        let told = linear(&self.affine, embedding).reshape([batch, channels, 1, 1]);
-        let inner = silu(self.norm1.forward(inner + told));
+        let conditioning = linear(&self.affine, embedding).reshape([batch, channels, 1, 1]);
+        let inner = silu(self.norm1.forward(inner + conditioning));
         let inner = self.conv1.forward(match dropout {
             Some(dropout) => dropout.apply(inner),
             None => inner,

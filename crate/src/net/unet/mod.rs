@@ -12,7 +12,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::embed::Table;
 use super::init::{Init, Initializer};
 use super::param::{ParamRole, Roles};
-use super::{CHANGES, Dropout, Labels, NetConfig, Told, UnetConfig};
+use super::{AUGMENT_DIM, Conditioning, Dropout, Labels, NetConfig, UnetConfig};
 use crate::dual::{Dual, linear, silu};
 pub(crate) use block::BlockPlan;
 use block::UnetBlock;
@@ -113,10 +113,10 @@ impl Unet {
         let half = config.width;
         let frequency = |i: usize| libm::pow(MAX_PERIOD, -(i as f64) / (half - 1) as f64) as f32;
         let frequencies = TensorData::new((0..half).map(frequency).collect::<Vec<f32>>(), [1, half]);
-        let told = config.times.told().into_iter().filter(|told| *told).count();
+        let num_times = config.times.flags().into_iter().filter(|is_input| *is_input).count();
         let conditioning = |input, output| init.linear(ParamRole::Conditioning, input, output, Initializer::Xavier);
         let net = Self {
-            times0: conditioning(2 * half * told, features),
+            times0: conditioning(2 * half * num_times, features),
             times1: conditioning(features, features),
             augmentation: None,
             label: (config.classes > 0)
@@ -131,17 +131,17 @@ impl Unet {
             roles: Roles::default(),
         };
         // Drawn last, so that networks without it have the same numbers.
-        let augmentation = parts
-            .augmentation
-            .then(|| init.linear_without_bias(ParamRole::Conditioning, CHANGES, 2 * half * told, Initializer::Xavier));
+        let augmentation = parts.augmentation.then(|| {
+            init.linear_without_bias(ParamRole::Conditioning, AUGMENT_DIM, 2 * half * num_times, Initializer::Xavier)
+        });
         Self { augmentation, ..net }
     }
 
-    pub(super) fn forward(&self, z: Dual<4>, told: Told, dropout: Option<&Dropout>) -> Dual<4> {
+    pub(super) fn forward(&self, z: Dual<4>, conditioning: Conditioning, dropout: Option<&Dropout>) -> Dual<4> {
         if let Some(dropout) = dropout {
             dropout.restart();
         }
-        let embedding = self.embed(&told);
+        let embedding = self.embed(&conditioning);
         let mut x = self.input.forward(z.clone());
         let mut across = vec![x.clone()];
         for block in &self.encoder {
@@ -155,21 +155,21 @@ impl Unet {
             x = block.forward(x, embedding.clone(), dropout);
         }
         let output = self.output.forward(silu(self.norm.forward(x)));
-        self.config.to_velocity(z, output, told.t)
+        self.config.to_velocity(z, output, conditioning.t)
     }
 
     /// The times, each as `[sin | cos]`, through two layers; with how the image was changed added before the first, and
     /// the class before the second, where the network is told them. Of no change it need not be told.
-    fn embed(&self, told: &Told) -> Dual<2> {
-        let Told { r, t, labels } = told;
-        let times = self.config.times.told().into_iter().zip([t.clone(), r.clone(), t.clone() - r.clone()]);
-        let waves = times.filter_map(|(told, time)| told.then_some(time)).map(|time| {
+    fn embed(&self, conditioning: &Conditioning) -> Dual<2> {
+        let Conditioning { r, t, labels } = conditioning;
+        let times = self.config.times.flags().into_iter().zip([t.clone(), r.clone(), t.clone() - r.clone()]);
+        let waves = times.filter_map(|(is_input, time)| is_input.then_some(time)).map(|time| {
             let [batch] = time.dims();
             let angles = time.reshape([batch, 1]) * Dual::constant(self.frequencies.clone());
             angles.clone().sin().concat(angles.cos(), 1)
         });
         let waves = waves.reduce(|all, wave| all.concat(wave, 1)).expect("every network is told some time");
-        let changes = labels.as_ref().and_then(Labels::changes);
+        let changes = labels.as_ref().and_then(Labels::augment_labels);
         let waves = match (&self.augmentation, changes) {
             (Some(layer), Some(changes)) => waves + linear(layer, changes.clone().into()),
             _ => waves,
@@ -184,15 +184,15 @@ impl Unet {
     /// Trainable parameters of a configuration.
     pub(super) fn parameters(config: &NetConfig, parts: &UnetConfig) -> usize {
         let features = embedding(config);
-        let told = config.times.told().into_iter().filter(|told| *told).count();
-        let times = (2 * config.width * told + 1) * features + (features + 1) * features;
+        let num_times = config.times.flags().into_iter().filter(|is_input| *is_input).count();
+        let times = (2 * config.width * num_times + 1) * features + (features + 1) * features;
         let label = if config.classes > 0 { (config.classes + 1) * features } else { 0 };
         let plan = UnetPlan::new(config, parts);
         let blocks: usize = plan.encoder.iter().chain(&plan.decoder).map(|block| block.parameters(features)).sum();
         let ends = Conv::parameters([config.channels, config.width], 3)
             + Conv::parameters([last(config, parts), config.channels], 3)
             + 2 * last(config, parts);
-        let augmentation = if parts.augmentation { CHANGES * 2 * config.width * told } else { 0 };
+        let augmentation = if parts.augmentation { AUGMENT_DIM * 2 * config.width * num_times } else { 0 };
         times + augmentation + label + blocks + ends
     }
 }

@@ -15,7 +15,7 @@ pub use points::Points;
 
 use super::batch::Batch;
 use super::config::TrainConfig;
-use super::log::Meter;
+use super::log::MetricAccumulator;
 use super::optimization::OptimizerKind;
 use super::trainer::Trainer;
 use super::{Observer, Record};
@@ -36,7 +36,7 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
     let net = NetConfig::preset("browser-s", 4, 2, 0)?;
     let net = NetConfig { image_size: 1, patch: 1, width: 64, depth: 3, heads: 4, ..net };
     let mut trainer = Trainer::new(&config, &net, device);
-    let mut meter = Meter::default();
+    let mut meter = MetricAccumulator::default();
     for step in 0..steps {
         let x = plane(&points.draw(BATCH, &mut Stream::new(seed, Purpose::Batch, step)), device);
         meter.add(trainer.step(Batch { images: x, labels: None, changes: None, instants: 0 }));

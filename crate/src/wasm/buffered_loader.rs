@@ -1,9 +1,9 @@
 //! A weights file that is read once all of it is there.
 
 /// The bytes that have arrived, in order.
-pub struct Loading(Vec<u8>);
+pub struct BufferedLoader(Vec<u8>);
 
-impl Loading {
+impl BufferedLoader {
     /// Of a file of `total` bytes; 0 where that is not known.
     pub fn new(total: usize) -> Self {
         Self(Vec::with_capacity(total))

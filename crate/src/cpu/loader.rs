@@ -1,15 +1,15 @@
-//! Weights that are laid out while the rest of their file is still on its way. Of its bytes nothing is kept.
+//! Weights that are tensors out while the rest of their file is still on its way. Of its bytes nothing is kept.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::generator::Generator;
+use super::generator::CpuGenerator;
 use super::network::is_multiplied;
 use crate::error::Error;
 use crate::kernels::{COLUMNS, Matrix, Packed};
-use crate::weights::{self, Incoming, Source, misshapen, missing, scales_of};
+use crate::weights::{self, Source, StreamingReader, missing, scales_of, shape_mismatch};
 
 /// Where a network's weights come from.
 pub(super) trait Weights: Source {
@@ -42,16 +42,16 @@ impl Source for Zeros {
 impl Weights for Zeros {}
 
 /// A weights file on its way to become a [`Generator`].
-pub struct Loading {
-    incoming: Incoming,
-    laid: Laid,
+pub struct WeightsLoader {
+    reader: StreamingReader,
+    tensors: LoadedTensors,
 }
 
 /// Tensors by name, with their shapes, in the form that the network has them in.
 #[derive(Default)]
-struct Laid(RefCell<HashMap<String, (Vec<usize>, Form)>>);
+struct LoadedTensors(RefCell<HashMap<String, (Vec<usize>, StoredTensor)>>);
 
-enum Form {
+enum StoredTensor {
     Values(Vec<f32>),
     Packed(Packed),
     /// Whole numbers whose scales have not arrived yet.
@@ -60,29 +60,29 @@ enum Form {
     Wrong(String),
 }
 
-impl Loading {
+impl WeightsLoader {
     /// Of a file of `total` bytes; 0 where that is not known.
     pub fn new(total: usize) -> Self {
-        reserve(3 * total.min(MOST_RESERVED));
-        Self { incoming: Incoming::new(), laid: Laid::default() }
+        reserve(3 * total.min(MAX_RESERVED));
+        Self { reader: StreamingReader::new(), tensors: LoadedTensors::default() }
     }
 
     /// Takes the next piece of the file, and lays out what tensors it completes.
     pub fn push(&mut self, piece: &[u8]) {
-        self.incoming.push(piece, |name, view| self.laid.add(name, &view));
+        self.reader.push(piece, |name, view| self.tensors.add(name, &view));
     }
 
     /// The model, once all has arrived.
     ///
     /// # Errors
     /// As [`Generator::from_bytes`].
-    pub fn finish(self) -> Result<Generator, Error> {
-        Generator::new(self.incoming.finish()?, &self.laid)
+    pub fn finish(self) -> Result<CpuGenerator, Error> {
+        CpuGenerator::new(self.reader.finish()?, &self.tensors)
     }
 }
 
 /// Larger files are not believed before they are there.
-const MOST_RESERVED: usize = 64 << 20;
+const MAX_RESERVED: usize = 64 << 20;
 
 /// Makes room for a network in half precision and some more: left to grow as it is needed, memory costs browsers dozens
 /// of steps.
@@ -93,24 +93,24 @@ fn reserve(bytes: usize) {
     std::hint::black_box(&room);
 }
 
-impl Laid {
+impl LoadedTensors {
     fn add(&mut self, name: &str, view: &TensorView) {
-        let form = self.form(name, view).unwrap_or_else(Form::Wrong);
+        let form = self.form(name, view).unwrap_or_else(StoredTensor::Wrong);
         self.0.get_mut().insert(name.to_owned(), (view.shape().to_vec(), form));
     }
 
-    fn form(&self, name: &str, view: &TensorView) -> Result<Form, String> {
+    fn form(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
         match view.dtype() == Dtype::I8 && !self.0.borrow().contains_key(&scales_of(name)) {
-            true => Ok(Form::Whole(view.data().to_vec())),
+            true => Ok(StoredTensor::Whole(view.data().to_vec())),
             false => self.lay_out(name, view),
         }
     }
 
-    fn lay_out(&self, name: &str, view: &TensorView) -> Result<Form, String> {
+    fn lay_out(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
         let of = scales_of(name);
         let scales = || match self.0.borrow().get(&of) {
-            Some((shape, Form::Values(scales))) => Ok((shape.clone(), scales.clone())),
-            Some((_, Form::Wrong(reason))) => Err(reason.clone()),
+            Some((shape, StoredTensor::Values(scales))) => Ok((shape.clone(), scales.clone())),
+            Some((_, StoredTensor::Wrong(reason))) => Err(reason.clone()),
             _ => Err(missing(&of)),
         };
         let values = weights::values(name, view, scales)?;
@@ -118,20 +118,20 @@ impl Laid {
             // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that
             // lie.
             &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
-                Form::Packed(pack(&values, inputs))
+                StoredTensor::Packed(pack(&values, inputs))
             }
-            _ => Form::Values(values),
+            _ => StoredTensor::Values(values),
         })
     }
 
     /// A tensor of the given shape.
-    fn take(&self, name: &str, shape: &[usize]) -> Result<Form, Error> {
+    fn take(&self, name: &str, shape: &[usize]) -> Result<StoredTensor, Error> {
         let taken = self.0.borrow_mut().remove(name);
         let form = match taken {
             None => Err(missing(name)),
-            Some((of, _)) if of != shape => Err(misshapen(name, &of, shape)),
-            Some((_, Form::Wrong(reason))) => Err(reason),
-            Some((_, Form::Whole(bytes))) => TensorView::new(Dtype::I8, shape.to_vec(), &bytes)
+            Some((of, _)) if of != shape => Err(shape_mismatch(name, &of, shape)),
+            Some((_, StoredTensor::Wrong(reason))) => Err(reason),
+            Some((_, StoredTensor::Whole(bytes))) => TensorView::new(Dtype::I8, shape.to_vec(), &bytes)
                 .map_err(|_| missing(name))
                 .and_then(|view| self.lay_out(name, &view)),
             Some((_, form)) => Ok(form),
@@ -140,20 +140,20 @@ impl Laid {
     }
 }
 
-impl Source for Laid {
+impl Source for LoadedTensors {
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         match self.take(name, shape)? {
-            Form::Values(values) => Ok(values),
+            StoredTensor::Values(values) => Ok(values),
             _ => Err(Error::Weights(missing(name))),
         }
     }
 }
 
-impl Weights for Laid {
+impl Weights for LoadedTensors {
     fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
         match self.take(name, &shape)? {
-            Form::Packed(packed) => Ok(packed),
-            Form::Values(values) => Ok(pack(&values, shape[1])),
+            StoredTensor::Packed(packed) => Ok(packed),
+            StoredTensor::Values(values) => Ok(pack(&values, shape[1])),
             _ => Err(Error::Weights(missing(name))),
         }
     }
@@ -183,10 +183,10 @@ mod tests {
         };
         for precision in [Precision::F32, Precision::F16, Precision::I8] {
             let bytes = weights::encode(&net.init(0, &Device::flex()), &info, precision).expect("it encodes");
-            let mut loading = Loading::new(bytes.len());
+            let mut loading = WeightsLoader::new(bytes.len());
             bytes.chunks(1000).for_each(|piece| loading.push(piece));
-            let laid = loading.laid.0.borrow();
-            let packed = laid.values().filter(|(_, form)| matches!(form, Form::Packed(_))).count();
+            let tensors = loading.tensors.0.borrow();
+            let packed = tensors.values().filter(|(_, form)| matches!(form, StoredTensor::Packed(_))).count();
             // Four in each block; those of patches and of the head.
             assert_eq!(packed, 4 * net.depth + 2, "{precision:?}");
         }

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 /// Runs `work`.
-pub fn on_the_pool<T>(_: &Device, work: impl FnOnce() -> T) -> T {
+pub fn in_thread_pool<T>(_: &Device, work: impl FnOnce() -> T) -> T {
     work()
 }
 
@@ -13,6 +13,6 @@ pub fn in_parallel<T>(count: usize, work: impl Fn(usize) -> T) -> Vec<T> {
 }
 
 /// Calls `change` with all rows.
-pub fn in_pieces(values: &mut [f32], _: usize, change: impl Fn(usize, &mut [f32])) {
+pub fn in_chunks(values: &mut [f32], _: usize, change: impl Fn(usize, &mut [f32])) {
     change(0, values);
 }

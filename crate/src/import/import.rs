@@ -11,7 +11,7 @@ use crate::net::{Net, NetConfig, TimeInputs};
 pub struct ImportChoice {
     /// Which of several networks, such as `ema.` or `net_ema1.`: the end of its place; only needed where there are
     /// several.
-    pub place: Option<String>,
+    pub prefix: Option<String>,
     /// Attention heads; those of the published network with this depth and width if not given.
     pub heads: Option<usize>,
     /// Edge of the images, in pixels or latent cells; from the stored positions if not given, else 32.
@@ -74,7 +74,7 @@ fn chosen(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(Checkpoint,
         .flat_map(|(sign, read)| checkpoint.places_of(sign).into_iter().map(|place| (place, *read)))
         .collect();
     let list = || places.iter().map(|(place, _)| format!("`{place}`")).collect::<Vec<_>>().join(", ");
-    let fitting: Vec<_> = match &choice.place {
+    let fitting: Vec<_> = match &choice.prefix {
         Some(end) => {
             let whole = places.iter().filter(|(place, _)| place == end);
             let dotted = format!(".{end}");
@@ -83,7 +83,7 @@ fn chosen(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(Checkpoint,
         }
         None => places.iter().collect(),
     };
-    match (&fitting[..], &choice.place) {
+    match (&fitting[..], &choice.prefix) {
         ([(place, read)], _) => Ok((checkpoint.at(place), *read)),
         _ if places.is_empty() => Err(Error::Checkpoint(format!(
             "no network under a published name: no tensor is called {}",

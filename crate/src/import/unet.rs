@@ -3,10 +3,10 @@
 use burn::tensor::Device;
 
 use super::import::is_left_out;
-use super::parts::Parts;
+use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
-use crate::net::{Architecture, BlockPlan, CHANGES, Net, NetConfig, TimeInputs, UnetConfig, UnetPlan};
+use crate::net::{AUGMENT_DIM, Architecture, BlockPlan, Net, NetConfig, TimeInputs, UnetConfig, UnetPlan};
 
 /// Reads the network.
 ///
@@ -47,7 +47,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
         heads: 1,
         mlp_ratio: 4,
         classes: 0,
-        times: TimeInputs::StandAndSpan,
+        times: TimeInputs::TAndH,
         output: Default::default(),
         architecture: Architecture::Unet(inside.clone()),
         guidance: Default::default(),
@@ -58,12 +58,12 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
     config.validate().map(|()| (config, inside)).map_err(|e| Error::Checkpoint(e.to_string()))
 }
 
-fn parts(config: &NetConfig, inside: &UnetConfig) -> Parts {
+fn parts(config: &NetConfig, inside: &UnetConfig) -> TensorMap {
     let (width, features, size) = (config.width, 4 * config.width, config.image_size);
-    let mut parts = Parts::default();
+    let mut parts = TensorMap::default();
     parts.linear("map_layer0", "times0", [4 * width, features]);
     if inside.augmentation {
-        parts.same("map_augment.weight", "augmentation.weight", &[4 * width, CHANGES]);
+        parts.same("map_augment.weight", "augmentation.weight", &[4 * width, AUGMENT_DIM]);
     }
     parts.linear("map_layer1", "times1", [features, features]);
     parts.weight_and_bias(&format!("enc.{size}x{size}_conv"), "input", &[width, config.channels, 3, 3]);
@@ -105,7 +105,7 @@ fn names(config: &NetConfig, inside: &UnetConfig, side: &str) -> Vec<String> {
     parts.into_iter().map(|(level, part)| name(level, part)).collect()
 }
 
-fn block(parts: &mut Parts, theirs: &str, ours: &str, plan: BlockPlan, features: usize) {
+fn block(parts: &mut TensorMap, theirs: &str, ours: &str, plan: BlockPlan, features: usize) {
     let [input, output] = plan.channels;
     let mut add = |part: &str, weight: &[usize]| {
         parts.weight_and_bias(&format!("{theirs}.{part}"), &format!("{ours}.{part}"), weight);

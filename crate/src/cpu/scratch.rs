@@ -1,11 +1,11 @@
 //! Memory that a picture's way through the network works in, made once for a model.
 
-use crate::kernels::attention::Scratch;
+use crate::kernels::attention::AttentionScratch;
 use crate::net::NetConfig;
 
 /// The activations of one picture.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct Scratch {
     /// `[tokens, width]`.
     pub tokens: Vec<f32>,
     /// Normalised and modulated.
@@ -20,10 +20,10 @@ pub(super) struct Work {
     pub u: Vec<f32>,
     /// Of matrix products.
     pub rows: Vec<f32>,
-    pub attention: Scratch,
+    pub attention: AttentionScratch,
 }
 
-impl Work {
+impl Scratch {
     pub fn new(config: &NetConfig) -> Self {
         let tokens = config.side() * config.side();
         let zeros = |features: usize| vec![0.0; tokens * features];
@@ -35,7 +35,7 @@ impl Work {
             patches: zeros(config.patch_values()),
             u: zeros(config.patch_values()),
             rows: Vec::new(),
-            attention: Scratch::default(),
+            attention: AttentionScratch::default(),
         }
     }
 }

@@ -135,13 +135,7 @@ impl FromJson for Architecture {
 
 impl FromJson for TimeInputs {
     fn from_json(json: Json) -> Result<Self, String> {
-        let names = [
-            ("t,h", Self::StandAndSpan),
-            ("t,r", Self::StandAndLand),
-            ("t,r,h", Self::All),
-            ("h", Self::Span),
-            ("t", Self::Stand),
-        ];
+        let names = [("t,h", Self::TAndH), ("t,r", Self::TAndR), ("t,r,h", Self::All), ("h", Self::H), ("t", Self::T)];
         one_of(json, &names)
     }
 }
@@ -213,28 +207,27 @@ mod tests {
         let unet = UnetConfig { multipliers: vec![1, 2], attention: vec![8], augmentation: true };
         let architectures =
             [Architecture::Dit, Architecture::InContext(in_context), Architecture::InContext(in_sequence)];
-        let times =
-            [TimeInputs::StandAndSpan, TimeInputs::StandAndLand, TimeInputs::All, TimeInputs::Span, TimeInputs::Stand];
+        let times = [TimeInputs::TAndH, TimeInputs::TAndR, TimeInputs::All, TimeInputs::H, TimeInputs::T];
         let guidance = [GuidanceInputs::None, GuidanceInputs::Scale, GuidanceInputs::ScaleAndInterval];
         let mut configs = vec![plain.clone()];
         configs.extend(times.map(|times| NetConfig { times, velocity_head: Some(1), ..plain.clone() }));
         configs.extend(guidance.map(|guidance| NetConfig { guidance, output: Output::Image, ..plain.clone() }));
         configs.extend(architectures.map(|architecture| NetConfig {
             architecture,
-            times: TimeInputs::Span,
+            times: TimeInputs::H,
             mlp_ratio: 2,
             ..plain.clone()
         }));
-        configs.push(NetConfig { decoder_depth: Some(2), times: TimeInputs::Stand, ..plain.clone() });
+        configs.push(NetConfig { decoder_depth: Some(2), times: TimeInputs::T, ..plain.clone() });
         configs.push(NetConfig { noise_scale: 2.5, ..plain.clone() });
         let one = NetConfig { patch: 1, heads: 1, ..plain };
         configs.push(NetConfig { architecture: Architecture::Unet(unet), ..one });
         for net in configs {
-            let told = info(net);
-            let json = serde_json::to_string(&told).expect("it is written");
-            assert_eq!(read(&json).expect(&json), told);
+            let model = info(net);
+            let json = serde_json::to_string(&model).expect("it is written");
+            assert_eq!(read(&json).expect(&json), model);
             let normalization = Normalization::named("imf").expect("it is known");
-            let other = ModelInfo { latent: Some(LatentSpace { factor: 4, normalization }), ..told.clone() };
+            let other = ModelInfo { latent: Some(LatentSpace { factor: 4, normalization }), ..model.clone() };
             let json = serde_json::to_string(&other).expect("it is written");
             assert_eq!(read(&json).expect(&json), other);
             let bare = ModelInfo {
@@ -242,7 +235,7 @@ mod tests {
                 check: None,
                 data: DataInfo::default(),
                 training: TrainingInfo::default(),
-                ..told
+                ..model
             };
             let json = serde_json::to_string(&bare).expect("it is written");
             assert_eq!(read(&json).expect(&json), bare);

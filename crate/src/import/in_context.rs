@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use super::import::is_left_out;
-use super::parts::Parts;
+use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
 use crate::net::embed::FREQUENCIES;
@@ -62,7 +62,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
         heads: choice.heads_for(depth, width)?,
         mlp_ratio: 4,
         classes: checkpoint.classes("y_embedder.embedding_table.weight")?,
-        times: TimeInputs::Span,
+        times: TimeInputs::H,
         output: if positions == Positions::Plane { Output::Image } else { Output::Velocity },
         architecture: Architecture::InContext(inside.clone()),
         guidance: GuidanceInputs::ScaleAndInterval,
@@ -73,9 +73,9 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
     config.validate().map(|()| (config, inside)).map_err(|e| Error::Checkpoint(e.to_string()))
 }
 
-fn parts(checkpoint: &Checkpoint, config: &NetConfig, inside: &InContextConfig) -> Parts {
+fn parts(checkpoint: &Checkpoint, config: &NetConfig, inside: &InContextConfig) -> TensorMap {
     let width = config.width;
-    let mut parts = Parts::default();
+    let mut parts = TensorMap::default();
     let embedders = [
         ("h_embedder", "time_h"),
         ("omega_embedder", "guidance.scale"),
@@ -123,7 +123,7 @@ fn parts(checkpoint: &Checkpoint, config: &NetConfig, inside: &InContextConfig) 
     parts
 }
 
-fn block(parts: &mut Parts, theirs: &str, ours: &str, config: &NetConfig, hidden: usize) {
+fn block(parts: &mut TensorMap, theirs: &str, ours: &str, config: &NetConfig, hidden: usize) {
     let (width, narrow) = (config.width, config.width / config.heads);
     let inside: [(&str, &str, &[usize]); 13] = [
         ("norm1.weight", "norm1", &[width]),
@@ -145,7 +145,7 @@ fn block(parts: &mut Parts, theirs: &str, ours: &str, config: &NetConfig, hidden
     }
 }
 
-fn head(parts: &mut Parts, theirs: &str, ours: &str, config: &NetConfig) {
+fn head(parts: &mut TensorMap, theirs: &str, ours: &str, config: &NetConfig) {
     parts.same(format!("{theirs}.norm.weight"), format!("{ours}.norm"), &[config.width]);
     parts.linear(&format!("{theirs}.linear"), &format!("{ours}.linear"), [config.width, config.patch_values()]);
 }

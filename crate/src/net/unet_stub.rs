@@ -5,7 +5,7 @@ use burn::module::Module;
 
 use super::init::Init;
 use super::param::Roles;
-use super::{Dropout, NetConfig, Told, UnetConfig};
+use super::{Conditioning, Dropout, NetConfig, UnetConfig};
 use crate::dual::Dual;
 
 /// Whether this build has it; [`NetConfig::validate`] refuses it where not.
@@ -25,7 +25,7 @@ impl Unet {
         Self { config: config.clone(), roles: Roles::default() }
     }
 
-    pub(super) fn forward(&self, _: Dual<4>, _: Told, _: Option<&Dropout>) -> Dual<4> {
+    pub(super) fn forward(&self, _: Dual<4>, _: Conditioning, _: Option<&Dropout>) -> Dual<4> {
         unreachable!("a configuration that this build lacks is refused")
     }
 

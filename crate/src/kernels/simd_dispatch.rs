@@ -3,16 +3,16 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::Work;
+use super::SimdKernel;
 
 /// Runs `work`.
-pub fn widest<W: Work>(work: W) -> W::Output {
-    Arch::new().dispatch(Widest(work))
+pub fn simd_dispatch<W: SimdKernel>(work: W) -> W::Output {
+    Arch::new().dispatch(Dispatched(work))
 }
 
-struct Widest<W>(W);
+struct Dispatched<W>(W);
 
-impl<W: Work> WithSimd for Widest<W> {
+impl<W: SimdKernel> WithSimd for Dispatched<W> {
     type Output = W::Output;
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use super::header::Header;
 use crate::error::Error;
 
 /// How far a file has arrived.
-pub(crate) struct Incoming {
+pub(crate) struct StreamingReader {
     /// How many bytes there have been.
     arrived: usize,
     /// Those of a header or of a tensor of which more must come.
@@ -31,7 +31,7 @@ struct Known {
     visited: usize,
 }
 
-impl Incoming {
+impl StreamingReader {
     pub fn new() -> Self {
         Self { arrived: 0, begun: Vec::new(), state: State::Awaited }
     }

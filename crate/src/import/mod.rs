@@ -4,8 +4,8 @@ mod container;
 mod dit;
 mod import;
 mod in_context;
-mod parts;
 mod pytorch;
+mod tensor_map;
 mod unet;
 
 use std::collections::BTreeMap;

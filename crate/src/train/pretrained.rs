@@ -15,12 +15,12 @@ use crate::weights::{self, LatentSpace, ModelInfo};
 /// of few steps from one of Flow Matching, or to learn other images of the same size. Where the one to train is
 /// decoupled and that of the file is not, it is made so ([`Net::into_decoupled`]).
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct Pretrained {
     net: Net,
     info: ModelInfo,
 }
 
-impl Start {
+impl Pretrained {
     /// Reads a weights file. Classes are taken by their names: one that the weights do not know begins as "no class"
     /// does, so a trained network can be given more of them.
     ///

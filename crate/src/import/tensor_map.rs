@@ -9,7 +9,7 @@ use crate::net::{Net, NetConfig};
 use crate::weights::params;
 
 /// A tensor under both names, with the shape that the checkpoint has.
-pub(super) struct Part {
+pub(super) struct TensorMapping {
     theirs: String,
     ours: String,
     shape: Vec<usize>,
@@ -30,7 +30,7 @@ enum Kind {
     Rows,
 }
 
-impl Part {
+impl TensorMapping {
     fn to_ours(&self, array: &Array) -> Array {
         match (self.kind, &self.shape[..]) {
             (Kind::Patches, &[width, channels, patch, _]) => {
@@ -50,9 +50,9 @@ impl Part {
 
 /// The parts of a network, as they are listed.
 #[derive(Default)]
-pub(super) struct Parts(Vec<Part>);
+pub(super) struct TensorMap(Vec<TensorMapping>);
 
-impl Parts {
+impl TensorMap {
     /// A tensor that is the same in both.
     pub fn same(&mut self, theirs: impl Into<String>, ours: impl Into<String>, shape: &[usize]) {
         self.push(theirs, ours, shape, Kind::Same);
@@ -91,7 +91,7 @@ impl Parts {
     }
 
     fn push(&mut self, theirs: impl Into<String>, ours: impl Into<String>, shape: &[usize], kind: Kind) {
-        self.0.push(Part { theirs: theirs.into(), ours: ours.into(), shape: shape.to_vec(), kind });
+        self.0.push(TensorMapping { theirs: theirs.into(), ours: ours.into(), shape: shape.to_vec(), kind });
     }
 
     /// The network with the checkpoint's tensors.

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 
 use super::data::{DataConfig, Images};
-use super::{NetChoice, Sampler, TrainConfig, Trainer};
+use super::{NetOverrides, Sampler, TrainConfig, Trainer};
 use crate::device;
 use crate::net::Net;
 
@@ -18,13 +18,13 @@ impl ModuleMapper for Stir {
 }
 
 fn config() -> TrainConfig {
-    let net = NetChoice {
+    let net = NetOverrides {
         preset: "browser-s".into(),
         patch: Some(4),
         width: Some(32),
         depth: Some(2),
         heads: Some(2),
-        ..NetChoice::default()
+        ..NetOverrides::default()
     };
     // So many tokens that attention takes the kernel of GPUs.
     let data = DataConfig { size: 32, channels: 3, ..DataConfig::default() };

@@ -28,7 +28,7 @@ pub(super) fn matmul<const D: usize>(_: &Tensor<D>, _: &Tensor<D>) -> Option<Ten
     None
 }
 
-pub(crate) fn on_the_pool<T>(_: &Device, work: impl FnOnce() -> T) -> T {
+pub(crate) fn in_thread_pool<T>(_: &Device, work: impl FnOnce() -> T) -> T {
     work()
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn in_parallel<T>(count: usize, work: impl Fn(usize) -> T) -> Vec<T> 
 }
 
 #[cfg(feature = "train")]
-pub(crate) fn in_one_pass<const D: usize, const N: usize, const M: usize>(
+pub(crate) fn fused_update<const D: usize, const N: usize, const M: usize>(
     changed: [Tensor<D>; N],
     _: [&Tensor<D>; M],
     _: impl Fn([&mut [f32]; N], [&[f32]; M]) + Sync,

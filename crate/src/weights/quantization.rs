@@ -3,7 +3,7 @@
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::params::{Form, misshapen};
+use super::params::{TensorSpec, shape_mismatch};
 
 /// The largest scale of a row: its weights are at most what half precision holds.
 const MAX_SCALE: f32 = 65504.0 / 127.0;
@@ -35,7 +35,7 @@ pub(super) fn values(
     let &[rows, columns] = view.shape() else { return Err(format!("tensor `{name}` is I8 but no matrix")) };
     let (shape, scales) = scales()?;
     if shape != [rows] {
-        return Err(misshapen(&scales_of(name), &shape, &[rows]));
+        return Err(shape_mismatch(&scales_of(name), &shape, &[rows]));
     }
     if let Some(row) = scales.iter().position(|scale| !(0.0..=MAX_SCALE).contains(scale)) {
         return Err(format!("tensor `{}` holds a scale that no weights have, in row {row}", scales_of(name)));
@@ -50,6 +50,6 @@ pub(super) fn values(
 }
 
 /// Whether a tensor holds the scales of another one's rows.
-pub(super) fn is_scale(form: impl Fn(&str) -> Option<Form>, name: &str) -> bool {
+pub(super) fn is_scale(form: impl Fn(&str) -> Option<TensorSpec>, name: &str) -> bool {
     name.strip_suffix(SCALE).and_then(form).is_some_and(|(dtype, _)| dtype == Dtype::I8)
 }

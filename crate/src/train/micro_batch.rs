@@ -5,40 +5,40 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::TrainConfig;
-use super::trainer::Measured;
-use crate::dual::on_the_pool;
-use crate::flow::{Nets, PathSample, Residuals, Times, Training};
+use super::trainer::StepStats;
+use crate::dual::in_thread_pool;
+use crate::flow::{Models, PathSample, Residuals, Times, WithDropout};
 use crate::net::{Dropout, Labels, Net};
 use crate::rng::fold_in;
 
-/// Everything that the rows of a step are asked.
+/// What the models of a step are evaluated at.
 #[derive(Clone)]
-pub(super) struct Rows {
+pub(super) struct StepInputs {
     pub path: PathSample,
     pub times: Times,
     pub labels: Option<Labels>,
 }
 
-/// The networks of a step, on one device.
-pub(super) struct Networks {
+/// The [`Models`] of a step, on one device.
+pub(super) struct OwnedModels {
     /// In training, with its weights as they are; the others are as they are computed.
-    pub live: Net,
-    pub frozen: Net,
-    pub average: Net,
+    pub online: Net,
+    pub detached: Net,
+    pub ema: Net,
 }
 
-impl Networks {
+impl OwnedModels {
     /// A copy on another device.
     fn fork(&self, device: &Device, tape: &Device) -> Self {
         Self {
-            live: self.live.clone().fork(tape),
-            frozen: self.frozen.clone().fork(device),
-            average: self.average.clone().fork(device),
+            online: self.online.clone().fork(tape),
+            detached: self.detached.clone().fork(device),
+            ema: self.ema.clone().fork(device),
         }
     }
 }
 
-impl Rows {
+impl StepInputs {
     /// One of several parts: the rows, in groups that belong together, take turns, so that each part has its share of
     /// those with `r < t`, which come first in it too, and cost the most. A part may be empty.
     fn part(&self, [part, parts]: [usize; 2], group: usize) -> Option<Self> {
@@ -73,26 +73,27 @@ impl Rows {
 /// Forward, derivative and backward of a batch: the gradients of its mean loss, and what it measured.
 ///
 /// Each of `devices` takes its parts of the batch at the same time as the others; the gradients are added up on the
-/// first, which holds `networks` and `rows`. In parts or not, and on how many devices, changes only rounding, unless
+/// first, which holds `models` and `rows`. In parts or not, and on how many devices, changes only rounding, unless
 /// features are dropped.
 pub(super) fn gradients(
     config: &TrainConfig,
     step: u64,
-    networks: &Networks,
-    rows: &Rows,
+    models: &OwnedModels,
+    rows: &StepInputs,
     devices: &[Device],
-) -> (GradientsParams, Measured) {
+) -> (GradientsParams, StepStats) {
     let parts = devices.len() * config.train.accumulate;
-    let work = |first: usize, networks: &Networks| {
+    let work = |first: usize, models: &OwnedModels| {
         let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
         for part in (first..parts).step_by(devices.len()) {
             let own = match rows.part([part, parts], config.objective.group()) {
                 Some(own) => own.to_device(&devices[first]),
                 None => continue,
             };
-            let (gradients, losses) =
-                on_the_pool(&devices[first], || part_gradients(config, [step, part as u64], networks, &own, rows));
-            sum.accumulate(&networks.live, gradients);
+            let (gradients, losses) = in_thread_pool(&devices[first], || {
+                micro_batch_gradients(config, [step, part as u64], models, &own, rows)
+            });
+            sum.accumulate(&models.online, gradients);
             measured.push(losses);
         }
         (sum.grads(), measured)
@@ -101,10 +102,10 @@ pub(super) fn gradients(
         let others: Vec<_> = (1..devices.len())
             .map(|i| {
                 let work = &work;
-                scope.spawn(move || work(i, &networks.fork(&devices[i], &config.train.tape(&devices[i]))))
+                scope.spawn(move || work(i, &models.fork(&devices[i], &config.train.autodiff_device(&devices[i]))))
             })
             .collect();
-        let mut done = vec![work(0, networks)];
+        let mut done = vec![work(0, models)];
         for other in others {
             done.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
@@ -112,38 +113,38 @@ pub(super) fn gradients(
     });
     let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
     for (gradients, losses) in done {
-        sum.accumulate(&networks.live, gradients.to_device(&devices[0], &networks.live));
+        sum.accumulate(&models.online, gradients.to_device(&devices[0], &models.online));
         measured.extend(losses.into_iter().map(|losses| losses.moved_to(&devices[0])));
     }
-    (sum.grads(), Measured::joined(measured))
+    (sum.grads(), StepStats::joined(measured))
 }
 
 /// The share that some rows have in the gradients and the loss of `all`.
-fn part_gradients(
+fn micro_batch_gradients(
     config: &TrainConfig,
     [step, part]: [u64; 2],
-    networks: &Networks,
-    rows: &Rows,
-    all: &Rows,
-) -> (GradientsParams, Measured) {
+    models: &OwnedModels,
+    rows: &StepInputs,
+    all: &StepInputs,
+) -> (GradientsParams, StepStats) {
     // Each part drops features of its own, or all would drop the same ones.
     let seed = fold_in(config.train.seed, part);
     let dropout = || (config.train.dropout > 0.0).then(|| Dropout::new(config.train.dropout, seed, step));
-    let live = config.train.precision.of(&networks.live);
-    let [live, frozen, average] =
-        [&live, &networks.frozen, &networks.average].map(|net| Training { net, dropout: dropout() });
-    let nets = Nets { live: &live, frozen: &frozen, average: &average };
-    let Rows { path, times, labels } = rows;
+    let online = config.train.precision.of(&models.online);
+    let [online, detached, ema] =
+        [&online, &models.detached, &models.ema].map(|net| WithDropout { net, dropout: dropout() });
+    let nets = Models { online: &online, detached: &detached, ema: &ema };
+    let StepInputs { path, times, labels } = rows;
     let share = times.t.dims()[0] as f64 / all.times.t.dims()[0] as f64;
     let residuals = config.objective.residuals(nets, path.clone(), times.clone(), labels.clone(), step);
     let loss = config.weight.apply(&residuals) * share;
-    let gradients = GradientsParams::from_grads(loss.backward(), &networks.live);
+    let gradients = GradientsParams::from_grads(loss.backward(), &models.online);
     let Residuals { interval, instant, auxiliary } = residuals;
     let [interval, instant, auxiliary] = [interval, instant, auxiliary].map(|part| part.map(Tensor::inner));
-    (gradients, Measured { loss: loss.inner(), residuals: Residuals { interval, instant, auxiliary } })
+    (gradients, StepStats { loss: loss.inner(), residuals: Residuals { interval, instant, auxiliary } })
 }
 
-impl Measured {
+impl StepStats {
     fn moved_to(self, device: &Device) -> Self {
         let Residuals { interval, instant, auxiliary } = self.residuals;
         let [interval, instant, auxiliary] =

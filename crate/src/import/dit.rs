@@ -4,7 +4,7 @@
 use burn::tensor::Device;
 
 use super::import::is_left_out;
-use super::parts::Parts;
+use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
 use crate::net::embed::{FREQUENCIES, positions};
@@ -59,14 +59,14 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<NetConfig, E
     config.validate().map(|()| config).map_err(|e| Error::Checkpoint(e.to_string()))
 }
 
-fn parts(checkpoint: &Checkpoint, config: &NetConfig, second: &str) -> Parts {
+fn parts(checkpoint: &Checkpoint, config: &NetConfig, second: &str) -> TensorMap {
     let (width, hidden) = (config.width, config.mlp_ratio * config.width);
-    let mut parts = Parts::default();
+    let mut parts = TensorMap::default();
     let second_time = match config.times {
-        TimeInputs::StandAndLand => "time_r",
+        TimeInputs::TAndR => "time_r",
         _ => "time_h",
     };
-    let [_, r, h] = config.times.told();
+    let [_, r, h] = config.times.flags();
     let second = (r || h).then_some((second, second_time));
     for (theirs, ours) in [("t_embedder", "time_t")].into_iter().chain(second) {
         parts.linear(&format!("{theirs}.mlp.0"), &format!("{ours}.fc1"), [FREQUENCIES, width]);
