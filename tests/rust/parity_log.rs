@@ -4,7 +4,7 @@
 //! A test that holds something to a reference names it among the [`comparisons!`](comparisons) below and compares with
 //! [`Comparison::close`] or [`Comparison::within`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -182,6 +182,19 @@ fn largest(lines: Vec<Line>) -> Vec<Line> {
     found.into_values().collect()
 }
 
+/// The authors' repositories, each at the commit that the settings are read at.
+fn repositories() -> String {
+    let table: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(include_str!("../fixtures/settings.json")).expect("it reads");
+    let of = |file: &serde_json::Value| file["repository"].as_str().expect("a repository").to_owned();
+    let all: BTreeSet<String> = table.values().map(of).collect();
+    let link = |one: &String| {
+        let (name, commit) = one.split_once('@').expect("a name and a commit");
+        format!("- [`{name}`](https://github.com/{name}/tree/{commit}) at `{commit}`\n")
+    };
+    all.iter().map(link).collect()
+}
+
 fn page(lines: &[Line]) -> String {
     let mut page = String::from(
         "# Parity\n\n\
@@ -190,8 +203,16 @@ fn page(lines: &[Line]) -> String {
          [`parity.jsonl`](parity.jsonl), and makes this page of it; the tests themselves fail where a difference\n\
          exceeds its bound. References are made by the scripts named here with the versions named here, which\n\
          [`requirements.txt`](../tests/fixtures/requirements.txt) pins. The settings of the papers are held to the\n\
-         authors' files on [a page of their own](published.md).\n",
+         authors' files on [a page of their own](published.md).\n\n\
+         A reference called \"PyTorch in float64\" is not the authors' code: it is networks and losses that this project\n\
+         wrote a second time, in Python and from the papers, for PyTorch to run and differentiate; those of SciPy, numpy,\n\
+         PyWavelets and Pillow are formulas written so over these libraries. They show how far our derivatives, gradients\n\
+         and rounding are off, and that two writings of a formula agree, not that the paper was read rightly. Against\n\
+         that, MeanFlow and decoupled MeanFlow were read beside their authors' code\n\
+         at these commits, the ones that the settings are read at:\n\n",
     );
+    page += &repositories();
+    page += "\nThe reference called diffusers is that library's own code.\n";
     for kind in [Kind::Networks, Kind::Objectives, Kind::Measurements, Kind::Data] {
         let _ = write!(
             page,
