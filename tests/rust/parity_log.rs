@@ -73,10 +73,17 @@ comparisons! {
     AUTOENCODER = Networks, "Autoencoder of Stable Diffusion", DIFFUSERS, "tests/fixtures/latents.py";
     INCEPTION = Networks, "Inception-v3", PYTORCH, "tests/fixtures/evaluation.py";
     MEAN_FLOW = Objectives, "MeanFlow, a training step", PYTORCH, "tests/fixtures/generate.py";
+    GUIDANCE = Objectives, "Guidance in the target of MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    IMPROVED_OBJECTIVE = Objectives, "Improved MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    IMPROVED_HEAD = Objectives, "Improved MeanFlow with a second head", PYTORCH, "tests/fixtures/objectives.py";
+    GUIDANCE_INPUT = Objectives, "Guidance as an input of improved MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    PIXEL_OBJECTIVE = Objectives, "Pixel MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
     DECOUPLED = Objectives, "Decoupled MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
     TERMINAL_VELOCITY = Objectives, "Terminal velocity matching", PYTORCH, "tests/fixtures/objectives.py";
     ALPHA_FLOW = Objectives, "α-Flow with its clamp", PYTORCH, "tests/fixtures/objectives.py";
     SHORTCUT = Objectives, "Shortcut models with their clamps", PYTORCH, "tests/fixtures/objectives.py";
+    CONSISTENCY = Objectives, "Consistency training of straight paths", PYTORCH, "tests/fixtures/objectives.py";
+    MOMENT_MATCHING = Objectives, "Inductive moment matching, from memory of the paper", PYTORCH, "tests/fixtures/objectives.py";
     EXACT_TARGETS = Objectives, "Targets at the true field", CLOSED_FORM, "tests/rust/oracle.rs";
     FRECHET = Measurements, "Fréchet distance", SCIPY, "tests/fixtures/evaluation.py";
     KERNEL = Measurements, "Kernel distance", SCIPY, "tests/fixtures/evaluation.py";
@@ -208,7 +215,7 @@ fn page(lines: &[Line]) -> String {
          wrote a second time, in Python and from the papers, for PyTorch to run and differentiate; those of SciPy, numpy,\n\
          PyWavelets and Pillow are formulas written so over these libraries. They show how far our derivatives, gradients\n\
          and rounding are off, and that two writings of a formula agree, not that the paper was read rightly. Against\n\
-         that, MeanFlow and decoupled MeanFlow were read beside their authors' code\n\
+         that, MeanFlow with its guidance and improved, pixel and decoupled MeanFlow were read beside their authors' code\n\
          at these commits, the ones that the settings are read at:\n\n",
     );
     page += &repositories();
