@@ -25,6 +25,7 @@ const WRITE: &str = "MEANFLOW_WRITE_PAGES";
 pub enum Kind {
     Networks,
     Objectives,
+    Optimizers,
     Measurements,
     Data,
 }
@@ -37,6 +38,7 @@ pub struct Reference {
 }
 
 const PYTORCH: Reference = Reference { name: "PyTorch in float64", packages: &["torch"] };
+const TORCH_OPTIM: Reference = Reference { name: "torch.optim in float64", packages: &["torch"] };
 const DIFFUSERS: Reference = Reference { name: "diffusers in float64", packages: &["diffusers", "torch"] };
 const SCIPY: Reference = Reference { name: "SciPy and numpy in float64", packages: &["scipy", "numpy"] };
 const WAVELETS: Reference =
@@ -85,6 +87,9 @@ comparisons! {
     CONSISTENCY = Objectives, "Consistency training of straight paths", PYTORCH, "tests/fixtures/objectives.py";
     MOMENT_MATCHING = Objectives, "Inductive moment matching, from memory of the paper", PYTORCH, "tests/fixtures/objectives.py";
     EXACT_TARGETS = Objectives, "Targets at the true field", CLOSED_FORM, "tests/rust/oracle.rs";
+    ADAMW = Optimizers, "AdamW", TORCH_OPTIM, "tests/fixtures/optimizers.py";
+    ADAMW_NESTEROV = Optimizers, "AdamW with Nesterov's momentum", TORCH_OPTIM, "tests/fixtures/optimizers.py";
+    MUON = Optimizers, "Muon", TORCH_OPTIM, "tests/fixtures/optimizers.py";
     FRECHET = Measurements, "Fréchet distance", SCIPY, "tests/fixtures/evaluation.py";
     KERNEL = Measurements, "Kernel distance", SCIPY, "tests/fixtures/evaluation.py";
     MANIFOLD = Measurements, "Precision and recall", SCIPY, "tests/fixtures/evaluation.py";
@@ -219,8 +224,8 @@ fn page(lines: &[Line]) -> String {
          at these commits, the ones that the settings are read at:\n\n",
     );
     page += &repositories();
-    page += "\nThe reference called diffusers is that library's own code.\n";
-    for kind in [Kind::Networks, Kind::Objectives, Kind::Measurements, Kind::Data] {
+    page += "\nReferences called diffusers and torch.optim are these libraries' own code, in float64 throughout.\n";
+    for kind in [Kind::Networks, Kind::Objectives, Kind::Optimizers, Kind::Measurements, Kind::Data] {
         let _ = write!(
             page,
             "\n## {kind:?}\n\n| subject | quantity | compared with | version | largest difference | bound | test |\n\
