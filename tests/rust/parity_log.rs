@@ -79,7 +79,7 @@ comparisons! {
     IMPROVED_OBJECTIVE = Objectives, "Improved MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
     IMPROVED_HEAD = Objectives, "Improved MeanFlow with a second head", PYTORCH, "tests/fixtures/objectives.py";
     GUIDANCE_INPUT = Objectives, "Guidance as an input of improved MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
-    PIXEL_OBJECTIVE = Objectives, "Pixel MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    PIXEL_OBJECTIVE = Objectives, "Pixel MeanFlow without its perceptual losses", PYTORCH, "tests/fixtures/objectives.py";
     DECOUPLED = Objectives, "Decoupled MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
     TERMINAL_VELOCITY = Objectives, "Terminal velocity matching", PYTORCH, "tests/fixtures/objectives.py";
     ALPHA_FLOW = Objectives, "α-Flow with its clamp", PYTORCH, "tests/fixtures/objectives.py";
