@@ -30,13 +30,14 @@ mod run;
 mod start;
 mod trainer;
 
+pub use adamw::AdamW;
 pub use augment::{Augmentation, Change};
 pub use batch::{Batch, Sampler};
 pub use checkpoint::Which;
 pub use config::{EvalConfig, Logging, NetChoice, TrainConfig};
 pub use ema::Ema;
 pub use log::{Record, peak_memory};
-pub use muon::{MuonParams, MuonScale, OptimizerShare};
+pub use muon::{Muon, MuonParams, MuonScale, OptimizerShare};
 pub use optimization::{Average, Cooldown, MAIN, Optimization, OptimizerKind};
 pub use precision::MatmulPrecision;
 pub use report::report;
