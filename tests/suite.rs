@@ -53,6 +53,8 @@ mod objective;
 mod objective_parity;
 #[path = "rust/optimization.rs"]
 mod optimization;
+#[path = "rust/optimizer_parity.rs"]
+mod optimizer_parity;
 #[path = "rust/oracle.rs"]
 mod oracle;
 #[path = "rust/parity.rs"]

@@ -20,7 +20,7 @@ let info;
 let file;
 /**
  * The weights that are arriving: for which load, their pieces, how many of those the build has read, and its reader.
- * @type {{of: number, total: number, pieces: Uint8Array[], read: number, reader?: import('./pkg/cpu/meanflow.js').Download}}
+ * @type {{of: number, total: number, pieces: Uint8Array[], read: number, reader?: import('./pkg/cpu/meanflow.js').ModelLoader}}
  */
 let arriving;
 /** Pieces of older loads come too late. */
@@ -174,7 +174,7 @@ function arrive({ of, piece, total }) {
 /** Reads the pieces that are here, once the build has started: when the last one comes, little is left to do. */
 function readArrived() {
   if (!wasm || !arriving) return;
-  arriving.reader ??= new build.Download(arriving.total);
+  arriving.reader ??= new build.ModelLoader(arriving.total);
   for (; arriving.read < arriving.pieces.length; arriving.read += 1) arriving.reader.push(arriving.pieces[arriving.read]);
 }
 

@@ -29,7 +29,7 @@ pub struct Generator {
 impl Generator {
     /// Reads the bytes of a weights file, as [`ModelLoader`] does.
     pub async fn load(bytes: Vec<u8>) -> Result<Generator, JsError> {
-        let mut download = Download::new(bytes.len());
+        let mut download = ModelLoader::new(bytes.len());
         download.push(&bytes);
         download.finish().await
     }

@@ -1,17 +1,20 @@
-//! Objectives whose loss is more than MeanFlow's, against PyTorch in float64 (`tests/fixtures/objectives.py`): errors,
-//! and the gradient of every parameter.
+//! Objectives other than MeanFlow's own, and guidance, against PyTorch in float64 (`tests/fixtures/objectives.py`):
+//! errors, and the gradient of every parameter.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use meanflow::flow::{
-    AdaptiveWeight, AlphaFlow, AverageVelocity, DecoupledMeanFlow, Models, Objective, PathSample, Residuals, Shortcut,
-    TerminalVelocity, Times, interpolate,
+    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Guidance, GuidanceDraws, Models,
+    MomentMatching, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, interpolate,
 };
-use meanflow::net::TimeInputs;
+use meanflow::net::{GuidanceInputs, GuidanceScale, Output, TimeInputs};
 use meanflow::{Net, NetConfig};
 
 use crate::parity::Fixture;
-use crate::parity_log::{ALPHA_FLOW, DECOUPLED, SHORTCUT, TERMINAL_VELOCITY};
+use crate::parity_log::{
+    ALPHA_FLOW, CONSISTENCY, Comparison, DECOUPLED, GUIDANCE, GUIDANCE_INPUT, IMPROVED_HEAD, IMPROVED_OBJECTIVE,
+    MOMENT_MATCHING, PIXEL_OBJECTIVE, SHORTCUT, TERMINAL_VELOCITY,
+};
 use crate::support::{assert_close, autodiff_device, relative_error, values};
 
 /// Relative error allowed between burn in f32 and PyTorch in f64.
@@ -23,6 +26,11 @@ const SECOND: f64 = 3e-4;
 const BOUND: f64 = 0.6;
 const ALPHA: f64 = 0.4;
 const DECODER_DEPTH: usize = 2;
+const CLASSES: usize = 3;
+const OMEGA: f64 = 0.5;
+const KAPPA: f64 = 0.6;
+const INTERVAL: [f64; 2] = [0.05, 0.95];
+const GAP: f64 = 0.25;
 /// Rows of which have `r < t`; they come first.
 const INTERVALS: usize = 4;
 /// Values of an image.
@@ -39,8 +47,26 @@ fn batch(fixture: &Fixture, rows: usize) -> (PathSample, Times) {
     (interpolate(x, e, t.clone()), Times { t, r, intervals: INTERVALS })
 }
 
+/// The errors of the average velocity, and of an auxiliary head after them.
 fn all(residuals: Residuals) -> Tensor<1> {
-    Tensor::cat([residuals.interval, residuals.instant].into_iter().flatten().collect(), 0)
+    let Residuals { interval, instant, auxiliary } = residuals;
+    Tensor::cat([interval, instant, auxiliary].into_iter().flatten().collect(), 0)
+}
+
+/// Residuals, each of which is to be as near as the largest: some of pixel MeanFlow's are a thousand times as large as
+/// others.
+fn assert_each(residuals: Residuals, reference: &[f32], quantity: &str, comparison: &Comparison) {
+    let ours = values(all(residuals));
+    assert_eq!(ours.len(), reference.len(), "rows");
+    let farthest = ours.iter().zip(reference).map(|(ours, theirs)| relative_error(&[*ours], &[*theirs]));
+    comparison.within(quantity, farthest.fold(0.0, f64::max), TOLERANCE);
+}
+
+/// Residuals, and gradients of the loss as MeanFlow weighs them.
+fn assert_weighed(fixture: &Fixture, net: &Net, residuals: Residuals, name: &str, comparison: &Comparison) {
+    let loss = AdaptiveWeight { p: 1.0, c: 0.01 }.apply(&residuals);
+    assert_each(residuals, fixture.values(&format!("{name}.errors")), "residuals, each by itself", comparison);
+    fixture.assert_gradients(net, &loss.backward(), &format!("{name}.gradient"), comparison, TOLERANCE);
 }
 
 /// The live network and the averaged one.
@@ -140,4 +166,123 @@ fn shortcuts_with_their_clamps_are_as_published() {
     let [free, loose] = [None, Some(1e6)].map(|clamp| values(errors(clamp)));
     assert!(relative_error(&free, fixture.values("shortcut.errors")) > 0.01);
     assert_eq!(loose, free);
+}
+
+/// Along the network's own velocity, by `u(z, t, t)` or by a second head, which learns the path's velocity.
+#[test]
+fn improved_mean_flow_is_as_published_with_a_second_head_or_without() {
+    let fixture = fixture();
+    let (path, times) = batch(&fixture, 6);
+    for (velocity_head, name, comparison) in
+        [(None, "improved", &IMPROVED_OBJECTIVE), (Some(1), "improved_head", &IMPROVED_HEAD)]
+    {
+        let config = NetConfig { velocity_head, ..fixture.config.clone() };
+        let net = fixture.net(&config, "live.parameter", &autodiff_device());
+        let residuals = |objective: Objective| {
+            let frozen = net.valid();
+            let nets = Models { online: &net, detached: &frozen, ema: &frozen };
+            objective.residuals(nets, path.clone(), times.clone(), None, 0)
+        };
+        assert_weighed(&fixture, &net, residuals(Objective::ImprovedMeanFlow(Default::default())), name, comparison);
+        // Along the path's velocity it is another objective.
+        let other = values(all(residuals(Objective::MeanFlow(Default::default()))));
+        assert!(relative_error(&other, fixture.values(&format!("{name}.errors"))) > 0.01);
+    }
+}
+
+/// Two rows have times below the least divisor, one of them with `r < t`.
+#[test]
+fn pixel_mean_flow_divides_as_published() {
+    let fixture = fixture();
+    let objective = Objective::PixelMeanFlow(Default::default());
+    let residuals = |net: &Net| {
+        let times = Times { t: fixture.tensor("pixel.t"), r: fixture.tensor("pixel.r"), intervals: INTERVALS };
+        let path = objective.path(fixture.tensor("x"), fixture.tensor("e"), times.t.clone());
+        let frozen = net.valid();
+        objective.residuals(Models { online: net, detached: &frozen, ema: &frozen }, path, times, None, 0)
+    };
+    let config = NetConfig { output: Output::Image, ..fixture.config.clone() };
+    let net = fixture.net(&config, "live.parameter", &autodiff_device());
+    let quantity = "residuals, each by itself, without a second head";
+    assert_each(residuals(&net), fixture.values("pixel.errors"), quantity, &PIXEL_OBJECTIVE);
+    let net = fixture.net(&NetConfig { velocity_head: Some(1), ..config }, "live.parameter", &autodiff_device());
+    assert_weighed(&fixture, &net, residuals(&net), "pixel_head", &PIXEL_OBJECTIVE);
+}
+
+/// Rows after the interval and within it, with `r < t` and with `r = t`, and one without a class.
+#[test]
+fn guidance_in_the_target_is_as_published() {
+    let fixture = fixture();
+    let config = NetConfig { classes: CLASSES, ..fixture.config.clone() };
+    let net = fixture.net(&config, "live.parameter", &autodiff_device());
+    let frozen = net.valid();
+    let (path, times) = batch(&fixture, 6);
+    let labels = fixture.labels(&[0, 1, 2, 3, 4, 5]).expect("it has labels");
+    let [start, end] = INTERVAL;
+    let guided = |omega, kappa| {
+        let guidance = Guidance { omega, kappa, start, end, input: None };
+        guidance.apply(&frozen, path.clone(), &times.t, &labels, CLASSES)
+    };
+    GUIDANCE.close("v, κ = 0", &values(guided(2.0, 0.0).v), fixture.values("guided_alone.v"), TOLERANCE);
+    let path = guided(OMEGA, KAPPA);
+    GUIDANCE.close("v, κ = 0.6", &values(path.v.clone()), fixture.values("guided.v"), TOLERANCE);
+    let nets = Models { online: &net, detached: &frozen, ema: &frozen };
+    let residuals = Objective::default().residuals(nets, path, times, Some(labels), 0);
+    assert_weighed(&fixture, &net, residuals, "guided", &GUIDANCE);
+}
+
+/// Rows after their interval, within it, before it, within it; two of all times, of which the second has no class.
+#[test]
+fn guidance_as_an_input_is_as_published() {
+    let fixture = fixture();
+    let config = NetConfig { classes: CLASSES, guidance: GuidanceInputs::ScaleAndInterval, ..fixture.config.clone() };
+    let net = fixture.net(&config, "live.parameter", &autodiff_device());
+    let frozen = net.valid();
+    let (path, times) = batch(&fixture, 6);
+    let [scale, start, end] = ["scale", "start", "end"].map(|name| fixture.tensor(&format!("input.{name}")));
+    let labels = fixture.labels(&[0, 1, 2, 3, 4, 5]).expect("it has labels");
+    let labels = labels.guided(GuidanceScale { scale, start, end });
+    let guidance = Guidance { input: Some(GuidanceDraws::default()), ..Guidance::default() };
+    let path = guidance.apply(&frozen, path, &times.t, &labels, CLASSES);
+    GUIDANCE_INPUT.close("v", &values(path.v.clone()), fixture.values("input.v"), TOLERANCE);
+    let nets = Models { online: &net, detached: &frozen, ema: &frozen };
+    let residuals = Objective::ImprovedMeanFlow(Default::default()).residuals(nets, path, times, Some(labels), 0);
+    assert_each(residuals, fixture.values("input.errors"), "residuals, each by itself", &GUIDANCE_INPUT);
+}
+
+/// The authors' loss is the distance over `t − s`; ours, with `p = 0.5`, has its value and twice its gradient, since
+/// the weight is held.
+#[test]
+fn consistency_is_the_distance_over_the_gap() {
+    let fixture = fixture();
+    let net = fixture.net(&fixture.config, "live.parameter", &autodiff_device());
+    let config = Consistency { steps_per_stage: 1, ..Consistency::default() };
+    assert_eq!(config.gap_at(1), GAP);
+    let (path, Times { t, intervals, .. }) = batch(&fixture, INTERVALS);
+    let times = Times { r: t.zeros_like(), t, intervals };
+    let frozen = net.valid();
+    let nets = Models { online: &net, detached: &frozen, ema: &frozen };
+    let residuals = Objective::Consistency(config).residuals(nets, path, times, None, 1);
+    let loss = AdaptiveWeight { p: 0.5, c: 1e-12 }.apply(&residuals);
+    let theirs = fixture.values("consistency.errors");
+    let distance = theirs.iter().map(|square| square.sqrt()).sum::<f32>() / INTERVALS as f32;
+    CONSISTENCY.close("residuals", &values(all(residuals)), theirs, TOLERANCE);
+    CONSISTENCY.close("loss", &values(loss.clone()), &[distance], TOLERANCE);
+    fixture.assert_gradients(&net, &(loss * 0.5).backward(), "consistency.gradient", &CONSISTENCY, TOLERANCE);
+}
+
+/// Two groups of two, of one of which the teacher's time is where the jumps land.
+#[test]
+fn moment_matching_is_the_weighted_discrepancy_of_its_groups() {
+    let fixture = fixture();
+    let net = fixture.net(&fixture.config, "live.parameter", &autodiff_device());
+    let times = Times { t: fixture.tensor("moments.t"), r: fixture.tensor("moments.r"), intervals: INTERVALS };
+    let [x, e] = ["x", "e"].map(|name| fixture.tensor::<4>(name).narrow(0, 0, INTERVALS));
+    let path = interpolate(x, e, times.t.clone());
+    let objective = Objective::MomentMatching(MomentMatching { group: 2, k: 6, b: 5.0 });
+    let frozen = net.valid();
+    let nets = Models { online: &net, detached: &frozen, ema: &frozen };
+    let errors = all(objective.residuals(nets, path, times, None, 0));
+    MOMENT_MATCHING.close("residuals", &values(errors.clone()), fixture.values("moments.errors"), TOLERANCE);
+    fixture.assert_gradients(&net, &errors.mean().backward(), "moments.gradient", &MOMENT_MATCHING, TOLERANCE);
 }

@@ -77,7 +77,7 @@ impl Fixture {
         assert_eq!(compare.compared, in_fixture, "every parameter has its gradient compared");
     }
 
-    fn labels(&self, rows: &[usize]) -> Option<Labels> {
+    pub fn labels(&self, rows: &[usize]) -> Option<Labels> {
         let labels = self.labels.clone()?;
         let labels: Vec<i32> = rows.iter().map(|&row| labels[row]).collect();
         Some(Tensor::<1, Int>::from_data(TensorData::new(labels, [rows.len()]), &autodiff_device().inner()).into())

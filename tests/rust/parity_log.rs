@@ -4,7 +4,7 @@
 //! A test that holds something to a reference names it among the [`comparisons!`](comparisons) below and compares with
 //! [`Comparison::close`] or [`Comparison::within`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -25,6 +25,7 @@ const WRITE: &str = "MEANFLOW_WRITE_PAGES";
 pub enum Kind {
     Networks,
     Objectives,
+    Optimizers,
     Measurements,
     Data,
 }
@@ -37,6 +38,7 @@ pub struct Reference {
 }
 
 const PYTORCH: Reference = Reference { name: "PyTorch in float64", packages: &["torch"] };
+const TORCH_OPTIM: Reference = Reference { name: "torch.optim in float64", packages: &["torch"] };
 const DIFFUSERS: Reference = Reference { name: "diffusers in float64", packages: &["diffusers", "torch"] };
 const SCIPY: Reference = Reference { name: "SciPy and numpy in float64", packages: &["scipy", "numpy"] };
 const WAVELETS: Reference =
@@ -73,11 +75,21 @@ comparisons! {
     AUTOENCODER = Networks, "Autoencoder of Stable Diffusion", DIFFUSERS, "tests/fixtures/latents.py";
     INCEPTION = Networks, "Inception-v3", PYTORCH, "tests/fixtures/evaluation.py";
     MEAN_FLOW = Objectives, "MeanFlow, a training step", PYTORCH, "tests/fixtures/generate.py";
+    GUIDANCE = Objectives, "Guidance in the target of MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    IMPROVED_OBJECTIVE = Objectives, "Improved MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    IMPROVED_HEAD = Objectives, "Improved MeanFlow with a second head", PYTORCH, "tests/fixtures/objectives.py";
+    GUIDANCE_INPUT = Objectives, "Guidance as an input of improved MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
+    PIXEL_OBJECTIVE = Objectives, "Pixel MeanFlow without its perceptual losses", PYTORCH, "tests/fixtures/objectives.py";
     DECOUPLED = Objectives, "Decoupled MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
     TERMINAL_VELOCITY = Objectives, "Terminal velocity matching", PYTORCH, "tests/fixtures/objectives.py";
     ALPHA_FLOW = Objectives, "α-Flow with its clamp", PYTORCH, "tests/fixtures/objectives.py";
     SHORTCUT = Objectives, "Shortcut models with their clamps", PYTORCH, "tests/fixtures/objectives.py";
+    CONSISTENCY = Objectives, "Consistency training of straight paths", PYTORCH, "tests/fixtures/objectives.py";
+    MOMENT_MATCHING = Objectives, "Inductive moment matching, from memory of the paper", PYTORCH, "tests/fixtures/objectives.py";
     EXACT_TARGETS = Objectives, "Targets at the true field", CLOSED_FORM, "tests/rust/oracle.rs";
+    ADAMW = Optimizers, "AdamW", TORCH_OPTIM, "tests/fixtures/optimizers.py";
+    ADAMW_NESTEROV = Optimizers, "AdamW with Nesterov's momentum", TORCH_OPTIM, "tests/fixtures/optimizers.py";
+    MUON = Optimizers, "Muon", TORCH_OPTIM, "tests/fixtures/optimizers.py";
     FRECHET = Measurements, "Fréchet distance", SCIPY, "tests/fixtures/evaluation.py";
     KERNEL = Measurements, "Kernel distance", SCIPY, "tests/fixtures/evaluation.py";
     MANIFOLD = Measurements, "Precision and recall", SCIPY, "tests/fixtures/evaluation.py";
@@ -182,6 +194,19 @@ fn largest(lines: Vec<Line>) -> Vec<Line> {
     found.into_values().collect()
 }
 
+/// The authors' repositories, each at the commit that the settings are read at.
+fn repositories() -> String {
+    let table: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(include_str!("../fixtures/settings.json")).expect("it reads");
+    let of = |file: &serde_json::Value| file["repository"].as_str().expect("a repository").to_owned();
+    let all: BTreeSet<String> = table.values().map(of).collect();
+    let link = |one: &String| {
+        let (name, commit) = one.split_once('@').expect("a name and a commit");
+        format!("- [`{name}`](https://github.com/{name}/tree/{commit}) at `{commit}`\n")
+    };
+    all.iter().map(link).collect()
+}
+
 fn page(lines: &[Line]) -> String {
     let mut page = String::from(
         "# Parity\n\n\
@@ -190,9 +215,17 @@ fn page(lines: &[Line]) -> String {
          [`parity.jsonl`](parity.jsonl), and makes this page of it; the tests themselves fail where a difference\n\
          exceeds its bound. References are made by the scripts named here with the versions named here, which\n\
          [`requirements.txt`](../tests/fixtures/requirements.txt) pins. The settings of the papers are held to the\n\
-         authors' files on [a page of their own](published.md).\n",
+         authors' files on [a page of their own](published.md).\n\n\
+         A reference called \"PyTorch in float64\" is not the authors' code: it is networks and losses that this project\n\
+         wrote a second time, in Python and from the papers, for PyTorch to run and differentiate; those of SciPy, numpy,\n\
+         PyWavelets and Pillow are formulas written so over these libraries. They show how far our derivatives, gradients\n\
+         and rounding are off, and that two writings of a formula agree, not that the paper was read rightly. Against\n\
+         that, MeanFlow with its guidance and improved, pixel and decoupled MeanFlow were read beside their authors' code\n\
+         at these commits, the ones that the settings are read at:\n\n",
     );
-    for kind in [Kind::Networks, Kind::Objectives, Kind::Measurements, Kind::Data] {
+    page += &repositories();
+    page += "\nReferences called diffusers and torch.optim are these libraries' own code, in float64 throughout.\n";
+    for kind in [Kind::Networks, Kind::Objectives, Kind::Optimizers, Kind::Measurements, Kind::Data] {
         let _ = write!(
             page,
             "\n## {kind:?}\n\n| subject | quantity | compared with | version | largest difference | bound | test |\n\

@@ -12,7 +12,7 @@ const EPSILON: f32 = 1e-8;
 /// burn's AdamW, bit for bit. Its dozen passes on one core were a seventh of a step of a network of 130 million
 /// parameters and a small batch; where the parameters are on the CPU, one pass on all cores takes their place.
 #[derive(Clone)]
-pub(super) struct AdamW {
+pub struct AdamW {
     /// On any other device.
     burns: burn::optim::AdamW,
     betas: [f32; 2],
@@ -21,6 +21,7 @@ pub(super) struct AdamW {
 }
 
 impl AdamW {
+    /// As the settings say: its betas, weight decay, and whether it looks ahead.
     pub fn new(train: &Optimization) -> Self {
         let Optimization { beta1, beta2, weight_decay, nesterov, .. } = *train;
         let config = AdamWConfig::new().with_beta_1(beta1).with_beta_2(beta2).with_epsilon(EPSILON);

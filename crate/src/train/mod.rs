@@ -30,13 +30,14 @@ mod resume;
 mod run;
 mod trainer;
 
+pub use adamw::AdamW;
 pub use augment::{Augmentation, Change};
 pub use batch::{Batch, Sampler};
 pub use checkpoint::CheckpointSelector;
 pub use config::{EvalConfig, Logging, NetOverrides, TrainConfig};
 pub use ema::Ema;
 pub use log::{Record, peak_memory};
-pub use muon::{MuonParams, MuonScale, OptimizerShare};
+pub use muon::{Muon, MuonParams, MuonScale, OptimizerShare};
 pub use optimization::{Cooldown, EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
 pub use precision::MatmulPrecision;
 pub use pretrained::Pretrained;
