@@ -8,6 +8,24 @@ export const resolved = (url) => new URL(String(url), globalThis.document?.baseU
 /** What a file is called: the last part of its address. @param {string | URL | Blob} source */
 export const nameOf = (source) => (source instanceof Blob ? (source.name ?? 'the file') : resolved(source).pathname.split('/').pop());
 
+/** What a server has sent in place of a file, in words, by how it begins; nothing where it may be the file. @param {string} text */
+export function strangeText(text) {
+  if (/^\s*<(!doctype|html|head|\?xml)/i.test(text)) return 'the server sent a web page in its place';
+  if (text.startsWith('version https://git-lfs')) return 'it is a pointer of Git LFS in its place; `git lfs pull` where it was checked out brings the file';
+  return undefined;
+}
+
+/**
+ * Checks the first bytes of a file that is no text.
+ * @param {string} name
+ * @param {Uint8Array} bytes
+ * @throws where they are those of something else that servers send
+ */
+export function checkBytes(name, bytes) {
+  const strange = strangeText(new TextDecoder('latin1').decode(bytes.subarray(0, 100)));
+  if (strange) throw coded('weights', new Error(`${name} holds no weights: ${strange}`));
+}
+
 /** Sums the progress of several downloads into one report. */
 export class Progress {
   #parts = [];
@@ -46,10 +64,16 @@ export async function download(url, progress, take, signal) {
   const read = () => reader.read().catch((error) => {
     throw signal?.aborted ? error : cut(url, error);
   });
-  for (let { done, value } = await read(); !done; { done, value } = await read()) {
-    loaded += value.byteLength;
-    progress(loaded, total);
-    take(value, total);
+  try {
+    for (let { done, value } = await read(); !done; { done, value } = await read()) {
+      loaded += value.byteLength;
+      progress(loaded, total);
+      take(value, total);
+    }
+  } catch (error) {
+    // What is refused need not come to its end.
+    reader.cancel().catch(() => {});
+    throw error;
   }
   // What was not announced is known in the end.
   progress(loaded, loaded);
@@ -74,7 +98,7 @@ export async function downloadModule(url, progress) {
   } catch (error) {
     if (error instanceof TypeError) throw cut(url, error);
     const html = type.startsWith('text/html') ? 'the server sent a web page in its place' : error.message;
-    const reason = /unsafe-eval|Content.Security/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
+    const reason = /unsafe-eval|Content.Security|\bCSP\b/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
     throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }));
   }
 }

@@ -21,7 +21,8 @@ export function followPointer(surface, handle, follow) {
     follow(event);
   });
   surface.addEventListener('pointermove', (event) => surface.hasPointerCapture(event.pointerId) && follow(event));
-  surface.addEventListener('click', (event) => event.pointerType === 'touch' && follow(event));
+  // Not every browser says of a click what made it; after a mouse it asks for the place where the handle is.
+  surface.addEventListener('click', follow);
   // A drag of the handle does not scroll.
   surface.addEventListener('touchstart', (event) => isOnHandle(event.touches[0]) && event.preventDefault(), { passive: false });
 }

@@ -1,7 +1,7 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
 import { buildOf, moduleOf, startWorker } from './builds.js';
-import { Progress, nameOf, resolved } from './download.js';
+import { Progress, checkBytes, nameOf, resolved } from './download.js';
 import { coded } from './errors.js';
 import { fetchWeights } from './store.js';
 
@@ -45,6 +45,9 @@ import { fetchWeights } from './store.js';
  */
 const ABORT_GRACE = { cpu: 1000, webgpu: 10_000 };
 
+/** Calls that end when another model is wanted. */
+const LEFT_WITH_THE_MODEL = ['generate', 'load', 'invert'];
+
 export class Engine {
   /** @type {Worker | undefined} */
   #worker;
@@ -56,7 +59,7 @@ export class Engine {
   /** The address or file of the loaded model, and its checksum. */
   #source;
   #hash;
-  /** Calls under way by number: `{task, request, report, resolve, reject, aborted}`. */
+  /** Calls under way by number: `{task, request, report, resolve, reject, aborted, grace}`. */
   #calls = new Map();
   #lastId = 0;
   /** Stops waiting for the Worker's end. */
@@ -91,7 +94,8 @@ export class Engine {
     this.#download.abort();
     this.#download = new AbortController();
     const { signal } = this.#download;
-    for (const id of this.#calls.keys()) this.#abort(id);
+    // What the old model is at, its own loading too, is not waited for: it can take minutes.
+    for (const id of this.#calls.keys()) this.#abort(id, LEFT_WITH_THE_MODEL, ABORT_GRACE[this.#build]);
     // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up while the
     // weights are on their way.
     const progress = new Progress(onProgress);
@@ -121,8 +125,9 @@ export class Engine {
     const info = await this.#call('load', { of, name });
     this.#loadTime = performance.now() - began;
     if (info.stale) return info;
+    // The Worker holds it, wanted or not.
     [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
-    return { ...info, sha256: hash };
+    return signal.aborted ? { stale: true } : { ...info, sha256: hash };
   }
 
   /**
@@ -182,7 +187,7 @@ export class Engine {
     // A script that does not load, or a wasm trap, after which that instance answers no more.
     worker.onerror = (event) => {
       event.preventDefault();
-      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? 'its script did not load'}`);
+      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? unloaded(buildOf(this.#build))}`);
     };
     // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
     const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
@@ -203,13 +208,16 @@ export class Engine {
     return this.#worker ?? this.#start();
   }
 
-  /** Has a call end before its next network call; a Worker that does not come to that is ended. */
-  #abort(id) {
+  /**
+   * Has a call of one of the `tasks` end before its next network call; a Worker that does not come to that within `grace` is ended,
+   * which costs reading the model again.
+   */
+  #abort(id, tasks = ['generate'], grace = Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime)) {
     const call = this.#calls.get(id);
-    if (!call || call.aborted || call.task !== 'generate') return;
-    call.aborted = true;
-    this.#worker.postMessage({ abort: id });
-    const timer = setTimeout(() => this.#restart(), Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime));
+    if (!call || !tasks.includes(call.task) || call.grace <= grace) return;
+    if (!call.aborted) this.#worker.postMessage({ abort: id });
+    Object.assign(call, { aborted: true, grace });
+    const timer = setTimeout(() => this.#restart(), grace);
     call.ended.then(() => clearTimeout(timer));
   }
 
@@ -250,7 +258,7 @@ export class Engine {
     if (signal?.aborted) return Promise.resolve({ stale: true });
     if (!this.#worker) this.#start();
     const id = ++this.#lastId;
-    const call = { task, request, report, signal, aborted: false };
+    const call = { task, request, report, signal, aborted: false, grace: Infinity };
     const result = new Promise((resolve, reject) => Object.assign(call, { resolve, reject }));
     call.ended = result.then(() => {}, () => {});
     this.#calls.set(id, call);
@@ -283,6 +291,9 @@ export class Engine {
   }
 }
 
+/** Browsers do not say why; these are the reasons that there are. */
+const unloaded = (build) => `its script worker-${build}.js did not load; it must be there as JavaScript, a Content-Security-Policy must allow it in worker-src, and to a page with a Cross-Origin-Embedder-Policy it must come with that header too`;
+
 const lostError = (reason) => coded('device-lost', Object.assign(new Error(reason), { lost: true }));
 
 /** Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew. */
@@ -303,6 +314,12 @@ function compile(build, progress) {
 
 /** Gives the bytes of a weights file to `take`, from an address or from a file of the visitor's. */
 async function readWeights(source, hash, progress, take, signal) {
-  if (source instanceof Blob) take(new Uint8Array(await source.arrayBuffer()), source.size);
-  else await fetchWeights(source, hash, progress, take, signal);
+  let isFirst = true;
+  const checked = (piece, total) => {
+    if (isFirst) checkBytes(nameOf(source), piece);
+    isFirst = false;
+    take(piece, total);
+  };
+  if (source instanceof Blob) checked(new Uint8Array(await source.arrayBuffer()), source.size);
+  else await fetchWeights(source, hash, progress, checked, signal);
 }

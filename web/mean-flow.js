@@ -88,7 +88,8 @@ export function seedFromText(text) {
  * @fires recovered `detail`: `{backend, arithmetic, notice}`
  */
 export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
-  static observedAttributes = ['src', 'seed', 'seed-text', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt', 'assets'];
+  // Every element may have an `aria-label`; here it names the pictures.
+  static observedAttributes = ['src', 'seed', 'seed-text', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt', 'assets'].concat('aria-label');
 
   /**
    * The folder that holds the engine's `worker-*.js` and `pkg/`, for all elements; beside this module where it is not said.
@@ -276,7 +277,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     this.#parts.button.hidden = !this.controls;
     if (name === 'assets') setAssets(after ?? undefined);
     if (name === 'columns') this.#arrange();
-    if (name === 'alt') this.#describe();
+    if (name === 'alt' || name === 'aria-label') this.#describe();
     if (name === 'loading' && this.loading === 'eager') this.#visible = true;
     this.#schedule();
   }
@@ -433,7 +434,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   #described = '';
 
   #describe() {
-    this.#parts.gallery.setAttribute('aria-label', this.alt || this.#described);
+    this.#parts.gallery.setAttribute('aria-label', this.alt || this.getAttribute('aria-label') || this.#described);
   }
 
   #show(canvases, first, rgba, count, size) {

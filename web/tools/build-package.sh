@@ -8,7 +8,7 @@ cp web/package/* LICENSE-MIT LICENSE-APACHE dist-npm/
 for module in mean-flow backend builds classes download engine engine-worker errors fused gallery ladder latent numbers png psnr scheduler store worker-cpu worker-relaxed worker-webgpu; do
   cp "web/$module.js" dist-npm/
 done
-cp dist/web/mean-flow.inline.js dist-npm/
+cp dist/web/{mean-flow.inline.js,THIRD_PARTY.txt} dist-npm/
 mkdir dist-npm/pkg
 for build in cpu relaxed webgpu burn; do
   mkdir "dist-npm/pkg/$build"

@@ -27,7 +27,7 @@ const renamed = new Map(BUILDS.map((build) => [build, shorten(build)]));
 for (const script of SCRIPTS) await bundle(script, script === 'bench' ? ['./engine.js'] : []);
 for (const build of BUILDS) for (const script of [`worker-${build}`, `pkg/${build}/meanflow`]) await bundle(script, []);
 // The element with the Worker and the wasm of the CPU's build inside.
-await bundle('inline', [], 'mean-flow.inline');
+await bundle('inline', [], 'mean-flow.inline', '/*! Holds WebAssembly of others: their notices are in THIRD_PARTY.txt, which goes where this file goes. */');
 
 /** Writes the wasm of a build, and returns its new names by the old ones. */
 function shorten(build) {
@@ -55,10 +55,10 @@ function rename(code, { module, imports, exports }) {
   return script;
 }
 
-async function bundle(script, apart, name = script) {
+async function bundle(script, apart, name = script, banner = '') {
   const transform = (code, id) => (basename(id) === 'meanflow.js' ? rename(code, renamed.get(basename(dirname(id)))) : undefined);
   const external = ['./pkg/burn/meanflow.js', ...apart];
   const made = await rolldown({ input: join(WEB, `${script}.js`), external, platform: 'browser', plugins: [{ name: 'short names', transform }, { name: 'inline', resolveId: (id) => (id in INLINE ? id : undefined), load: (id) => INLINE[id]?.() }] });
-  await made.write({ file: join(folder, `${name}.js`), format: 'esm', minify: true, codeSplitting: false });
+  await made.write({ file: join(folder, `${name}.js`), format: 'esm', minify: true, codeSplitting: false, banner });
   await made.close();
 }

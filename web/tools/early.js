@@ -1,7 +1,7 @@
 // Begins the two downloads that the first picture waits for, while the browser still lays out the page; the engine then finds
 // both on their way.
 //
-// build-site.sh writes this file to web/early.js, after `buildFor`, in a block of their own, and with the list of
+// build-site.sh writes this file to web/early.js, after `buildFor` and file-notice.js, in a block of their own, and with the list of
 // models. It is no module: those run after the first layout. Where it comes late, and the page has removed it, it must not
 // download a second time what the engine does.
 
@@ -10,12 +10,8 @@ const query = new URLSearchParams(location.search);
 const script = document.currentScript;
 const begin = (href) => script.isConnected && document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
 
-// A page that is opened as a file may load no modules: nobody else would say so.
-if (location.protocol === 'file:') {
-  const say = () => (document.getElementById('status').textContent = 'This page cannot run from a file: browsers load its parts from a server only. In its folder, run "python3 -m http.server" and open http://localhost:8000.');
-  if (document.readyState === 'loading') addEventListener('DOMContentLoaded', say);
-  else say();
-} else preload();
+// A file has nothing to wait for: file-notice.js has said so.
+if (location.protocol !== 'file:') preload();
 
 function preload() {
   begin(`web/pkg/${buildFor(query.get('backend') === 'webgpu' ? 'webgpu' : 'cpu')}/meanflow_bg.wasm`);
