@@ -76,7 +76,7 @@ export function startWorker(build) {
     // Bundlers turn small scripts into data: addresses beside a module of the page's own origin.
     const { origin, protocol } = assets || !import.meta.url ? script : new URL(import.meta.url);
     // Of a sandboxed frame `location` still says where its file is from; `self.origin` says what it may reach.
-    if (origin !== self.origin && protocol !== 'file:') return new Worker(trusted(blobOf(`import ${JSON.stringify(script.href)};`)), { type: 'module' });
+    if (origin !== self.origin && protocol !== 'file:') return new Worker(trusted(blobOf(importing(script.href))), { type: 'module' });
     if (assets) return new Worker(trusted(script.href), { type: 'module' });
     try {
       return WORKERS[build]();
@@ -89,6 +89,13 @@ export function startWorker(build) {
     throw coded('worker', new Error(`the engine's Worker cannot start (${error.message}): a Content-Security-Policy must allow it in worker-src, with blob: where the script lies on another origin or inside the bundle`, { cause: error }));
   }
 }
+
+/**
+ * A Worker that is the script at another origin. What it imports while it runs is a matter of script-src, where the page's policy
+ * allows that origin already; an import at its head would be one of worker-src. What is said to it meanwhile waits.
+ */
+const importing = (address) =>
+  `const waiting = []; onmessage = (event) => waiting.push(event); import(${JSON.stringify(address)}).then(() => waiting.forEach((event) => onmessage(event)), (error) => setTimeout(() => { throw error; }));`;
 
 /** The address of a script. In a sandboxed frame a Worker of modules does not start from a Blob. */
 const blobOf = (script) => (self.origin === 'null' ? `data:text/javascript,${encodeURIComponent(script)}` : URL.createObjectURL(new Blob([script], { type: 'text/javascript' })));

@@ -2,11 +2,14 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
+import { withRecipe } from '../../web/png.js';
 import { DIST, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
 
+const { encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 const stage = openStage({ webgpu: false });
 
 /** Pixels of a canvas, each as RGB over white. */
@@ -156,6 +159,62 @@ test('a file that is no picture is named with its reason', async () => {
   writeFileSync(file, 'no picture');
   await page.setInputFiles('#picture-file', file);
   assert.match(await settledLater(page), /broken\.png is no picture/);
+});
+
+/** Drops a file onto the page, as a hand does. */
+const drop = (page, bytes, name = 'dropped.png') =>
+  page.evaluate(
+    ([base64, name]) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { type: 'image/png' }));
+      document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+    },
+    [Buffer.from(bytes).toString('base64'), name],
+  );
+
+test('a dropped picture whose recipe makes no sense changes nothing but, like any picture, the first corner', async () => {
+  const bare = encode({ width: 32, height: 32, data: new Uint8Array(32 * 32 * 4).fill(200), channels: 4 });
+  const { sha256 } = JSON.parse(readFileSync(join(DIST, 'static/models/models.json'), 'utf8')).find(({ id }) => id === 'emoji');
+  const recipe = { model: 'emoji', sha256, seed: '7', steps: 1 };
+  const page = await stage.open('?model=emoji&seed=12&count=1&backend=cpu');
+  const [before] = await wall(page);
+  const address = () => page.evaluate(() => location.search);
+  for (const wrong of [{ steps: 1e9 }, { seed: String(2n ** 64n) }, { seed: '1e3' }, { steps: '4' }, { className: 7 }]) {
+    await page.evaluate(() => document.querySelector('[data-part=handle]').removeAttribute('style'));
+    await drop(page, withRecipe(bare, { ...recipe, ...wrong }));
+    await page.waitForFunction(() => document.querySelector('[data-part=handle]').style.left === '0%', undefined, { timeout: 60_000 });
+    assert.match(await address(), /seed=12$/, JSON.stringify(wrong));
+    assert.doesNotMatch(await address(), /steps|class/, JSON.stringify(wrong));
+    assert.deepEqual((await wall(page))[0], before);
+  }
+  // A place that is none is left out, and the rest is made.
+  for (const place of ['0.5,0.5', [0.5], ['0', '1'], [2, 0]]) {
+    await page.evaluate(() => (document.getElementById('status').textContent = ''));
+    await drop(page, withRecipe(bare, { ...recipe, place }));
+    await page.waitForFunction(() => /made again, but it is another picture/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 });
+    assert.match(await address(), /seed=7$/);
+    assert.doesNotMatch(await address(), /at=/, JSON.stringify(place));
+  }
+  assert.deepEqual(page.problems, []);
+});
+
+test('a dropped file with a recipe that shows no picture, or of a class that there is not, is an error and changes nothing', async () => {
+  const { sha256 } = JSON.parse(readFileSync(join(DIST, 'static/models/models.json'), 'utf8')).find(({ id }) => id === 'tiles');
+  const recipe = { model: 'tiles', sha256, seed: '7', steps: 1 };
+  const bare = encode({ width: 32, height: 32, data: new Uint8Array(32 * 32 * 4).fill(200), channels: 4 });
+  const page = await stage.open('?model=tiles&seed=12&count=1&backend=cpu');
+  const [before] = await wall(page);
+  // The header stays, and the pixels are gone.
+  const png = withRecipe(bare, recipe);
+  const undecodable = Buffer.concat([Buffer.from(png.subarray(0, png.length - 40)), Buffer.alloc(40)]);
+  for (const [bytes, message] of [[undecodable, /dropped\.png is no picture that this browser can read/], [withRecipe(bare, { ...recipe, className: 'item/spoon' }), /class "item\/spoon", which the model tiles does not have/]]) {
+    await page.evaluate(() => (document.body.dataset.state = 'ready'));
+    await drop(page, bytes);
+    assert.match(await settledLater(page), message);
+    assert.match(await page.evaluate(() => location.search), /^\?model=tiles&count=1&backend=cpu&seed=12$/);
+    assert.deepEqual((await wall(page))[0], before);
+  }
+  assert.deepEqual(page.problems, []);
 });
 
 async function settledLater(page) {

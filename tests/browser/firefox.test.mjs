@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
@@ -74,4 +75,9 @@ test('the element draws in somebody else\'s page, and its events tell of it', as
   } finally {
     server.close();
   }
+});
+
+test('opened as a file the page says why it cannot run', async () => {
+  const page = await open(pathToFileURL(join(DIST, 'index.html')).href, () => document.body?.dataset.state === 'error');
+  assert.match(await text(page, 'status'), /cannot run from a file.*python3 -m http\.server/);
 });
