@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
 import { DIST, meanflow, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
