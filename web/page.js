@@ -106,7 +106,7 @@ async function loadModel(wanted) {
   try {
     const source = wanted instanceof File ? wanted : MODELS + wanted.file;
     const hash = wanted instanceof File ? await sha256(await wanted.arrayBuffer()) : wanted.sha256;
-    const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress), hash);
+    const loaded = await engine.load(source, (progress) => mine === turn && loading && showProgress(progress), hash);
     if (mine !== turn) return;
     loading = false;
     [info, current] = [loaded, wanted];
