@@ -63,6 +63,9 @@ export async function moduleOf(build, progress) {
   return downloadModule(assets ? resolved(`${assets}pkg/${build}/meanflow_bg.wasm`) : MODULES[build](), progress);
 }
 
+/** What keeps a Worker from its start; browsers do not always say which. */
+export const WORKERS_NEED = "a Content-Security-Policy must allow it in worker-src, with blob: from another origin or a bundle; a Cross-Origin-Embedder-Policy must come with it";
+
 /**
  * Starts the Worker of a build. A Worker may only start from the page's own origin; a script of another is imported by one
  * that does nothing else.
@@ -86,7 +89,7 @@ export function startWorker(build) {
       return new Worker(trusted(script.href), { type: 'module' });
     }
   } catch (error) {
-    throw coded('worker', new Error(`the engine's Worker cannot start (${error.message}): a Content-Security-Policy must allow it in worker-src, with blob: where the script lies on another origin or inside the bundle`, { cause: error }));
+    throw coded('worker', new Error(`the engine's Worker cannot start (${error.message}): ${WORKERS_NEED}`, { cause: error }));
   }
 }
 
@@ -94,8 +97,7 @@ export function startWorker(build) {
  * A Worker that is the script at another origin. What it imports while it runs is a matter of script-src, where the page's policy
  * allows that origin already; an import at its head would be one of worker-src. What is said to it meanwhile waits.
  */
-const importing = (address) =>
-  `const waiting = []; onmessage = (event) => waiting.push(event); import(${JSON.stringify(address)}).then(() => waiting.forEach((event) => onmessage(event)), (error) => setTimeout(() => { throw error; }));`;
+const importing = (address) => `let w=[];onmessage=e=>w.push(e);import(${JSON.stringify(address)}).then(()=>w.map(onmessage),reportError)`;
 
 /** The address of a script. In a sandboxed frame a Worker of modules does not start from a Blob. */
 const blobOf = (script) => (self.origin === 'null' ? `data:text/javascript,${encodeURIComponent(script)}` : URL.createObjectURL(new Blob([script], { type: 'text/javascript' })));
@@ -104,5 +106,5 @@ const blobOf = (script) => (self.origin === 'null' ? `data:text/javascript,${enc
 let policy;
 function trusted(address) {
   policy ??= globalThis.trustedTypes?.createPolicy('mean-flow', { createScriptURL: (url) => url });
-  return policy ? policy.createScriptURL(address) : address;
+  return policy?.createScriptURL(address) ?? address;
 }

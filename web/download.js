@@ -8,22 +8,17 @@ export const resolved = (url) => new URL(String(url), globalThis.document?.baseU
 /** What a file is called: the last part of its address. @param {string | URL | Blob} source */
 export const nameOf = (source) => (source instanceof Blob ? (source.name ?? 'the file') : resolved(source).pathname.split('/').pop());
 
-/** What a server has sent in place of a file, in words, by how it begins; nothing where it may be the file. @param {string} text */
-export function strangeText(text) {
-  if (/^\s*<(!doctype|html|head|\?xml)/i.test(text)) return 'the server sent a web page in its place';
-  if (text.startsWith('version https://git-lfs')) return 'it is a pointer of Git LFS in its place; `git lfs pull` where it was checked out brings the file';
-  return undefined;
-}
+const WEB_PAGE = 'the server sent a web page in its place';
 
 /**
- * Checks the first bytes of a file that is no text.
+ * Refuses what servers send in place of a file, by how it begins.
  * @param {string} name
  * @param {Uint8Array} bytes
- * @throws where they are those of something else that servers send
  */
-export function checkBytes(name, bytes) {
-  const strange = strangeText(new TextDecoder('latin1').decode(bytes.subarray(0, 100)));
-  if (strange) throw coded('weights', new Error(`${name} holds no weights: ${strange}`));
+export function refuseStrangers(name, bytes) {
+  const text = new TextDecoder().decode(bytes.subarray(0, 50));
+  const reason = /^\s*<(!d|html)/i.test(text) ? WEB_PAGE : text.includes('git-lfs') && 'it is a Git LFS pointer';
+  if (reason) throw coded('download', new Error(`${name} is not usable: ${reason}`));
 }
 
 /** Sums the progress of several downloads into one report. */
@@ -64,16 +59,11 @@ export async function download(url, progress, take, signal) {
   const read = () => reader.read().catch((error) => {
     throw signal?.aborted ? error : cut(url, error);
   });
-  try {
-    for (let { done, value } = await read(); !done; { done, value } = await read()) {
-      loaded += value.byteLength;
-      progress(loaded, total);
-      take(value, total);
-    }
-  } catch (error) {
-    // What is refused need not come to its end.
-    reader.cancel().catch(() => {});
-    throw error;
+  for (let { done, value } = await read(); !done; { done, value } = await read()) {
+    if (loaded === 0) refuseStrangers(nameOf(url), value);
+    loaded += value.byteLength;
+    progress(loaded, total);
+    take(value, total);
   }
   // What was not announced is known in the end.
   progress(loaded, loaded);
@@ -97,7 +87,7 @@ export async function downloadModule(url, progress) {
     return module;
   } catch (error) {
     if (error instanceof TypeError) throw cut(url, error);
-    const html = type.startsWith('text/html') ? 'the server sent a web page in its place' : error.message;
+    const html = type.startsWith('text/html') ? WEB_PAGE : error.message;
     const reason = /unsafe-eval|Content.Security|\bCSP\b/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
     throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }));
   }

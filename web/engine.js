@@ -1,7 +1,7 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
-import { buildOf, moduleOf, startWorker } from './builds.js';
-import { Progress, checkBytes, nameOf, resolved } from './download.js';
+import { WORKERS_NEED, buildOf, moduleOf, startWorker } from './builds.js';
+import { Progress, nameOf, refuseStrangers, resolved } from './download.js';
 import { coded } from './errors.js';
 import { fetchWeights } from './store.js';
 
@@ -45,9 +45,6 @@ import { fetchWeights } from './store.js';
  */
 const ABORT_GRACE = { cpu: 1000, webgpu: 10_000 };
 
-/** Calls that end when another model is wanted. */
-const LEFT_WITH_THE_MODEL = ['generate', 'load', 'invert'];
-
 export class Engine {
   /** @type {Worker | undefined} */
   #worker;
@@ -59,7 +56,7 @@ export class Engine {
   /** The address or file of the loaded model, and its checksum. */
   #source;
   #hash;
-  /** Calls under way by number: `{task, request, report, resolve, reject, aborted, grace}`. */
+  /** Calls under way by number: `{task, request, report, resolve, reject, grace}`; `grace` once it is aborted. */
   #calls = new Map();
   #lastId = 0;
   /** Stops waiting for the Worker's end. */
@@ -89,13 +86,13 @@ export class Engine {
    * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
    * @returns {Promise<ModelInfo | {stale: true}>} or that a newer call came
    */
-  async load(source, onProgress = () => {}, hash = undefined) {
+  async load(source, onProgress = () => {}, hash) {
     const address = source instanceof Blob ? source : resolved(source).href;
     this.#download.abort();
     this.#download = new AbortController();
     const { signal } = this.#download;
     // What the old model is at, its own loading too, is not waited for: it can take minutes.
-    for (const id of this.#calls.keys()) this.#abort(id, LEFT_WITH_THE_MODEL, ABORT_GRACE[this.#build]);
+    for (const id of this.#calls.keys()) this.#abort(id, ABORT_GRACE[this.#build]);
     // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up while the
     // weights are on their way.
     const progress = new Progress(onProgress);
@@ -142,7 +139,7 @@ export class Engine {
     // After a trap the worker is a new one, without a model.
     if (!this.#worker && this.#source) await this.load(this.#source, undefined, this.#hash);
     this.#download.abort();
-    for (const id of this.#calls.keys()) this.#abort(id);
+    for (const [id, { task }] of this.#calls) if (task === 'generate') this.#abort(id);
     return this.#call('generate', request, onPictures, signal);
   }
 
@@ -187,7 +184,7 @@ export class Engine {
     // A script that does not load, or a wasm trap, after which that instance answers no more.
     worker.onerror = (event) => {
       event.preventDefault();
-      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? unloaded(buildOf(this.#build))}`);
+      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? `worker-${buildOf(this.#build)}.js did not load: ${WORKERS_NEED}`}`);
     };
     // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
     const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
@@ -203,20 +200,19 @@ export class Engine {
 
   /** The Worker, once it is done with calls that were aborted; a new one where that takes too long. */
   async #idleWorker() {
-    const aborted = [...this.#calls.values()].filter((call) => call.aborted).map((call) => call.ended);
-    if (aborted.length > 0) await Promise.all(aborted);
+    for (const call of this.#calls.values()) if (call.grace) await call.ended;
     return this.#worker ?? this.#start();
   }
 
   /**
-   * Has a call of one of the `tasks` end before its next network call; a Worker that does not come to that within `grace` is ended,
-   * which costs reading the model again.
+   * Has a call end before its next network call; a Worker that does not come to that within `grace` is ended, which costs reading the
+   * model again.
    */
-  #abort(id, tasks = ['generate'], grace = Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime)) {
+  #abort(id, grace = Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime)) {
     const call = this.#calls.get(id);
-    if (!call || !tasks.includes(call.task) || call.grace <= grace) return;
-    if (!call.aborted) this.#worker.postMessage({ abort: id });
-    Object.assign(call, { aborted: true, grace });
+    if (!call || call.grace <= grace) return;
+    call.grace = grace;
+    this.#worker.postMessage({ abort: id });
     const timer = setTimeout(() => this.#restart(), grace);
     call.ended.then(() => clearTimeout(timer));
   }
@@ -226,8 +222,8 @@ export class Engine {
     const calls = [...this.#calls.values()];
     this.#calls.clear();
     this.#stop();
-    for (const call of calls) if (call.aborted) call.resolve({ stale: true });
-    const wanted = calls.filter((call) => !call.aborted);
+    // Those that were aborted end here.
+    const wanted = calls.filter(({ grace, resolve }) => !grace || resolve({ stale: true }));
     try {
       if (wanted.length > 0) await this.load(this.#source, undefined, this.#hash);
       for (const { task, request, report, signal, resolve, reject } of wanted) this.#call(task, request, report, signal).then(resolve, reject);
@@ -254,11 +250,11 @@ export class Engine {
     this.#calls.clear();
   }
 
-  #call(task, request, report = () => {}, signal = undefined) {
+  #call(task, request, report = () => {}, signal) {
     if (signal?.aborted) return Promise.resolve({ stale: true });
     if (!this.#worker) this.#start();
     const id = ++this.#lastId;
-    const call = { task, request, report, signal, aborted: false, grace: Infinity };
+    const call = { task, request, report, signal };
     const result = new Promise((resolve, reject) => Object.assign(call, { resolve, reject }));
     call.ended = result.then(() => {}, () => {});
     this.#calls.set(id, call);
@@ -282,7 +278,7 @@ export class Engine {
     const call = this.#calls.get(id);
     if (!call) return;
     if (report) {
-      if (!call.aborted) call.report(report);
+      if (!call.grace) call.report(report);
       return;
     }
     this.#calls.delete(id);
@@ -290,9 +286,6 @@ export class Engine {
     else call.reject(Object.assign(new Error(error), { lost }));
   }
 }
-
-/** Browsers do not say why; these are the reasons that there are. */
-const unloaded = (build) => `its script worker-${build}.js did not load; it must be there as JavaScript, a Content-Security-Policy must allow it in worker-src, and to a page with a Cross-Origin-Embedder-Policy it must come with that header too`;
 
 const lostError = (reason) => coded('device-lost', Object.assign(new Error(reason), { lost: true }));
 
@@ -314,12 +307,8 @@ function compile(build, progress) {
 
 /** Gives the bytes of a weights file to `take`, from an address or from a file of the visitor's. */
 async function readWeights(source, hash, progress, take, signal) {
-  let isFirst = true;
-  const checked = (piece, total) => {
-    if (isFirst) checkBytes(nameOf(source), piece);
-    isFirst = false;
-    take(piece, total);
-  };
-  if (source instanceof Blob) checked(new Uint8Array(await source.arrayBuffer()), source.size);
-  else await fetchWeights(source, hash, progress, checked, signal);
+  if (!(source instanceof Blob)) return fetchWeights(source, hash, progress, take, signal);
+  const bytes = new Uint8Array(await source.arrayBuffer());
+  refuseStrangers(nameOf(source), bytes);
+  take(bytes, source.size);
 }

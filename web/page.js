@@ -5,7 +5,7 @@ import { backendName } from './backend.js';
 import { blendText, classesOf, partsOf } from './classes.js';
 import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
-import { download, strangeText } from './download.js';
+import { download } from './download.js';
 import { Gallery } from './gallery.js';
 import { Ladder } from './ladder.js';
 import { Lessons, MODELS } from './lessons.js';
@@ -89,12 +89,7 @@ async function begin() {
 async function readModels() {
   const pieces = [];
   await download(`${MODELS}models.json`, () => {}, (piece) => pieces.push(piece));
-  const text = await new Blob(pieces).text();
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`models.json is no list of models: ${strangeText(text) ?? error.message}`);
-  }
+  return JSON.parse(await new Blob(pieces).text());
 }
 
 /** Loads a shipped model, or a file of the visitor's. When that fails, the model before stays. */

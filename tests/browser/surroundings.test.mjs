@@ -65,7 +65,7 @@ test('on a page with a Cross-Origin-Embedder-Policy the element draws, from its 
 
 test('where such a page has the header and its Worker has not, the error says so', async () => {
   const opened = await visit(stage.site.address, element('/'), ISOLATED);
-  assert.match(await outcome(opened), /worker-\w+\.js did not load.*Cross-Origin-Embedder-Policy it must come with that header/);
+  assert.match(await outcome(opened), /worker-\w+\.js did not load: .*Cross-Origin-Embedder-Policy must come with it/);
 });
 
 for (const [what, policy, expected] of [
@@ -115,10 +115,10 @@ test('opened as a file the page says why it cannot run, and which command serves
 const HTML = { contentType: 'text/html', body: '<!doctype html><title>Not found</title>' };
 const POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 2012345\n';
 for (const [what, before, expected] of [
-  ['a web page in place of weights', (page) => page.route('**/*.safetensors', (route) => route.fulfill(HTML)), /nouns\.safetensors holds no weights: the server sent a web page in its place/],
-  ['a pointer of Git LFS in place of weights', (page) => page.route('**/*.safetensors', (route) => route.fulfill({ contentType: 'application/octet-stream', body: POINTER })), /nouns\.safetensors holds no weights: it is a pointer of Git LFS.*git lfs pull/],
+  ['a web page in place of weights', (page) => page.route('**/*.safetensors', (route) => route.fulfill(HTML)), /nouns\.safetensors is not usable: the server sent a web page in its place/],
+  ['a pointer of Git LFS in place of weights', (page) => page.route('**/*.safetensors', (route) => route.fulfill({ contentType: 'application/octet-stream', body: POINTER })), /nouns\.safetensors is not usable: it is a Git LFS pointer/],
   ['a web page in place of wasm', (page) => page.route('**/*.wasm', (route) => route.fulfill(HTML)), /meanflow_bg\.wasm is not usable as WebAssembly: the server sent a web page in its place/],
-  ['a web page in place of the list of models', (page) => page.route('**/models.json', (route) => route.fulfill(HTML)), /models\.json is no list of models: the server sent a web page in its place/],
+  ['a web page in place of the list of models', (page) => page.route('**/models.json', (route) => route.fulfill(HTML)), /models\.json is not usable: the server sent a web page in its place/],
   ['no list of models', (page) => page.route('**/models.json', (route) => route.abort()), /cannot download models\.json: /],
   ['WebAssembly switched off', (page) => page.addInitScript(() => delete globalThis.WebAssembly), /WebAssembly is switched off in this browser/],
 ]) {

@@ -59,6 +59,6 @@ async function bundle(script, apart, name = script, banner = '') {
   const transform = (code, id) => (basename(id) === 'meanflow.js' ? rename(code, renamed.get(basename(dirname(id)))) : undefined);
   const external = ['./pkg/burn/meanflow.js', ...apart];
   const made = await rolldown({ input: join(WEB, `${script}.js`), external, platform: 'browser', plugins: [{ name: 'short names', transform }, { name: 'inline', resolveId: (id) => (id in INLINE ? id : undefined), load: (id) => INLINE[id]?.() }] });
-  await made.write({ file: join(folder, `${name}.js`), format: 'esm', minify: true, codeSplitting: false, banner });
+  await made.write({ file: join(folder, `${name}.js`), format: 'esm', minify: true, codeSplitting: false, comments: { annotation: false }, banner });
   await made.close();
 }
