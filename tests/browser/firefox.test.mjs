@@ -15,7 +15,9 @@ const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
 
 const stage = {};
 before(async () => {
-  stage.browser = await puppeteer.launch({ browser: 'firefox', executablePath: findFirefox(), headless: true });
+  // As visitors have it; the driver lets files load files.
+  const extraPrefsFirefox = { 'security.fileuri.strict_origin_policy': true };
+  stage.browser = await puppeteer.launch({ browser: 'firefox', executablePath: findFirefox(), headless: true, extraPrefsFirefox });
   stage.site = await serve(DIST, { prefix: '/somewhere/' });
 });
 after(async () => {
