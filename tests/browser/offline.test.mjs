@@ -21,6 +21,12 @@ async function visit(address, context) {
   return page;
 }
 
+/** Ends a server and what is still connected to it. */
+function end(server) {
+  server.closeAllConnections();
+  return new Promise((done) => server.close(done));
+}
+
 /** What lies in a store of the page's origin. */
 const kept = (page, name = 'meanflow-page') => page.evaluate(async (name) => (await (await caches.open(name)).keys()).map(({ url }) => url), name);
 
@@ -64,26 +70,27 @@ test('files of other applications on the same origin are neither taken nor touch
   await context.close();
 });
 
-test('the newest page wins, with a query too, and is the one that is kept', async () => {
+test('the newest page wins, with a query too, and is the one that is kept', async (t) => {
   const folder = temporaryFolder();
   cpSync(DIST, folder, { recursive: true });
   const { server, address } = await serve(folder);
+  t.after(() => end(server));
   const page = await visit(address + QUERY);
   writeFileSync(join(folder, 'index.html'), readFileSync(join(folder, 'index.html'), 'utf8').replace(/<title>.*?<\/title>/, '<title>newer</title>'));
   await page.goto(address + QUERY);
   await settled(page);
   assert.equal(await page.title(), 'newer');
   await page.waitForTimeout(300);
-  server.closeAllConnections();
-  await new Promise((done) => server.close(done));
+  await end(server);
   await page.goto(`${address}?count=1&seed=9`);
   await settled(page);
   assert.equal(await page.title(), 'newer');
   await page.context().close();
 });
 
-test('a server that accepts and never answers is waited for once, then the page comes from the store', async () => {
+test('a server that accepts and never answers is waited for once, then the page comes from the store', async (t) => {
   const { server, address } = await serve(DIST);
+  t.after(() => end(server));
   const page = await visit(address + QUERY);
   const pictures = await wall(page);
   server.removeAllListeners('request');
@@ -98,6 +105,4 @@ test('a server that accepts and never answers is waited for once, then the page 
   // Four seconds for the first answer; each file of a visit would wait as long again.
   assert.ok(waited > 3500 && waited < 9000, `${waited} ms`);
   await page.context().close();
-  server.closeAllConnections();
-  server.close();
 });

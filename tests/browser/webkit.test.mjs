@@ -70,14 +70,18 @@ test('each legend stands beside its choices, and nothing sticks out sideways', t
   assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0);
 });
 
-test('after one visit the page works with the server gone', there, async () => {
+test('after one visit the page works with the server gone', there, async (t) => {
   const site = await serve(DIST);
+  const end = () => {
+    site.server.closeAllConnections();
+    return new Promise((done) => site.server.close(done));
+  };
+  t.after(end);
   const page = await open(`${site.address}?count=2&seed=4`);
   const pictures = await wall(page);
   await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
   await page.waitFor(() => navigator.serviceWorker.controller !== null);
-  site.server.closeAllConnections();
-  await new Promise((done) => site.server.close(done));
+  await end();
   await page.reload();
   await settled();
   assert.deepEqual(await wall(page), pictures);
