@@ -1,7 +1,7 @@
 // Hostile surroundings: policies of pages and servers, servers that send something else, browsers that lack something. Either it
 // works all the same, or the message names the file, the cause and what helps.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 
 import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, openStage, randomWeights, settled, temporaryFolder, wall } from './support.mjs';
+import { DIST, ROOT, beforeWorkers, openStage, randomWeights, settled, temporaryFolder, wall } from './support.mjs';
 
 const { chromium } = createRequire(new URL('../../web/package.json', import.meta.url))('playwright-core');
 const stage = openStage({ webgpu: false });
@@ -200,4 +200,20 @@ test('a model whose network call takes minutes can be left at once: its Worker i
   assert.ok(waited < 6000, `${waited} ms`);
   for (let i = 0; i < 50 && opened.workers().length > 1; i++) await opened.waitForTimeout(100);
   assert.equal(opened.workers().length, 1);
+});
+
+test('so can one whose reading takes minutes', async () => {
+  const opened = await page();
+  await beforeWorkers(opened, "addEventListener('message', ({ data }) => { if (data.name === 'slow.safetensors') for (const end = Date.now() + 60_000; Date.now() < end; ); });");
+  await opened.goto(`${stage.site.address}?seed=3&count=2&backend=cpu`);
+  await settled(opened);
+  const slow = join(temporaryFolder(), 'slow.safetensors');
+  copyFileSync(join(ROOT, MODEL), slow);
+  await opened.setInputFiles('#file', slow);
+  await opened.waitForTimeout(1000);
+  const began = Date.now();
+  await opened.check('input[name=model][value=tiles]', { force: true });
+  await settled(opened);
+  assert.match(opened.url(), /model=tiles/);
+  assert.ok(Date.now() - began < 6000, `${Date.now() - began} ms`);
 });
