@@ -103,6 +103,11 @@ test('a server may import it, and gets the class without a document', () => {
   assert.equal(execFileSync('node', ['server.js'], { cwd: folder, encoding: 'utf8' }).trim(), 'function undefined');
 });
 
+test('it comes with the licences of what its wasm holds', () => {
+  const folder = join(project({}), 'node_modules/@meanflow/element');
+  for (const file of ['LICENSE-MIT', 'LICENSE-APACHE', 'THIRD_PARTY.txt']) assert.ok(readFileSync(join(folder, file), 'utf8').length > 1000, file);
+});
+
 test('the manifest and the types name what the element has', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'web/package/custom-elements.json'), 'utf8'));
   const [declaration] = manifest.modules[0].declarations;

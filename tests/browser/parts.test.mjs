@@ -108,3 +108,17 @@ test('classes are read from text: a name, a place between names, or nothing know
   assert.equal(blendText('cat', 'dog', 1), 'cat');
   assert.deepEqual(partsOf('cat:0.6,dog:0.4').map(([name]) => name), ['cat', 'dog']);
 });
+
+test('what the wasm links of others is named with its licence, beside the wasm', () => {
+  const notices = readFileSync(join(DIST, 'web/THIRD_PARTY.txt'), 'utf8');
+  const sections = notices.split(/^={80}\n/m).slice(1).map((section) => section.split(/\n\n([^]*)/));
+  const named = new Set(sections.flatMap(([titles]) => titles.split('\n').map((title) => title.replace(/ (\d[^ ]*)? ?\(.*/, (_, version) => (version ? `-${version}` : '')))));
+  for (const [titles, text] of sections) assert.match(text, /permission|licen[cs]e/i, titles);
+  // Code that can panic says where it comes from.
+  const linked = new Set(['cpu', 'relaxed', 'webgpu', 'burn'].flatMap((build) => readFileSync(join(DIST, `web/pkg/${build}/meanflow_bg.wasm`), 'latin1').match(/[a-z][\w-]*-\d+\.\d+\.\d+(?=\/src\/)/g) ?? []));
+  assert.ok(linked.size > 5, [...linked].join());
+  // What comes with the compiler has its version.
+  for (const one of linked) assert.ok(named.has(one) || named.has(one.replace(/-\d+\.\d+\.\d+$/, '')), one);
+  // The single file holds the wasm, and says so.
+  assert.match(readFileSync(join(DIST, 'web/mean-flow.inline.js'), 'utf8').slice(0, 200), /^\/\*!.*THIRD_PARTY\.txt/);
+});

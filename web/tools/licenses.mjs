@@ -21,10 +21,13 @@ for (const one of packages) {
   groups.set(text, [...(groups.get(text) ?? []), one]);
 }
 const rule = '='.repeat(80);
-const standard = { name: "Rust's standard library", version: '', license: 'MIT OR Apache-2.0', repository: 'https://github.com/rust-lang/rust' };
-const library = `Copyright (c) The Rust Project Contributors\n\n${grant()}`;
-const sections = [[library, [standard]], ...groups].map(([text, those]) => `${rule}\n${those.map(title).join('\n')}\n\n${text}\n`);
-writeFileSync(file, `The WebAssembly modules beside this file hold parts of the packages below, under these licences.\n\n${sections.join('\n')}`);
+// What comes with the compiler is no package of this build.
+const standard = [
+  ['The Rust Project Contributors', { name: "Rust's standard library", repository: 'https://github.com/rust-lang/rust' }],
+  ['2014 Alex Crichton', { name: 'dlmalloc', repository: 'https://github.com/alexcrichton/dlmalloc-rs' }],
+].map(([owner, one]) => [`Copyright (c) ${owner}\n\n${grant()}`, [{ ...one, license: 'MIT OR Apache-2.0' }]]);
+const sections = [...standard, ...groups].map(([text, those]) => `${rule}\n${those.map(title).join('\n')}\n\n${text}\n`);
+writeFileSync(file, `The WebAssembly modules in this folder hold parts of the packages below, under these licences.\n\n${sections.join('\n')}`);
 console.log(`${file}: notices of ${packages.length} packages`);
 
 function title({ name, version, license, repository }) {
@@ -38,7 +41,7 @@ function linked() {
   // The tree knows which features a build has, and the metadata where a package lies.
   const tree = (features) => cargo('tree', '--locked', '--target', target, '--no-default-features', '--features', features, '--edges', 'normal,no-proc-macro', '--prefix', 'none', '--format', '{p}');
   const names = new Set(BUILDS.flatMap((features) => tree(features).match(/^\S+ v\S+/gm)));
-  const { packages } = JSON.parse(cargo('metadata', '--locked', '--format-version', '1', '--filter-platform', target));
+  const { packages } = JSON.parse(cargo('metadata', '--locked', '--format-version', '1', '--filter-platform', target, '--no-default-features', '--features', BUILDS.join()));
   // Without a source it is of this repository.
   return packages.filter(({ name, version, source }) => source && names.has(`${name} v${version}`)).sort((a, b) => a.name.localeCompare(b.name));
 }
