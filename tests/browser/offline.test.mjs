@@ -58,6 +58,8 @@ test('files of other applications on the same origin are neither taken nor touch
     const store = await caches.open('another-application');
     // Of its own, and by mistake or malice of ours.
     for (const name of ['/another/app.js', '/web/page.js', '/']) await store.put(name, new Response('document.body.textContent = "another application"'));
+    // Another copy of this site, in a folder below.
+    await (await caches.open('meanflow-page')).put('/another/copy/web/page.js', new Response('another copy'));
   });
   const page = await visit(stage.site.address + QUERY, context);
   const pictures = await wall(page);
@@ -67,6 +69,7 @@ test('files of other applications on the same origin are neither taken nor touch
   assert.deepEqual(await wall(page), pictures);
   assert.equal(await page.evaluate(() => fetch('/another/app.js').then(() => 'answered', () => 'left to the network')), 'left to the network');
   assert.equal((await kept(page, 'another-application')).length, 3);
+  assert.ok((await kept(page)).includes(`${stage.site.address}another/copy/web/page.js`));
   await context.close();
 });
 
