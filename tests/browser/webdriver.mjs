@@ -52,6 +52,12 @@ export async function launchWebKit() {
       if (error) throw new Error(error);
       return value;
     },
+    /** Drags with the mouse from one point of the window to another. */
+    async drag(from, to) {
+      const move = ([x, y]) => ({ type: 'pointerMove', x: Math.round(x), y: Math.round(y), duration: 50 });
+      const actions = [move(from), { type: 'pointerDown', button: 0 }, move(to), { type: 'pointerUp', button: 0 }];
+      await call('POST', `${at}/actions`, { actions: [{ type: 'pointer', id: 'mouse', parameters: { pointerType: 'mouse' }, actions }] });
+    },
     async waitFor(isSo, argument) {
       for (const began = Date.now(); !(await this.evaluate(isSo, argument)); await setTimeout(50)) {
         if (Date.now() - began > PATIENCE) throw new Error(`in vain: ${isSo}`);

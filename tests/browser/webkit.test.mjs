@@ -50,6 +50,57 @@ test('the page draws the native pictures on the CPU, says so and why', there, as
   }
 });
 
+test('the switches change the pictures, and the address says so', there, async () => {
+  const page = await open(`${stage.site.address}?model=emoji&seed=2&count=4`);
+  const seen = [await wall(page)];
+  const choices = [['#steps input[value="4"]', 'steps=4'], ['#models input[value=tiles]', 'model=tiles'], ['#classes input[value="item/book"]', 'class=item%2Fbook'], ['#new-seed', 'seed=']];
+  for (const [control, address] of choices) {
+    await page.evaluate((control) => document.querySelector(control).click(), control);
+    await settled();
+    await page.waitFor((address) => location.search.includes(address), address);
+    await settled();
+    seen.push(await wall(page));
+  }
+  assert.equal(new Set(seen.map(String)).size, seen.length, 'a choice gave the pictures of another');
+  assert.match(await page.evaluate(() => document.querySelector('#gallery button').getAttribute('aria-label')), /^Book, seed \d+$/);
+});
+
+test('a picture is saved as a PNG of the very pixels, with its recipe', there, async () => {
+  const page = await open(`${stage.site.address}?model=emoji&seed=6&count=2`);
+  // What is given to the visitor stays in the page, where the driver can look at it.
+  const png = await page.evaluate(async () => {
+    const made = new Promise((resolve) => (URL.createObjectURL = (blob) => resolve(blob) ?? 'about:blank'));
+    HTMLAnchorElement.prototype.click = () => {};
+    document.querySelector('#gallery button:nth-child(2)').click();
+    document.querySelector('[data-part=save]').click();
+    return [...new Uint8Array(await (await made).arrayBuffer())];
+  });
+  const { data, width, text } = decode(Uint8Array.from(png), { checkCrc: true });
+  assert.equal(width, 256);
+  const { seed, model } = JSON.parse(text.MeanFlow);
+  assert.deepEqual([seed, model], ['7', 'emoji']);
+  // Every eighth pixel of every eighth row.
+  const small = Array.from({ length: 32 * 32 }, (_, i) => 4 * (8 * Math.floor(i / 32) * 256 + 8 * (i % 32))).flatMap((at) => [...data.subarray(at, at + 4)]);
+  assert.ok(psnr(overWhite(small), overWhite(nativePicture(MODEL, { seed: 7 }))) >= 45);
+});
+
+test('dragging in the square shows the picture of a corner', there, async () => {
+  const page = await open(`${stage.site.address}?model=emoji&seed=7&count=4`);
+  await page.evaluate(() => document.querySelector('.pad').scrollIntoView({ block: 'center' }));
+  await page.waitFor(() => document.querySelector('[data-part=corner3]').width === 32);
+  const [left, top, edge] = await page.evaluate(() => {
+    const { left, top, width } = document.querySelector('.pad').getBoundingClientRect();
+    return [left, top, width];
+  });
+  await page.drag([left + edge / 2, top + edge / 2], [left + edge + 20, top - 10]);
+  await page.waitFor(() => location.search.includes('at=1%2C0'));
+  const live = () => page.evaluate(() => [...document.querySelector('#explore [data-part=picture]').getContext('2d').getImageData(0, 0, 32, 32).data]);
+  const corner = overWhite(nativePicture(MODEL, { seed: 8 }));
+  let agreement = 0;
+  for (let i = 0; i < 50 && agreement < 40; i++) agreement = psnr(overWhite(await live()), corner);
+  assert.ok(agreement >= 40, `${agreement.toFixed(1)} dB`);
+});
+
 test('each legend stands beside its choices, and nothing sticks out sideways', there, async () => {
   const page = await open(`${stage.site.address}?model=tiles&seed=4&count=3`);
   const fields = await page.evaluate(() =>
