@@ -147,7 +147,7 @@ export class Engine {
    * The noise that a picture comes from: the flow run backward.
    * @param {{rgba: Uint8ClampedArray, seed: bigint, classIndex?: number, calls: number}} picture of the model's size; `seed`
    *   draws the class if none is given; an even number of calls
-   * @returns {Promise<{noise: Float32Array}>} for `mix`
+   * @returns {Promise<{noise: Float32Array} | {stale: true}>} for `mix`, or that another model was loaded
    */
   invert(picture) {
     return this.#call('invert', picture);
@@ -162,7 +162,7 @@ export class Engine {
     return this.#call('noise', request, onNoise);
   }
 
-  /** The bytes of the loaded weights, for another engine; once. @returns {Promise<Blob>} */
+  /** The bytes of the loaded weights, for another engine; nothing where another model is loaded. @returns {Promise<Blob | undefined>} */
   async weights() {
     return (await this.#call('weights')).weights;
   }

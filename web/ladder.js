@@ -171,7 +171,8 @@ export class Ladder extends EventTarget {
     const source = this.#source;
     try {
       const weights = await this.#engine.weights();
-      while (this.#others.length + 1 < wanted && source === this.#source && this.#backend === 'cpu') {
+      // None where another model is being loaded.
+      while (weights && this.#others.length + 1 < wanted && source === this.#source && this.#backend === 'cpu') {
         const engine = this.#options.open('cpu');
         engine.onlost = () => this.#doWithout(engine);
         await engine.load(weights);

@@ -33,7 +33,7 @@ export class Ladder extends EventTarget {
   /** Generates pictures; a newer call ends this one. */
   generate(request: Request, onPictures: (report: Report) => void): Promise<{ milliseconds: number; backend: 'webgpu' | 'cpu' } | { stale: true; backend: 'webgpu' | 'cpu' }>;
   /** The noise that a picture of the model's size comes from. */
-  invert(picture: { rgba: Uint8ClampedArray; seed: bigint; classIndex?: number; blend?: number[]; calls: number }): Promise<{ noise: Float32Array }>;
+  invert(picture: { rgba: Uint8ClampedArray; seed: bigint; classIndex?: number; blend?: number[]; calls: number }): Promise<{ noise: Float32Array } | { stale: true }>;
   /** What is at work, once a model is loaded. */
   readonly backend: 'webgpu' | 'cpu' | undefined;
   /** Frees everything. */
