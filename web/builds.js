@@ -58,7 +58,7 @@ export const buildOf = (backend) => (isInlined() ? 'cpu' : buildFor(backend));
  * @param {(loaded: number, total: number) => void} progress
  */
 export async function moduleOf(build, progress) {
-  if (!globalThis.WebAssembly) throw coded('wasm', new Error('WebAssembly is switched off in this browser, and nothing can be computed without it'));
+  if (!globalThis.WebAssembly) throw coded('wasm', new Error('WebAssembly, which computes the pictures, is switched off in this browser'));
   if (isInlined()) return inlined.module();
   return downloadModule(assets ? resolved(`${assets}pkg/${build}/meanflow_bg.wasm`) : MODULES[build](), progress);
 }

@@ -88,7 +88,7 @@ export async function downloadModule(url, progress) {
   } catch (error) {
     if (error instanceof TypeError) throw cut(url, error);
     const html = type.startsWith('text/html') ? WEB_PAGE : error.message;
-    const reason = /unsafe-eval|Content.Security|\bCSP\b/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
+    const reason = /unsafe-eval|Content.Security|CSP/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
     throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }));
   }
 }

@@ -118,7 +118,7 @@ for (const [what, before, expected] of [
   ['a web page in place of wasm', (page) => page.route('**/*.wasm', (route) => route.fulfill(HTML)), /meanflow_bg\.wasm is not usable as WebAssembly: the server sent a web page in its place/],
   ['a web page in place of the list of models', (page) => page.route('**/models.json', (route) => route.fulfill(HTML)), /models\.json is not usable: the server sent a web page in its place/],
   ['no list of models', (page) => page.route('**/models.json', (route) => route.abort()), /cannot download models\.json: /],
-  ['WebAssembly switched off', (page) => page.addInitScript(() => delete globalThis.WebAssembly), /WebAssembly is switched off in this browser/],
+  ['WebAssembly switched off', (page) => page.addInitScript(() => delete globalThis.WebAssembly), /WebAssembly, which computes the pictures, is switched off in this browser/],
 ]) {
   test(`${what}: the message names file and cause`, async () => {
     const opened = await page();
