@@ -88,8 +88,7 @@ export function seedFromText(text) {
  * @fires recovered `detail`: `{backend, arithmetic, notice}`
  */
 export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
-  // Every element may have an `aria-label`; here it names the pictures.
-  static observedAttributes = ['src', 'seed', 'seed-text', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt', 'assets'].concat('aria-label');
+  static observedAttributes = ['src', 'seed', 'seed-text', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt', 'assets'];
 
   /**
    * The folder that holds the engine's `worker-*.js` and `pkg/`, for all elements; beside this module where it is not said.
@@ -130,6 +129,8 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
     this.shadowRoot.adoptedStyleSheets = [sheet];
+    // Any element may have this attribute: it is none of this one's own, and names the pictures.
+    new MutationObserver(() => this.#describe()).observe(this, { attributeFilter: ['aria-label'] });
   }
 
   /** Address of the weights file. */
@@ -277,7 +278,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     this.#parts.button.hidden = !this.controls;
     if (name === 'assets') setAssets(after ?? undefined);
     if (name === 'columns') this.#arrange();
-    if (name === 'alt' || name === 'aria-label') this.#describe();
+    if (name === 'alt') this.#describe();
     if (name === 'loading' && this.loading === 'eager') this.#visible = true;
     this.#schedule();
   }

@@ -118,9 +118,10 @@ test('the name that an embedder gives the element is that of its pictures', asyn
   await page.goto(`${stage.site.address}test.html`);
   await page.waitForFunction(() => document.getElementById('a').complete, undefined, { timeout: 60_000 });
   assert.equal(await page.getByRole('img', { name: 'Two faces' }).count(), 1);
-  const name = (change) => page.evaluate((change) => {
+  const name = (change) => page.evaluate(async (change) => {
     const a = document.getElementById('a');
     new Function('a', change)(a);
+    await undefined;
     return a.shadowRoot.querySelector('[role=img]').getAttribute('aria-label');
   }, change);
   assert.equal(await name("a.ariaLabel = 'Two others'"), 'Two others');
