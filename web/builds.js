@@ -3,31 +3,31 @@
 import { downloadModule, resolved } from './download.js';
 import { coded } from './errors.js';
 import { buildFor } from './fused.js';
+import { takeSpare } from './spare.js';
 
 /** @typedef {'cpu' | 'relaxed' | 'webgpu'} Build */
 
 /**
- * Addresses relative to this module, spelt out so that bundlers find the files; they are asked for when first needed, as some
- * bundles have no address.
+ * Addresses relative to this module, spelt out so that bundlers find the files and carry them along as they are; they are asked for
+ * when first needed, as some bundles have no address. The build puts all these files into one folder that is named by what they hold
+ * (bundle.mjs), and that folder into these addresses: a script never meets the wasm of another version.
  */
 const MODULES = {
   cpu: () => new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url),
   relaxed: () => new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url),
   webgpu: () => new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url),
+  burn: () => new URL('./pkg/burn/meanflow_bg.wasm', import.meta.url),
 };
 const SCRIPTS = {
   cpu: () => new URL('./worker-cpu.js', import.meta.url),
   relaxed: () => new URL('./worker-relaxed.js', import.meta.url),
   webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
+  burn: () => new URL('./pkg/burn/meanflow.js', import.meta.url),
 };
-/** Bundlers look for these very words; webpack puts the file on its disk in the place of an address above. */
-const WORKERS = {
-  cpu: () => new Worker(new URL('./worker-cpu.js', import.meta.url), { type: 'module' }),
-  relaxed: () => new Worker(new URL('./worker-relaxed.js', import.meta.url), { type: 'module' }),
-  webgpu: () => new Worker(new URL('./worker-webgpu.js', import.meta.url), { type: 'module' }),
-};
+/** The same folder where {@link setAssets} says what it lies in; filled in by the build. */
+const FOLDER = '';
 
-/** The folder that holds `worker-*.js` and `pkg/`, where the page names one. @type {string | undefined} */
+/** The folder that the engine's files lie in, where the page names one. @type {string | undefined} */
 let assets;
 
 /** A build inside the bundle: its wasm as bytes, its Worker's script as text. @type {{module: () => Promise<WebAssembly.Module>, script: string} | undefined} */
@@ -49,18 +49,38 @@ export function setInlined(build) {
 /** Whether the CPU's build is inside the bundle, and the others are nowhere. */
 export const isInlined = () => inlined !== undefined && assets === undefined;
 
-/** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend @returns {Build} */
-export const buildOf = (backend) => (isInlined() ? 'cpu' : buildFor(backend));
+/** Why there is no other then. */
+export const CPU_ALONE = 'the engine in this bundle is for the CPU alone; `assets` can name others';
+
+/** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend @returns {Build} @throws where there is none */
+export function buildOf(backend) {
+  if (!isInlined()) return buildFor(backend);
+  if (backend === 'cpu') return 'cpu';
+  throw coded('webgpu', new Error(CPU_ALONE));
+}
+
+const addressOfModule = (build) => resolved(assets ? `${assets}${FOLDER}pkg/${build}/meanflow_bg.wasm` : MODULES[build]());
+const addressOfScript = (build) => resolved(assets ? `${assets}${FOLDER}${build === 'burn' ? 'pkg/burn/meanflow' : `worker-${build}`}.js` : SCRIPTS[build]());
+
+/** Where the build of few models lies, which the Worker loads itself; nothing inside a bundle. */
+export const addressesOfBurn = () => (isInlined() ? undefined : { script: addressOfScript('burn').href, module: addressOfModule('burn').href });
 
 /**
- * The compiled wasm of a build.
+ * The compiled wasm of a build. Where a bundler has left the files behind, the CPU's build comes from the bundle from then on: this
+ * fails, and to try again helps.
  * @param {Build} build
  * @param {(loaded: number, total: number) => void} progress
  */
 export async function moduleOf(build, progress) {
   if (!globalThis.WebAssembly) throw coded('wasm', new Error('WebAssembly is switched off in this browser, and nothing can be computed without it'));
   if (isInlined()) return inlined.module();
-  return downloadModule(assets ? resolved(`${assets}pkg/${build}/meanflow_bg.wasm`) : MODULES[build](), progress);
+  try {
+    return await downloadModule(addressOfModule(build), progress);
+  } catch (error) {
+    // An address that is none (a bundle that is no module) is a TypeError.
+    if (!assets && build !== 'webgpu' && (error.missing || error instanceof TypeError)) await takeSpare(error).catch(() => {});
+    throw error;
+  }
 }
 
 /**
@@ -72,19 +92,10 @@ export async function moduleOf(build, progress) {
 export function startWorker(build) {
   try {
     if (isInlined()) return new Worker(trusted(blobOf(inlined.script)), { type: 'module' });
-    const script = assets ? resolved(`${assets}worker-${build}.js`) : resolved(SCRIPTS[build]());
-    // Bundlers turn small scripts into data: addresses beside a module of the page's own origin.
-    const { origin, protocol } = assets || !import.meta.url ? script : new URL(import.meta.url);
+    const script = addressOfScript(build);
     // Of a sandboxed frame `location` still says where its file is from; `self.origin` says what it may reach.
-    if (origin !== self.origin && protocol !== 'file:') return new Worker(trusted(blobOf(`import ${JSON.stringify(script.href)};`)), { type: 'module' });
-    if (assets) return new Worker(trusted(script.href), { type: 'module' });
-    try {
-      return WORKERS[build]();
-    } catch (error) {
-      // Under `require-trusted-types-for 'script'` a plain address is a TypeError.
-      if (!globalThis.trustedTypes || !(error instanceof TypeError)) throw error;
-      return new Worker(trusted(script.href), { type: 'module' });
-    }
+    const own = script.origin === self.origin || script.protocol === 'file:';
+    return new Worker(trusted(own ? script.href : blobOf(`import ${JSON.stringify(script.href)};`)), { type: 'module' });
   } catch (error) {
     throw coded('worker', new Error(`the engine's Worker cannot start (${error.message}): a Content-Security-Policy must allow it in worker-src, with blob: where the script lies on another origin or inside the bundle`, { cause: error }));
   }

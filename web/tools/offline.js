@@ -14,17 +14,25 @@ addEventListener('install', (event) => {
   event.waitUntil(caches.open(KEPT).then((store) => store.addAll(FILES.filter((file) => !file.includes(UNUSED)))));
 });
 
-addEventListener('activate', (event) => event.waitUntil(clients.claim()));
+addEventListener('activate', (event) => event.waitUntil(Promise.all([clients.claim(), forget()])));
 
 /** The addresses of the files, without queries: other files below this one's folder belong to others. */
 const OURS = new Set(FILES.map((file) => new URL(file, registration.scope).href));
+/** The engine's folders, one a version: a newer page may ask for a newer one before this script has been replaced. */
+const ENGINES = new URL('web/engine/', registration.scope).href;
+
+/** Forgets what is no longer part of the page. */
+async function forget() {
+  const store = await caches.open(KEPT);
+  for (const { url } of await store.keys()) if (!OURS.has(url)) await store.delete(url);
+}
 
 addEventListener('fetch', (event) => {
   const { request } = event;
   // The page is one file, whatever its address asks for.
   const address = request.url.replace(/[?#].*/s, '');
   // Weights have a store of their own, which checks them.
-  if (request.method !== 'GET' || !OURS.has(address)) return;
+  if (request.method !== 'GET' || !(OURS.has(address) || address.startsWith(ENGINES))) return;
   event.respondWith(fromNetwork(request, address));
 });
 
