@@ -5,6 +5,7 @@ cd "$(dirname "$0")/../.."
 rm -rf dist-npm && mkdir dist-npm
 cp web/package/* LICENSE-MIT LICENSE-APACHE dist-npm/
 node web/tools/bundle.mjs package dist-npm
+node web/tools/types.mjs dist-npm
 engine=$(cd dist-npm && echo engine/*/)
 for build in cpu relaxed webgpu burn; do
   cp "web/pkg/$build/meanflow.d.ts" "dist-npm/${engine}pkg/$build/"
