@@ -1,8 +1,8 @@
 // The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
 import { readAddress, writeAddress } from '../../web/address.js';
@@ -10,6 +10,7 @@ import { blendText, classesOf, partsOf } from '../../web/classes.js';
 import { between, blendAt, slerp } from '../../web/latent.js';
 import { average, derivative, velocity, way } from '../../web/plane.js';
 import { recipeOf, withRecipe } from '../../web/png.js';
+import { hashOf } from '../../web/tools/engine-folder.mjs';
 import { DIST, ENGINE } from './support.mjs';
 
 const { decode, encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
@@ -45,9 +46,20 @@ test('what is loaded comes in one script', () => {
     const script = readFileSync(join(DIST, name.startsWith('worker') ? ENGINE : 'web', `${name}.js`), 'utf8');
     assert.doesNotMatch(script, /\bimport\s*[\w{*"'`]|\bfrom\s*["'`]/, name);
     // The address that the page has given: nothing else is fetched before it is needed.
-    if (name.startsWith('worker')) assert.match(script.match(/\bimport\([^)]*\)/g)?.join() ?? '', /^import\(\s*(\/\*.*\*\/)?\s*\w+\.script\)$/, name);
-    assert.doesNotMatch(script, /\bimport\.meta\b/, name);
+    if (!name.startsWith('worker')) continue;
+    assert.match(script.match(/\bimport\([^)]*\)/g)?.join() ?? '', /^import\(\s*(\/\*.*\*\/)?\s*\w+\.script\)$/, name);
+    // An address that bundlers would follow.
+    assert.ok(!script.includes('import.meta'), name);
   }
+});
+
+test('the engine lies in a folder that is named by what it holds, and no script knows another', () => {
+  assert.equal(basename(ENGINE), hashOf(join(DIST, ENGINE)));
+  const scripts = [...readdirSync(join(DIST, 'web')).filter((name) => name.endsWith('.js')).map((name) => `web/${name}`), 'sw.js'];
+  const named = new Map(scripts.map((name) => [name, [...readFileSync(join(DIST, name), 'utf8').matchAll(/engine\/(\w+)\//g)].map(([, hash]) => hash)]));
+  for (const [name, hashes] of named) assert.ok(hashes.every((hash) => hash === basename(ENGINE)), name);
+  for (const name of ['page', 'mean-flow', 'engine', 'ladder', 'early'].map((name) => `web/${name}.js`)) assert.ok(named.get(name).length > 0, name);
+  assert.ok(named.get('sw.js').length > 0);
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {

@@ -13,10 +13,13 @@ export function engineFolder(web) {
 
 /** Gives the one folder in `engine/` its name. */
 export function nameByContent(web) {
-  const folder = join(web, engineFolder(web));
+  renameSync(join(web, engineFolder(web)), join(web, 'engine', hashOf(join(web, engineFolder(web)))));
+}
+
+/** What a folder is named by: its scripts and wasm. */
+export function hashOf(folder) {
   const hash = createHash('sha256');
-  for (const file of readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort()) {
-    hash.update(`${file.slice(folder.length)}\n`).update(readFileSync(file));
-  }
-  renameSync(folder, join(web, 'engine', hash.digest('hex').slice(0, 8)));
+  const files = readdirSync(folder, { recursive: true }).filter((name) => /\.(js|wasm)$/.test(name)).sort();
+  for (const file of files) hash.update(`${file}\n`).update(readFileSync(join(folder, file)));
+  return hash.digest('hex').slice(0, 8);
 }
