@@ -156,7 +156,7 @@ test('the engine is one file, by its subpath and by its plain path', () => {
 test('the recipes of the guide are the files of tested projects', () => {
   const guide = readFileSync(join(ROOT, 'docs/guide/embed.md'), 'utf8');
   const blocks = [...guide.matchAll(/^```(\w+)\n(.*?)^```$/gms)];
-  const quoted = [...guide.matchAll(/\]\(\.\.\/\.\.\/(tests\/embed\/[^)]+)\).*\n\n```\w+\n(.*?)^```$/gms)];
+  const quoted = [...guide.matchAll(/\]\(\.\.\/\.\.\/(tests\/embed\/[^)]+)\)[^\n]*\n\n```\w+\n(.*?)^```$/gms)];
   assert.equal(quoted.length, blocks.length, 'each block names its file');
   for (const [, file, text] of quoted) assert.equal(text, readFileSync(join(ROOT, file), 'utf8'), file);
   const tests = readFileSync(join(ROOT, 'tests/embed/embed.test.mjs'), 'utf8');

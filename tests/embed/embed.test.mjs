@@ -242,6 +242,12 @@ embeds('Rollup, the engine beside it', () => {
   return withEngine(withPage(folder));
 }, { quick: true });
 
+embeds('Rollup, iife', () => {
+  const folder = project('rollup-iife', 'script');
+  run(folder, 'rollup', 'main.js', '--plugin', 'node-resolve', '--format', 'iife', '--inlineDynamicImports', '--file', 'dist/main.js');
+  return withPage(folder, 'classic.html');
+}, { quick: true, engine: 'bundle' });
+
 embeds('webpack 5', () => {
   const folder = project('webpack', 'script');
   run(folder, 'webpack', '--mode', 'production', '--entry', './main.js', '--output-path', join(folder, 'dist'));
