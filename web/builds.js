@@ -22,7 +22,7 @@ const SCRIPTS = {
   cpu: () => new URL('./worker-cpu.js', import.meta.url),
   relaxed: () => new URL('./worker-relaxed.js', import.meta.url),
   webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
-  burn: () => new URL('./pkg/burn/meanflow.js', import.meta.url),
+  burn: () => new URL('./burn.js', import.meta.url),
 };
 /** The same folder where {@link setAssets} says what it lies in; filled in by the build. */
 const FOLDER = '';
@@ -60,7 +60,7 @@ export function buildOf(backend) {
 }
 
 const addressOfModule = (build) => resolved(assets ? `${assets}${FOLDER}pkg/${build}/meanflow_bg.wasm` : MODULES[build]());
-const addressOfScript = (build) => resolved(assets ? `${assets}${FOLDER}${build === 'burn' ? 'pkg/burn/meanflow' : `worker-${build}`}.js` : SCRIPTS[build]());
+const addressOfScript = (build) => resolved(assets ? `${assets}${FOLDER}${build === 'burn' ? build : `worker-${build}`}.js` : SCRIPTS[build]());
 
 /** Where the build of few models lies, which the Worker loads itself; nothing inside a bundle. */
 export const addressesOfBurn = () => (isInlined() ? undefined : { script: addressOfScript('burn').href, module: addressOfModule('burn').href });

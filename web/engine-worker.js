@@ -191,18 +191,18 @@ async function read({ reader, pieces }) {
     if (backend !== 'cpu' || !build.isOfAnotherNetwork(bytes)) throw error;
   }
   // Few models are of the networks that only burn has here.
-  const burn = await start(addresses).catch((error) => {
+  const burn = await startBurn(addresses).catch((error) => {
     throw new Error(`its network is computed by a build that lies beside the engine's scripts, which could not be loaded (${error.message})`);
   });
   return [burn, await burn.Generator.load(bytes)];
 }
 
-/** Loads and starts a build. An address that is no text in the script leaves bundlers nothing to follow. */
-async function start(addresses) {
+/** Loads and starts burn's build. An address that is no text in the script leaves bundlers nothing to follow. */
+async function startBurn(addresses) {
   if (!addresses) throw new Error('it is not inside this single file');
-  const build = await import(/* @vite-ignore */ addresses.script);
-  await build.default({ module_or_path: addresses.module });
-  return build;
+  await import(/* @vite-ignore */ addresses.script);
+  await self.meanflowBurn.default({ module_or_path: addresses.module });
+  return self.meanflowBurn;
 }
 
 /** Whether the device is lost; the news may come a moment after the error. */

@@ -156,7 +156,7 @@ test('a network that the engines do not have is computed by burn, and the next o
   const parts = { kind: 'in-context', hidden: 48, class_tokens: 2, guidance_tokens: 1, interval_tokens: 1, time_tokens: 2 };
   const page = await openBuilds(randomWeights({ ...NET, times: 'h', classes: 3, architecture: parts }));
   await page.route('**/plain', (route) => route.fulfill({ path: randomWeights(NET), contentType: 'application/octet-stream' }));
-  const { pixels, reference } = await page.evaluate(async (engine) => {
+  const { pixels, reference } = await page.evaluate(async (site) => {
     const { Engine } = await import(`${site}web/engine.js`);
     const engine = new Engine('cpu');
     const draw = async (source) => {

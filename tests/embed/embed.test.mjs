@@ -4,21 +4,25 @@
 // `make test-embed` runs all; with MEANFLOW_EMBED=quick those that take long are skipped.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { ROOT, launch, psnr } from '../browser/support.mjs';
+import { ROOT, launch, psnr, randomWeights } from '../browser/support.mjs';
 
 const HERE = join(ROOT, 'tests/embed');
 const TOOLS = join(HERE, 'node_modules');
 const PACKAGE = join(TOOLS, '@meanflow/element');
 /** Projects are built here, where they find the installed packages. */
 const BUILT = join(HERE, 'built');
-const WEIGHTS = join(ROOT, 'static/models/emoji.safetensors');
+/** The model of the projects, and one that is computed by a build which the Worker asks for itself. */
+const WEIGHTS = {
+  'emoji.safetensors': join(ROOT, 'static/models/emoji.safetensors'),
+  'other.safetensors': randomWeights({ image_size: 8, channels: 3, patch: 2, width: 32, depth: 2, heads: 2, times: 'h', classes: 3, architecture: { kind: 'in-context', hidden: 48, class_tokens: 2, guidance_tokens: 1, interval_tokens: 1, time_tokens: 2 } }),
+};
 /** Milliseconds for a server that compiles first, on a busy machine. */
 const PATIENCE = 120_000;
 const QUICK = process.env.MEANFLOW_EMBED === 'quick';
@@ -38,14 +42,14 @@ before(async () => {
   // What Vite has prepared of an earlier package.
   rmSync(join(TOOLS, '.vite'), { recursive: true, force: true });
   browser = await launch({ webgpu: false });
-  reference.files = await draw(await staticSite(await plain()), [7, 8]);
+  reference.files = await draw(await staticSite(await plain()), [7, 8], true);
   reference.bundle = await draw(await staticSite(await inline()), [7, 8]);
 });
 
 after(() => browser?.close());
 
-/** Opens a page, and has its element draw these seeds. */
-async function draw({ address, end }, seeds) {
+/** Opens a page, and has its element draw these seeds, and the `other` model. */
+async function draw({ address, end }, seeds, other = false) {
   const page = await browser.newPage();
   try {
     await page.goto(address);
@@ -54,6 +58,7 @@ async function draw({ address, end }, seeds) {
       await page.evaluate((seed) => customElements.whenDefined('mean-flow').then(() => document.querySelector('mean-flow').generate({ seed })), seed);
       pictures[seed] = await pictureOf(page);
     }
+    if (other) pictures.other = await drawOther(page);
     return pictures;
   } finally {
     await page.close();
@@ -61,15 +66,28 @@ async function draw({ address, end }, seeds) {
   }
 }
 
+/** The picture of the other model. */
+async function drawOther(page) {
+  await page.evaluate(async () => {
+    const element = document.querySelector('mean-flow');
+    element.src = element.src.replace('emoji', 'other');
+    await element.generate({ seed: 7 });
+  });
+  return pictureOf(page);
+}
+
 /** The bytes of the element's picture, as text. */
 const pictureOf = (page) => page.evaluate(() => String.fromCharCode(...document.querySelector('mean-flow').pictures[0].data));
+
+function copyWeights(folder) {
+  for (const [name, file] of Object.entries(WEIGHTS)) cpSync(file, join(folder, name));
+}
 
 /** A project as a folder of its own, with the weights where development servers look for them. */
 function project(name, from = name) {
   const folder = join(BUILT, name);
   cpSync(join(HERE, from), folder, { recursive: true });
-  mkdirSync(join(folder, 'public'));
-  cpSync(WEIGHTS, join(folder, 'public/emoji.safetensors'));
+  copyWeights(join(folder, 'public'));
   return folder;
 }
 
@@ -84,7 +102,7 @@ function run(folder, tool, ...args) {
 
 /** A folder on a static server. */
 async function staticSite(folder) {
-  if (!existsSync(join(folder, 'emoji.safetensors'))) cpSync(WEIGHTS, join(folder, 'emoji.safetensors'));
+  copyWeights(folder);
   const { server, address } = await serve(folder);
   return { address, end: () => server.close() };
 }
@@ -132,10 +150,12 @@ async function showsThePicture({ address, end }, { engine, button = false }) {
     await drawn(page, 7, said);
     assert.ok((await pictureOf(page)) === reference[engine][7], `the picture is not that of plain HTML\n${said.join('\n')}`);
     assert.ok(page.workers().every((worker) => worker.url().startsWith('blob:') === (engine === 'bundle')), page.workers().map((worker) => worker.url()).join());
-    if (!button) return;
-    await page.click('button:text("Another")');
-    await drawn(page, 8, said);
-    assert.ok((await pictureOf(page)) === reference[engine][8], 'the second picture is not that of plain HTML');
+    if (button) {
+      await page.click('button:text("Another")');
+      await drawn(page, 8, said);
+      assert.ok((await pictureOf(page)) === reference[engine][8], 'the second picture is not that of plain HTML');
+    }
+    if (engine === 'files') assert.ok((await drawOther(page)) === reference.files.other, 'the other model gives another picture');
   } finally {
     await page.close();
     await end();
@@ -202,7 +222,7 @@ embeds('WordPress: a block of HTML', () => {
   const folder = project('wordpress');
   const uploads = join(folder, 'wp-content/uploads');
   cpSync(PACKAGE, join(uploads, 'mean-flow'), { recursive: true });
-  cpSync(WEIGHTS, join(uploads, 'emoji.safetensors'));
+  copyWeights(uploads);
   writeFileSync(join(folder, 'index.html'), `<!doctype html><html lang="en"><title>A post</title><article>\n${readFileSync(join(folder, 'block.html'), 'utf8')}</article></html>`);
   return folder;
 }, { quick: true });

@@ -14,7 +14,7 @@ fused=$(sed 's/^export //' web/fused.js)
 models=$(node -p "JSON.parse(fs.readFileSync('static/models/models.json')).map(({ id, file }) => JSON.stringify([id, file])).join()")
 { echo '{'; echo "$fused"; sed "s|/\* models, by build-site.sh \*/|$models|; s|ENGINE/|$engine|" web/tools/early.js; echo '}'; } > dist.partial/web/early.js
 # What a visit without a network needs: everything but the models, which have a store of their own, and the builds of few visitors.
-files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path '*/pkg/webgpu/*' -not -path '*/pkg/burn/*' -not -path '*/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' -not -name '*.inline.js' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
+files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path '*/pkg/webgpu/*' -not -path '*/pkg/burn/*' -not -path '*/burn.js' -not -path '*/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' -not -name '*.inline.js' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
 sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(echo "$fused"; cat web/tools/offline.js) > dist.partial/sw.js
 node web/tools/sizes.mjs dist.partial
 rm -rf dist && mv dist.partial dist

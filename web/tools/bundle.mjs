@@ -40,6 +40,7 @@ async function site() {
     // For those who bring their own Worker and bundler.
     await write(`pkg/${build}/meanflow.js`, { to: `${engine}pkg/${build}/meanflow.js`, minify: false });
   }
+  await write('burn.js', { to: `${engine}burn.js`, given: true });
   for (const file of ['meanflow.js', 'meanflow_bg.wasm']) cpSync(join(WEB, 'pkg/burn', file), join(folder, engine, 'pkg/burn', file));
   nameByContent(folder);
   // The bench counts the engine's bytes.
@@ -103,7 +104,8 @@ function plugin({ given = false, spare = false }) {
     transform: (code, id) => {
       if (basename(id) === 'builds.js') return withFolder(code);
       if (basename(id) !== 'meanflow.js') return undefined;
-      const script = rename(code, renamed.get(basename(dirname(id))));
+      const names = renamed.get(basename(dirname(id)));
+      const script = names ? rename(code, names) : code;
       // Some bundlers follow every address, also in what they only carry along.
       return given ? script.replace(/new URL\('meanflow_bg\.wasm', import\.meta\.url\)/, 'undefined') : script;
     },
@@ -113,5 +115,5 @@ function plugin({ given = false, spare = false }) {
 /** builds.js with the folder of the engine's files. */
 function withFolder(code) {
   const engine = engineFolder(folder);
-  return code.replaceAll(/'\.\/(?=pkg\/|worker-)/g, `'./${engine}`).replace("FOLDER = ''", `FOLDER = '${engine}'`);
+  return code.replaceAll(/'\.\/(?=pkg\/|worker-|burn\.)/g, `'./${engine}`).replace("FOLDER = ''", `FOLDER = '${engine}'`);
 }
