@@ -50,11 +50,9 @@ test-browser: test-build
 	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
 
 EMBED ?= all
-test-embed: test-build tests/embed/node_modules/.package-lock.json
+test-embed: test-build
+	@cd tests/embed && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
 	MEANFLOW_EMBED=$(EMBED) node --test --test-reporter=spec tests/embed/embed.test.mjs
-
-tests/embed/node_modules/.package-lock.json: tests/embed/package-lock.json
-	cd tests/embed && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
 
 # On a real GPU, or by Mesa's driver that computes on the CPU, where choosing among kernels takes minutes.
 test-gpu: test-setup

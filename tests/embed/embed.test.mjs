@@ -38,7 +38,7 @@ before(async () => {
   execFileSync('bash', [join(ROOT, 'web/tools/build-package.sh')]);
   const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', BUILT], { cwd: join(ROOT, 'dist-npm'), encoding: 'utf8' }));
   const archive = join(BUILT, filename);
-  execFileSync('npm', ['install', '--no-save', '--offline', '--no-audit', '--no-fund', '--loglevel=error', archive], { cwd: HERE });
+  execFileSync('npm', ['install', '--no-save', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', archive], { cwd: HERE });
   // What Vite has prepared of an earlier package.
   rmSync(join(TOOLS, '.vite'), { recursive: true, force: true });
   browser = await launch({ webgpu: false });
