@@ -1,33 +1,14 @@
 // The wasm builds and their Workers: where they lie, and how they start.
 
+import { FOLDER, addressOf } from './addresses.js';
 import { downloadModule, resolved } from './download.js';
 import { coded } from './errors.js';
 import { buildFor } from './fused.js';
-import { takeSpare } from './spare.js';
+import { orSpare } from './spare.js';
 
 /** @typedef {'cpu' | 'relaxed' | 'webgpu'} Build */
 
-/**
- * Addresses relative to this module, spelt out so that bundlers find the files and carry them along as they are; they are asked for
- * when first needed, as some bundles have no address. The build puts all these files into one folder that is named by what they hold
- * (bundle.mjs), and that folder into these addresses: a script never meets the wasm of another version.
- */
-const MODULES = {
-  cpu: () => new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url),
-  relaxed: () => new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url),
-  webgpu: () => new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url),
-  burn: () => new URL('./pkg/burn/meanflow_bg.wasm', import.meta.url),
-};
-const SCRIPTS = {
-  cpu: () => new URL('./worker-cpu.js', import.meta.url),
-  relaxed: () => new URL('./worker-relaxed.js', import.meta.url),
-  webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
-  burn: () => new URL('./burn.js', import.meta.url),
-};
-/** The same folder where {@link setAssets} says what it lies in; filled in by the build. */
-const FOLDER = '';
-
-/** The folder that the engine's files lie in, where the page names one. @type {string | undefined} */
+/** What the engine's folder lies in, where the page says it. @type {string | undefined} */
 let assets;
 
 /** A build inside the bundle: its wasm as bytes, its Worker's script as text. @type {{module: () => Promise<WebAssembly.Module>, script: string} | undefined} */
@@ -59,28 +40,23 @@ export function buildOf(backend) {
   throw coded('webgpu', new Error(CPU_ALONE));
 }
 
-const addressOfModule = (build) => resolved(assets ? `${assets}${FOLDER}pkg/${build}/meanflow_bg.wasm` : MODULES[build]());
-const addressOfScript = (build) => resolved(assets ? `${assets}${FOLDER}${build === 'burn' ? build : `worker-${build}`}.js` : SCRIPTS[build]());
+/** The address of one of the engine's files. */
+const locate = (file) => resolved(assets ? assets + FOLDER + file : addressOf(file));
+const moduleAt = (build) => locate(`pkg/${build}/meanflow_bg.wasm`);
 
 /** Where the build of few models lies, which the Worker loads itself; nothing inside a bundle. */
-export const addressesOfBurn = () => (isInlined() ? undefined : { script: addressOfScript('burn').href, module: addressOfModule('burn').href });
+export const addressesOfBurn = () => (isInlined() ? undefined : { script: locate('burn.js').href, module: moduleAt('burn').href });
 
 /**
- * The compiled wasm of a build. Where a bundler has left the files behind, the CPU's build comes from the bundle from then on: this
- * fails, and to try again helps.
+ * The compiled wasm of a build.
  * @param {Build} build
  * @param {(loaded: number, total: number) => void} progress
  */
 export async function moduleOf(build, progress) {
   if (!globalThis.WebAssembly) throw coded('wasm', new Error('WebAssembly is switched off in this browser, and nothing can be computed without it'));
   if (isInlined()) return inlined.module();
-  try {
-    return await downloadModule(addressOfModule(build), progress);
-  } catch (error) {
-    // An address that is none (a bundle that is no module) is a TypeError.
-    if (!assets && build !== 'webgpu' && (error.missing || error instanceof TypeError)) await takeSpare(error).catch(() => {});
-    throw error;
-  }
+  const download = async () => downloadModule(moduleAt(build), progress);
+  return assets || build === 'webgpu' ? download() : orSpare(download);
 }
 
 /**
@@ -92,7 +68,7 @@ export async function moduleOf(build, progress) {
 export function startWorker(build) {
   try {
     if (isInlined()) return new Worker(trusted(blobOf(inlined.script)), { type: 'module' });
-    const script = addressOfScript(build);
+    const script = locate(`worker-${build}.js`);
     // Of a sandboxed frame `location` still says where its file is from; `self.origin` says what it may reach.
     const own = script.origin === self.origin || script.protocol === 'file:';
     return new Worker(trusted(own ? script.href : blobOf(`import ${JSON.stringify(script.href)};`)), { type: 'module' });

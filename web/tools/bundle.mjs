@@ -25,7 +25,11 @@ const asModule = (text) => `export default ${JSON.stringify(text)};`;
 const INLINE = {
   'inline:worker': () => asModule(readFileSync(join(folder, engineFolder(folder), 'worker-cpu.js'), 'utf8')),
   'inline:wasm': () => asModule(readFileSync(join(folder, engineFolder(folder), 'pkg/cpu/meanflow_bg.wasm'), 'hex')),
-  'inline:nothing': () => 'export const takeSpare = async () => {};',
+};
+/** Modules of the package that are others in the site: no bundler leaves its files behind, or reads its addresses. */
+const FOR_SITE = {
+  './spare.js': () => 'export const orSpare = (download) => download();',
+  './addresses.js': () => `export const FOLDER = '${engineFolder(folder)}';\nexport const addressOf = (file) => new URL(\`./\${FOLDER}\${file}\`, import.meta.url);`,
 };
 /** New names of what each build's wasm imports and exports, by the old ones. */
 const renamed = new Map();
@@ -53,7 +57,7 @@ async function forPackage() {
   const engine = engineFolder(SITE);
   cpSync(join(SITE, engine), join(folder, engine), { recursive: true });
   cpSync(join(SITE, 'mean-flow.inline.js'), join(folder, 'mean-flow.inline.js'));
-  const made = await rolldown({ input: { 'mean-flow': join(WEB, 'mean-flow.js'), engine: join(WEB, 'ladder.js') }, platform: 'browser', plugins: [plugin({ spare: true })] });
+  const made = await rolldown({ input: { 'mean-flow': join(WEB, 'mean-flow.js'), engine: join(WEB, 'ladder.js') }, platform: 'browser', plugins: [plugin()] });
   // What both share is named by its content, too.
   await made.write({ dir: folder, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' });
   await made.close();
@@ -87,22 +91,19 @@ function rename(code, { module, imports, exports }) {
 
 /** Bundles a script of web/. @param {{to?: string, external?: string[], given?: boolean, minify?: boolean}} options */
 async function write(script, { to = script, external = [], given = false, minify = true }) {
-  const made = await rolldown({ input: join(WEB, script), external, platform: 'browser', plugins: [plugin({ given })] });
+  const made = await rolldown({ input: join(WEB, script), external, platform: 'browser', plugins: [plugin({ given, others: { ...INLINE, ...FOR_SITE } })] });
   await made.write({ file: join(folder, to), format: 'esm', minify, codeSplitting: false });
   await made.close();
 }
 
-/**
- * `given`: whether the wasm is given to a build's script, which then need not look for it; `spare`: whether the CPU's build comes along
- * for where the others are missing.
- */
-function plugin({ given = false, spare = false }) {
+/** `given`: whether the wasm is given to a build's script, which then need not look for it; `others`: modules in the place of files. */
+function plugin({ given = false, others = INLINE } = {}) {
   return {
     name: 'meanflow',
-    resolveId: (id) => (id in INLINE ? id : !spare && id === './spare.js' ? 'inline:nothing' : undefined),
-    load: (id) => INLINE[id]?.(),
+    resolveId: (id) => (id in others ? id : undefined),
+    load: (id) => others[id]?.(),
     transform: (code, id) => {
-      if (basename(id) === 'builds.js') return withFolder(code);
+      if (basename(id) === 'addresses.js') return others === INLINE ? withFolder(code) : undefined;
       if (basename(id) !== 'meanflow.js') return undefined;
       const names = renamed.get(basename(dirname(id)));
       const script = names ? rename(code, names) : code;
@@ -112,8 +113,8 @@ function plugin({ given = false, spare = false }) {
   };
 }
 
-/** builds.js with the folder of the engine's files. */
+/** addresses.js with the folder of the engine's files. */
 function withFolder(code) {
   const engine = engineFolder(folder);
-  return code.replaceAll(/'\.\/(?=pkg\/|worker-|burn\.)/g, `'./${engine}`).replace("FOLDER = ''", `FOLDER = '${engine}'`);
+  return code.replaceAll("new URL('./", `new URL('./${engine}`).replace("FOLDER = ''", `FOLDER = '${engine}'`);
 }
