@@ -87,9 +87,10 @@ export async function downloadModule(url, progress) {
     return module;
   } catch (error) {
     if (error instanceof TypeError) throw cut(url, error);
-    const html = type.startsWith('text/html') ? WEB_PAGE : error.message;
+    const missing = type.startsWith('text/html');
+    const html = missing ? WEB_PAGE : error.message;
     const reason = /unsafe-eval|Content.Security|CSP/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
-    throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }));
+    throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }), { missing });
   }
 }
 
@@ -106,7 +107,7 @@ async function request(url, signal) {
     if (signal?.aborted) throw error;
     throw coded('download', new Error(`cannot download ${nameOf(address)}: ${error.message}`, { cause: error }));
   }
-  if (!response.ok) throw coded('download', new Error(`cannot download ${nameOf(address)}: the server answered ${response.status} ${response.statusText}`.trimEnd()));
+  if (!response.ok) throw coded('download', new Error(`cannot download ${nameOf(address)}: the server answered ${response.status} ${response.statusText}`.trimEnd()), { missing: response.status === 404 });
   // The length is that of the compressed bytes where a server compresses; the reader counts the plain ones.
   return [response, response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length') ?? 0)];
 }

@@ -1,6 +1,6 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
-import { WORKERS_NEED, buildOf, moduleOf, startWorker } from './builds.js';
+import { WORKERS_NEED, addressesOfBurn, buildOf, isInlined, moduleOf, startWorker } from './builds.js';
 import { Progress, nameOf, refuseStrangers, resolved } from './download.js';
 import { coded } from './errors.js';
 import { fetchWeights } from './store.js';
@@ -11,7 +11,7 @@ import { fetchWeights } from './store.js';
  * @property {string} name
  * @property {number} width in pixels
  * @property {number} height in pixels
- * @property {number} channels 4 = with transparency
+ * @property {1 | 3 | 4} channels 4 = with transparency
  * @property {string[]} classes empty for a model without classes
  * @property {string} description what it was trained on
  * @property {string} source where that comes from
@@ -33,7 +33,7 @@ import { fetchWeights } from './store.js';
  * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
  * @property {number} nfe network calls per picture
  * @property {boolean} [noise] whether to report the noise of pictures too, before them
- * @property {string} [solver] how, if not by the average velocity; `euler` follows the velocity
+ * @property {'mean-flow' | 'restart' | 'euler' | 'midpoint' | 'heun'} [solver] how, if not by the average velocity
  * @property {{corners: (bigint | Float32Array)[], place: [number, number], bitmap?: boolean}} [mix] one picture between the
  *   noises of four seeds, or noises themselves: top left, top right, bottom left, bottom right; with `bitmap` it may come as one,
  *   straight from the GPU
@@ -87,6 +87,18 @@ export class Engine {
    * @returns {Promise<ModelInfo | {stale: true}>} or that a newer call came
    */
   async load(source, onProgress = () => {}, hash) {
+    const inside = isInlined();
+    try {
+      return await this.#load(source, onProgress, hash);
+    } catch (error) {
+      // The build inside the bundle has taken the place of one that a bundler left behind.
+      if (inside || !isInlined()) throw error;
+      this.#stop(error);
+      return this.#load(source, onProgress, hash);
+    }
+  }
+
+  async #load(source, onProgress, hash) {
     const address = source instanceof Blob ? source : resolved(source).href;
     this.#download.abort();
     this.#download = new AbortController();
@@ -105,10 +117,11 @@ export class Engine {
     const weights = readWeights(address, hash, progress.part(), take, signal);
     // Until the build has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
-    const worker = await starting;
+    // The wasm first: where it is missing, another build may take its place.
     const module = await compiling;
+    const worker = await starting;
     if (signal.aborted) return { stale: true };
-    await this.#call('start', { module });
+    await this.#call('start', { module, burn: addressesOfBurn() });
     try {
       await weights;
     } catch (error) {

@@ -1,13 +1,14 @@
 // What is below the wall: the square between four noises, pictures that are saved and made again, the race, kept weights.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
 import { withRecipe } from '../../web/png.js';
-import { DIST, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
+import { serve } from '../../web/tools/serve.mjs';
+import { DIST, ENGINE, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
 
 const { encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 const stage = openStage({ webgpu: false });
@@ -321,6 +322,39 @@ test('after one visit the page works without a network', async () => {
   await page.reload();
   await settled(page);
   assert.deepEqual(await wall(page), pictures);
+});
+
+test('a newer version takes the place of the kept one, and works without a network', async () => {
+  const folder = temporaryFolder();
+  cpSync(DIST, folder, { recursive: true });
+  const { server, address } = await serve(folder);
+  const context = await stage.browser.newContext();
+  try {
+    const page = await context.newPage();
+    const kept = () => page.evaluate(async () => (await (await caches.open('meanflow-page')).keys()).map(({ url }) => url));
+    const engine = basename(ENGINE);
+    await page.goto(`${address}?count=1&seed=4&backend=cpu`);
+    await settled(page);
+    const before = await wall(page);
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    assert.ok((await kept()).some((url) => url.includes(engine)));
+
+    // As a deploy does: another folder, the scripts that name it, and nothing of the former.
+    renameSync(join(folder, 'web/engine', engine), join(folder, 'web/engine/newer'));
+    for (const name of ['web/page.js', 'web/early.js', 'sw.js']) writeFileSync(join(folder, name), readFileSync(join(folder, name), 'utf8').replaceAll(engine, 'newer'));
+    await page.reload();
+    await settled(page);
+    assert.deepEqual(await wall(page), before);
+    for (const end = Date.now() + 20_000; (await kept()).some((url) => url.includes(engine)); await page.waitForTimeout(100)) assert.ok(Date.now() < end, 'the former version is still kept');
+    assert.ok((await kept()).some((url) => url.includes('/engine/newer/')));
+    await context.setOffline(true);
+    await page.reload();
+    await settled(page);
+    assert.deepEqual(await wall(page), before);
+  } finally {
+    await context.close();
+    server.close();
+  }
 });
 
 test('a drawing is run backward, by hand or by keyboard, and stands at the first corner', async () => {

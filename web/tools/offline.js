@@ -25,20 +25,23 @@ addEventListener('install', (event) => {
   event.waitUntil(caches.open(KEPT).then((store) => store.addAll(FILES.filter((file) => !file.includes(UNUSED)))));
 });
 
-addEventListener('activate', (event) => event.waitUntil(Promise.all([clients.claim(), tidy()])));
+addEventListener('activate', (event) => event.waitUntil(Promise.all([clients.claim(), forget()])));
 
-/** Earlier versions kept a copy for each query. */
-async function tidy() {
+/** The engine's folders, one a version: a newer page may ask for a newer one before this script has been replaced. */
+const ENGINES = new URL('web/engine/', registration.scope).href;
+
+/** Forgets older engines, and copies for each query, which earlier versions kept. */
+async function forget() {
   const store = await caches.open(KEPT);
-  const doubles = (await store.keys()).filter(({ url }) => OURS.has(placeOf(url)) && placeOf(url) !== url);
-  await Promise.all(doubles.map((request) => store.delete(request)));
+  const old = (await store.keys()).filter(({ url }) => !OURS.has(url) && (OURS.has(placeOf(url)) || url.startsWith(ENGINES)));
+  await Promise.all(old.map((request) => store.delete(request)));
 }
 
 addEventListener('fetch', (event) => {
   const { request } = event;
   const place = placeOf(request.url);
   // Weights have a store of their own, which checks them.
-  if (request.method !== 'GET' || !OURS.has(place)) return;
+  if (request.method !== 'GET' || !(OURS.has(place) || place.startsWith(ENGINES))) return;
   event.respondWith(fromNetwork(event, place));
 });
 
