@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-setup test-build test-rust test-browser test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity clean
+.PHONY: help setup demo build package test test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -9,6 +9,7 @@ LINTED = RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings cargo
 help:
 	@echo "make demo    build the page and serve it on http://localhost:8080"
 	@echo "make test    run every test, Rust and browser"
+	@echo "make test-embed  the element in other people's projects: bundlers, frameworks (EMBED=quick: those that take seconds)"
 	@echo "make test-gpu  training on a GPU against training on the CPU (compiles for long)"
 	@echo "make build   leave the deployable site in dist/"
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
@@ -31,7 +32,7 @@ build: setup
 demo: build
 	@node web/tools/serve.mjs dist
 
-test: test-rust test-browser
+test: test-rust test-browser test-embed
 
 test-setup:
 	@bash web/tools/setup.sh tests
@@ -47,6 +48,11 @@ test-build: test-setup
 
 test-browser: test-build
 	node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs
+
+EMBED ?= all
+test-embed: test-build
+	@cd tests/embed && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
+	MEANFLOW_EMBED=$(EMBED) node --test --test-reporter=spec tests/embed/embed.test.mjs
 
 # On a real GPU, or by Mesa's driver that computes on the CPU, where choosing among kernels takes minutes.
 test-gpu: test-setup
@@ -92,4 +98,4 @@ reproduction:
 	@bash docs/reproduction/tables.sh
 
 clean:
-	rm -rf target dist dist-npm web/pkg web/node_modules docs/benchmarks/node_modules .tools
+	rm -rf target dist dist-npm web/pkg web/node_modules docs/benchmarks/node_modules tests/embed/node_modules tests/embed/built .tools

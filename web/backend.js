@@ -1,6 +1,6 @@
 // Which of the two wasm builds this browser should run.
 
-import { isInlined } from './builds.js';
+import { CPU_ALONE, isInlined } from './builds.js';
 import { coded } from './errors.js';
 
 /** @typedef {'webgpu' | 'cpu'} Backend */
@@ -33,8 +33,8 @@ export async function chooseBackend(wanted, { softwareWillDo = false } = {}) {
 
 /** What stands in the way of WebGPU, or nothing. */
 async function obstacle(softwareWillDo) {
-  if (isInlined()) return 'this single file holds the engine for the CPU alone; the others come from the folder that `assets` names';
-  if (!navigator.gpu) return 'this browser does not offer it';
+  if (isInlined()) return CPU_ALONE;
+  if (!navigator.gpu) return globalThis.isSecureContext === false ? 'browsers offer it to pages that come by https only' : 'this browser does not offer it';
   try {
     const adapter = await navigator.gpu.requestAdapter();
     if (!adapter) return 'this browser found no GPU for it';

@@ -1,33 +1,14 @@
 // The wasm builds and their Workers: where they lie, and how they start.
 
+import { FOLDER, addressOf } from './addresses.js';
 import { downloadModule, resolved } from './download.js';
 import { coded } from './errors.js';
 import { buildFor } from './fused.js';
+import { orSpare } from './spare.js';
 
 /** @typedef {'cpu' | 'relaxed' | 'webgpu'} Build */
 
-/**
- * Addresses relative to this module, spelt out so that bundlers find the files; they are asked for when first needed, as some
- * bundles have no address.
- */
-const MODULES = {
-  cpu: () => new URL('./pkg/cpu/meanflow_bg.wasm', import.meta.url),
-  relaxed: () => new URL('./pkg/relaxed/meanflow_bg.wasm', import.meta.url),
-  webgpu: () => new URL('./pkg/webgpu/meanflow_bg.wasm', import.meta.url),
-};
-const SCRIPTS = {
-  cpu: () => new URL('./worker-cpu.js', import.meta.url),
-  relaxed: () => new URL('./worker-relaxed.js', import.meta.url),
-  webgpu: () => new URL('./worker-webgpu.js', import.meta.url),
-};
-/** Bundlers look for these very words; webpack puts the file on its disk in the place of an address above. */
-const WORKERS = {
-  cpu: () => new Worker(new URL('./worker-cpu.js', import.meta.url), { type: 'module' }),
-  relaxed: () => new Worker(new URL('./worker-relaxed.js', import.meta.url), { type: 'module' }),
-  webgpu: () => new Worker(new URL('./worker-webgpu.js', import.meta.url), { type: 'module' }),
-};
-
-/** The folder that holds `worker-*.js` and `pkg/`, where the page names one. @type {string | undefined} */
+/** What the engine's folder lies in, where the page says it. @type {string | undefined} */
 let assets;
 
 /** A build inside the bundle: its wasm as bytes, its Worker's script as text. @type {{module: () => Promise<WebAssembly.Module>, script: string} | undefined} */
@@ -49,8 +30,22 @@ export function setInlined(build) {
 /** Whether the CPU's build is inside the bundle, and the others are nowhere. */
 export const isInlined = () => inlined !== undefined && assets === undefined;
 
-/** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend @returns {Build} */
-export const buildOf = (backend) => (isInlined() ? 'cpu' : buildFor(backend));
+/** Why there is no other then. */
+export const CPU_ALONE = 'the engine in this bundle is for the CPU alone; `assets` can name others';
+
+/** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend @returns {Build} @throws where there is none */
+export function buildOf(backend) {
+  if (!isInlined()) return buildFor(backend);
+  if (backend === 'cpu') return 'cpu';
+  throw coded('webgpu', new Error(CPU_ALONE));
+}
+
+/** The address of one of the engine's files. */
+const locate = (file) => resolved(assets ? assets + FOLDER + file : addressOf(file));
+const moduleAt = (build) => locate(`pkg/${build}/meanflow_bg.wasm`);
+
+/** Where the build of few models lies, which the Worker loads itself; nothing inside a bundle. */
+export const addressesOfBurn = () => (isInlined() ? undefined : { script: locate('burn.js').href, module: moduleAt('burn').href });
 
 /**
  * The compiled wasm of a build.
@@ -58,10 +53,14 @@ export const buildOf = (backend) => (isInlined() ? 'cpu' : buildFor(backend));
  * @param {(loaded: number, total: number) => void} progress
  */
 export async function moduleOf(build, progress) {
-  if (!globalThis.WebAssembly) throw coded('wasm', new Error('WebAssembly is switched off in this browser, and nothing can be computed without it'));
+  if (!globalThis.WebAssembly) throw coded('wasm', new Error('WebAssembly, which computes the pictures, is switched off in this browser'));
   if (isInlined()) return inlined.module();
-  return downloadModule(assets ? resolved(`${assets}pkg/${build}/meanflow_bg.wasm`) : MODULES[build](), progress);
+  const download = async () => downloadModule(moduleAt(build), progress);
+  return assets || build === 'webgpu' ? download() : orSpare(download);
 }
+
+/** What keeps a Worker from its start; browsers do not always say which. */
+export const WORKERS_NEED = "a Content-Security-Policy must allow it in worker-src, with blob: from another origin or a bundle; a Cross-Origin-Embedder-Policy must come with it";
 
 /**
  * Starts the Worker of a build. A Worker may only start from the page's own origin; a script of another is imported by one
@@ -72,23 +71,20 @@ export async function moduleOf(build, progress) {
 export function startWorker(build) {
   try {
     if (isInlined()) return new Worker(trusted(blobOf(inlined.script)), { type: 'module' });
-    const script = assets ? resolved(`${assets}worker-${build}.js`) : resolved(SCRIPTS[build]());
-    // Bundlers turn small scripts into data: addresses beside a module of the page's own origin.
-    const { origin, protocol } = assets || !import.meta.url ? script : new URL(import.meta.url);
+    const script = locate(`worker-${build}.js`);
     // Of a sandboxed frame `location` still says where its file is from; `self.origin` says what it may reach.
-    if (origin !== self.origin && protocol !== 'file:') return new Worker(trusted(blobOf(`import ${JSON.stringify(script.href)};`)), { type: 'module' });
-    if (assets) return new Worker(trusted(script.href), { type: 'module' });
-    try {
-      return WORKERS[build]();
-    } catch (error) {
-      // Under `require-trusted-types-for 'script'` a plain address is a TypeError.
-      if (!globalThis.trustedTypes || !(error instanceof TypeError)) throw error;
-      return new Worker(trusted(script.href), { type: 'module' });
-    }
+    const own = script.origin === self.origin || script.protocol === 'file:';
+    return new Worker(trusted(own ? script.href : blobOf(importing(script.href))), { type: 'module' });
   } catch (error) {
-    throw coded('worker', new Error(`the engine's Worker cannot start (${error.message}): a Content-Security-Policy must allow it in worker-src, with blob: where the script lies on another origin or inside the bundle`, { cause: error }));
+    throw coded('worker', new Error(`the engine's Worker cannot start (${error.message}): ${WORKERS_NEED}`, { cause: error }));
   }
 }
+
+/**
+ * A Worker that is the script at another origin. What it imports while it runs is a matter of script-src, where the page's policy
+ * allows that origin already; an import at its head would be one of worker-src. What is said to it meanwhile waits.
+ */
+const importing = (address) => `let w=[];onmessage=e=>w.push(e);import(${JSON.stringify(address)}).then(()=>w.map(onmessage),reportError)`;
 
 /** The address of a script. In a sandboxed frame a Worker of modules does not start from a Blob. */
 const blobOf = (script) => (self.origin === 'null' ? `data:text/javascript,${encodeURIComponent(script)}` : URL.createObjectURL(new Blob([script], { type: 'text/javascript' })));
@@ -97,5 +93,5 @@ const blobOf = (script) => (self.origin === 'null' ? `data:text/javascript,${enc
 let policy;
 function trusted(address) {
   policy ??= globalThis.trustedTypes?.createPolicy('mean-flow', { createScriptURL: (url) => url });
-  return policy ? policy.createScriptURL(address) : address;
+  return policy?.createScriptURL(address) ?? address;
 }

@@ -8,6 +8,19 @@ export const resolved = (url) => new URL(String(url), globalThis.document?.baseU
 /** What a file is called: the last part of its address. @param {string | URL | Blob} source */
 export const nameOf = (source) => (source instanceof Blob ? (source.name ?? 'the file') : resolved(source).pathname.split('/').pop());
 
+const WEB_PAGE = 'the server sent a web page in its place';
+
+/**
+ * Refuses what servers send in place of a file, by how it begins.
+ * @param {string} name
+ * @param {Uint8Array} bytes
+ */
+export function refuseStrangers(name, bytes) {
+  const text = new TextDecoder().decode(bytes.subarray(0, 50));
+  const reason = /^\s*<(!d|html)/i.test(text) ? WEB_PAGE : text.includes('git-lfs') && 'it is a Git LFS pointer';
+  if (reason) throw coded('download', new Error(`${name} is not usable: ${reason}`));
+}
+
 /** Sums the progress of several downloads into one report. */
 export class Progress {
   #parts = [];
@@ -47,6 +60,7 @@ export async function download(url, progress, take, signal) {
     throw signal?.aborted ? error : cut(url, error);
   });
   for (let { done, value } = await read(); !done; { done, value } = await read()) {
+    if (loaded === 0) refuseStrangers(nameOf(url), value);
     loaded += value.byteLength;
     progress(loaded, total);
     take(value, total);
@@ -73,9 +87,10 @@ export async function downloadModule(url, progress) {
     return module;
   } catch (error) {
     if (error instanceof TypeError) throw cut(url, error);
-    const html = type.startsWith('text/html') ? 'the server sent a web page in its place' : error.message;
-    const reason = /unsafe-eval|Content.Security/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
-    throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }));
+    const missing = type.startsWith('text/html');
+    const html = missing ? WEB_PAGE : error.message;
+    const reason = /unsafe-eval|Content.Security|CSP/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
+    throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }), { missing });
   }
 }
 
@@ -92,7 +107,7 @@ async function request(url, signal) {
     if (signal?.aborted) throw error;
     throw coded('download', new Error(`cannot download ${nameOf(address)}: ${error.message}`, { cause: error }));
   }
-  if (!response.ok) throw coded('download', new Error(`cannot download ${nameOf(address)}: the server answered ${response.status} ${response.statusText}`.trimEnd()));
+  if (!response.ok) throw coded('download', new Error(`cannot download ${nameOf(address)}: the server answered ${response.status} ${response.statusText}`.trimEnd()), { missing: response.status === 404 });
   // The length is that of the compressed bytes where a server compresses; the reader counts the plain ones.
   return [response, response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length') ?? 0)];
 }

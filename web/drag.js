@@ -15,13 +15,18 @@ export function followPointer(surface, handle, follow) {
     const [x, y] = handle();
     return Math.hypot(clientX - x, clientY - y) <= REACH;
   };
+  // The pointer that drags: a finger is captured from its first touch on, also where it only scrolls.
+  let dragging;
   surface.addEventListener('pointerdown', (event) => {
     if (event.pointerType === 'touch' && !isOnHandle(event)) return;
-    surface.setPointerCapture(event.pointerId);
+    dragging = event.pointerId;
+    surface.setPointerCapture(dragging);
     follow(event);
   });
-  surface.addEventListener('pointermove', (event) => surface.hasPointerCapture(event.pointerId) && follow(event));
-  surface.addEventListener('click', (event) => event.pointerType === 'touch' && follow(event));
+  surface.addEventListener('pointermove', (event) => event.pointerId === dragging && follow(event));
+  surface.addEventListener('lostpointercapture', ({ pointerId }) => (dragging = pointerId === dragging ? undefined : dragging));
+  // Not every browser says of a click what made it; after a mouse it asks for the place where the handle is.
+  surface.addEventListener('click', follow);
   // A drag of the handle does not scroll.
   surface.addEventListener('touchstart', (event) => isOnHandle(event.touches[0]) && event.preventDefault(), { passive: false });
 }

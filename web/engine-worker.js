@@ -12,6 +12,8 @@ let build;
 let backend;
 /** The wasm module in use: that of the build once it has started, unless a model needs another. */
 let wasm;
+/** Where the script and the wasm of the build lie that few models need. @type {{script: string, module: string} | undefined} */
+let addresses;
 /** The loaded model. */
 let model;
 /** What it says about itself. */
@@ -35,8 +37,9 @@ let queue = Promise.resolve();
 
 const tasks = {
   /** Starts the wasm build, of which there is one in a Worker's life. */
-  async start({ module }) {
+  async start({ module, burn }) {
     if (wasm) return;
+    addresses = burn;
     await build.default({ module_or_path: module });
     await build.openDevice();
     wasm = build;
@@ -188,11 +191,18 @@ async function read({ reader, pieces }) {
     if (backend !== 'cpu' || !build.isOfAnotherNetwork(bytes)) throw error;
   }
   // Few models are of the networks that only burn has here.
-  const burn = await import('./pkg/burn/meanflow.js').catch((error) => {
+  const burn = await startBurn(addresses).catch((error) => {
     throw new Error(`its network is computed by a build that lies beside the engine's scripts, which could not be loaded (${error.message})`);
   });
-  await burn.default();
   return [burn, await burn.Generator.load(bytes)];
+}
+
+/** Loads and starts burn's build. An address that is no text in the script leaves bundlers nothing to follow. */
+async function startBurn(addresses) {
+  if (!addresses) throw new Error('it is not inside this single file');
+  await import(/* @vite-ignore */ addresses.script);
+  await self.meanflowBurn.default({ module_or_path: addresses.module });
+  return self.meanflowBurn;
 }
 
 /** Whether the device is lost; the news may come a moment after the error. */

@@ -1,7 +1,7 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
-import { buildOf, moduleOf, startWorker } from './builds.js';
-import { Progress, nameOf, resolved } from './download.js';
+import { WORKERS_NEED, addressesOfBurn, buildOf, isInlined, moduleOf, startWorker } from './builds.js';
+import { Progress, nameOf, refuseStrangers, resolved } from './download.js';
 import { coded } from './errors.js';
 import { fetchWeights } from './store.js';
 
@@ -11,7 +11,7 @@ import { fetchWeights } from './store.js';
  * @property {string} name
  * @property {number} width in pixels
  * @property {number} height in pixels
- * @property {number} channels 4 = with transparency
+ * @property {1 | 3 | 4} channels 4 = with transparency
  * @property {string[]} classes empty for a model without classes
  * @property {string} description what it was trained on
  * @property {string} source where that comes from
@@ -33,7 +33,7 @@ import { fetchWeights } from './store.js';
  * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
  * @property {number} nfe network calls per picture
  * @property {boolean} [noise] whether to report the noise of pictures too, before them
- * @property {string} [solver] how, if not by the average velocity; `euler` follows the velocity
+ * @property {'mean-flow' | 'restart' | 'euler' | 'midpoint' | 'heun'} [solver] how, if not by the average velocity
  * @property {{corners: (bigint | Float32Array)[], place: [number, number], bitmap?: boolean}} [mix] one picture between the
  *   noises of four seeds, or noises themselves: top left, top right, bottom left, bottom right; with `bitmap` it may come as one,
  *   straight from the GPU
@@ -56,7 +56,7 @@ export class Engine {
   /** The address or file of the loaded model, and its checksum. */
   #source;
   #hash;
-  /** Calls under way by number: `{task, request, report, resolve, reject, aborted}`. */
+  /** Calls under way by number: `{task, request, report, resolve, reject, grace}`; `grace` once it is aborted. */
   #calls = new Map();
   #lastId = 0;
   /** Stops waiting for the Worker's end. */
@@ -86,12 +86,25 @@ export class Engine {
    * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
    * @returns {Promise<ModelInfo | {stale: true}>} or that a newer call came
    */
-  async load(source, onProgress = () => {}, hash = undefined) {
+  async load(source, onProgress = () => {}, hash) {
+    const inside = isInlined();
+    try {
+      return await this.#load(source, onProgress, hash);
+    } catch (error) {
+      // The build inside the bundle has taken the place of one that a bundler left behind.
+      if (inside || !isInlined()) throw error;
+      this.#stop(error);
+      return this.#load(source, onProgress, hash);
+    }
+  }
+
+  async #load(source, onProgress, hash) {
     const address = source instanceof Blob ? source : resolved(source).href;
     this.#download.abort();
     this.#download = new AbortController();
     const { signal } = this.#download;
-    for (const id of this.#calls.keys()) this.#abort(id);
+    // What the old model is at, its own loading too, is not waited for: it can take minutes.
+    for (const id of this.#calls.keys()) this.#abort(id, ABORT_GRACE[this.#build]);
     // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up while the
     // weights are on their way.
     const progress = new Progress(onProgress);
@@ -104,10 +117,11 @@ export class Engine {
     const weights = readWeights(address, hash, progress.part(), take, signal);
     // Until the build has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
-    const worker = await starting;
+    // The wasm first: where it is missing, another build may take its place.
     const module = await compiling;
+    const worker = await starting;
     if (signal.aborted) return { stale: true };
-    await this.#call('start', { module });
+    await this.#call('start', { module, burn: addressesOfBurn() });
     try {
       await weights;
     } catch (error) {
@@ -121,8 +135,9 @@ export class Engine {
     const info = await this.#call('load', { of, name });
     this.#loadTime = performance.now() - began;
     if (info.stale) return info;
+    // The Worker holds it, wanted or not.
     [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
-    return { ...info, sha256: hash };
+    return signal.aborted ? { stale: true } : { ...info, sha256: hash };
   }
 
   /**
@@ -137,7 +152,7 @@ export class Engine {
     // After a trap the worker is a new one, without a model.
     if (!this.#worker && this.#source) await this.load(this.#source, undefined, this.#hash);
     this.#download.abort();
-    for (const id of this.#calls.keys()) this.#abort(id);
+    for (const [id, { task }] of this.#calls) if (task === 'generate') this.#abort(id);
     return this.#call('generate', request, onPictures, signal);
   }
 
@@ -145,7 +160,7 @@ export class Engine {
    * The noise that a picture comes from: the flow run backward.
    * @param {{rgba: Uint8ClampedArray, seed: bigint, classIndex?: number, calls: number}} picture of the model's size; `seed`
    *   draws the class if none is given; an even number of calls
-   * @returns {Promise<{noise: Float32Array}>} for `mix`
+   * @returns {Promise<{noise: Float32Array} | {stale: true}>} for `mix`, or that another model was loaded
    */
   invert(picture) {
     return this.#call('invert', picture);
@@ -160,7 +175,7 @@ export class Engine {
     return this.#call('noise', request, onNoise);
   }
 
-  /** The bytes of the loaded weights, for another engine; once. @returns {Promise<Blob>} */
+  /** The bytes of the loaded weights, for another engine; nothing where another model is loaded. @returns {Promise<Blob | undefined>} */
   async weights() {
     return (await this.#call('weights')).weights;
   }
@@ -182,7 +197,7 @@ export class Engine {
     // A script that does not load, or a wasm trap, after which that instance answers no more.
     worker.onerror = (event) => {
       event.preventDefault();
-      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? 'its script did not load'}`);
+      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? `worker-${buildOf(this.#build)}.js did not load: ${WORKERS_NEED}`}`);
     };
     // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
     const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
@@ -198,18 +213,20 @@ export class Engine {
 
   /** The Worker, once it is done with calls that were aborted; a new one where that takes too long. */
   async #idleWorker() {
-    const aborted = [...this.#calls.values()].filter((call) => call.aborted).map((call) => call.ended);
-    if (aborted.length > 0) await Promise.all(aborted);
+    for (const call of this.#calls.values()) if (call.grace) await call.ended;
     return this.#worker ?? this.#start();
   }
 
-  /** Has a call end before its next network call; a Worker that does not come to that is ended. */
-  #abort(id) {
+  /**
+   * Has a call end before its next network call; a Worker that does not come to that within `grace` is ended, which costs reading the
+   * model again.
+   */
+  #abort(id, grace = Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime)) {
     const call = this.#calls.get(id);
-    if (!call || call.aborted || call.task !== 'generate') return;
-    call.aborted = true;
+    if (!call || call.grace <= grace) return;
+    call.grace = grace;
     this.#worker.postMessage({ abort: id });
-    const timer = setTimeout(() => this.#restart(), Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime));
+    const timer = setTimeout(() => this.#restart(), grace);
     call.ended.then(() => clearTimeout(timer));
   }
 
@@ -218,8 +235,8 @@ export class Engine {
     const calls = [...this.#calls.values()];
     this.#calls.clear();
     this.#stop();
-    for (const call of calls) if (call.aborted) call.resolve({ stale: true });
-    const wanted = calls.filter((call) => !call.aborted);
+    // Those that were aborted end here.
+    const wanted = calls.filter(({ grace, resolve }) => !grace || resolve({ stale: true }));
     try {
       if (wanted.length > 0) await this.load(this.#source, undefined, this.#hash);
       for (const { task, request, report, signal, resolve, reject } of wanted) this.#call(task, request, report, signal).then(resolve, reject);
@@ -246,11 +263,11 @@ export class Engine {
     this.#calls.clear();
   }
 
-  #call(task, request, report = () => {}, signal = undefined) {
+  #call(task, request, report = () => {}, signal) {
     if (signal?.aborted) return Promise.resolve({ stale: true });
     if (!this.#worker) this.#start();
     const id = ++this.#lastId;
-    const call = { task, request, report, signal, aborted: false };
+    const call = { task, request, report, signal };
     const result = new Promise((resolve, reject) => Object.assign(call, { resolve, reject }));
     call.ended = result.then(() => {}, () => {});
     this.#calls.set(id, call);
@@ -274,7 +291,7 @@ export class Engine {
     const call = this.#calls.get(id);
     if (!call) return;
     if (report) {
-      if (!call.aborted) call.report(report);
+      if (!call.grace) call.report(report);
       return;
     }
     this.#calls.delete(id);
@@ -303,6 +320,8 @@ function compile(build, progress) {
 
 /** Gives the bytes of a weights file to `take`, from an address or from a file of the visitor's. */
 async function readWeights(source, hash, progress, take, signal) {
-  if (source instanceof Blob) take(new Uint8Array(await source.arrayBuffer()), source.size);
-  else await fetchWeights(source, hash, progress, take, signal);
+  if (!(source instanceof Blob)) return fetchWeights(source, hash, progress, take, signal);
+  const bytes = new Uint8Array(await source.arrayBuffer());
+  refuseStrangers(nameOf(source), bytes);
+  take(bytes, source.size);
 }

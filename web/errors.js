@@ -19,5 +19,6 @@
  * An error with its code.
  * @param {ErrorCode} code
  * @param {Error} error
+ * @param {{missing?: boolean}} [more] `missing`: the file is not there
  */
-export const coded = (code, error) => Object.assign(error, { code });
+export const coded = (code, error, more) => Object.assign(error, { code, ...more });

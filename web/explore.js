@@ -43,6 +43,7 @@ export class Explore extends EventTarget {
       // A slider shows its own steps only: the other axis stays where the hand left it.
       slider.addEventListener('input', () => this.#go(this.#place.with(axis, Number(slider.value))));
     }
+    this.#mark(this.#place);
   }
 
   /** Where the visitor is: right and down, 0 to 1. */

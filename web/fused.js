@@ -7,7 +7,7 @@ const FUSED_MULTIPLICATION = Uint8Array.of(
 );
 
 /** Whether this browser runs the CPU's build with fused multiplications, `relaxed`, which is faster than `cpu`. */
-export const fusesMultiplications = () => WebAssembly.validate(FUSED_MULTIPLICATION);
+export const fusesMultiplications = () => Boolean(globalThis.WebAssembly?.validate(FUSED_MULTIPLICATION));
 
 /** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend */
 export const buildFor = (backend) => (backend === 'cpu' && fusesMultiplications() ? 'relaxed' : backend);

@@ -9,6 +9,10 @@ import { Engine } from './engine.js';
 import { psnr } from './psnr.js';
 import { Scheduler } from './scheduler.js';
 
+/** @typedef {import('./backend.js').Backend} Backend */
+/** @typedef {import('./engine.js').ModelInfo} ModelInfo */
+/** @typedef {import('./engine.js').Request} Request */
+
 /** Least agreement of the two builds' pictures, in dB: the same picture to the eye, and far from a broken one. */
 const LEAST_PSNR = 40;
 /** Pictures of a part of a request: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
@@ -64,7 +68,7 @@ export class Ladder extends EventTarget {
 
   /**
    * @param {'webgpu' | 'cpu'} [wanted] forces one backend: no ladder then
-   * @param {{shared?: boolean, softwareWillDo?: boolean, slowerWillDo?: boolean, workers?: number, choose?: typeof chooseBackend, open?: (backend: string) => Engine}} [options]
+   * @param {{shared?: boolean, softwareWillDo?: boolean, slowerWillDo?: boolean, workers?: number, choose?: typeof chooseBackend, open?: (backend: Backend) => Engine}} [options]
    *   `shared`: requests take turns; without it a newer one ends an older one. For tests: take a software adapter, a GPU that is
    *   slower than the CPU, so many Workers on the CPU, other parts
    */
@@ -74,7 +78,13 @@ export class Ladder extends EventTarget {
     this.#options = { choose: chooseBackend, open: (backend) => new Engine(backend), ...options };
   }
 
-  /** As {@link Engine.load}; the answer also says which `backend` is at work, and in `notice` why it is not WebGPU. */
+  /**
+   * As {@link Engine.load}; the answer also says which `backend` is at work, and in `notice` why it is not WebGPU.
+   * @param {string | Blob} source an address, or a file
+   * @param {(progress: {loaded: number, total: number}) => void} [onProgress] bytes; `total` is 0 while unknown
+   * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
+   * @returns {Promise<(ModelInfo & {notice: string}) | {stale: true}>}
+   */
   async load(source, onProgress, hash) {
     if (!this.#engine) await this.#begin();
     const info = await this.#load(source, onProgress, hash);
@@ -108,6 +118,11 @@ export class Ladder extends EventTarget {
   /**
    * As {@link Engine.generate}; the answer also says which `backend` gave it. On the CPU a gallery is drawn by as many Workers as
    * there are cores for, and requests take turns.
+   * @param {Request} request
+   * @param {(report: {first: number, rgba: Uint8Array, labels: (number | undefined)[]} | {first: number, noise: Uint8ClampedArray[]}) => void} onPictures
+   *   pictures as RGBA bytes, one after the other, with their classes; or the noise of each
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{milliseconds: number, backend: Backend, stale?: undefined} | {stale: true, backend: Backend}>}
    */
   async generate(request, onPictures, signal) {
     const controller = new AbortController();
@@ -171,7 +186,8 @@ export class Ladder extends EventTarget {
     const source = this.#source;
     try {
       const weights = await this.#engine.weights();
-      while (this.#others.length + 1 < wanted && source === this.#source && this.#backend === 'cpu') {
+      // None where another model is being loaded.
+      while (weights && this.#others.length + 1 < wanted && source === this.#source && this.#backend === 'cpu') {
         const engine = this.#options.open('cpu');
         engine.onlost = () => this.#doWithout(engine);
         await engine.load(weights);
@@ -249,7 +265,11 @@ export class Ladder extends EventTarget {
     tell();
   }
 
-  /** As {@link Engine.invert}; only the CPU can do it. */
+  /**
+   * As {@link Engine.invert}; only the CPU can do it.
+   * @param {{rgba: Uint8ClampedArray, seed: bigint, classIndex?: number, blend?: number[], calls: number}} picture
+   * @returns {Promise<{noise: Float32Array}>}
+   */
   async invert(picture) {
     // The reserve may hold an older model.
     if (this.#reserve) await this.#reserve.load(this.#source, undefined, this.#hash);
@@ -260,11 +280,12 @@ export class Ladder extends EventTarget {
     return { backend: this.#backend, arithmetic: this.#engine.arithmetic, notice: this.#notice };
   }
 
-  /** What is at work. */
+  /** What is at work, once a model is loaded. @type {Backend | undefined} */
   get backend() {
     return this.#backend;
   }
 
+  /** Frees everything. */
   close() {
     this.#newest?.abort();
     this.#dismissAll();

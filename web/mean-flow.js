@@ -31,7 +31,7 @@ canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelate
 /** An engine that no element has used for so long is closed, in milliseconds: elements that move in the page come back at once. */
 const UNUSED = 10_000;
 
-/** How an element hears from its engine; not for others to call. */
+/** How an element hears from its engine; not for others to call. @internal */
 const HEAR = Symbol('hear');
 
 /** Engines by what they run; the requests of their elements take turns. */
@@ -65,6 +65,64 @@ function leave(engine, element) {
   if (engine?.users.delete(element) && engine.users.size === 0) close(engine);
 }
 
+/**
+ * Bytes of a download; `total` is 0 while unknown.
+ * @typedef {{loaded: number, total: number}} Progress
+ */
+/** @typedef {import('./engine.js').ModelInfo} ModelInfo */
+/** @typedef {import('./errors.js').ErrorCode} ErrorCode */
+
+/**
+ * Pictures that were made.
+ * @typedef {object} Generated
+ * @property {bigint} seed
+ * @property {number} count
+ * @property {number} nfe network calls per picture
+ * @property {string} label
+ * @property {number} milliseconds in network calls, for all pictures; where several Workers drew them, from the first call to the last
+ * @property {ImageData[]} pictures the first seed first
+ */
+
+/**
+ * The attributes, as templates write them.
+ * @typedef {object} MeanFlowAttributes
+ * @property {string | undefined} [src]
+ * @property {bigint | number | `${bigint}` | undefined} [seed]
+ * @property {string | undefined} [seed-text]
+ * @property {number | `${number}` | undefined} [count]
+ * @property {number | `${number}` | undefined} [columns]
+ * @property {number | `${number}` | undefined} [steps]
+ * @property {string | undefined} [label]
+ * @property {'webgpu' | 'cpu' | '' | undefined} [backend]
+ * @property {boolean | '' | undefined} [controls]
+ * @property {'lazy' | 'eager' | undefined} [loading]
+ * @property {string | undefined} [alt]
+ * @property {string | undefined} [assets]
+ */
+
+/**
+ * What a request changes of the attributes: what is left out or undefined stays, null takes an attribute away; `signal` ends the
+ * request, which then fails with its reason.
+ * @typedef {object} Changes
+ * @property {MeanFlowAttributes['seed'] | null | undefined} [seed]
+ * @property {string | null | undefined} [seedText]
+ * @property {MeanFlowAttributes['count'] | null | undefined} [count]
+ * @property {MeanFlowAttributes['steps'] | null | undefined} [steps]
+ * @property {string | null | undefined} [label]
+ * @property {AbortSignal | undefined} [signal]
+ */
+
+/**
+ * The events of the element.
+ * @typedef {object} MeanFlowEventMap
+ * @property {CustomEvent<Progress>} progress
+ * @property {CustomEvent<ModelInfo>} ready
+ * @property {CustomEvent<Generated>} generate
+ * @property {CustomEvent<{message: string, code?: ErrorCode, cause: Error & {code?: ErrorCode}}>} error
+ * @property {CustomEvent<{reason: string, losses: number}>} device-lost
+ * @property {CustomEvent<{backend: 'webgpu' | 'cpu', arithmetic: 'f16' | 'f32', notice: string}>} recovered
+ */
+
 /** The attributes that take a whole number, with the least and the most. */
 const NUMBERS = { seed: [0n, MAX_SEED], count: [1n, BigInt(MAX_COUNT)], steps: [1n, BigInt(MAX_STEPS)], columns: [1n, BigInt(MAX_COUNT)] };
 
@@ -80,25 +138,43 @@ export function seedFromText(text) {
 }
 
 /**
- * @fires progress `detail`: `{loaded, total}` in bytes; `total` is 0 while unknown
- * @fires ready `detail`: what the model says about itself; once a model
- * @fires generate `detail`: `{seed, count, nfe, label, milliseconds, pictures}`
- * @fires error `detail`: `{message, code, cause}`
- * @fires device-lost `detail`: `{reason, losses}`; the pictures that are there stay, and what is under way is made again
- * @fires recovered `detail`: `{backend, arithmetic, notice}`
+ * `<mean-flow src="…">`: pictures of a model. Elements with the same `src` share one download and one engine; nothing is
+ * fetched before the element comes near the viewport.
+ *
+ * @customElement mean-flow
+ * @fires {MeanFlowEventMap['progress']} progress - bytes of the download; `total` is 0 while unknown
+ * @fires {MeanFlowEventMap['ready']} ready - what the model says about itself; once a model
+ * @fires {MeanFlowEventMap['generate']} generate - the pictures are there
+ * @fires {MeanFlowEventMap['error']} error - what went wrong, in words
+ * @fires {MeanFlowEventMap['device-lost']} device-lost - the device or its Worker has ended; the pictures that are there stay, and what is under way is made again
+ * @fires {MeanFlowEventMap['recovered']} recovered - there is a device again, or the CPU goes on for good; `notice` says why it is not WebGPU
+ * @slot poster - shown until there are pictures
+ * @csspart gallery - the grid of pictures
+ * @csspart picture - each picture
+ * @csspart bar - the line below the pictures
+ * @csspart button - the button that `controls` shows
+ * @csspart badge - what the model runs on
+ * @csspart progress - how much of a download is there
+ * @csspart status - what is going on, or wrong
+ * @csspart poster - the slot
+ * @cssprop [--mean-flow-gap=6px] - between pictures
+ * @cssprop [--mean-flow-radius=0] - of the pictures' corners
+ * @cssprop [--mean-flow-background=none] - behind what is transparent
+ * @cssprop [--mean-flow-accent=currentColor] - of the focus ring
  */
 export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   static observedAttributes = ['src', 'seed', 'seed-text', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt', 'assets'];
 
   /**
-   * The folder that holds the engine's `worker-*.js` and `pkg/`, for all elements; beside this module where it is not said.
-   * The attribute `assets` of an element sets the same.
+   * What the engine's folder, `engine/`, lies in, for all elements; beside this module where it is not said. The attribute `assets`
+   * of an element sets the same.
    * @type {string | undefined}
    */
   static get assets() {
     return assetsFolder();
   }
 
+  /** @param {string | null | undefined} folder */
   static set assets(folder) {
     setAssets(folder ?? undefined);
   }
@@ -129,122 +205,211 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
     this.shadowRoot.adoptedStyleSheets = [sheet];
+    // Any element may have this attribute: it is none of this one's own, and names the pictures.
+    new MutationObserver(() => this.#describe()).observe(this, { attributeFilter: ['aria-label'] });
   }
 
-  /** Address of the weights file. */
+  /**
+   * Address of the weights file.
+   * @type {string}
+   * @attr src
+   * @reflects
+   */
   get src() {
     return this.getAttribute('src') ?? '';
   }
 
+  /** @param {MeanFlowAttributes['src'] | null} value */
   set src(value) {
     this.#reflect('src', value);
   }
 
-  /** Seed of the first picture, 0 to 2⁶⁴ − 1; the next have the next seeds. */
+  /**
+   * Seed of the first picture, 0 to 2⁶⁴ − 1; the next have the next seeds.
+   * @type {bigint}
+   * @attr seed
+   * @reflects
+   * @default 0
+   */
   get seed() {
     return this.#number('seed') ?? 0n;
   }
 
+  /** @param {MeanFlowAttributes['seed'] | null} value */
   set seed(value) {
     this.#reflect('seed', value);
   }
 
-  /** A text in place of the seed, as {@link seedFromText} takes it: everybody's own picture, the same everywhere. */
+  /**
+   * A text in place of the seed, as {@link seedFromText} takes it: everybody's own picture, the same everywhere.
+   * @type {string}
+   * @attr seed-text
+   * @reflects
+   */
   get seedText() {
     return this.getAttribute('seed-text') ?? '';
   }
 
+  /** @param {MeanFlowAttributes['seed-text'] | null} value */
   set seedText(value) {
     this.#reflect('seed-text', value);
   }
 
-  /** How many pictures, 1 to 256. */
+  /**
+   * How many pictures, 1 to 256.
+   * @type {number}
+   * @attr count
+   * @reflects
+   * @default 1
+   */
   get count() {
     return Number(this.#number('count') ?? 1);
   }
 
+  /** @param {MeanFlowAttributes['count'] | null} value */
   set count(value) {
     this.#reflect('count', value);
   }
 
-  /** Pictures in a row; 0: as many as make it near-square. */
+  /**
+   * Pictures in a row; 0: as many as make it near-square.
+   * @type {number}
+   * @attr columns
+   * @reflects
+   * @default 0
+   */
   get columns() {
     return Number(this.#number('columns') ?? 0);
   }
 
+  /** @param {MeanFlowAttributes['columns'] | null} value */
   set columns(value) {
     this.#reflect('columns', value);
   }
 
-  /** Network calls per picture, 1 to 1024. */
+  /**
+   * Network calls per picture, 1 to 1024.
+   * @type {number}
+   * @attr steps
+   * @reflects
+   * @default 1
+   */
   get steps() {
     return Number(this.#number('steps') ?? 1);
   }
 
+  /** @param {MeanFlowAttributes['steps'] | null} value */
   set steps(value) {
     this.#reflect('steps', value);
   }
 
-  /** Class of the pictures by name, or a place between classes such as `cat:0.6,dog:0.4`; empty: each draws its own. */
+  /**
+   * Class of the pictures by name, or a place between classes such as `cat:0.6,dog:0.4`; empty: each draws its own.
+   * @type {string}
+   * @attr label
+   * @reflects
+   */
   get label() {
     return this.getAttribute('label') ?? '';
   }
 
+  /** @param {MeanFlowAttributes['label'] | null} value */
   set label(value) {
     this.#reflect('label', value);
   }
 
-  /** `webgpu` or `cpu` forces one; empty: the faster. */
+  /**
+   * Forces one; empty: the faster.
+   * @type {'webgpu' | 'cpu' | ''}
+   * @attr backend
+   * @reflects
+   */
   get backend() {
     return this.getAttribute('backend') ?? '';
   }
 
+  /** @param {MeanFlowAttributes['backend'] | null} value */
   set backend(value) {
     this.#reflect('backend', value);
   }
 
-  /** Whether there is a button for new pictures. */
+  /**
+   * Whether there is a button for new pictures.
+   * @type {boolean}
+   * @attr controls
+   * @reflects
+   */
   get controls() {
     return this.hasAttribute('controls');
   }
 
+  /** @param {MeanFlowAttributes['controls'] | null} value */
   set controls(value) {
     this.#reflect('controls', value);
   }
 
-  /** `lazy`: nothing is fetched before the element comes near the viewport; `eager`: at once. */
+  /**
+   * `lazy`: nothing is fetched before the element comes near the viewport; `eager`: at once.
+   * @type {'lazy' | 'eager'}
+   * @attr loading
+   * @reflects
+   * @default lazy
+   */
   get loading() {
     return this.getAttribute('loading') === 'eager' ? 'eager' : 'lazy';
   }
 
+  /** @param {MeanFlowAttributes['loading'] | null} value */
   set loading(value) {
     this.#reflect('loading', value);
   }
 
-  /** What the pictures show, for those who do not see them; without it the model and the seed are named. */
+  /**
+   * What the pictures show, for those who do not see them; without it the model and the seed are named.
+   * @type {string}
+   * @attr alt
+   * @reflects
+   */
   get alt() {
     return this.getAttribute('alt') ?? '';
   }
 
+  /** @param {MeanFlowAttributes['alt'] | null} value */
   set alt(value) {
     this.#reflect('alt', value);
   }
 
-  /** Whether the pictures of the attributes are there. */
+  /**
+   * What the engine's folder, `engine/`, lies in, for all elements; empty: beside this module.
+   * @type {string}
+   * @attr assets
+   * @reflects
+   */
+  get assets() {
+    return this.getAttribute('assets') ?? '';
+  }
+
+  /** @param {MeanFlowAttributes['assets'] | null} value */
+  set assets(value) {
+    this.#reflect('assets', value);
+  }
+
+  /** Whether the pictures of the attributes are there. @type {boolean} */
   get complete() {
     return this.#complete && this.#requested === this.#key();
   }
 
-  /** What the model says about itself, once it is loaded. */
+  /** What the model says about itself, once it is loaded. @type {ModelInfo | undefined} */
   get info() {
     return this.#info;
   }
 
-  /** The pictures that are there, the first seed first. @returns {ImageData[]} */
+  /** The pictures that are there, the first seed first. @type {ImageData[]} */
   get pictures() {
     return [...this.#pictures];
   }
 
+  /** @internal */
   connectedCallback() {
     this.#upgrade();
     addEventListener('online', this.#online);
@@ -262,6 +427,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     this.#observer.observe(this);
   }
 
+  /** @internal */
   disconnectedCallback() {
     this.#observer?.disconnect();
     removeEventListener('online', this.#online);
@@ -271,6 +437,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     setTimeout(() => this.isConnected || leave(engine, this), UNUSED);
   }
 
+  /** @internal */
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
     this.#parts.button.hidden = !this.controls;
@@ -283,10 +450,8 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /**
    * Generates the pictures of the attributes, after the given changes to them.
-   * @param {{seed?: bigint | number | string, seedText?: string, count?: number, steps?: number, label?: string, signal?: AbortSignal}} [changes]
-   *   what is left out or undefined stays; null takes an attribute away; `signal` ends the request
-   * @returns {Promise<{seed: bigint, count: number, nfe: number, label: string, milliseconds: number, pictures: ImageData[]} | undefined>}
-   *   nothing when a newer request came, or {@link abort}
+   * @param {Changes} [changes]
+   * @returns {Promise<Generated | undefined>} nothing when a newer request came, or {@link abort}
    * @throws what the `error` event says, and the reason of `signal`
    */
   async generate({ seed, seedText, count, steps, label, signal } = {}) {
@@ -395,7 +560,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     }
   }
 
-  /** Hears of the engine that it shares with others. */
+  /** Hears of the engine that it shares with others. @internal */
   [HEAR](type, detail) {
     if (type === 'device-lost') this.#parts.status.textContent = 'The device was lost; it is being replaced.';
     else {
@@ -433,7 +598,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   #described = '';
 
   #describe() {
-    this.#parts.gallery.setAttribute('aria-label', this.alt || this.#described);
+    this.#parts.gallery.setAttribute('aria-label', this.alt || this.getAttribute('aria-label') || this.#described);
   }
 
   #show(canvases, first, rgba, count, size) {
@@ -471,7 +636,8 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** Properties that were set before this class was known would hide its own. */
   #upgrade() {
-    for (const name of ['src', 'seed', 'seedText', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt']) {
+    for (const attribute of MeanFlowElement.observedAttributes) {
+      const name = attribute === 'seed-text' ? 'seedText' : attribute;
       if (!Object.hasOwn(this, name)) continue;
       const value = this[name];
       delete this[name];

@@ -5,11 +5,12 @@ import { backendName } from './backend.js';
 import { blendText, classesOf, partsOf } from './classes.js';
 import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
+import { download } from './download.js';
 import { Gallery } from './gallery.js';
 import { Ladder } from './ladder.js';
 import { Lessons, MODELS } from './lessons.js';
 import { randomSeed, wholeNumber } from './numbers.js';
-import { readRecipe, verify } from './save.js';
+import { readPicture, readRecipe, verify } from './save.js';
 import { sha256 } from './store.js';
 
 /** Up to this many classes fit as buttons. */
@@ -48,7 +49,11 @@ let turn = 0;
 element('early')?.remove();
 await begin();
 // For visits without a network; only where the page is served securely, and not before the first pictures.
-navigator.serviceWorker?.register('sw.js').catch(() => {});
+try {
+  await navigator.serviceWorker?.register('sw.js');
+} catch {
+  // Refused, as in a sandboxed frame: then there are no such visits.
+}
 
 async function begin() {
   for (const [id, event, listener] of [
@@ -82,9 +87,9 @@ async function begin() {
 
 /** The list of shipped models. */
 async function readModels() {
-  const response = await fetch(`${MODELS}models.json`);
-  if (!response.ok) throw new Error(`cannot download models.json: the server answered ${response.status}`);
-  return response.json();
+  const pieces = [];
+  await download(`${MODELS}models.json`, () => {}, (piece) => pieces.push(piece));
+  return JSON.parse(await new Blob(pieces).text());
 }
 
 /** Loads a shipped model, or a file of the visitor's. When that fails, the model before stays. */
@@ -96,7 +101,7 @@ async function loadModel(wanted) {
   try {
     const source = wanted instanceof File ? wanted : MODELS + wanted.file;
     const hash = wanted instanceof File ? await sha256(await wanted.arrayBuffer()) : wanted.sha256;
-    const loaded = await engine.load(source, (progress) => mine === turn && showProgress(progress), hash);
+    const loaded = await engine.load(source, (progress) => mine === turn && loading && showProgress(progress), hash);
     if (mine !== turn) return;
     loading = false;
     [info, current] = [loaded, wanted];
@@ -176,9 +181,13 @@ async function restore(file, { model, sha256, seed, className, steps, place }) {
     fail(new Error(`${file.name} was made by the model ${model}, which is not here; open its weights first`));
     return;
   }
+  // Before anything changes: whether it shows a picture at all, and one of a class that there is.
+  await readPicture(file, { width: 1, height: 1 });
+  const isLoaded = !known || known === current;
+  if (isLoaded && !classesOf(className, info.classes)) throw new Error(`${file.name} was made of the class "${className}", which the model ${info.name} does not have`);
   Object.assign(choice, { seed, className, nfe: steps, place });
   offerSteps();
-  if (known && known !== current) await loadModel(known);
+  if (!isLoaded) await loadModel(known);
   else {
     offerClasses();
     await show({});

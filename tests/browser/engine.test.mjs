@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { openStage, randomWeights } from './support.mjs';
+import { ENGINE, openStage, randomWeights } from './support.mjs';
 
 /** Largest difference of two builds' values over the largest value; all compute in f32, in another order. */
 const TOLERANCE = 1e-4;
@@ -16,15 +16,15 @@ async function openBuilds(weights) {
   const page = await (await stage.browser.newContext()).newPage();
   await page.route('**/weights', (route) => route.fulfill({ path: weights, contentType: 'application/octet-stream' }));
   await page.goto(`${stage.site.address}static/favicon.svg`);
-  await page.evaluate(async (site) => {
+  await page.evaluate(async (engine) => {
     globalThis.builds = {};
     for (const build of ['burn', 'cpu', 'relaxed', 'webgpu']) {
-      const wasm = await import(`${site}web/pkg/${build}/meanflow.js`);
+      const wasm = await import(`${engine}pkg/${build}/meanflow.js`);
       await wasm.default();
       builds[build] = wasm;
     }
     globalThis.load = async (build) => builds[build].Generator.load(new Uint8Array(await (await fetch('/weights')).arrayBuffer()));
-  }, stage.site.address);
+  }, stage.site.address + ENGINE);
   return page;
 }
 

@@ -1,12 +1,16 @@
 // What is below the wall: the square between four noises, pictures that are saved and made again, the race, kept weights.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
-import { DIST, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
+import { withRecipe } from '../../web/png.js';
+import { serve } from '../../web/tools/serve.mjs';
+import { DIST, ENGINE, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
 
+const { encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 const stage = openStage({ webgpu: false });
 
 /** Pixels of a canvas, each as RGB over white. */
@@ -158,6 +162,62 @@ test('a file that is no picture is named with its reason', async () => {
   assert.match(await settledLater(page), /broken\.png is no picture/);
 });
 
+/** Drops a file onto the page, as a hand does. */
+const drop = (page, bytes, name = 'dropped.png') =>
+  page.evaluate(
+    ([base64, name]) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { type: 'image/png' }));
+      document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+    },
+    [Buffer.from(bytes).toString('base64'), name],
+  );
+
+test('a dropped picture whose recipe makes no sense changes nothing but, like any picture, the first corner', async () => {
+  const bare = encode({ width: 32, height: 32, data: new Uint8Array(32 * 32 * 4).fill(200), channels: 4 });
+  const { sha256 } = JSON.parse(readFileSync(join(DIST, 'static/models/models.json'), 'utf8')).find(({ id }) => id === 'emoji');
+  const recipe = { model: 'emoji', sha256, seed: '7', steps: 1 };
+  const page = await stage.open('?model=emoji&seed=12&count=1&backend=cpu');
+  const [before] = await wall(page);
+  const address = () => page.evaluate(() => location.search);
+  for (const wrong of [{ steps: 1e9 }, { seed: String(2n ** 64n) }, { seed: '1e3' }, { steps: '4' }, { className: 7 }]) {
+    await page.evaluate(() => document.querySelector('[data-part=handle]').removeAttribute('style'));
+    await drop(page, withRecipe(bare, { ...recipe, ...wrong }));
+    await page.waitForFunction(() => document.querySelector('[data-part=handle]').style.left === '0%', undefined, { timeout: 60_000 });
+    assert.match(await address(), /seed=12$/, JSON.stringify(wrong));
+    assert.doesNotMatch(await address(), /steps|class/, JSON.stringify(wrong));
+    assert.deepEqual((await wall(page))[0], before);
+  }
+  // A place that is none is left out, and the rest is made.
+  for (const place of ['0.5,0.5', [0.5], ['0', '1'], [2, 0]]) {
+    await page.evaluate(() => (document.getElementById('status').textContent = ''));
+    await drop(page, withRecipe(bare, { ...recipe, place }));
+    await page.waitForFunction(() => /made again, but it is another picture/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 });
+    assert.match(await address(), /seed=7$/);
+    assert.doesNotMatch(await address(), /at=/, JSON.stringify(place));
+  }
+  assert.deepEqual(page.problems, []);
+});
+
+test('a dropped file with a recipe that shows no picture, or of a class that there is not, is an error and changes nothing', async () => {
+  const { sha256 } = JSON.parse(readFileSync(join(DIST, 'static/models/models.json'), 'utf8')).find(({ id }) => id === 'tiles');
+  const recipe = { model: 'tiles', sha256, seed: '7', steps: 1 };
+  const bare = encode({ width: 32, height: 32, data: new Uint8Array(32 * 32 * 4).fill(200), channels: 4 });
+  const page = await stage.open('?model=tiles&seed=12&count=1&backend=cpu');
+  const [before] = await wall(page);
+  // The header stays, and the pixels are gone.
+  const png = withRecipe(bare, recipe);
+  const undecodable = Buffer.concat([Buffer.from(png.subarray(0, png.length - 40)), Buffer.alloc(40)]);
+  for (const [bytes, message] of [[undecodable, /dropped\.png is no picture that this browser can read/], [withRecipe(bare, { ...recipe, className: 'item/spoon' }), /class "item\/spoon", which the model tiles does not have/]]) {
+    await page.evaluate(() => (document.body.dataset.state = 'ready'));
+    await drop(page, bytes);
+    assert.match(await settledLater(page), message);
+    assert.match(await page.evaluate(() => location.search), /^\?model=tiles&count=1&backend=cpu&seed=12$/);
+    assert.deepEqual((await wall(page))[0], before);
+  }
+  assert.deepEqual(page.problems, []);
+});
+
 async function settledLater(page) {
   await page.waitForFunction(() => document.body.dataset.state === 'error');
   return page.textContent('#status');
@@ -262,6 +322,39 @@ test('after one visit the page works without a network', async () => {
   await page.reload();
   await settled(page);
   assert.deepEqual(await wall(page), pictures);
+});
+
+test('a newer version takes the place of the kept one, and works without a network', async () => {
+  const folder = temporaryFolder();
+  cpSync(DIST, folder, { recursive: true });
+  const { server, address } = await serve(folder);
+  const context = await stage.browser.newContext();
+  try {
+    const page = await context.newPage();
+    const kept = () => page.evaluate(async () => (await (await caches.open('meanflow-page')).keys()).map(({ url }) => url));
+    const engine = basename(ENGINE);
+    await page.goto(`${address}?count=1&seed=4&backend=cpu`);
+    await settled(page);
+    const before = await wall(page);
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    assert.ok((await kept()).some((url) => url.includes(engine)));
+
+    // As a deploy does: another folder, the scripts that name it, and nothing of the former.
+    renameSync(join(folder, 'web/engine', engine), join(folder, 'web/engine/newer'));
+    for (const name of ['web/page.js', 'web/early.js', 'sw.js']) writeFileSync(join(folder, name), readFileSync(join(folder, name), 'utf8').replaceAll(engine, 'newer'));
+    await page.reload();
+    await settled(page);
+    assert.deepEqual(await wall(page), before);
+    for (const end = Date.now() + 20_000; (await kept()).some((url) => url.includes(engine)); await page.waitForTimeout(100)) assert.ok(Date.now() < end, 'the former version is still kept');
+    assert.ok((await kept()).some((url) => url.includes('/engine/newer/')));
+    await context.setOffline(true);
+    await page.reload();
+    await settled(page);
+    assert.deepEqual(await wall(page), before);
+  } finally {
+    await context.close();
+    server.close();
+  }
 });
 
 test('a drawing is run backward, by hand or by keyboard, and stands at the first corner', async () => {

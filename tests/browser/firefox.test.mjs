@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
@@ -14,7 +15,9 @@ const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
 
 const stage = {};
 before(async () => {
-  stage.browser = await puppeteer.launch({ browser: 'firefox', executablePath: findFirefox(), headless: true });
+  // As visitors have it; the driver lets files load files.
+  const extraPrefsFirefox = { 'security.fileuri.strict_origin_policy': true };
+  stage.browser = await puppeteer.launch({ browser: 'firefox', executablePath: findFirefox(), headless: true, extraPrefsFirefox });
   stage.site = await serve(DIST, { prefix: '/somewhere/' });
 });
 after(async () => {
@@ -74,4 +77,9 @@ test('the element draws in somebody else\'s page, and its events tell of it', as
   } finally {
     server.close();
   }
+});
+
+test('opened as a file the page says why it cannot run', async () => {
+  const page = await open(pathToFileURL(join(DIST, 'index.html')).href, () => document.body?.dataset.state === 'error');
+  assert.match(await text(page, 'status'), /cannot run from a file.*python3 -m http\.server/);
 });

@@ -431,7 +431,7 @@ test('in a browser a trap of the engine leaves no dead page, and neither does a 
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
   // The Worker as it is written, in its parts.
-  await page.route(/\/web\/(worker-\w+|engine-worker|latent)\.js$/, async (route) => {
+  await page.route(/\/web\/engine\/\w+\/(worker-\w+|engine-worker|latent)\.js$/, async (route) => {
     const name = new URL(route.request().url()).pathname.split('/').pop();
     const [script, at] = [readFileSync(join(ROOT, 'web', name), 'utf8'), "async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {"];
     assert.equal(script.includes(at), name === 'engine-worker.js');

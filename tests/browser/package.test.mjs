@@ -103,23 +103,69 @@ test('a server may import it, and gets the class without a document', () => {
   assert.equal(execFileSync('node', ['server.js'], { cwd: folder, encoding: 'utf8' }).trim(), 'function undefined');
 });
 
-test('the manifest and the types name what the element has', () => {
-  const manifest = JSON.parse(readFileSync(join(ROOT, 'web/package/custom-elements.json'), 'utf8'));
-  const [declaration] = manifest.modules[0].declarations;
+test('it comes with the licences of what its wasm holds', () => {
+  const folder = join(project({}), 'node_modules/@meanflow/element');
+  for (const file of ['LICENSE-MIT', 'LICENSE-APACHE', 'THIRD_PARTY.txt']) assert.ok(readFileSync(join(folder, file), 'utf8').length > 1000, file);
+});
+
+test('code, types, manifest and README name the same', async () => {
+  const built = (name) => readFileSync(join(ROOT, 'dist-npm', name), 'utf8');
+  const declaration = JSON.parse(built('custom-elements.json')).modules[0].declarations.find(({ tagName }) => tagName === 'mean-flow');
+  const { MeanFlowElement } = await import('../../web/mean-flow.js');
   const source = readFileSync(join(ROOT, 'web/mean-flow.js'), 'utf8');
-  const observed = source.match(/observedAttributes = \[(.*?)\]/)[1].match(/[\w-]+/g);
-  assert.deepEqual(declaration.attributes.map(({ name }) => name).sort(), observed.sort());
-  for (const { name } of declaration.events) assert.ok(source.includes(`@fires ${name} `), name);
-  for (const { name } of declaration.cssProperties) assert.ok(source.includes(name), name);
-  const types = readFileSync(join(ROOT, 'web/package/mean-flow.d.ts'), 'utf8');
-  for (const { name, kind, readonly } of declaration.members) {
-    const declared = kind === 'method' ? `${name}\\(` : readonly ? `(get|readonly) ${name}\\b` : `set ${name}\\(value`;
-    for (const text of [types, source]) assert.match(text, new RegExp(`^  (async )?${declared}`, 'm'), name);
-  }
-  // Every attribute is a property too, but for the folder that all elements share.
+  const types = built('types/mean-flow.d.ts');
+  const names = (list) => list.map(({ name }) => name).sort();
+  const found = (text, pattern) => [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort();
+  /** The names in a type of the types. */
+  const keys = (type) => found(types.match(new RegExp(`^export type ${type} = \\{$(.*?)^\\};$`, 'ms'))[1], /^ {4}"?([\w-]+)"?\??:/gm);
+
+  const observed = [...MeanFlowElement.observedAttributes].sort();
+  assert.deepEqual(names(declaration.attributes), observed);
+  assert.deepEqual(keys('MeanFlowAttributes'), observed);
+  // Every attribute is a property too.
   const camel = (name) => name.replaceAll(/-(\w)/g, (_, letter) => letter.toUpperCase());
-  const fields = declaration.members.filter(({ kind, readonly }) => kind === 'field' && !readonly).map(({ name }) => name);
-  assert.deepEqual(fields.sort(), observed.filter((name) => name !== 'assets').map(camel).sort());
+  const writable = declaration.members.filter(({ kind, readonly, static: shared }) => kind === 'field' && !readonly && !shared);
+  assert.deepEqual(names(writable), observed.map(camel).sort());
+  const own = Object.getOwnPropertyDescriptors(MeanFlowElement.prototype);
+  for (const { name, kind, readonly, static: shared, type } of declaration.members) {
+    if (kind === 'method') assert.equal(typeof own[name].value, 'function', name);
+    else if (!shared) assert.deepEqual([typeof own[name].get, typeof own[name].set], ['function', readonly ? 'undefined' : 'function'], name);
+    if (kind === 'field') assert.notEqual(type?.text ?? 'any', 'any', name);
+    assert.match(types, new RegExp(`^ {4}(static )?${kind === 'method' ? `${name}\\(` : `get ${name}\\(\\)`}`, 'm'), name);
+  }
+  // What the code tells, styles and builds.
+  const told = [...found(source, /#tell\('([\w-]+)'/g), ...found(source, /for \(const type of \['change', (.*?)\]/g).flatMap((list) => found(list, /'([\w-]+)'/g))].sort();
+  assert.deepEqual(names(declaration.events), told);
+  assert.deepEqual(keys('MeanFlowEventMap'), told);
+  assert.deepEqual(names(declaration.cssProperties), found(source, /var\((--mean-flow-\w+)/g));
+  assert.deepEqual(names(declaration.cssParts), found(source, /(?:make\('\w+', |part = )'(\w+)'/g));
+
+  const table = readFileSync(join(ROOT, 'README.md'), 'utf8').match(/^\| `<mean-flow>` \|.*?\n\n/ms)[0];
+  const row = (title) => table.match(new RegExp(`^\\| ${title}.*$`, 'm'))[0];
+  for (const name of observed) assert.ok(row('attributes').includes(`\`${name}\``), name);
+  for (const { name, kind, readonly } of declaration.members) {
+    if (readonly) assert.ok(row('state').includes(`\`${name}\``), name);
+    if (kind === 'method') assert.ok(row('methods').includes(`\`${name}(`), name);
+  }
+  for (const name of told) assert.ok(row('events').includes(`\`${name}\``), name);
+  for (const { name } of declaration.cssProperties) assert.ok(row('styling').includes(`\`${name}\``), name);
+});
+
+test('the engine is one file, by its subpath and by its plain path', () => {
+  const { exports } = JSON.parse(readFileSync(join(ROOT, 'dist-npm/package.json'), 'utf8'));
+  assert.deepEqual(exports['./engine'], exports['./engine.js']);
+  assert.equal(exports['./engine'].default, './engine.js');
+  assert.match(readFileSync(join(ROOT, 'dist-npm/engine.js'), 'utf8'), /export \{.*\bLadder\b/);
+});
+
+test('the recipes of the guide are the files of tested projects', () => {
+  const guide = readFileSync(join(ROOT, 'docs/guide/embed.md'), 'utf8');
+  const blocks = [...guide.matchAll(/^```(\w+)\n(.*?)^```$/gms)];
+  const quoted = [...guide.matchAll(/\]\(\.\.\/\.\.\/(tests\/embed\/[^)]+)\)[^\n]*\n\n```\w+\n(.*?)^```$/gms)];
+  assert.equal(quoted.length, blocks.length, 'each block names its file');
+  for (const [, file, text] of quoted) assert.equal(text, readFileSync(join(ROOT, file), 'utf8'), file);
+  const tests = readFileSync(join(ROOT, 'tests/embed/embed.test.mjs'), 'utf8');
+  for (const [, file] of quoted) assert.ok(tests.includes(`'${file.split('/')[2]}`), `${file} is of no tested project`);
 });
 
 const TYPED = `import { MeanFlowElement, type Generated, type ModelInfo } from '@meanflow/element';

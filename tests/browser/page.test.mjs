@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, servedWhile, settled, variance, wall } from './support.mjs';
+import { ENGINE, ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, servedWhile, settled, variance, wall } from './support.mjs';
 
 /** Least agreement of browser and native pictures. */
 const LEAST_PSNR = 45;
@@ -86,11 +86,11 @@ test('every byte of the engine agrees with the native build, alpha included', as
 test('a seed gives the same noise bits as the native build', async () => {
   const page = await stage.open(`?backend=cpu&count=1`);
   const fixture = JSON.parse(readFileSync(join(ROOT, 'tests/fixtures/noise.json'), 'utf8'));
-  const bits = await page.evaluate(async ({ seed, values }) => {
-    const module = await import(new URL('web/pkg/cpu/meanflow.js', document.baseURI).href);
+  const bits = await page.evaluate(async ({ seed, values, engine }) => {
+    const module = await import(new URL(`${engine}pkg/cpu/meanflow.js`, document.baseURI).href);
     await module.default();
     return Array.from(new Uint32Array(module.noise(BigInt(seed), values.length).buffer));
-  }, fixture);
+  }, { ...fixture, engine: ENGINE });
   assert.deepEqual(bits, fixture.values);
 });
 

@@ -1,8 +1,8 @@
 // The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
 import { readAddress, writeAddress } from '../../web/address.js';
@@ -10,7 +10,8 @@ import { blendText, classesOf, partsOf } from '../../web/classes.js';
 import { between, blendAt, slerp } from '../../web/latent.js';
 import { average, derivative, velocity, way } from '../../web/plane.js';
 import { recipeOf, withRecipe } from '../../web/png.js';
-import { DIST } from './support.mjs';
+import { hashOf } from '../../web/tools/engine-folder.mjs';
+import { DIST, ENGINE } from './support.mjs';
 
 const { decode, encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 
@@ -42,11 +43,23 @@ test('each corner of the square is the noise that stands there', () => {
 
 test('what is loaded comes in one script', () => {
   for (const name of ['page', 'mean-flow', 'engine', 'worker-cpu', 'worker-relaxed', 'worker-webgpu']) {
-    const script = readFileSync(join(DIST, `web/${name}.js`), 'utf8');
+    const script = readFileSync(join(DIST, name.startsWith('worker') ? ENGINE : 'web', `${name}.js`), 'utf8');
     assert.doesNotMatch(script, /\bimport\s*[\w{*"'`]|\bfrom\s*["'`]/, name);
-    // The text of an address: nothing else is fetched before it is needed.
-    if (name.startsWith('worker')) assert.deepEqual(script.match(/\bimport\([^)]*\)/g), ['import(`./pkg/burn/meanflow.js`)'], name);
+    // The address that the page has given: nothing else is fetched before it is needed.
+    if (!name.startsWith('worker')) continue;
+    assert.match(script.match(/\bimport\([^)]*\)/g)?.join() ?? '', /^import\(\s*(\/\*.*\*\/)?\s*\w+\.script\)$/, name);
+    // An address that bundlers would follow.
+    assert.ok(!script.includes('import.meta'), name);
   }
+});
+
+test('the engine lies in a folder that is named by what it holds, and no script knows another', () => {
+  assert.equal(basename(ENGINE), hashOf(join(DIST, ENGINE)));
+  const scripts = [...readdirSync(join(DIST, 'web')).filter((name) => name.endsWith('.js')).map((name) => `web/${name}`), 'sw.js'];
+  const named = new Map(scripts.map((name) => [name, [...readFileSync(join(DIST, name), 'utf8').matchAll(/engine\/(\w+)\//g)].map(([, hash]) => hash)]));
+  for (const [name, hashes] of named) assert.ok(hashes.every((hash) => hash === basename(ENGINE)), name);
+  for (const name of ['page', 'mean-flow', 'engine', 'ladder', 'early'].map((name) => `web/${name}.js`)) assert.ok(named.get(name).length > 0, name);
+  assert.ok(named.get('sw.js').length > 0);
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {
@@ -107,4 +120,18 @@ test('classes are read from text: a name, a place between names, or nothing know
   assert.equal(blendText('cat', 'dog', 0.6), 'cat:0.6,dog:0.4');
   assert.equal(blendText('cat', 'dog', 1), 'cat');
   assert.deepEqual(partsOf('cat:0.6,dog:0.4').map(([name]) => name), ['cat', 'dog']);
+});
+
+test('what the wasm links of others is named with its licence, beside the wasm', () => {
+  const notices = readFileSync(join(DIST, 'web/THIRD_PARTY.txt'), 'utf8');
+  const sections = notices.split(/^={80}\n/m).slice(1).map((section) => section.split(/\n\n([^]*)/));
+  const named = new Set(sections.flatMap(([titles]) => titles.split('\n').map((title) => title.replace(/ (\d[^ ]*)? ?\(.*/, (_, version) => (version ? `-${version}` : '')))));
+  for (const [titles, text] of sections) assert.match(text, /permission|licen[cs]e/i, titles);
+  // Code that can panic says where it comes from.
+  const linked = new Set(['cpu', 'relaxed', 'webgpu', 'burn'].flatMap((build) => readFileSync(join(DIST, ENGINE, `pkg/${build}/meanflow_bg.wasm`), 'latin1').match(/[a-z][\w-]*-\d+\.\d+\.\d+(?=\/src\/)/g) ?? []));
+  assert.ok(linked.size > 5, [...linked].join());
+  // What comes with the compiler has its version.
+  for (const one of linked) assert.ok(named.has(one) || named.has(one.replace(/-\d+\.\d+\.\d+$/, '')), one);
+  // The single file holds the wasm, and says so.
+  assert.match(readFileSync(join(DIST, 'web/mean-flow.inline.js'), 'utf8').slice(0, 200), /^\/\*!.*THIRD_PARTY\.txt/);
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
 import { DIST, meanflow, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
@@ -141,6 +142,8 @@ test('an exported folder is a page of its own on any host', async () => {
     assert.match(await page.textContent('pre'), /<mean-flow src="tiny\.safetensors" seed="0" count="12" columns="6" controls><\/mean-flow>/);
     assert.ok(await page.evaluate(async () => (await fetch('poster.png')).ok));
     assert.deepEqual(problems, []);
+    await page.goto(pathToFileURL(join(folder, 'index.html')).href);
+    await page.waitForFunction(() => /cannot run from a file.*python3 -m http\.server/.test(document.querySelector('[role=status]').textContent));
   } finally {
     await page.close();
     server.close();

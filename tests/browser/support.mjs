@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 export { psnr } from '../../web/psnr.js';
 
 import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
+import { engineFolder } from '../../web/tools/engine-folder.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
@@ -209,3 +210,6 @@ export function randomWeights(net, dtype = 'f32') {
 }
 
 if (!existsSync(join(DIST, 'index.html'))) throw new Error('the site is not built: run make test-browser');
+
+/** Where the site keeps the engine's Workers and wasm. */
+export const ENGINE = `web/${engineFolder(join(DIST, 'web'))}`;

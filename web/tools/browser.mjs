@@ -1,6 +1,6 @@
-// Where the system's Chromium and Firefox are, and how Chromium starts headless with WebGPU on the software adapter SwiftShader.
+// Where the system's Chromium, Firefox and WebKit are, and how Chromium starts headless with WebGPU on the software adapter SwiftShader.
 //
-//   node browser.mjs [chromium | firefox]   prints the path, or fails
+//   node browser.mjs [chromium | firefox | webkit]   prints the path, or fails
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
@@ -16,6 +16,11 @@ export function findChromium() {
 /** Path of a Firefox: $FIREFOX, or the first found on the PATH or where setup.sh leaves one. */
 export function findFirefox() {
   return find('Firefox', [process.env.FIREFOX, ...onPath(['firefox-esr', 'firefox']), '/Applications/Firefox.app/Contents/MacOS/firefox', ownFirefox()]);
+}
+
+/** Path of the driver of a WebKit, which starts the browser itself: $WEBKIT, or the first found on the PATH. */
+export function findWebKit() {
+  return find('WebKit', [process.env.WEBKIT, ...onPath(['WebKitWebDriver'])]);
 }
 
 const onPath = (names) => (process.env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
@@ -52,4 +57,7 @@ export function chromiumArguments({ webgpu, canvas = true }) {
   return [...quiet, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', ...(canvas ? shown : [])];
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) console.log(process.argv[2] === 'firefox' ? findFirefox() : findChromium());
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const finders = { chromium: findChromium, firefox: findFirefox, webkit: findWebKit };
+  console.log(finders[process.argv[2] ?? 'chromium']());
+}

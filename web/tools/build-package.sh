@@ -3,14 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rm -rf dist-npm && mkdir dist-npm
-# The element and what it imports; the page's own scripts stay at home.
 cp web/package/* LICENSE-MIT LICENSE-APACHE dist-npm/
-for module in mean-flow backend builds classes download engine engine-worker errors fused gallery ladder latent numbers png psnr scheduler store worker-cpu worker-relaxed worker-webgpu; do
-  cp "web/$module.js" dist-npm/
-done
-cp dist/web/mean-flow.inline.js dist-npm/
-mkdir dist-npm/pkg
+cp dist/web/THIRD_PARTY.txt dist-npm/
+node web/tools/bundle.mjs package dist-npm
+node web/tools/types.mjs dist-npm
+engine=$(cd dist-npm && echo engine/*/)
 for build in cpu relaxed webgpu burn; do
-  mkdir "dist-npm/pkg/$build"
-  cp "web/pkg/$build"/meanflow{.js,.d.ts,_bg.wasm} "dist-npm/pkg/$build/"
+  cp "web/pkg/$build/meanflow.d.ts" "dist-npm/${engine}pkg/$build/"
 done
+sed -i.before "s|/ENGINE/|/$engine|g" dist-npm/package.json && rm dist-npm/package.json.before

@@ -7,15 +7,16 @@ rm -rf dist.partial && mkdir -p dist.partial/web
 cp index.html LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md dist.partial/
 cp -r static dist.partial/static
 cp web/bench.html dist.partial/web/
-node web/tools/bundle.mjs dist.partial/web
-mkdir dist.partial/web/pkg/burn
-cp web/pkg/burn/meanflow{.js,_bg.wasm} dist.partial/web/pkg/burn/
+node web/tools/bundle.mjs site dist.partial/web
+node web/tools/licenses.mjs dist.partial/web/THIRD_PARTY.txt
+engine=$(cd dist.partial && echo web/engine/*/)
 # Both scripts begin with how a browser chooses its build, which the engine imports as a module.
 fused=$(sed 's/^export //' web/fused.js)
 models=$(node -p "JSON.parse(fs.readFileSync('static/models/models.json')).map(({ id, file }) => JSON.stringify([id, file])).join()")
-{ echo '{'; echo "$fused"; sed "s|/\* filled in by build-site.sh \*/|$models|" web/tools/early.js; echo '}'; } > dist.partial/web/early.js
+cp web/tools/file-notice.js dist.partial/web/
+{ echo '{'; cat web/tools/file-notice.js; echo "$fused"; sed "s|/\* models, by build-site.sh \*/|$models|; s|ENGINE/|$engine|" web/tools/early.js; echo '}'; } > dist.partial/web/early.js
 # What a visit without a network needs: everything but the models, which have a store of their own, and the builds of few visitors.
-files=$(cd dist.partial && find index.html web static -type f -not -name '*.safetensors' -not -path 'web/pkg/webgpu/*' -not -path 'web/pkg/burn/*' -not -path 'web/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' -not -name '*.inline.js' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
+files=$(cd dist.partial && find web static -type f -not -name '*.safetensors' -not -path '*/pkg/webgpu/*' -not -path '*/pkg/burn/*' -not -path '*/burn.js' -not -path '*/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' -not -name 'file-notice.js' -not -name 'THIRD_PARTY.txt' -not -name '*.inline.js' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
 sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(echo "$fused"; cat web/tools/offline.js) > dist.partial/sw.js
 node web/tools/sizes.mjs dist.partial
 rm -rf dist && mv dist.partial dist

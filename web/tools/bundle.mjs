@@ -1,37 +1,72 @@
-// Writes the site's scripts and wasm: `node bundle.mjs FOLDER`, which is the site's web/. Each script comes with all that it imports
-// in one file, without what only people read, and each wasm with short names for what it imports and exports.
+// Writes the scripts and wasm of the site, or of the npm package: `node bundle.mjs site|package FOLDER`. Each script comes with all
+// that it imports in one file, without what only people read, and each wasm with short names for what it imports and exports.
 //
 // A visit then waits for one script where it would wait for twenty, and a Worker for one where it would for three, one after the
 // other. What is fetched by its address stays beside them: Workers, wasm, and the build that few models need.
+//
+// The package has the site's engine, and scripts that other bundlers can still read.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
+import { engineFolder, nameByContent } from './engine-folder.mjs';
+
 const WEB = fileURLToPath(new URL('../', import.meta.url));
+const SITE = join(WEB, '../dist/web');
 /** What pages load, and parts of the element for those who use them alone. */
 const SCRIPTS = ['page', 'mean-flow', 'engine', 'ladder', 'store', 'bench'];
 const BUILDS = ['cpu', 'relaxed', 'webgpu'];
 
-const [folder] = process.argv.slice(2);
+const [what, folder] = process.argv.slice(2);
 /** What the single file holds, as modules. */
 const asModule = (text) => `export default ${JSON.stringify(text)};`;
 const INLINE = {
-  'inline:worker': () => asModule(readFileSync(join(folder, 'worker-cpu.js'), 'utf8')),
-  'inline:wasm': () => asModule(readFileSync(join(folder, 'pkg/cpu/meanflow_bg.wasm'), 'hex')),
+  'inline:worker': () => asModule(readFileSync(join(folder, engineFolder(folder), 'worker-cpu.js'), 'utf8')),
+  'inline:wasm': () => asModule(readFileSync(join(folder, engineFolder(folder), 'pkg/cpu/meanflow_bg.wasm'), 'hex')),
 };
+/** Modules of the package that are others in the site: no bundler leaves its files behind, or reads its addresses. */
+const FOR_SITE = {
+  './spare.js': () => 'export const orSpare = (download) => download();',
+  './addresses.js': () => `export const FOLDER = '${engineFolder(folder)}';\nexport const addressOf = (file) => new URL(\`./\${FOLDER}\${file}\`, import.meta.url);`,
+};
+/** New names of what each build's wasm imports and exports, by the old ones. */
+const renamed = new Map();
 
-const renamed = new Map(BUILDS.map((build) => [build, shorten(build)]));
-// The bench counts the engine's bytes.
-for (const script of SCRIPTS) await bundle(script, script === 'bench' ? ['./engine.js'] : []);
-for (const build of BUILDS) for (const script of [`worker-${build}`, `pkg/${build}/meanflow`]) await bundle(script, []);
-// The element with the Worker and the wasm of the CPU's build inside.
-await bundle('inline', [], 'mean-flow.inline');
+await { site, package: forPackage }[what]();
+
+async function site() {
+  const engine = 'engine/new/';
+  for (const build of BUILDS) renamed.set(build, shorten(build, engine));
+  for (const build of BUILDS) {
+    await write(`worker-${build}.js`, { to: `${engine}worker-${build}.js`, given: true });
+    // For those who bring their own Worker and bundler.
+    await write(`pkg/${build}/meanflow.js`, { to: `${engine}pkg/${build}/meanflow.js`, minify: false });
+  }
+  await write('burn.js', { to: `${engine}burn.js`, given: true });
+  for (const file of ['meanflow.js', 'meanflow_bg.wasm']) cpSync(join(WEB, 'pkg/burn', file), join(folder, engine, 'pkg/burn', file));
+  nameByContent(folder);
+  // The bench counts the engine's bytes.
+  for (const script of SCRIPTS) await write(`${script}.js`, { external: script === 'bench' ? ['./engine.js'] : [] });
+  // The element with the Worker and the wasm of the CPU's build inside.
+  const banner = '/*! Holds WebAssembly of others: their notices are in THIRD_PARTY.txt, which goes where this file goes. */';
+  await write('inline.js', { to: 'mean-flow.inline.js', holds: true, banner });
+}
+
+async function forPackage() {
+  const engine = engineFolder(SITE);
+  cpSync(join(SITE, engine), join(folder, engine), { recursive: true });
+  cpSync(join(SITE, 'mean-flow.inline.js'), join(folder, 'mean-flow.inline.js'));
+  const made = await rolldown({ input: { 'mean-flow': join(WEB, 'mean-flow.js'), engine: join(WEB, 'ladder.js') }, platform: 'browser', plugins: [plugin()] });
+  // What both share is named by its content, too.
+  await made.write({ dir: folder, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' });
+  await made.close();
+}
 
 /** Writes the wasm of a build, and returns its new names by the old ones. */
-function shorten(build) {
-  const to = join(folder, 'pkg', build, 'meanflow_bg.wasm');
+function shorten(build, engine) {
+  const to = join(folder, engine, 'pkg', build, 'meanflow_bg.wasm');
   mkdirSync(dirname(to), { recursive: true });
   const from = join(WEB, 'pkg', build, 'meanflow_bg.wasm');
   const said = execFileSync(join(WEB, 'node_modules/.bin/wasm-opt'), ['--minify-imports-and-exports-and-modules', from, '-o', to], { encoding: 'utf8' });
@@ -55,10 +90,35 @@ function rename(code, { module, imports, exports }) {
   return script;
 }
 
-async function bundle(script, apart, name = script) {
-  const transform = (code, id) => (basename(id) === 'meanflow.js' ? rename(code, renamed.get(basename(dirname(id)))) : undefined);
-  const external = ['./pkg/burn/meanflow.js', ...apart];
-  const made = await rolldown({ input: join(WEB, `${script}.js`), external, platform: 'browser', plugins: [{ name: 'short names', transform }, { name: 'inline', resolveId: (id) => (id in INLINE ? id : undefined), load: (id) => INLINE[id]?.() }] });
-  await made.write({ file: join(folder, `${name}.js`), format: 'esm', minify: true, codeSplitting: false });
+/** Bundles a script of web/. @param {{to?: string, external?: string[], given?: boolean, minify?: boolean, holds?: boolean, banner?: string}} options */
+async function write(script, { to = script, external = [], given = false, minify = true, holds = false, banner = '' }) {
+  const made = await rolldown({ input: join(WEB, script), external, platform: 'browser', plugins: [plugin({ given, holds, others: { ...INLINE, ...FOR_SITE } })] });
+  await made.write({ file: join(folder, to), format: 'esm', minify, codeSplitting: false, comments: { annotation: false }, banner });
   await made.close();
+}
+
+/**
+ * `given`: whether the wasm is given to a build's script, which then need not look for it; `holds`: whether the CPU's build may be
+ * inside, else nothing is left of the question; `others`: modules in the place of files.
+ */
+function plugin({ given = false, holds = true, others = INLINE } = {}) {
+  return {
+    name: 'meanflow',
+    resolveId: (id) => (id in others ? id : undefined),
+    load: (id) => others[id]?.(),
+    transform: (code, id) => {
+      if (basename(id) === 'addresses.js') return others === INLINE ? withFolder(code) : undefined;
+      if (basename(id) !== 'meanflow.js') return holds ? undefined : code.replaceAll('isInlined()', 'false');
+      const names = renamed.get(basename(dirname(id)));
+      const script = names ? rename(code, names) : code;
+      // Some bundlers follow every address, also in what they only carry along.
+      return given ? script.replace(/new URL\('meanflow_bg\.wasm', import\.meta\.url\)/, 'undefined') : script;
+    },
+  };
+}
+
+/** addresses.js with the folder of the engine's files. */
+function withFolder(code) {
+  const engine = engineFolder(folder);
+  return code.replaceAll("new URL('./", `new URL('./${engine}`).replace("FOLDER = ''", `FOLDER = '${engine}'`);
 }

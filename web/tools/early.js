@@ -1,24 +1,20 @@
 // Begins the two downloads that the first picture waits for, while the browser still lays out the page; the engine then finds
 // both on their way.
 //
-// build-site.sh writes this file to web/early.js, after `buildFor`, in a block of their own, and with the list of
-// models. It is no module: those run after the first layout. Where it comes late, and the page has removed it, it must not
+// build-site.sh writes this file to web/early.js, after `buildFor` and file-notice.js, in a block of their own, with the list of models and the
+// engine's folder. It is no module: those run after the first layout. Where it comes late, and the page has removed it, it must not
 // download a second time what the engine does.
 
-const MODELS = new Map([/* filled in by build-site.sh */]);
+const MODELS = new Map([/* models, by build-site.sh */]);
 const query = new URLSearchParams(location.search);
 const script = document.currentScript;
 const begin = (href) => script.isConnected && document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
 
-// A page that is opened as a file may load no modules: nobody else would say so.
-if (location.protocol === 'file:') {
-  const say = () => (document.getElementById('status').textContent = 'This page cannot run from a file: browsers load its parts from a server only. In its folder, run "python3 -m http.server" and open http://localhost:8000.');
-  if (document.readyState === 'loading') addEventListener('DOMContentLoaded', say);
-  else say();
-} else preload();
+// A file has nothing to wait for: file-notice.js has said so.
+if (location.protocol !== 'file:') preload();
 
 function preload() {
-  begin(`web/pkg/${buildFor(query.get('backend') === 'webgpu' ? 'webgpu' : 'cpu')}/meanflow_bg.wasm`);
+  begin(`ENGINE/pkg/${buildFor(query.get('backend') === 'webgpu' ? 'webgpu' : 'cpu')}/meanflow_bg.wasm`);
   // Later visits have kept the weights; a browser that cannot say so keeps none.
   const weights = new URL(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`, location).href;
   const kept = async () => globalThis.caches?.match(weights);

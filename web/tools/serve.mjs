@@ -12,6 +12,8 @@ const TYPES = {
 
 /** Pages of other sites may embed what is served, as static hosts allow. */
 const OPEN = { 'Access-Control-Allow-Origin': '*' };
+/** The one part of a page's policy that only a header can hold: no other site may show a whole page in a frame. */
+const UNFRAMED = { 'Content-Security-Policy': "frame-ancestors 'self'" };
 
 /**
  * Serves a folder; resolves to the server and its address.
@@ -33,7 +35,7 @@ export function serve(folder, { port = 0, prefix = '/' } = {}) {
       response.writeHead(304, { ETag: tag, 'Cache-Control': 'no-cache', ...OPEN }).end();
       return;
     }
-    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': size, 'Cache-Control': 'no-cache', ETag: tag, ...OPEN };
+    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': size, 'Cache-Control': 'no-cache', ETag: tag, ...OPEN, ...(extname(file) === '.html' ? UNFRAMED : {}) };
     response.writeHead(200, headers);
     if (request.method === 'HEAD') response.end();
     else createReadStream(file).pipe(response);

@@ -71,4 +71,9 @@ if [ "${1:-}" = tests ]; then
     apt_install firefox-esr 2>/dev/null || web/node_modules/.bin/browsers install firefox@stable --path .tools/browsers
     node web/tools/browser.mjs firefox
   fi
+  if [ "$(uname)" = Linux ] && ! { node web/tools/browser.mjs webkit && command -v xvfb-run; } >/dev/null 2>&1; then
+    say "installing WebKit"
+    # It has no headless mode: a screen that nobody sees comes with it. Where there is no such package its tests are skipped.
+    apt_install webkit2gtk-driver xvfb xauth || true
+  fi
 fi

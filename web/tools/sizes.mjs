@@ -4,6 +4,8 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 
+import { engineFolder } from './engine-folder.mjs';
+
 /**
  * Most bytes of each: the wasm builds, their Workers' scripts and those of page, element and engine compressed with brotli, one model
  * as it is. The WebGPU build, its Worker and the engine together are less than what TensorFlow.js needs; page and element together
@@ -12,6 +14,7 @@ import { brotliCompressSync, constants } from 'node:zlib';
 const BUDGET = { cpu: 95e3, relaxed: 95e3, webgpu: 125e3, burn: 400e3, worker: 8.5e3, page: 16e3, 'mean-flow': 11e3, 'mean-flow.inline': 120e3, engine: 3.5e3, model: 2.5e6 };
 
 const [site] = process.argv.slice(2);
+const engine = `web/${engineFolder(join(site, 'web'))}`;
 const list = (folder, ending) => readdirSync(join(site, folder)).filter((name) => name.endsWith(ending)).map((name) => readFileSync(join(site, folder, name)));
 
 function brotli(bytes) {
@@ -24,11 +27,11 @@ function report(what, size, budget, note = '') {
 }
 
 for (const build of ['cpu', 'relaxed', 'webgpu', 'burn']) {
-  const [wasm] = list(`web/pkg/${build}`, '.wasm');
+  const [wasm] = list(`${engine}pkg/${build}`, '.wasm');
   report(`wasm ${build}, brotli`, brotli(wasm), BUDGET[build], ` (${(wasm.length / 1e6).toFixed(2)} MB raw)`);
 }
 for (const name of ['worker-cpu', 'worker-relaxed', 'worker-webgpu', 'page', 'mean-flow', 'mean-flow.inline', 'engine']) {
-  const script = readFileSync(join(site, 'web', `${name}.js`));
+  const script = readFileSync(join(site, name.startsWith('worker') ? engine : 'web', `${name}.js`));
   report(`${name}, brotli`, brotli(script), BUDGET[name] ?? BUDGET.worker);
 }
 for (const model of list('static/models', '.safetensors')) report('model', model.length, BUDGET.model);

@@ -16,7 +16,7 @@ const COLUMNS: u32 = 6;
 const SCALE: u32 = 3;
 /// What the page may load and run, as `index.html` of the site has it: its own files, and no script in the page itself.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; \
-                      object-src 'none'; base-uri 'none'";
+                      object-src 'none'; base-uri 'none'; form-action 'none'";
 const PAGE: &str = include_str!("site/page.html");
 const STYLE: &str = include_str!("site/page.css");
 

@@ -1,0 +1,3 @@
+import { MeanFlowElement } from '@meanflow/element';
+
+MeanFlowElement.assets = '/static/';
