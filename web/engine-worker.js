@@ -188,7 +188,7 @@ async function read({ reader, pieces }) {
     return [build, await reader.finish()];
   } catch (error) {
     bytes = new Uint8Array(await new Blob(pieces).arrayBuffer());
-    if (backend !== 'cpu' || !build.isOfAnotherNetwork(bytes)) throw error;
+    if (backend !== 'cpu' || !build.needsFallback(bytes)) throw error;
   }
   // Few models are of the networks that only burn has here.
   const burn = await startBurn(addresses).catch((error) => {

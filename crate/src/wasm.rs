@@ -208,7 +208,7 @@ fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
 }
 
 /// Whether the bytes are a weights file, but of a network that this build does not compute.
-#[wasm_bindgen(js_name = isOfAnotherNetwork)]
+#[wasm_bindgen(js_name = needsFallback)]
 pub fn needs_fallback(bytes: &[u8]) -> bool {
     backend::needs_fallback(bytes)
 }
