@@ -376,14 +376,23 @@ fn sets_larger_than_memory_are_converted_once_and_read_from_the_disk() {
     assert!(disk.pixels.is_empty());
     assert_eq!((&disk.labels, &disk.classes, &disk.names), (&memory.labels, &memory.classes, &memory.names));
     let stored = disk.stored.expect("it is on the disk");
+    stored.keep().expect("it stays");
     for (i, pixels) in memory.pixels.chunks(4).enumerate() {
         assert_eq!(stored.read(i).expect("it reads"), pixels);
     }
     // Used again, unless the settings or the pixels are others.
     let bin = cache.join("pixels.bin");
-    fs::write(&bin, vec![7; 16]).expect("it writes");
+    let made = |path: &std::path::Path| fs::metadata(path).expect("it is there").modified().expect("a time");
+    let first = made(&bin);
     let again = load_stored(&pets, &config(2, 1), &cache).expect("it loads").stored.expect("it is on the disk");
-    assert_eq!(again.read(3).expect("it reads"), [7; 4]);
+    assert_eq!((again.read(3).expect("it reads"), made(&bin)), (memory.pixels[12..16].to_vec(), first));
+    // A flipped bit is no pixel.
+    let mut bytes = fs::read(&bin).expect("it reads");
+    bytes[13] ^= 1;
+    fs::write(&bin, bytes).expect("it writes");
+    let error = again.read(3).expect_err("it is damaged").to_string();
+    assert!(error.contains("pixels.bin") && error.contains("remove it"), "{error}");
+    assert!(again.read(2).is_ok());
     fs::write(&bin, vec![7; 15]).expect("it writes");
     let mended = load_stored(&pets, &config(2, 1), &cache).expect("it loads").stored.expect("it is on the disk");
     assert_eq!(mended.read(0).expect("it reads"), memory.pixels[..4]);

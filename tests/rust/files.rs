@@ -131,6 +131,15 @@ fn links_modes_pipes_and_the_files_of_others_stay_what_they_are() {
     });
     write_atomic(Path::new(&pipe), "through the pipe").expect("it writes");
     assert_eq!(reader.join().expect("it reads").expect("text"), "through the pipe");
+    let picture = place.path("pipe.png");
+    assert!(Command::new("mkfifo").arg(&picture).status().expect("mkfifo").success());
+    let reader = std::thread::spawn({
+        let picture = picture.clone();
+        move || fs::read(picture)
+    });
+    let weights = model(&place, "w.safetensors", "m", ["a", "b"]);
+    succeeds(&["sample", &weights, "--out", &picture, "--count", "1"]);
+    assert!(reader.join().expect("it reads").expect("bytes").starts_with(b"\x89PNG"));
     let results = place.file("r.jsonl", record());
     assert!(succeeds(&["compare", &results, "--table", "/dev/stdout"]).contains("FD"));
 

@@ -280,4 +280,6 @@ fn settings_of_any_size_are_refused_before_memory_is_asked_for() {
     let grid = place.path("g.png");
     refuses(&["sample", &weights, "--count", "4096", "--scale", "32", "--out", &grid], &["million"]);
     refuses(&["sample", &weights, "--count", "1000000000000", "--out", &grid], &["million"]);
+    let folder = place.path("many");
+    refuses(&["sample", &weights, "--count", "1000000000000", "--format", "npz", "--out", &folder], &["100000000"]);
 }

@@ -124,6 +124,20 @@ fn a_run_that_never_came_to_a_checkpoint_is_begun_by_resume_or_moved_aside() {
     assert_eq!((checkpoints(&run), checkpoints(&place.path("run.old-1"))), (vec![2], vec![4]));
 }
 
+/// Its checkpoints are all that is left of it.
+#[test]
+fn a_run_without_its_settings_is_left_alone() {
+    let place = Place::new();
+    let [data, config, run] = trained(&place);
+    fs::remove_file(Path::new(&run).join("config.toml")).expect("it was there");
+    let before = contents(&run);
+    for more in [&["--config", &config][..], &["--config", &config, "--resume", "--steps", "9"], &["--resume"]] {
+        let command = [&["train", "--data", &data, "--out", &run][..], more].concat();
+        fails(&command, &["config.toml is missing", "state.json"]);
+    }
+    assert!(contents(&run) == before, "a refused start changed the run");
+}
+
 /// What a scheduler does: the same command again and again.
 #[test]
 fn resume_begins_where_nothing_is_yet() {
@@ -388,9 +402,15 @@ fn a_streamed_set_that_changed_is_converted_again() {
     let [moss, rust] = ["moss", "rust"].map(|class| Path::new(&data).join(class));
     fs::copy(rust.join("0.png"), moss.join("0.png")).expect("it copies");
     let resume = [&command[..], &["--resume", "--steps", "8"]].concat();
+    let before = contents(&run);
     fails(&resume, &["hold other pixels"]);
+    assert!(contents(&run) == before, "a refused resume changed the run");
     succeeds(&[&resume[..], &["--data-changed"]].concat());
-    let bytes = fs::read(&pixels).expect("it reads");
+    let is_pixels = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "bin");
+    let entries = fs::read_dir(Path::new(&run).join("data")).expect("a folder");
+    let all: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).filter(is_pixels).collect();
+    let [pixels] = &all[..] else { panic!("{all:?}") };
+    let bytes = fs::read(pixels).expect("it reads");
     let images = meanflow::train::data::load(
         Path::new(&data),
         &meanflow::train::data::DataConfig { size: 8, ..Default::default() },

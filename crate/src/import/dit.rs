@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 
-use super::import::is_left_out;
+use super::detect::is_left_out;
 use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! Checkpoints of other programs: PyTorch's `.pth` and `.pt` (read, never executed) and safetensors. Native only.
 
 mod container;
+mod detect;
 mod dit;
-mod import;
 mod in_context;
 mod pytorch;
 mod tensor_map;
@@ -20,7 +20,7 @@ use safetensors::tensor::TensorInfo;
 use crate::error::Error;
 use crate::io::{SafetensorsFile, catch_decoder_panic, check_memory};
 
-pub use import::{ImportChoice, import, left_out};
+pub use detect::{ImportChoice, import, left_out};
 
 /// The float tensors of a checkpoint, by name; nested dictionaries are joined by dots. Their values are read when they
 /// are wanted, so that names and shapes are looked at before.

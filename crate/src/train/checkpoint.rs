@@ -172,8 +172,11 @@ fn prune(folder: &Path, step: u64, log: &Logging) -> Result<()> {
     let stays = |(step, path): &(u64, PathBuf)| {
         best.as_ref() == Some(path) || log.keep_every.is_some_and(|every| step.is_multiple_of(every))
     };
-    for (_, old) in all.into_iter().rev().skip(log.keep).filter(|checkpoint| !stays(checkpoint)) {
-        io::remove_folder(&old)?;
+    for (step, old) in all.into_iter().rev().skip(log.keep).filter(|checkpoint| !stays(checkpoint)) {
+        // Under its own name a half of it could be left.
+        let aside = folder.join(format!("{REPLACED}-{step:08}"));
+        io::rename(&old, &aside)?;
+        io::remove_folder(&aside)?;
     }
     Ok(())
 }
@@ -216,10 +219,12 @@ pub fn any(folder: &Path) -> Result<bool> {
     Ok(folder.exists() && !list(folder)?.is_empty())
 }
 
-/// Whole checkpoints with their steps, oldest first. Other folders are somebody else's.
+/// Checkpoints with their steps, oldest first, damaged ones too. Other folders are somebody else's.
 fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let steps = entries(folder)?.into_iter().filter_map(|path| Some((step_in(&path, "step")?, path)));
-    let mut found: Vec<_> = steps.filter(|(_, path)| path.join("state.json").exists()).collect();
+    let is_ours =
+        |path: &Path| ["state.json", "net.bpk", "ema.bpk", "optimizer.bpk"].iter().any(|file| path.join(file).exists());
+    let mut found: Vec<_> = steps.filter(|(_, path)| is_ours(path)).collect();
     found.sort();
     Ok(found)
 }
@@ -400,6 +405,27 @@ mod tests {
         prune(folder.path(), 100_000_000, &Logging { keep: 1, ..Logging::default() }).expect("it prunes");
         assert!(foreign.iter().all(|name| here(name).exists()));
         assert!(here("step-100000000").exists() && !here("step-99999999").exists());
+    }
+
+    /// What was half removed, or lost its description, is named where a run goes on, and goes as any other.
+    #[test]
+    fn checkpoints_without_their_description_are_damaged_ones() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Logging { keep: 1, ..Logging::default() };
+        save(folder.path(), &trainer(2), None, &log).expect("it saves");
+        for step in [1, 3] {
+            let half = folder.path().join(format!("step-{step:08}"));
+            fs::create_dir(&half).expect("a folder");
+            fs::write(half.join("ema.bpk"), "half").expect("it writes");
+        }
+        let mut warnings = Vec::new();
+        let warn = |text| warnings.push(text);
+        let (_, step, _) =
+            averaged(folder.path(), CheckpointSelector::Newest, PRIMARY_EMA, &Device::flex(), warn).expect("it reads");
+        assert!(step == 2 && warnings.len() == 1 && warnings[0].contains("step-00000003"), "{warnings:?}");
+        save(folder.path(), &trainer(4), None, &log).expect("it saves");
+        let steps: Vec<u64> = list(folder.path()).expect("it reads").into_iter().map(|(step, _)| step).collect();
+        assert_eq!(steps, [4]);
     }
 
     /// With one checkpoint kept, the damaged one of a later step must not be taken for the newest.

@@ -1,5 +1,6 @@
 //! The run folder: settings, description, data, log, samples, checkpoints; and what else may be in the place of one.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -229,9 +230,23 @@ fn refuse_foreign(path: &Path) -> Result<()> {
     let entries =
         fs::read_dir(path).with_context(|| format!("cannot read {}, which is to be a folder", path.display()))?;
     let has = |name: &str| path.join(name).exists();
-    let is_run = has(CONFIG) && (has(CHECKPOINTS) || has(MODEL));
-    match entries.flatten().next() {
-        Some(entry) if !is_run && !RunLock::is_in(path) => bail!(
+    if has(CONFIG) && (has(CHECKPOINTS) || has(MODEL)) {
+        return Ok(());
+    }
+    if RunLock::is_in(path) && has(CHECKPOINTS) && !has(CONFIG) {
+        bail!(
+            "{} holds a run whose {CONFIG} is missing: put it back (each checkpoint's state.json has it under \
+             `settings`), or choose another folder",
+            path.display()
+        );
+    }
+    // What there is of a run that was ended before it began.
+    let is_of_start = |name: &OsStr| {
+        let is_temporary = name.to_string_lossy().starts_with(".meanflow-");
+        RunLock::is_in(path) && (is_temporary || [LOCK_FILE, STREAMED, CONFIG].iter().any(|own| name == *own))
+    };
+    match entries.flatten().find(|entry| !is_of_start(&entry.file_name())) {
+        Some(entry) => bail!(
             "{} is not empty and holds no run of meanflow (there is `{}` in it); choose another folder",
             path.display(),
             entry.file_name().to_string_lossy()
@@ -318,6 +333,7 @@ impl RunFolder {
         observer: &mut dyn super::Observer,
     ) -> Result<Trainer> {
         let data = DataManifest::of(images)?;
+        let keep = || images.stored.as_ref().map_or(Ok(()), |stored| stored.keep());
         let net = config.net_config(images.classes.len())?;
         let (trainer, init) = match &self.start {
             RunStart::Scratch => {
@@ -363,6 +379,7 @@ impl RunFolder {
         };
         fs::create_dir_all(self.checkpoints())
             .with_context(|| format!("cannot create {}", self.checkpoints().display()))?;
+        keep()?;
         checkpoint::clear(&self.checkpoints())?;
         self.rewind_log(trainer.steps_done())?;
         events::rewind(&self.path, trainer.steps_done())?;

@@ -76,6 +76,9 @@ enum Format {
 /// Pictures of a network call, at most: any number of them takes the memory of so many.
 const BATCH: usize = 256;
 
+/// Pictures of one command, at most: a mistyped number must not run until the disk is full.
+const MAX_PICTURES: usize = 100_000_000;
+
 /// What is drawn from: RGBA bytes of `count` pictures from a seed on, and the network calls that each took.
 type Draw<'a> = dyn FnMut(u64, usize) -> Result<(Vec<u8>, usize)> + 'a;
 
@@ -86,7 +89,9 @@ impl Args {
             bail!("--guidance-interval says when guidance holds, and --guidance 1 is none: give --guidance too");
         }
         match self.format {
-            None if self.out.is_dir() || self.out.extension().is_none() && !self.out.exists() => {
+            None if self.out.is_dir()
+                || self.out.extension().is_none() && (!self.out.exists() || self.out.is_file()) =>
+            {
                 bail!(
                     "{}: a grid is a PNG file, whose name ends in .png; --format png writes single pictures into a folder",
                     self.out.display()
@@ -105,6 +110,9 @@ impl Args {
     fn write(&self, size: usize, channels: usize, draw: &mut Draw) -> Result<usize> {
         if self.count == 0 {
             bail!("0 pictures were asked for");
+        }
+        if self.format.is_some() && self.count > MAX_PICTURES {
+            bail!("{} pictures were asked for; more than {MAX_PICTURES} would fill any disk", self.count);
         }
         let starts = (0..self.count).step_by(BATCH);
         let mut calls = 0;

@@ -1,11 +1,13 @@
 //! Pixels in a file, for sets that are larger than memory: converted once, then read row by row.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead as _, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
 
 use super::digest::Digest;
 use super::error::DataError;
@@ -23,6 +25,10 @@ pub struct Stored {
     values: usize,
     /// The digest of all pixels.
     digest: String,
+    /// The checksum of each image.
+    checksums: Vec<u64>,
+    /// Whether they may stay when this is dropped.
+    kept: AtomicBool,
 }
 
 /// All else about them; written last, so that it is there only when all of the pixels are.
@@ -36,6 +42,9 @@ struct Index {
     /// The digest of the pixels.
     #[serde(default)]
     digest: String,
+    /// The checksum of each image's pixels; an index of an older version has none, and its pixels are made again.
+    #[serde(default)]
+    checksums: Vec<u64>,
     config: DataConfig,
     labels: Vec<u32>,
     classes: Vec<String>,
@@ -67,19 +76,75 @@ impl Stored {
     /// The bytes of an image, `[channels, size, size]`.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the disk refuses, or gives other pixels than were written.
     pub fn read(&self, index: usize) -> Result<Vec<u8>, DataError> {
         let mut bytes = vec![0; self.values];
         // A reader that panicked left no half-written state behind.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let place = SeekFrom::Start((index * self.values) as u64);
         file.seek(place).and_then(|_| file.read_exact(&mut bytes)).map_err(|e| DataError::io(&self.path, e))?;
-        Ok(bytes)
+        match checksum(&bytes) == self.checksums[index] {
+            true => Ok(bytes),
+            false => Err(DataError::damaged(
+                &self.path,
+                format!("the pixels of image {index} are not what was written; remove it, and it is made again"),
+            )),
+        }
+    }
+
+    /// Lets the pixels stay on the disk, in place of all others in their folder: they are those of a run that goes on.
+    /// Otherwise what was converted anew goes when this is dropped, and a run that was refused is as it was.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep(&self) -> Result<(), DataError> {
+        self.kept.store(true, Ordering::Relaxed);
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        for listed in indices(folder).into_iter().filter(|listed| listed.with_extension("bin") != self.path) {
+            // The index first, so that it is never found beside other pixels.
+            for old in [listed.clone(), listed.with_extension("bin")] {
+                remove(&old)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        if !self.kept.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(self.path.with_extension("json"));
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn checksum(pixels: &[u8]) -> u64 {
+    XxHash64::oneshot(0, pixels)
+}
+
+/// The indices of all sets in a folder.
+fn indices(folder: &Path) -> Vec<PathBuf> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_index = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("pixels") && name.ends_with(".json")
+    };
+    let mut found: Vec<PathBuf> = names.filter(is_index).collect();
+    found.sort();
+    found
+}
+
+fn remove(path: &Path) -> Result<(), DataError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DataError::io(path, error)),
+        _ => Ok(()),
     }
 }
 
 /// As [`load`](super::load), but with the pixels in `folder`; those of an earlier call are used again where the set's
-/// path, the names, sizes and times of its files, and the settings are the same.
+/// path, the names, sizes and times of its files, and the settings are the same. Pixels that are made anew lie beside
+/// those of an earlier call until [`Stored::keep`].
 ///
 /// # Errors
 /// As [`load`](super::load), and when the disk refuses.
@@ -88,16 +153,23 @@ pub fn load_stored(path: &Path, config: &DataConfig, folder: &Path) -> Result<Im
         // They stay on the disk in any case.
         return latents.into_images(config);
     }
-    let (pixels, listed) = (folder.join("pixels.bin"), folder.join("pixels.json"));
     let fingerprint = Files::open(path, config)?.fingerprint()?;
     let is_of_set = |index: &Index| index.source == path && index.fingerprint == fingerprint && index.is_of(config);
-    let index = match read_index(&listed).filter(is_of_set) {
-        Some(index) if fs::metadata(&pixels).is_ok_and(|meta| meta.len() == index.bytes()) => index,
-        _ => convert(path, fingerprint, config, folder, &pixels, &listed)?,
+    let earlier = indices(folder).into_iter().find_map(|listed| {
+        let (index, pixels) = (read_index(&listed).filter(is_of_set)?, listed.with_extension("bin"));
+        let is_whole = fs::metadata(&pixels).is_ok_and(|meta| meta.len() == index.bytes());
+        (is_whole && index.checksums.len() == index.labels.len()).then_some((pixels, index))
+    });
+    let is_new = earlier.is_none();
+    let (pixels, index) = match earlier {
+        Some(earlier) => earlier,
+        None => convert(path, fingerprint, config, folder)?,
     };
     let file = File::open(&pixels).map_err(|e| DataError::io(&pixels, e))?;
     let (channels, values) = (index.channels(), index.values());
-    let stored = Stored { path: pixels, file: Mutex::new(file), values, digest: index.digest };
+    let (digest, checksums) = (index.digest, index.checksums);
+    let kept = AtomicBool::new(!is_new);
+    let stored = Stored { path: pixels, file: Mutex::new(file), values, digest, checksums, kept };
     let Index { labels, classes, names, skipped, captions, notes, tally, .. } = index;
     Ok(Images {
         size: config.size,
@@ -171,21 +243,24 @@ pub fn load_sample(path: &Path, config: &DataConfig, most: usize) -> Result<Imag
     Ok(images)
 }
 
+/// Writes the pixels of a set into a folder, under a name that is free; returns where they lie, and what they are.
 fn convert(
     path: &Path,
     fingerprint: String,
     config: &DataConfig,
     folder: &Path,
-    pixels: &Path,
-    listed: &Path,
-) -> Result<Index, DataError> {
+) -> Result<(PathBuf, Index), DataError> {
     io::create_folder(folder).map_err(DataError::Write)?;
-    let mut file = AtomicFile::create(pixels).map_err(DataError::Write)?;
+    let names = std::iter::once("pixels.bin".to_owned()).chain((2..).map(|i| format!("pixels-{i}.bin")));
+    let free = |path: &PathBuf| !path.exists() && !path.with_extension("json").exists();
+    let pixels = names.map(|name| folder.join(name)).find(free).unwrap_or_default();
+    let mut file = AtomicFile::create(&pixels).map_err(DataError::Write)?;
     let mut of_class = Vec::new();
     let mut index = Index {
         source: path.to_path_buf(),
         fingerprint,
         digest: String::new(),
+        checksums: Vec::new(),
         config: config.clone(),
         labels: Vec::new(),
         classes: Vec::new(),
@@ -204,6 +279,7 @@ fn convert(
         }
         file.write_all(&part.pixels).map_err(DataError::Write)?;
         digest.add(&part.pixels);
+        index.checksums.extend(part.pixels.chunks_exact(config.values()).map(checksum));
         of_class.extend(part.class_names());
         if !part.captions.is_empty() {
             index.captions.resize(index.names.len(), String::new());
@@ -214,40 +290,35 @@ fn convert(
         index.skipped.extend(part.skipped);
         Ok(())
     })?;
-    // An index of other pixels must not be found beside these.
-    match fs::remove_file(listed) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(DataError::io(listed, error)),
-        _ => {}
-    }
     file.commit().map_err(DataError::Write)?;
     if config.channels == 0 {
         index.channels = used.channels();
-        narrow(pixels, config, index.channels).map_err(|e| DataError::io(pixels, e))?;
+        narrow(&pixels, config, index.channels).map_err(|e| DataError::io(&pixels, e))?;
+        (digest, index.checksums) =
+            sums_of(&pixels, index.values(), index.names.len()).map_err(|e| DataError::io(&pixels, e))?;
     }
-    index.digest = match index.channels == config.planes() {
-        true => digest.finish(),
-        false => digest_of(pixels).map_err(|e| DataError::io(pixels, e))?,
-    };
+    index.digest = digest.finish();
     if !index.captions.is_empty() {
         index.captions.resize(index.names.len(), String::new());
     }
     (index.labels, index.classes) = label(&of_class, &whole.classes);
     index.notes = whole.notes;
     let text = serde_json::to_vec(&index).map_err(|e| DataError::Config(e.to_string()))?;
-    io::write_atomic(listed, &text).map_err(DataError::Write)?;
-    Ok(index)
+    io::write_atomic(&pixels.with_extension("json"), &text).map_err(DataError::Write)?;
+    Ok((pixels, index))
 }
 
-/// The digest of a file of pixels.
-fn digest_of(pixels: &Path) -> std::io::Result<String> {
-    let (mut file, mut digest) = (File::open(pixels)?, Digest::default());
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(digest.finish()),
-            read => digest.add(&piece[..read]),
-        }
-    }
+/// The digest of a file of pixels, and the checksums of its images of so many bytes each.
+fn sums_of(pixels: &Path, values: usize, images: usize) -> std::io::Result<(Digest, Vec<u64>)> {
+    let (mut file, mut digest) = (BufReader::new(File::open(pixels)?), Digest::default());
+    let mut image = vec![0; values];
+    let mut sum = |_| {
+        file.read_exact(&mut image)?;
+        digest.add(&image);
+        Ok(checksum(&image))
+    };
+    let sums = (0..images).map(&mut sum).collect::<std::io::Result<_>>()?;
+    Ok((digest, sums))
 }
 
 /// Drops all but the first planes of the images in a file.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DataConfig, Fit, Images};
+use crate::io;
 
 /// Classes named with their counts.
 const SHOWN: usize = 10;
@@ -121,8 +122,13 @@ impl Images {
                 *count += 1;
             }
         });
-        let named: Vec<String> =
-            self.classes.iter().zip(counts).take(SHOWN).map(|(class, count)| format!("{class} ({count})")).collect();
+        let named: Vec<String> = self
+            .classes
+            .iter()
+            .zip(counts)
+            .take(SHOWN)
+            .map(|(class, count)| format!("{} ({count})", io::name(class)))
+            .collect();
         match self.classes.len() {
             0 => "no classes".into(),
             1 => format!("1 class: {}", named.join(", ")),
