@@ -23,6 +23,8 @@ mod dual;
 mod engine;
 #[path = "rust/evaluation.rs"]
 mod evaluation;
+#[path = "rust/examples.rs"]
+mod examples;
 #[path = "rust/files.rs"]
 mod files;
 #[path = "rust/flow.rs"]

@@ -3,6 +3,7 @@
 // whether the rivals draw the same.
 import { limits } from './bench-limit.js';
 import { Engine } from './engine.js';
+import { Ladder } from './ladder.js';
 
 const query = new URLSearchParams(location.search);
 const MODEL = query.get('model') ?? '../static/models/emoji.safetensors';
@@ -14,6 +15,8 @@ const SHAPE = [4, 32, 32];
 /** Milliseconds of pictures before any are timed. */
 const WARM_UP = 2000;
 const REPEATS = Number(query.get('repeats') ?? 9);
+/** As many as ours has Workers. */
+const THREADS = Math.min(4, navigator.hardwareConcurrency);
 /** Milliseconds after which a batch is not repeated again. */
 const PATIENCE = 15_000;
 
@@ -25,7 +28,9 @@ const PATIENCE = 15_000;
 const CONTENDERS = {
   'ours-cpu': { title: 'MeanFlow, CPU', load: () => ours('cpu') },
   'ours-webgpu': { title: 'MeanFlow, WebGPU', load: () => ours('webgpu') },
+  'ours-workers': { title: 'MeanFlow, CPU, all cores', load: oursOnAllCores },
   'ort-wasm': { title: 'ONNX Runtime Web, wasm', load: () => onnxRuntime('wasm') },
+  'ort-threads': { title: 'ONNX Runtime Web, wasm, threads', load: () => onnxRuntime('wasm', THREADS) },
   'ort-webgpu': { title: 'ONNX Runtime Web, WebGPU', load: () => onnxRuntime('webgpu') },
   'tfjs-wasm': { title: 'TensorFlow.js, wasm', load: () => tensorFlow('wasm') },
   'tfjs-webgpu': { title: 'TensorFlow.js, WebGPU', load: () => tensorFlow('webgpu') },
@@ -42,13 +47,29 @@ async function ours(build) {
   };
 }
 
-/** With the settings that its documentation recommends. @param {'wasm' | 'webgpu'} provider */
-async function onnxRuntime(provider) {
+/** As the page draws: by as many Workers as the device has cores to spare, once a gallery is worth it. */
+async function oursOnAllCores() {
+  const engine = new Ladder('cpu', { shared: true });
+  await engine.load(MODEL);
+  return async (batch, seed) => {
+    const pictures = [];
+    await engine.generate({ seed, count: batch, nfe: 1 }, ({ rgba }) => pictures.push(rgba));
+    return pictures;
+  };
+}
+
+/**
+ * With the settings that its documentation recommends.
+ * @param {'wasm' | 'webgpu'} provider
+ * @param {number} threads
+ */
+async function onnxRuntime(provider, threads = 1) {
+  // It would fall back to one by itself.
+  if (threads > 1 && !crossOriginIsolated) throw new Error('threads need the headers COOP and COEP, which few hosts send');
   const folder = `${RIVALS}ort/`;
   const ort = await import(`${folder}${provider === 'wasm' ? 'ort.wasm.min.mjs' : 'ort.webgpu.min.mjs'}`);
   ort.env.wasm.wasmPaths = folder;
-  // Threads need headers that most hosts do not send; it would fall back to one by itself.
-  ort.env.wasm.numThreads = crossOriginIsolated ? 0 : 1;
+  ort.env.wasm.numThreads = threads;
   const session = await ort.InferenceSession.create(ONNX, { executionProviders: [provider], graphOptimizationLevel: 'all' });
   const [channels, height, width] = SHAPE;
   const values = channels * height * width;

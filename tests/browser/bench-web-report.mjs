@@ -8,6 +8,7 @@ import { ROOT } from './support.mjs';
 /** Who is compared, by kind of backend; ours come first. */
 export const KINDS = {
   cpu: { 'ours-cpu': 'ours, CPU', 'ort-wasm': 'ONNX Runtime Web, wasm', 'tfjs-wasm': 'TensorFlow.js, wasm' },
+  cores: { 'ours-workers': 'ours, CPU, all cores', 'ort-threads': 'ONNX Runtime Web, wasm, threads' },
   webgpu: { 'ours-webgpu': 'ours, WebGPU', 'ort-webgpu': 'ONNX Runtime Web, WebGPU', 'tfjs-webgpu': 'TensorFlow.js, WebGPU' },
 };
 const BATCHES = [1, 16, 64];
@@ -49,12 +50,12 @@ export function write(kind, rounds, limits, net) {
     const reads = [({ memory }) => memory, ({ first }) => first, ({ again }) => again, ...BATCHES.map((batch) => ({ batches }) => batches[batch]?.median)];
     return [`${names[theirs]} to ours`, (rounds[0][theirs].bytes / rounds[0][ours].bytes).toFixed(1), ...reads.map(ratio)];
   });
-  const about = `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model}, ${cpus().length} cores, headless Chromium, ${kind === 'cpu' ? '' : 'WebGPU on SwiftShader, '}${rounds.length} rounds, medians (smallest–largest): \`make bench-web\`.${kind === 'cpu' ? '' : ' Batch 64: one round.'}`;
+  const about = `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model}, ${cpus().length} cores, headless Chromium, ${kind === 'webgpu' ? 'WebGPU on SwiftShader, ' : ''}${rounds.length} rounds, medians (smallest–largest): \`make bench-web\`.${kind === 'webgpu' ? ' Batch 64: one round.' : ''}`;
   const text = [
     about, '', 'A DiT of 6 blocks, width 192, 64 tokens, random weights. Memory is the most that the processes of page and GPU held.', '',
     ...table(HEADS, rows), '',
     'How many times more the rival takes, of single rounds:', '', ...table(HEADS, ratios), '',
-    ...(kind === 'cpu' ? [] : [distance(limits, net, median(of(ours, ({ batches }) => batches[16].median))), '']),
+    ...(kind !== 'webgpu' ? [] : [distance(limits, net, median(of(ours, ({ batches }) => batches[16].median))), '']),
     `![First picture and warm pictures](web-${kind}.svg)`, '',
   ];
   writeFileSync(join(ROOT, `docs/benchmarks/web-${kind}.md`), text.join('\n'));

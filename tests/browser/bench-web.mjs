@@ -1,5 +1,5 @@
 // One network through this project, ONNX Runtime Web and TensorFlow.js, in one browser, one after the other in every round:
-// writes docs/benchmarks/web-cpu.md and web-webgpu.md with their plots; `ONLY=ours-cpu,ort-wasm` runs some. WebGPU is a software
+// writes docs/benchmarks/web-cpu.md, web-cores.md and web-webgpu.md with their plots; `ONLY=ours-cpu,ort-wasm` runs some. WebGPU is a software
 // adapter here, so its times compare engines, not GPUs.
 import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,6 +21,8 @@ const CONTENDERS = {
   'ours-cpu': ON_CPU,
   'ort-wasm': ON_CPU,
   'tfjs-wasm': ON_CPU,
+  'ours-workers': ON_CPU,
+  'ort-threads': ON_CPU,
   'ours-webgpu': ON_GPU,
   'ort-webgpu': ON_GPU,
   'tfjs-webgpu': ON_GPU,
@@ -29,6 +31,8 @@ const chosen = (process.env.ONLY ?? Object.keys(CONTENDERS).join()).split(',');
 
 const site = prepare();
 const { server, address } = await serve(site);
+// Threads need the headers of a page that shares nothing with others; ours needs none, and is timed under the same.
+const isolated = await serve(site, { isolated: true });
 const { bytes, distinct } = await inPage('disagreement', '', false, async ({ result }) => result);
 if (bytes > 1 || distinct < 50) throw new Error(`the rivals draw other pictures: ${bytes} of 255 apart, ${distinct} values`);
 const isWhole = (kind) => Object.keys(KINDS[kind]).every((name) => chosen.includes(name));
@@ -45,6 +49,7 @@ for (let round = 0; round < ROUNDS; round++) {
   rounds.push(results);
 }
 server.close();
+isolated.server.close();
 for (const kind of Object.keys(KINDS).filter(isWhole)) write(kind, rounds, limits, NET);
 
 /** The built site with the rivals and the network beside it. */
@@ -84,7 +89,7 @@ async function inPage(name, query, webgpu, then) {
   const fetched = new Set();
   context.on('response', (response) => fetched.add(new URL(response.url()).pathname));
   const visit = async (more) => {
-    await page.goto(`${address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`);
+    await page.goto(`${/workers|threads/.test(name) ? isolated.address : address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`);
     await page.waitForFunction(() => globalThis.result, undefined, { timeout: 1_200_000 });
     const result = await page.evaluate(() => globalThis.result);
     if (result.error) throw new Error(`${name}: ${result.error}`);

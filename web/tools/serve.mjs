@@ -15,12 +15,16 @@ const OPEN = { 'Access-Control-Allow-Origin': '*' };
 /** The one part of a page's policy that only a header can hold: no other site may show a whole page in a frame. */
 const UNFRAMED = { 'Content-Security-Policy': "frame-ancestors 'self'" };
 
+/** What makes a page `crossOriginIsolated`. */
+const ISOLATED = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'same-origin' };
+
 /**
  * Serves a folder; resolves to the server and its address.
  * @param {string} folder
- * @param {{port?: number, prefix?: string}} options `prefix`: a sub-path such as `/some/where/` to serve under
+ * @param {{port?: number, prefix?: string, isolated?: boolean}} options `prefix`: a sub-path such as `/some/where/` to serve under;
+ *   `isolated`: with the headers that threads of wasm need
  */
-export function serve(folder, { port = 0, prefix = '/' } = {}) {
+export function serve(folder, { port = 0, prefix = '/', isolated = false } = {}) {
   const root = resolve(folder);
   const server = createServer((request, response) => {
     const file = locate(root, prefix, request.url ?? '/');
@@ -35,7 +39,7 @@ export function serve(folder, { port = 0, prefix = '/' } = {}) {
       response.writeHead(304, { ETag: tag, 'Cache-Control': 'no-cache', ...OPEN }).end();
       return;
     }
-    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': size, 'Cache-Control': 'no-cache', ETag: tag, ...OPEN, ...(extname(file) === '.html' ? UNFRAMED : {}) };
+    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': size, 'Cache-Control': 'no-cache', ETag: tag, ...OPEN, ...(extname(file) === '.html' ? UNFRAMED : {}), ...(isolated ? ISOLATED : {}) };
     response.writeHead(200, headers);
     if (request.method === 'HEAD') response.end();
     else createReadStream(file).pipe(response);
