@@ -1,5 +1,5 @@
-//! MeanFlow in one file: Algorithm 1, a training step, a sample (arXiv 2505.13447). It learns to draw a square at a random
-//! place in 8 × 8 pixels, and then draws some in one network call each.
+//! MeanFlow in one file: Algorithm 1, a training step, a sample (arXiv 2505.13447). It learns to draw a square at one of nine
+//! places in 8 × 8 pixels, and then draws some in one network call each.
 //!
 //! ```sh
 //! cargo run --release --example minimal
@@ -69,12 +69,12 @@ fn times(stream: &mut Stream, device: &Device) -> [Tensor<1>; 2] {
     })
 }
 
-/// White squares of 3 × 3 pixels on black, from −1 to 1.
+/// White squares of 4 × 4 pixels on black, from −1 to 1.
 fn squares(stream: &mut Stream, device: &Device) -> Tensor<4> {
     let mut values = Vec::with_capacity(BATCH * SIZE * SIZE);
     for _ in 0..BATCH {
-        let (top, left) = (stream.below(SIZE - 2), stream.below(SIZE - 2));
-        let is_white = |i: usize| (top..top + 3).contains(&(i / SIZE)) && (left..left + 3).contains(&(i % SIZE));
+        let [top, left] = [stream.below(3), stream.below(3)].map(|place| 2 * place);
+        let is_white = |i: usize| (top..top + 4).contains(&(i / SIZE)) && (left..left + 4).contains(&(i % SIZE));
         values.extend((0..SIZE * SIZE).map(|i| if is_white(i) { 1.0 } else { -1.0 }));
     }
     Tensor::from_data(TensorData::new::<f32, _>(values, [BATCH, 1, SIZE, SIZE]), device)
@@ -115,7 +115,7 @@ pub fn drawn(pictures: Tensor<4>, count: usize) -> Result<String, Box<dyn Error>
 
 #[allow(dead_code, reason = "the tests have this file as a module")]
 fn main() -> Result<(), Box<dyn Error>> {
-    let net = train(3000)?;
+    let net = train(1500)?;
     let e = noise(&mut Stream::new(1, Purpose::Noise, 0), &Device::flex());
     stdout().write_all(drawn(sample(&net, e), 4)?.as_bytes())?;
     Ok(())
