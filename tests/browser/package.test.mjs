@@ -108,7 +108,7 @@ test('it comes with the licences of what its wasm holds', () => {
   for (const file of ['LICENSE-MIT', 'LICENSE-APACHE', 'THIRD_PARTY.txt']) assert.ok(readFileSync(join(folder, file), 'utf8').length > 1000, file);
 });
 
-test('code, types, manifest and README name the same', async () => {
+test('code, types, manifest and guide name the same', async () => {
   const built = (name) => readFileSync(join(ROOT, 'dist-npm', name), 'utf8');
   const declaration = JSON.parse(built('custom-elements.json')).modules[0].declarations.find(({ tagName }) => tagName === 'mean-flow');
   const { MeanFlowElement } = await import('../../web/mean-flow.js');
@@ -140,7 +140,7 @@ test('code, types, manifest and README name the same', async () => {
   assert.deepEqual(names(declaration.cssProperties), found(source, /var\((--mean-flow-\w+)/g));
   assert.deepEqual(names(declaration.cssParts), found(source, /(?:make\('\w+', |part = )'(\w+)'/g));
 
-  const table = readFileSync(join(ROOT, 'README.md'), 'utf8').match(/^\| `<mean-flow>` \|.*?\n\n/ms)[0];
+  const table = readFileSync(join(ROOT, 'docs/guide/embed.md'), 'utf8').match(/^\| `<mean-flow>` \|.*?\n\n/ms)[0];
   const row = (title) => table.match(new RegExp(`^\\| ${title}.*$`, 'm'))[0];
   for (const name of observed) assert.ok(row('attributes').includes(`\`${name}\``), name);
   for (const { name, kind, readonly } of declaration.members) {
