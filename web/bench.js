@@ -3,7 +3,7 @@
 // whether the rivals draw the same.
 import { limits } from './bench-limit.js';
 import { Engine } from './engine.js';
-import { Ladder } from './ladder.js';
+import { FailoverEngine } from './failover.js';
 
 const query = new URLSearchParams(location.search);
 const MODEL = query.get('model') ?? '../static/models/emoji.safetensors';
@@ -49,7 +49,7 @@ async function ours(build) {
 
 /** As the page draws: by as many Workers as the device has cores to spare, once a gallery is worth it. */
 async function oursOnAllCores() {
-  const engine = new Ladder('cpu', { shared: true });
+  const engine = new FailoverEngine('cpu', { shared: true });
   await engine.load(MODEL);
   return async (batch, seed) => {
     const pictures = [];

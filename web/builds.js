@@ -3,7 +3,7 @@
 import { FOLDER, addressOf } from './addresses.js';
 import { downloadModule, resolved } from './download.js';
 import { coded } from './errors.js';
-import { buildFor } from './fused.js';
+import { buildFor } from './simd-support.js';
 import { orSpare } from './spare.js';
 
 /** @typedef {'cpu' | 'relaxed' | 'webgpu'} Build */

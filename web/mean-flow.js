@@ -12,7 +12,7 @@ import { classesOf } from './classes.js';
 import { resolved } from './download.js';
 import { coded } from './errors.js';
 import { draw, pictureAt } from './gallery.js';
-import { Ladder } from './ladder.js';
+import { FailoverEngine } from './failover.js';
 import { MAX_COUNT, MAX_SEED, MAX_STEPS, randomSeed, wholeNumber } from './numbers.js';
 import { encodePng } from './png.js';
 
@@ -41,7 +41,7 @@ const engines = new Map();
 function sharedEngine(source, backend) {
   const key = `${backend} ${source}`;
   if (!engines.has(key)) {
-    const ladder = new Ladder(backend || undefined, { shared: true });
+    const ladder = new FailoverEngine(backend || undefined, { shared: true });
     const listeners = new Set();
     const info = ladder.load(source, (progress) => listeners.forEach((listen) => listen(progress)));
     const engine = { key, ladder, listeners, info, users: new Set() };

@@ -7,8 +7,8 @@ import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
 import { download } from './download.js';
 import { Gallery } from './gallery.js';
-import { Ladder } from './ladder.js';
-import { Lessons, MODELS } from './lessons.js';
+import { FailoverEngine } from './failover.js';
+import { Lessons, MODELS } from './demos.js';
 import { randomSeed, wholeNumber } from './numbers.js';
 import { readPicture, readRecipe, verify } from './save.js';
 import { sha256 } from './store.js';
@@ -23,7 +23,7 @@ const defaults = { model: undefined, seed: randomSeed(), nfe: 1, count: 56 };
 const choice = readAddress(location.search, defaults);
 const gallery = new Gallery(element('gallery'), openDetail);
 const detail = new Detail(element('detail'));
-const engine = new Ladder(choice.backend);
+const engine = new FailoverEngine(choice.backend);
 const lessons = new Lessons(engine, choice, {
   moved: () => history.replaceState(null, '', writeAddress(choice, defaults)),
   recipe: (label) => ({ ...recipeFor(choice.seed, label), place: choice.place }),

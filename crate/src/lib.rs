@@ -21,7 +21,7 @@
 //! Images are `[batch, channels, height, width]` in `[−1, 1]`; times and labels are `[batch]`.
 //!
 //! [`dual`] is forward mode, [`net`] the network written over it, [`flow`] the method, [`weights`] the file format,
-//! [`generator`] a loaded model; `gpu` and `cpu` are the page's engines, without burn; `train`, `eval` and `checkpoint`
+//! [`generator`] a loaded model; `gpu` and `cpu` are the page's engines, without burn; `train`, `eval` and `import`
 //! (native only) are the training half, its measure, and checkpoints of other programs.
 
 pub mod class;

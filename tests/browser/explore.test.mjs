@@ -341,7 +341,7 @@ test('a newer version takes the place of the kept one, and works without a netwo
 
     // As a deploy does: another folder, the scripts that name it, and nothing of the former.
     renameSync(join(folder, 'web/engine', engine), join(folder, 'web/engine/newer'));
-    for (const name of ['web/page.js', 'web/early.js', 'sw.js']) writeFileSync(join(folder, name), readFileSync(join(folder, name), 'utf8').replaceAll(engine, 'newer'));
+    for (const name of ['web/page.js', 'web/preload.js', 'sw.js']) writeFileSync(join(folder, name), readFileSync(join(folder, name), 'utf8').replaceAll(engine, 'newer'));
     await page.reload();
     await settled(page);
     assert.deepEqual(await wall(page), before);

@@ -155,7 +155,7 @@ test('the engine is one file, by its subpath and by its plain path', () => {
   const { exports } = JSON.parse(readFileSync(join(ROOT, 'dist-npm/package.json'), 'utf8'));
   assert.deepEqual(exports['./engine'], exports['./engine.js']);
   assert.equal(exports['./engine'].default, './engine.js');
-  assert.match(readFileSync(join(ROOT, 'dist-npm/engine.js'), 'utf8'), /export \{.*\bLadder\b/);
+  assert.match(readFileSync(join(ROOT, 'dist-npm/engine.js'), 'utf8'), /export \{.*\bFailoverEngine\b/);
 });
 
 test('the recipes of the guide are the files of tested projects', () => {
@@ -169,7 +169,7 @@ test('the recipes of the guide are the files of tested projects', () => {
 });
 
 const TYPED = `import { MeanFlowElement, type Generated, type ModelInfo } from '@meanflow/element';
-import { Ladder } from '@meanflow/element/engine.js';
+import { FailoverEngine } from '@meanflow/element/engine.js';
 import init, { Generator } from '@meanflow/element/wasm/cpu';
 
 const element: MeanFlowElement = document.createElement('mean-flow');
@@ -184,9 +184,9 @@ element.addEventListener('ready', ({ detail }) => { const info: ModelInfo = deta
 element.addEventListener('device-lost', ({ detail: { reason, losses } }) => console.log(reason.length + losses));
 element.addEventListener('recovered', ({ detail: { backend } }) => console.log(backend === 'webgpu'));
 const made: Promise<Generated | undefined> = element.generate({ seed: 8n, steps: 2 });
-const ladder = new Ladder('cpu');
-void ladder.load('emoji.safetensors').then((info) => 'stale' in info || info.notice);
-void ladder.generate({ seed: 1, count: 2, nfe: 1, blend: [0, 0.5, 1, 0.5] }, (report) => 'rgba' in report && report.rgba.length);
+const engine = new FailoverEngine('cpu');
+void engine.load('emoji.safetensors').then((info) => 'stale' in info || info.notice);
+void engine.generate({ seed: 1, count: 2, nfe: 1, blend: [0, 0.5, 1, 0.5] }, (report) => 'rgba' in report && report.rgba.length);
 void init().then(() => Generator.load(new Uint8Array())).then((model: Generator) => model.info);
 export { made };
 `;

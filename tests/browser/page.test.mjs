@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { ENGINE, ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, servedWhile, settled, variance, wall } from './support.mjs';
 
 /** Least agreement of browser and native pictures. */
-const LEAST_PSNR = 45;
+const MIN_PSNR = 45;
 const model = (name) => join(ROOT, `static/models/${name}.safetensors`);
 
 // Under a sub-path, as project pages are.
@@ -48,7 +48,7 @@ test('what the first picture waits for is on its way before the page asks for it
 test('where the script that begins early comes late, nothing is downloaded twice', async () => {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  await page.route('**/early.js', async (route) => {
+  await page.route('**/preload.js', async (route) => {
     await settled(page);
     await route.continue();
   });
@@ -56,14 +56,14 @@ test('where the script that begins early comes late, nothing is downloaded twice
     await page.goto(`${stage.site.address}?count=1`);
     await settled(page);
   });
-  for (const file of ['early.js', 'meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
+  for (const file of ['preload.js', 'meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
 });
 
 test('the pictures of the page are those of the native build', async () => {
   const page = await stage.open(`?backend=cpu&seed=41&count=3`);
   for (const [i, picture] of (await wall(page)).entries()) {
     const agreement = psnr(picture, overWhite(nativePicture(model('nouns'), { seed: 41 + i })));
-    assert.ok(agreement >= LEAST_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
+    assert.ok(agreement >= MIN_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
   }
 });
 
@@ -71,7 +71,7 @@ test('the class-conditional model agrees with the native build too, in several s
   const page = await stage.open(`?backend=cpu&model=tiles&class=item/potion&steps=4&seed=5&count=2`);
   for (const [i, picture] of (await wall(page)).entries()) {
     const native = nativePicture(model('tiles'), { seed: 5 + i, className: 'item/potion', nfe: 4 });
-    assert.ok(psnr(picture, overWhite(native)) >= LEAST_PSNR, `picture ${i}`);
+    assert.ok(psnr(picture, overWhite(native)) >= MIN_PSNR, `picture ${i}`);
   }
 });
 
@@ -80,7 +80,7 @@ test('every byte of the engine agrees with the native build, alpha included', as
   const request = { seed: 12345678901, count: 1, nfe: 1 };
   const rgba = await fromEngine(page, { backend: 'cpu', weights: model('emoji'), ...request });
   const agreement = psnr(rgba, nativePicture(model('emoji'), request));
-  assert.ok(agreement >= LEAST_PSNR, `${agreement.toFixed(1)} dB`);
+  assert.ok(agreement >= MIN_PSNR, `${agreement.toFixed(1)} dB`);
 });
 
 test('a seed gives the same noise bits as the native build', async () => {

@@ -1,1 +1,1 @@
-export { Ladder, type ModelInfo, type Request } from './types/ladder.js';
+export { FailoverEngine, type ModelInfo, type Request } from './types/failover.js';

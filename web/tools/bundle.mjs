@@ -16,7 +16,7 @@ import { engineFolder, nameByContent } from './engine-folder.mjs';
 const WEB = fileURLToPath(new URL('../', import.meta.url));
 const SITE = join(WEB, '../dist/web');
 /** What pages load, and parts of the element for those who use them alone. */
-const SCRIPTS = ['page', 'mean-flow', 'engine', 'ladder', 'store', 'bench'];
+const SCRIPTS = ['page', 'mean-flow', 'engine', 'failover', 'store', 'bench'];
 const BUILDS = ['cpu', 'relaxed', 'webgpu'];
 
 const [what, folder] = process.argv.slice(2);
@@ -58,7 +58,7 @@ async function forPackage() {
   const engine = engineFolder(SITE);
   cpSync(join(SITE, engine), join(folder, engine), { recursive: true });
   cpSync(join(SITE, 'mean-flow.inline.js'), join(folder, 'mean-flow.inline.js'));
-  const made = await rolldown({ input: { 'mean-flow': join(WEB, 'mean-flow.js'), engine: join(WEB, 'ladder.js') }, platform: 'browser', plugins: [plugin()] });
+  const made = await rolldown({ input: { 'mean-flow': join(WEB, 'mean-flow.js'), engine: join(WEB, 'failover.js') }, platform: 'browser', plugins: [plugin()] });
   // What both share is named by its content, too.
   await made.write({ dir: folder, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' });
   await made.close();

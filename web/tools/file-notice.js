@@ -1,6 +1,6 @@
 // Says why a page that was opened as a file stays empty: browsers load modules and wasm from a server only, so nobody else would.
 //
-// build-site.sh puts this at the head of web/early.js, and beside it for the pages of `meanflow export --web`.
+// build-site.sh puts this at the head of web/preload.js, and beside it for the pages of `meanflow export --web`.
 
 if (location.protocol === 'file:') {
   const say = () => {

@@ -9,7 +9,7 @@ const WEB = fileURLToPath(new URL('../', import.meta.url));
 const [folder] = process.argv.slice(2);
 
 const OPTIONS = ['--allowJs', '--declaration', '--emitDeclarationOnly', '--stripInternal', '--target', 'es2022', '--module', 'esnext', '--moduleResolution', 'bundler', '--lib', 'es2023,dom,dom.iterable,esnext.disposable', '--types', ''];
-execFileSync(join(WEB, 'node_modules/.bin/tsc'), [...OPTIONS, '--outDir', join(folder, 'types'), join(WEB, 'mean-flow.js'), join(WEB, 'ladder.js')], { stdio: 'inherit' });
+execFileSync(join(WEB, 'node_modules/.bin/tsc'), [...OPTIONS, '--outDir', join(folder, 'types'), join(WEB, 'mean-flow.js'), join(WEB, 'failover.js')], { stdio: 'inherit' });
 
 /** What the element's users do not call. */
 const CALLBACKS = ['connectedCallback', 'disconnectedCallback', 'attributeChangedCallback', '[HEAR]'];

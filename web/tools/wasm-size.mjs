@@ -1,4 +1,4 @@
-// What a wasm module is made of: `node contributors.mjs FILE…` prints its largest crates and functions, by the bytes of their
+// What a wasm module is made of: `node wasm-size.mjs FILE…` prints its largest crates and functions, by the bytes of their
 // code. The module must have its names.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';

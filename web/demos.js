@@ -3,7 +3,7 @@
 import { Drawing } from './drawing.js';
 import { Engine } from './engine.js';
 import { Explore } from './explore.js';
-import { Plane } from './plane.js';
+import { Plane } from './flow2d.js';
 import { Race } from './race.js';
 import { randomSeed } from './numbers.js';
 import { readPicture, savePicture } from './save.js';
@@ -36,7 +36,7 @@ export class Lessons {
   #bitmaps = true;
 
   /**
-   * @param {import('./ladder.js').Ladder} engine
+   * @param {import('./failover.js').FailoverEngine} engine
    * @param {import('./address.js').Choice} choice what the page shows; `place` is written here
    * @param {{moved: () => void, recipe: (label?: number) => object, failed: (error: Error) => void}} hooks
    */

@@ -14,7 +14,7 @@ import { Scheduler } from './scheduler.js';
 /** @typedef {import('./engine.js').Request} Request */
 
 /** Least agreement of the two builds' pictures, in dB: the same picture to the eye, and far from a broken one. */
-const LEAST_PSNR = 40;
+const MIN_PSNR = 40;
 /** Pictures of a part of a request: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const PICTURES_AT_ONCE = { cpu: 2, webgpu: 64 };
 /** Most Workers of the CPU's build. */
@@ -27,20 +27,20 @@ const WORTH_A_WORKER = 150;
 /** Milliseconds that the first picture waits for the browser to say whether there is a GPU. */
 const PATIENCE = 500;
 /** After so many losses the GPU is left alone. */
-const MOST_LOSSES = 2;
+const MAX_LOSSES = 2;
 
 /**
  * The interface of an {@link Engine}, and events: `change` when another backend takes over, or stays for good; its `detail`
  * is `{backend, arithmetic, notice}`. `device-lost` when the device or its Worker has ended, `{reason, losses}`; `recovered` when there is
  * one again, or the CPU goes on for good, the same.
  */
-export class Ladder extends EventTarget {
+export class FailoverEngine extends EventTarget {
   #wanted;
   #options;
   /** The engine that answers. */
   #engine;
   /** The CPU's, once the GPU has taken over. */
-  #reserve;
+  #standby;
   /** Pending while the CPU takes over again. */
   #falling;
   #backend;
@@ -49,7 +49,7 @@ export class Ladder extends EventTarget {
   /** Pending while it is not known whether there is a GPU. */
   #chosen;
   /** Whether the GPU is still to be tried. */
-  #mayClimb = false;
+  #mayUpgrade = false;
   /** How often a device or a Worker was lost. */
   #losses = 0;
   #source;
@@ -67,7 +67,7 @@ export class Ladder extends EventTarget {
   #scheduler = new Scheduler(() => (this.#engine ? [this.#engine, ...this.#others] : []));
 
   /**
-   * @param {'webgpu' | 'cpu'} [wanted] forces one backend: no ladder then
+   * @param {'webgpu' | 'cpu'} [wanted] forces one backend: no failover then
    * @param {{shared?: boolean, softwareWillDo?: boolean, slowerWillDo?: boolean, workers?: number, choose?: typeof chooseBackend, open?: (backend: Backend) => Engine}} [options]
    *   `shared`: requests take turns; without it a newer one ends an older one. For tests: take a software adapter, a GPU that is
    *   slower than the CPU, so many Workers on the CPU, other parts
@@ -94,8 +94,8 @@ export class Ladder extends EventTarget {
     // They hold another model.
     this.#dismissAll();
     [this.#source, this.#hash, this.#parameters] = [source, hash, info.parameters ?? 0];
-    if (!known) this.#chosen.then(() => (this.#mayClimb ? this.#climb() : this.#change(this.#engine, this.#backend, this.#notice)), () => {});
-    else if (this.#mayClimb) this.#climb();
+    if (!known) this.#chosen.then(() => (this.#mayUpgrade ? this.#upgrade() : this.#change(this.#engine, this.#backend, this.#notice)), () => {});
+    else if (this.#mayUpgrade) this.#upgrade();
     return { ...info, ...this.#state };
   }
 
@@ -106,8 +106,8 @@ export class Ladder extends EventTarget {
     else {
       this.#backend = 'cpu';
       this.#chosen = choice.then(({ backend, reason }) => {
-        this.#mayClimb = backend === 'webgpu';
-        this.#notice = this.#mayClimb ? 'The GPU is getting ready.' : reason;
+        this.#mayUpgrade = backend === 'webgpu';
+        this.#notice = this.#mayUpgrade ? 'The GPU is getting ready.' : reason;
       });
       // A download that fails comes first.
       this.#chosen.catch(() => {});
@@ -246,14 +246,14 @@ export class Ladder extends EventTarget {
     this.#losses += 1;
     const gpu = this.#backend === 'webgpu';
     this.dispatchEvent(new CustomEvent('device-lost', { detail: { reason: error.message, losses: this.#losses } }));
-    const spent = gpu && this.#losses >= MOST_LOSSES;
+    const spent = gpu && this.#losses >= MAX_LOSSES;
     const tell = () => this.dispatchEvent(new CustomEvent('recovered', { detail: this.#state }));
     const notice = `WebGPU was lost ${this.#losses} times (${error.message}); the CPU goes on.`;
-    if (this.#reserve) {
+    if (this.#standby) {
       await this.#fallBack(error, spent ? notice : undefined);
       // The CPU draws meanwhile; a new device proves itself like the first.
       if (!spent) {
-        this.#climb().then(tell);
+        this.#upgrade().then(tell);
         return;
       }
     } else if (spent) {
@@ -272,8 +272,8 @@ export class Ladder extends EventTarget {
    */
   async invert(picture) {
     // The reserve may hold an older model.
-    if (this.#reserve) await this.#reserve.load(this.#source, undefined, this.#hash);
-    return (this.#reserve ?? this.#engine).invert(picture);
+    if (this.#standby) await this.#standby.load(this.#source, undefined, this.#hash);
+    return (this.#standby ?? this.#engine).invert(picture);
   }
 
   get #state() {
@@ -290,7 +290,7 @@ export class Ladder extends EventTarget {
     this.#newest?.abort();
     this.#dismissAll();
     this.#engine?.close();
-    this.#reserve?.close();
+    this.#standby?.close();
   }
 
   async #load(source, onProgress, hash) {
@@ -305,10 +305,10 @@ export class Ladder extends EventTarget {
           again = false;
           continue;
         }
-        if (!this.#reserve) throw error;
+        if (!this.#standby) throw error;
         // A file that the CPU refuses too is no fault of the GPU.
-        info = await this.#reserve.load(source, onProgress, hash);
-        if (engine === this.#engine) this.#descend(error);
+        info = await this.#standby.load(source, onProgress, hash);
+        if (engine === this.#engine) this.#takeFallback(error);
         return info;
       }
       // The GPU may have taken over while the CPU loaded.
@@ -322,8 +322,8 @@ export class Ladder extends EventTarget {
   }
 
   /** Starts the GPU beside the CPU, and hands over when its picture is the same and comes faster. */
-  async #climb() {
-    this.#mayClimb = false;
+  async #upgrade() {
+    this.#mayUpgrade = false;
     const gpu = this.#open('webgpu');
     try {
       let source;
@@ -332,23 +332,23 @@ export class Ladder extends EventTarget {
         source = this.#source;
         await gpu.load(source, undefined, this.#hash);
         while (this.#seen?.source !== this.#source) await new Promise((resolve) => this.addEventListener('seen', resolve, { once: true }));
-        if (source === this.#source) await this.#prove(gpu);
+        if (source === this.#source) await this.#verify(gpu);
       }
     } catch (error) {
       gpu.close();
       this.#change(this.#engine, 'cpu', `Not on WebGPU: ${error.message}.`);
       return;
     }
-    this.#reserve = this.#engine;
+    this.#standby = this.#engine;
     this.#change(gpu, 'webgpu', '');
   }
 
-  async #prove(gpu) {
+  async #verify(gpu) {
     const { request, picture, milliseconds } = this.#seen;
     let drawn;
     await gpu.generate(request, ({ first, rgba }) => (drawn = first === 0 ? rgba.slice(0, picture.length) : drawn));
     const agreement = psnr(drawn, picture);
-    if (agreement < LEAST_PSNR) throw new Error(`its picture differs from the CPU's (${agreement.toFixed(0)} dB)`);
+    if (agreement < MIN_PSNR) throw new Error(`its picture differs from the CPU's (${agreement.toFixed(0)} dB)`);
     // The first call compiled the shaders; this one tells its speed.
     const warm = await gpu.generate(request, () => {});
     if (warm.milliseconds > milliseconds && !this.#options.slowerWillDo) throw new Error('it is slower than the CPU here');
@@ -356,18 +356,18 @@ export class Ladder extends EventTarget {
 
   /** Goes on with the CPU, once for all requests that the GPU failed at. */
   async #fallBack(error, notice) {
-    if (!this.#reserve) throw error;
-    this.#falling ??= this.#reserve
+    if (!this.#standby) throw error;
+    this.#falling ??= this.#standby
       .load(this.#source, undefined, this.#hash)
-      .then(() => this.#descend(error, notice))
+      .then(() => this.#takeFallback(error, notice))
       .finally(() => (this.#falling = undefined));
     return this.#falling;
   }
 
-  #descend(error, notice = `WebGPU failed: ${error.message}.`) {
+  #takeFallback(error, notice = `WebGPU failed: ${error.message}.`) {
     this.#engine.close();
-    const cpu = this.#reserve;
-    this.#reserve = undefined;
+    const cpu = this.#standby;
+    this.#standby = undefined;
     this.#change(cpu, 'cpu', notice);
   }
 

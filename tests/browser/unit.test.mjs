@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { readAddress, writeAddress } from '../../web/address.js';
 import { blendText, classesOf, partsOf } from '../../web/classes.js';
 import { between, blendAt, slerp } from '../../web/latent.js';
-import { average, derivative, velocity, way } from '../../web/plane.js';
+import { average, derivative, velocity, way } from '../../web/flow2d.js';
 import { recipeOf, withRecipe } from '../../web/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
 import { DIST, ENGINE } from './support.mjs';
@@ -58,7 +58,7 @@ test('the engine lies in a folder that is named by what it holds, and no script 
   const scripts = [...readdirSync(join(DIST, 'web')).filter((name) => name.endsWith('.js')).map((name) => `web/${name}`), 'sw.js'];
   const named = new Map(scripts.map((name) => [name, [...readFileSync(join(DIST, name), 'utf8').matchAll(/engine\/(\w+)\//g)].map(([, hash]) => hash)]));
   for (const [name, hashes] of named) assert.ok(hashes.every((hash) => hash === basename(ENGINE)), name);
-  for (const name of ['page', 'mean-flow', 'engine', 'ladder', 'early'].map((name) => `web/${name}.js`)) assert.ok(named.get(name).length > 0, name);
+  for (const name of ['page', 'mean-flow', 'engine', 'failover', 'preload'].map((name) => `web/${name}.js`)) assert.ok(named.get(name).length > 0, name);
   assert.ok(named.get('sw.js').length > 0);
 });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { backendName } from '../../web/backend.js';
-import { Ladder } from '../../web/ladder.js';
+import { FailoverEngine } from '../../web/failover.js';
 import { ROOT, beforeWorkers, openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */
@@ -34,34 +34,34 @@ class PaperEngine {
   }
 }
 
-function paperLadder({ cpu = { milliseconds: 50 }, gpu = { milliseconds: 5 }, shared = false } = {}) {
+function stubFailover({ cpu = { milliseconds: 50 }, gpu = { milliseconds: 5 }, shared = false } = {}) {
   const engines = { cpu: new PaperEngine(cpu), webgpu: new PaperEngine(gpu) };
-  const ladder = new Ladder(undefined, { shared, choose: async () => ({ backend: 'webgpu', reason: '' }), open: (backend) => engines[backend] });
-  return { ladder, engines };
+  const failover = new FailoverEngine(undefined, { shared, choose: async () => ({ backend: 'webgpu', reason: '' }), open: (backend) => engines[backend] });
+  return { failover, engines };
 }
 
 /** The colour of the one picture of a seed. */
-async function colour(ladder, seed) {
+async function colour(failover, seed) {
   let seen;
-  await ladder.generate({ seed, count: 1, nfe: 1 }, ({ rgba }) => (seen = rgba[0]));
+  await failover.generate({ seed, count: 1, nfe: 1 }, ({ rgba }) => (seen = rgba[0]));
   return seen;
 }
 
 test('the CPU answers at once, then the GPU takes over with the same picture', async () => {
-  const { ladder, engines } = paperLadder();
-  const change = once(ladder, 'change');
-  assert.equal((await ladder.load('cat')).backend, 'cpu');
-  const picture = await colour(ladder, 7);
+  const { failover, engines } = stubFailover();
+  const change = once(failover, 'change');
+  assert.equal((await failover.load('cat')).backend, 'cpu');
+  const picture = await colour(failover, 7);
   assert.equal((await change)[0].detail.backend, 'webgpu');
   engines.cpu.fails = () => true;
-  assert.equal(await colour(ladder, 7), picture);
+  assert.equal(await colour(failover, 7), picture);
 });
 
 test('the CPU loads the model while the browser still looks for a GPU', async () => {
   const cpu = new PaperEngine({ milliseconds: 50 });
   let answer;
-  const ladder = new Ladder(undefined, { choose: () => new Promise((resolve) => (answer = resolve)), open: () => cpu });
-  const loading = ladder.load('cat');
+  const failover = new FailoverEngine(undefined, { choose: () => new Promise((resolve) => (answer = resolve)), open: () => cpu });
+  const loading = failover.load('cat');
   for (let i = 0; i < 10; i++) await undefined;
   assert.deepEqual(cpu.loaded, ['cat']);
   answer({ backend: 'cpu', reason: 'no GPU' });
@@ -69,12 +69,12 @@ test('the CPU loads the model while the browser still looks for a GPU', async ()
 });
 
 test('the badge says which arithmetic the GPU is at work in', async () => {
-  const { ladder, engines } = paperLadder();
+  const { failover, engines } = stubFailover();
   engines.webgpu.arithmetic = 'f16';
   engines.cpu.arithmetic = 'f32';
-  const change = once(ladder, 'change');
-  assert.equal(backendName(await ladder.load('cat')), 'CPU');
-  await colour(ladder, 7);
+  const change = once(failover, 'change');
+  assert.equal(backendName(await failover.load('cat')), 'CPU');
+  await colour(failover, 7);
   assert.equal(backendName((await change)[0].detail), 'WebGPU f16');
   assert.equal(backendName({ backend: 'webgpu', arithmetic: 'f32' }), 'WebGPU');
 });
@@ -85,85 +85,85 @@ for (const [what, gpu, reason] of [
   ['fails', { milliseconds: 5, fails: () => true }, /the device is lost/],
 ]) {
   test(`a GPU that ${what} is not taken, and the reason is told`, async () => {
-    const { ladder, engines } = paperLadder({ gpu });
-    const change = once(ladder, 'change');
-    await ladder.load('cat');
-    await colour(ladder, 7);
+    const { failover, engines } = stubFailover({ gpu });
+    const change = once(failover, 'change');
+    await failover.load('cat');
+    await colour(failover, 7);
     const [{ detail }] = await change;
     assert.equal(detail.backend, 'cpu');
     assert.match(detail.notice, reason);
     assert.ok(engines.webgpu.closed);
-    assert.equal(await colour(ladder, 8), 'cat'.length + 8);
+    assert.equal(await colour(failover, 8), 'cat'.length + 8);
   });
 }
 
 test('a GPU that fails later is replaced by the CPU, which answers the same request', async () => {
   let lost = false;
-  const { ladder, engines } = paperLadder({ gpu: { milliseconds: 5, fails: () => lost } });
-  const up = once(ladder, 'change');
-  await ladder.load('cat');
-  await colour(ladder, 7);
+  const { failover, engines } = stubFailover({ gpu: { milliseconds: 5, fails: () => lost } });
+  const up = once(failover, 'change');
+  await failover.load('cat');
+  await colour(failover, 7);
   await up;
-  await ladder.load('horse');
+  await failover.load('horse');
   lost = true;
-  const down = once(ladder, 'change');
-  assert.equal(await colour(ladder, 9), 'horse'.length + 9);
+  const down = once(failover, 'change');
+  assert.equal(await colour(failover, 9), 'horse'.length + 9);
   assert.match((await down)[0].detail.notice, /WebGPU failed: the device is lost/);
   assert.ok(engines.webgpu.closed);
 });
 
 test('a model chosen while the GPU gets ready is the one it takes over with', async () => {
-  const { ladder, engines } = paperLadder();
-  const change = once(ladder, 'change');
-  await ladder.load('cat');
-  await ladder.load('horse');
-  await colour(ladder, 7);
+  const { failover, engines } = stubFailover();
+  const change = once(failover, 'change');
+  await failover.load('cat');
+  await failover.load('horse');
+  await colour(failover, 7);
   await change;
   assert.equal(engines.webgpu.loaded.at(-1), 'horse');
-  assert.equal(await colour(ladder, 7), 'horse'.length + 7);
+  assert.equal(await colour(failover, 7), 'horse'.length + 7);
 });
 
 test('a model whose download is under way while the GPU takes over is the one that the GPU draws', async () => {
   let release;
   const held = new Promise((resolve) => (release = resolve));
-  const { ladder } = paperLadder({ cpu: { milliseconds: 50, loads: (source) => (source === 'horse' ? held : undefined) } });
-  const change = once(ladder, 'change');
-  await ladder.load('cat');
-  await colour(ladder, 7);
-  const horse = ladder.load('horse');
+  const { failover } = stubFailover({ cpu: { milliseconds: 50, loads: (source) => (source === 'horse' ? held : undefined) } });
+  const change = once(failover, 'change');
+  await failover.load('cat');
+  await colour(failover, 7);
+  const horse = failover.load('horse');
   await change;
   release();
   assert.equal((await horse).backend, 'webgpu');
-  assert.equal(await colour(ladder, 7), 'horse'.length + 7);
+  assert.equal(await colour(failover, 7), 'horse'.length + 7);
 });
 
-/** A ladder whose GPU is at work. */
+/** A failover whose GPU is at work. */
 async function climbed(options) {
-  const parts = paperLadder(options);
-  const change = once(parts.ladder, 'change');
-  await parts.ladder.load('cat');
-  await colour(parts.ladder, 7);
+  const parts = stubFailover(options);
+  const change = once(parts.failover, 'change');
+  await parts.failover.load('cat');
+  await colour(parts.failover, 7);
   await change;
   return parts;
 }
 
 test('a GPU that fails at two requests hands both to the CPU, once', async () => {
   let lost = false;
-  const { ladder } = await climbed({ gpu: { milliseconds: 5, fails: () => lost }, shared: true });
+  const { failover } = await climbed({ gpu: { milliseconds: 5, fails: () => lost }, shared: true });
   lost = true;
   let changes = 0;
-  ladder.addEventListener('change', () => changes++);
-  assert.deepEqual(await Promise.all([colour(ladder, 8), colour(ladder, 9)]), ['cat'.length + 8, 'cat'.length + 9]);
+  failover.addEventListener('change', () => changes++);
+  assert.deepEqual(await Promise.all([colour(failover, 8), colour(failover, 9)]), ['cat'.length + 8, 'cat'.length + 9]);
   assert.equal(changes, 1);
 });
 
 test('a newer request ends an older one, unless the engine is shared: then they take turns', async () => {
   for (const shared of [false, true]) {
-    const { ladder } = paperLadder({ gpu: { milliseconds: 80 }, shared });
-    await ladder.load('cat');
-    await colour(ladder, 7);
+    const { failover } = stubFailover({ gpu: { milliseconds: 80 }, shared });
+    await failover.load('cat');
+    await colour(failover, 7);
     const order = [];
-    const request = (name, count) => ladder.generate({ seed: 1, count, nfe: 1 }, ({ first }) => order.push(`${name}${first}`));
+    const request = (name, count) => failover.generate({ seed: 1, count, nfe: 1 }, ({ first }) => order.push(`${name}${first}`));
     const results = await Promise.all([request('a', 5), request('b', 3)]);
     assert.deepEqual(results.map(({ stale }) => Boolean(stale)), [!shared, false]);
     assert.deepEqual(order, shared ? ['a0', 'b0', 'a2', 'b2', 'a4'] : ['b0', 'b2']);
@@ -171,19 +171,19 @@ test('a newer request ends an older one, unless the engine is shared: then they 
 });
 
 test('a request that is aborted ends before its next part, and the others go on', async () => {
-  const { ladder } = paperLadder({ gpu: { milliseconds: 80 }, shared: true });
-  await ladder.load('cat');
+  const { failover } = stubFailover({ gpu: { milliseconds: 80 }, shared: true });
+  await failover.load('cat');
   const controller = new AbortController();
   const seen = [];
-  const ended = ladder.generate({ seed: 1, count: 100, nfe: 1 }, ({ first }) => {
+  const ended = failover.generate({ seed: 1, count: 100, nfe: 1 }, ({ first }) => {
     seen.push(first);
     if (first === 4) controller.abort();
   }, controller.signal);
-  const other = ladder.generate({ seed: 1, count: 9, nfe: 1 }, () => {});
+  const other = failover.generate({ seed: 1, count: 9, nfe: 1 }, () => {});
   assert.ok((await ended).stale);
   assert.equal((await other).stale, undefined);
   assert.deepEqual(seen, [0, 2, 4]);
-  assert.ok((await ladder.generate({ seed: 1, count: 1, nfe: 1 }, () => seen.push('after'), AbortSignal.abort())).stale);
+  assert.ok((await failover.generate({ seed: 1, count: 1, nfe: 1 }, () => seen.push('after'), AbortSignal.abort())).stale);
   assert.deepEqual(seen, [0, 2, 4]);
 });
 
@@ -204,17 +204,17 @@ test('a long gallery is drawn by several Workers, each picture once; one that fa
     opened.push(engine);
     return engine;
   };
-  const ladder = new Ladder('cpu', { workers: 3, choose: async () => ({ backend: 'cpu', reason: '' }), open });
-  await ladder.load('cat');
-  await ladder.generate({ seed: 0, count: 3, nfe: 1 }, () => {});
+  const failover = new FailoverEngine('cpu', { workers: 3, choose: async () => ({ backend: 'cpu', reason: '' }), open });
+  await failover.load('cat');
+  await failover.generate({ seed: 0, count: 3, nfe: 1 }, () => {});
   assert.equal(opened.length, 1, 'a few pictures are not worth another Worker');
   const seen = new Map();
-  await ladder.generate({ seed: 5, count: 99, nfe: 1 }, ({ first, rgba, labels }) => labels.forEach((_, i) => seen.set(first + i, [...rgba.subarray(4 * i, 4 * i + 4)])));
+  await failover.generate({ seed: 5, count: 99, nfe: 1 }, ({ first, rgba, labels }) => labels.forEach((_, i) => seen.set(first + i, [...rgba.subarray(4 * i, 4 * i + 4)])));
   assert.equal(opened.length, 3);
   assert.deepEqual([...seen.keys()].sort((a, b) => a - b), Array.from({ length: 99 }, (_, i) => i));
   assert.ok(opened[0].drawn > 0 && opened[1].drawn > 10, opened.map(({ drawn }) => drawn).join());
   assert.ok(opened[2].closed && !opened[1].closed);
-  ladder.close();
+  failover.close();
   assert.ok(opened.every(({ closed }) => closed));
 });
 
@@ -223,17 +223,17 @@ test('a GPU that cannot load a model leaves it to the CPU, but a bad file is no 
     if (source === bad) throw new Error(`${source} is refused`);
   };
   const bad = await climbed({ cpu: { milliseconds: 50, loads: refuse('toad') }, gpu: { milliseconds: 5, loads: refuse('toad') } });
-  await assert.rejects(bad.ladder.load('toad'), /toad is refused/);
-  assert.equal(await colour(bad.ladder, 7), 'cat'.length + 7);
+  await assert.rejects(bad.failover.load('toad'), /toad is refused/);
+  assert.equal(await colour(bad.failover, 7), 'cat'.length + 7);
   assert.ok(!bad.engines.webgpu.closed, 'a bad file cost the GPU');
 
   const full = await climbed({ gpu: { milliseconds: 5, loads: refuse('whale') } });
-  assert.equal((await full.ladder.load('whale')).backend, 'cpu');
-  assert.equal(await colour(full.ladder, 7), 'whale'.length + 7);
+  assert.equal((await full.failover.load('whale')).backend, 'cpu');
+  assert.equal(await colour(full.failover, 7), 'whale'.length + 7);
   assert.ok(full.engines.webgpu.closed);
 });
 
-/** A ladder whose engines are new ones each time, and that notes its events. */
+/** A failover whose engines are new ones each time, and that notes its events. */
 function ladderOfMany({ wanted, ...kinds }) {
   const [opened, events] = [[], []];
   const open = (backend) => {
@@ -241,9 +241,9 @@ function ladderOfMany({ wanted, ...kinds }) {
     opened.push({ backend, engine });
     return engine;
   };
-  const ladder = new Ladder(wanted, { choose: async () => ({ backend: wanted ?? 'webgpu', reason: '' }), open });
-  for (const type of ['change', 'device-lost', 'recovered']) ladder.addEventListener(type, ({ detail }) => events.push([type, detail]));
-  return { ladder, opened, events, of: (backend) => opened.filter((entry) => entry.backend === backend).map(({ engine }) => engine) };
+  const failover = new FailoverEngine(wanted, { choose: async () => ({ backend: wanted ?? 'webgpu', reason: '' }), open });
+  for (const type of ['change', 'device-lost', 'recovered']) failover.addEventListener(type, ({ detail }) => events.push([type, detail]));
+  return { failover, opened, events, of: (backend) => opened.filter((entry) => entry.backend === backend).map(({ engine }) => engine) };
 }
 
 const lose = (engine) => {
@@ -253,40 +253,40 @@ const lose = (engine) => {
 };
 
 test('a lost GPU is replaced once, the request is answered meanwhile, and after a second loss the CPU stays', async () => {
-  const { ladder, events, of } = ladderOfMany({});
-  const first = once(ladder, 'change');
-  await ladder.load('cat');
-  const picture = await colour(ladder, 7);
+  const { failover, events, of } = ladderOfMany({});
+  const first = once(failover, 'change');
+  await failover.load('cat');
+  const picture = await colour(failover, 7);
   await first;
   for (const losses of [1, 2]) {
-    const recovered = once(ladder, 'recovered');
+    const recovered = once(failover, 'recovered');
     lose(of('webgpu').at(-1));
-    assert.equal(await colour(ladder, 7), picture, 'the request was not made again');
+    assert.equal(await colour(failover, 7), picture, 'the request was not made again');
     const [{ detail }] = await recovered;
     assert.equal(detail.backend, losses === 1 ? 'webgpu' : 'cpu');
     assert.equal(of('webgpu').length, losses === 1 ? 2 : 2, 'a GPU that was lost twice is not tried again');
     assert.deepEqual(events.filter(([type]) => type === 'device-lost').at(-1)[1], { reason: 'the device is lost', losses });
-    assert.equal(await colour(ladder, 8), picture + 1);
+    assert.equal(await colour(failover, 8), picture + 1);
   }
   assert.match(events.at(-1)[1].notice, /lost 2 times/);
   assert.equal(of('cpu').length, 1);
 });
 
 test('a GPU that is lost while nobody asks is replaced too', async () => {
-  const { ladder, of } = ladderOfMany({});
-  const up = once(ladder, 'change');
-  await ladder.load('cat');
-  await colour(ladder, 7);
+  const { failover, of } = ladderOfMany({});
+  const up = once(failover, 'change');
+  await failover.load('cat');
+  await colour(failover, 7);
   await up;
-  const recovered = once(ladder, 'recovered');
+  const recovered = once(failover, 'recovered');
   of('webgpu')[0].onlost('unplugged');
   assert.equal((await recovered)[0].detail.backend, 'webgpu');
   assert.ok(of('webgpu')[0].closed && of('webgpu').length === 2);
 });
 
 test('where the GPU was asked for, it is begun anew, and after a second loss the CPU takes its place', async () => {
-  const { ladder, events, of } = ladderOfMany({ wanted: 'webgpu' });
-  await ladder.load('cat');
+  const { failover, events, of } = ladderOfMany({ wanted: 'webgpu' });
+  await failover.load('cat');
   const [engine] = of('webgpu');
   const works = engine.generate;
   for (const losses of [1, 2]) {
@@ -295,15 +295,15 @@ test('where the GPU was asked for, it is begun anew, and after a second loss the
       if (losses === 1) assert.equal(engine.loaded.length, 1);
       throw Object.assign(new Error('the device is lost'), { lost: true });
     };
-    assert.equal(await colour(ladder, 7), 'cat'.length + 7);
+    assert.equal(await colour(failover, 7), 'cat'.length + 7);
     assert.equal(events.at(-1)[1].backend, losses === 1 ? 'webgpu' : 'cpu');
   }
   assert.deepEqual(engine.loaded, ['cat', 'cat']);
 });
 
 test('a request that ends with the lost engine is answered by the next, and not as a bitmap again', async () => {
-  const { ladder, of } = ladderOfMany({ wanted: 'webgpu' });
-  await ladder.load('cat');
+  const { failover, of } = ladderOfMany({ wanted: 'webgpu' });
+  await failover.load('cat');
   const [engine] = of('webgpu');
   const [works, asked] = [engine.generate, []];
   // The loss is told before the request fails, and closing the engine ends it with another error.
@@ -316,24 +316,24 @@ test('a request that ends with the lost engine is answered by the next, and not 
     throw new Error('the engine was closed');
   };
   let seen;
-  await ladder.generate({ seed: 7, count: 1, nfe: 1, mix: { corners: [], place: [0, 0], bitmap: true } }, ({ rgba }) => (seen = rgba[0]));
+  await failover.generate({ seed: 7, count: 1, nfe: 1, mix: { corners: [], place: [0, 0], bitmap: true } }, ({ rgba }) => (seen = rgba[0]));
   assert.equal(seen, 'cat'.length + 7);
   assert.deepEqual(asked, [false]);
 });
 
 test('a Worker that ends is begun anew and asked again, once', async () => {
-  const { ladder, events, of } = ladderOfMany({ wanted: 'cpu' });
-  await ladder.load('cat');
+  const { failover, events, of } = ladderOfMany({ wanted: 'cpu' });
+  await failover.load('cat');
   const [engine] = of('cpu');
   const works = engine.generate;
   engine.generate = async () => {
     engine.generate = works;
     throw Object.assign(new Error('the engine was ended'), { lost: true });
   };
-  assert.equal(await colour(ladder, 7), 'cat'.length + 7);
+  assert.equal(await colour(failover, 7), 'cat'.length + 7);
   assert.deepEqual(events.map(([type]) => type), ['device-lost', 'recovered']);
   lose(engine);
-  await assert.rejects(colour(ladder, 7), /the device is lost/);
+  await assert.rejects(colour(failover, 7), /the device is lost/);
 });
 
 const stage = openStage({ webgpu: true });
@@ -342,17 +342,17 @@ test('in a browser WebGPU takes over from the CPU with the same picture', async 
   const weights = readFileSync(trainTinyModel(), 'base64');
   const page = await stage.open(`?backend=cpu&count=1`);
   const [before, after] = await page.evaluate(async (weights) => {
-    const { Ladder } = await import(new URL('web/ladder.js', document.baseURI).href);
+    const { FailoverEngine } = await import(new URL('web/failover.js', document.baseURI).href);
     // The software adapter of the tests is slower than the CPU, which real GPUs are not.
-    const ladder = new Ladder(undefined, { softwareWillDo: true, slowerWillDo: true });
-    const change = new Promise((resolve) => ladder.addEventListener('change', ({ detail }) => resolve(detail)));
+    const failover = new FailoverEngine(undefined, { softwareWillDo: true, slowerWillDo: true });
+    const change = new Promise((resolve) => failover.addEventListener('change', ({ detail }) => resolve(detail)));
     const picture = async (backend) => {
       const pictures = [];
-      await ladder.generate({ seed: 3, count: 1, nfe: 1 }, ({ rgba }) => pictures.push(...rgba));
+      await failover.generate({ seed: 3, count: 1, nfe: 1 }, ({ rgba }) => pictures.push(...rgba));
       return { backend, pictures };
     };
     const file = new File([Uint8Array.from(atob(weights), (c) => c.charCodeAt(0))], 'tiny.safetensors');
-    const first = await picture((await ladder.load(file)).backend);
+    const first = await picture((await failover.load(file)).backend);
     const { backend, notice } = await change;
     if (backend !== 'webgpu') throw new Error(notice);
     return [first, await picture(backend)];
