@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity clean
+.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -9,6 +9,7 @@ LINTED = RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings cargo
 help:
 	@echo "make demo    build the page and serve it on http://localhost:8080"
 	@echo "make test    run every test, Rust and browser"
+	@echo "make test-quick  the Rust suite and the unit tests of the scripts (needs a built site)"
 	@echo "make test-embed  the element in other people's projects: bundlers, frameworks (EMBED=quick: those that take seconds)"
 	@echo "make test-gpu  training on a GPU against training on the CPU (compiles for long)"
 	@echo "make build   leave the deployable site in dist/"
@@ -33,6 +34,11 @@ demo: build
 	@node web/tools/serve.mjs dist
 
 test: test-rust test-browser test-embed
+
+# What one runs while working: the Rust suite, and what of the scripts needs no browser.
+test-quick: test-setup
+	$(LINTED) test --release
+	node --test tests/browser/unit.test.mjs
 
 test-setup:
 	@bash web/tools/setup.sh tests

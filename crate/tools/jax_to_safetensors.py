@@ -7,7 +7,7 @@ CHECKPOINT is a folder of Orbax or a msgpack file of Flax. Its parameter tree be
 PyTorch: `blocks/layers_0/attn/qkv/_flax_linear/kernel` of [in, out] becomes `blocks.0.attn.qkv.weight` of [out, in].
 
 Pixel MeanFlow keeps several averages in one tree; their names begin with their half-lives, and
-`meanflow import --place 500.` chooses one. A class table of [1, classes + 1, width], as pixel MeanFlow has it, stays
+`meanflow import --prefix 500.` chooses one. A class table of [1, classes + 1, width], as pixel MeanFlow has it, stays
 one: `meanflow import` reads both.
 
 It was tried on small networks that the authors' modules of improved and pixel MeanFlow made, saved by Flax (msgpack and

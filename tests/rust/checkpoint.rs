@@ -115,7 +115,7 @@ fn from_a_checkpoint_to_pictures_and_every_mistake_on_the_way() {
     let place = Place::new();
     let (checkpoint, weights, grid) =
         (fixture("published.pth").to_string_lossy().into_owned(), place.path("w.safetensors"), place.path("g.png"));
-    let import = ["import", &checkpoint, "--out", &weights, "--heads", "2", "--pixels", "--place"];
+    let import = ["import", &checkpoint, "--out", &weights, "--heads", "2", "--pixels", "--prefix"];
     let with = |rest: &[&str]| [import.as_slice(), rest].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
     let call = with(&["ema.", "--name", "published", "--license", "MIT"]);
     succeeds(&call.iter().map(String::as_str).collect::<Vec<_>>());
@@ -125,10 +125,11 @@ fn from_a_checkpoint_to_pictures_and_every_mistake_on_the_way() {
 
     fails(
         &["import", &checkpoint, "--out", &weights, "--heads", "2"],
-        &["several networks", "`ema.`, `model.`", "--place"],
+        &["several networks", "`ema.`, `model.`", "--prefix"],
     );
+    // As it was called before.
     fails(&["import", &checkpoint, "--out", &weights, "--place", "net."], &["no one network lies at `net.`"]);
-    fails(&["import", &checkpoint, "--out", &weights, "--place", "ema."], &["2 blocks of width 16", "--heads"]);
+    fails(&["import", &checkpoint, "--out", &weights, "--prefix", "ema."], &["2 blocks of width 16", "--heads"]);
     let text = place.file("notes.pth", "no checkpoint at all");
     fails(&["import", &text, "--out", &weights], &["notes.pth", "neither a safetensors file nor a checkpoint"]);
     let bytes = std::fs::read(&checkpoint).expect("it reads");
@@ -238,7 +239,7 @@ fn what_a_network_makes_is_known_by_its_kind_or_chosen() {
     let dit = fixture("published.pth").to_string_lossy().into_owned();
     let made = |file: &str, more: &[&str]| {
         let call = ["import", file, "--out", &out, "--heads", "2", "--size", "8"];
-        let place: &[&str] = if file == dit { &["--place", "ema."] } else { &[] };
+        let place: &[&str] = if file == dit { &["--prefix", "ema."] } else { &[] };
         let said = succeeds(&[&call[..], place, more].concat());
         (said, succeeds(&["inspect", &out]))
     };
@@ -255,7 +256,7 @@ fn what_a_network_makes_is_known_by_its_kind_or_chosen() {
     assert!(said.contains("it makes pictures") && !inspected.contains("latent"), "{inspected}");
 
     let refused = |normalization: &str, words: &[&str]| {
-        let call = ["import", &dit, "--place", "ema.", "--heads", "2", "--out", &out, "--normalization", normalization];
+        let call = ["import", &dit, "--prefix", "ema.", "--heads", "2", "--out", &out, "--normalization", normalization];
         fails(&call, words);
     };
     refused("sdxl", &["published.pth", "unknown normalization `sdxl`", "sd and imf"]);

@@ -84,7 +84,7 @@ fn a_full_disk_leaves_every_file_as_it_was_and_nothing_beside_it() {
         &["repack", &weights, "--out", &exported],
         &["repack", &weights, "--onnx", &graph],
         &["export", &run, "--out", &exported],
-        &["import", &checkpoint, "--heads", "2", "--pixels", "--place", "ema.", "--out", &exported],
+        &["import", &checkpoint, "--heads", "2", "--pixels", "--prefix", "ema.", "--out", &exported],
     ];
     let before = names(place.dir.path());
     for command in commands {

@@ -90,7 +90,7 @@ fn chosen(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(Checkpoint,
             SIGNS.map(|(sign, _)| format!("`{sign}`")).join(" or ")
         ))),
         (_, Some(place)) => Err(Error::Checkpoint(format!("no one network lies at `{place}`; there are {}", list()))),
-        (_, None) => Err(Error::Checkpoint(format!("several networks, at {}; choose one with --place", list()))),
+        (_, None) => Err(Error::Checkpoint(format!("several networks, at {}; choose one with --prefix", list()))),
     }
 }
 

@@ -27,8 +27,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Which of several networks in it, by what stands before their names, such as ema. or net_ema1.
-    #[arg(long, value_name = "PREFIX")]
-    place: Option<String>,
+    #[arg(long, value_name = "PREFIX", alias = "place")]
+    prefix: Option<String>,
     /// Attention heads; known for the published sizes, and 1 in the U-Net
     #[arg(long)]
     heads: Option<usize>,
@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<()> {
         Second::None => TimeInputs::T,
     };
     let choice = ImportChoice {
-        prefix: args.place,
+        prefix: args.prefix,
         heads: args.heads,
         size: args.size,
         times,
