@@ -256,7 +256,8 @@ fn what_a_network_makes_is_known_by_its_kind_or_chosen() {
     assert!(said.contains("it makes pictures") && !inspected.contains("latent"), "{inspected}");
 
     let refused = |normalization: &str, words: &[&str]| {
-        let call = ["import", &dit, "--prefix", "ema.", "--heads", "2", "--out", &out, "--normalization", normalization];
+        let call =
+            ["import", &dit, "--prefix", "ema.", "--heads", "2", "--out", &out, "--normalization", normalization];
         fails(&call, words);
     };
     refused("sdxl", &["published.pth", "unknown normalization `sdxl`", "sd and imf"]);

@@ -245,6 +245,30 @@ fn flags_in(text: &str) -> Vec<String> {
     words.filter(|word| word.len() > 2 && word.starts_with("--")).map(str::to_owned).collect()
 }
 
+/// Files that a document links to, without their addresses elsewhere and without places inside them.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+    targets.map(|target| target.split('#').next().unwrap_or_default()).filter(|file| {
+        let is_elsewhere = file.contains("://") || file.starts_with("mailto:");
+        !file.is_empty() && !is_elsewhere
+    })
+}
+
+#[test]
+fn every_file_that_a_document_links_to_is_there() {
+    let mut found = 0;
+    for name in documents() {
+        let path = repository().join(&name);
+        let text = fs::read_to_string(&path).expect("a document");
+        let folder = path.parent().expect("it is in a folder");
+        for link in links(&text) {
+            assert!(folder.join(link).exists(), "{name} links to {link}");
+            found += 1;
+        }
+    }
+    assert!(found > 200, "{found} links were found");
+}
+
 #[test]
 fn commands_are_found_in_blocks_and_in_prose() {
     let text = "a\n```sh\nmake x\nmeanflow y\n```\n\

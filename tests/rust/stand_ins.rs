@@ -70,6 +70,7 @@ fn write(path: &Path, bytes: impl AsRef<[u8]>) {
 fn programs(base: &Path) {
     let cargo = r#"#!/usr/bin/env bash
 case "$1 ${2:-}" in
+  'run --release'*) [ "${3:-}" = --example ] && exec test -e "$REPOSITORY/crate/examples/$4.rs" ;;&
   'run --release') shift 2; [ "$1" = -- ] && shift; exec "$MEANFLOW" "$@" ;;
   'build --release' | 'doc --no-deps' | 'test --release') exit 0 ;;
   'tree --format') cd "$REPOSITORY" && exec "$CARGO" tree --offline "${@:2}" ;;
