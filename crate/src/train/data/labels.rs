@@ -383,7 +383,7 @@ impl<'a> Images<'a> {
             Some(column) => Some(column.clone()),
             None => columns::label(&others, &Map::new(), &settings)?.map(|label| label.name),
         };
-        // A table of two columns has its labels in the other one, where it is called a little like labels or holds some.
+        // A table of two columns has its labels in the other one, where it is called like labels or looks like some.
         let label = label.or_else(|| match others[..] {
             [only] if caption.is_none() && config.class_depth > 0 && table.may_be_labels(only) => Some(only.to_owned()),
             _ => None,
@@ -393,11 +393,13 @@ impl<'a> Images<'a> {
         let (mut unknown, mut first_unknown) = (0, String::new());
         let of_row: Vec<Option<usize>> =
             table.rows.iter().map(|row| self.find(folder(path), &text_of(row, file_column), !is_exact(path))).collect();
-        let split = columns::split(&others);
-        if let Some(column) = &split {
-            let values: Vec<String> = table.rows.iter().map(|row| text_of(row, column).trim().to_owned()).collect();
-            for (image, split) in of_row.iter().zip(columns::splits(&values).into_iter().flatten()) {
-                labels.splits.extend(image.zip(split));
+        let split = columns::split(&others).and_then(|column| {
+            let values: Vec<String> = table.rows.iter().map(|row| text_of(row, &column).trim().to_owned()).collect();
+            columns::splits(&values).map(|splits| (column, splits))
+        });
+        if let Some((_, splits)) = &split {
+            for (image, split) in of_row.iter().zip(splits) {
+                labels.splits.extend(image.zip(split.clone()));
             }
         }
         for (row, image) in table.rows.iter().zip(of_row) {
@@ -432,7 +434,8 @@ impl<'a> Images<'a> {
             files.notes.say(format!("captions are from column {column} of {path}"));
         }
         if label.is_none() && caption.is_none() && config.class_depth > 0 {
-            let others: Vec<&str> = others.into_iter().filter(|name| split.as_deref() != Some(name)).collect();
+            let others: Vec<&str> =
+                others.into_iter().filter(|name| split.as_ref().is_none_or(|(column, _)| column != name)).collect();
             if !others.is_empty() {
                 files.notes.say(columns::no_classes(path, &others));
             }
@@ -537,7 +540,7 @@ fn sidecars(files: &Files, config: &DataConfig, images: &Images, labels: &mut La
         return Err(files.damaged(entry, reason));
     }
     let (mut of_cls, mut of_json): (HashMap<usize, String>, HashMap<usize, String>) = Default::default();
-    let (mut text_captions, mut json_captions) = (0, 0);
+    let (mut text_captions, mut json_captions, mut broken) = (0, 0, 0);
     let mut unread_keys: Option<String> = None;
     for ((entry, beside), text) in found.into_iter().zip(texts) {
         labels.used.insert(entry);
@@ -545,7 +548,10 @@ fn sidecars(files: &Files, config: &DataConfig, images: &Images, labels: &mut La
             _ if text.is_empty() => {}
             "cls" => of_cls.extend(beside.iter().map(|&image| (image, text.clone()))),
             "json" => {
-                let Ok(record) = serde_json::from_str::<Map<String, Value>>(&text) else { continue };
+                let Ok(record) = serde_json::from_str::<Map<String, Value>>(&text) else {
+                    broken += 1;
+                    continue;
+                };
                 let names: Vec<&str> = record.keys().map(String::as_str).collect();
                 let settings = without_absent(config, &names);
                 let class = columns::label_of(&record, &settings).unwrap_or_default();
@@ -579,6 +585,9 @@ fn sidecars(files: &Files, config: &DataConfig, images: &Images, labels: &mut La
         if count > 0 {
             files.notes.say(format!("captions are from {kind} beside the images"));
         }
+    }
+    if broken > 0 {
+        files.notes.say(format!("{broken} files .json beside the images are cut off or no objects, and not read"));
     }
     if let Some(keys) = unread_keys.filter(|_| labels.source.is_none()) {
         files.notes.say(format!(

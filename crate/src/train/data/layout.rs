@@ -3,9 +3,9 @@
 //! A folder that holds all else is a wrapper, and so is what it holds alone: `ILSVRC/Data/CLS-LOC`. Folders beside one
 //! another are splits where one is called like a training split and one like another (`train`, `val`, `test2017`), or
 //! all are called like splits; they may lie inside classes too (`cat/train`). In longer names the rest has to be the
-//! same (`seg_train` and `seg_test`): a class may be called `train` or `test_tube`. Where several rests have both, as in
-//! CycleGAN's `trainA`, `trainB`, `testA`, `testB`, the rest stays. Of files that hold many images the name may tell the
-//! split.
+//! same (`seg_train` and `seg_test`): a class may be called `train` or `test_tube`. Where several rests have both, as
+//! in CycleGAN's `trainA`, `trainB`, `testA`, `testB`, the rest stays. Of files that hold many images the name may tell
+//! the split.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
@@ -34,7 +34,7 @@ fn split_of_word(word: &str) -> Option<&'static str> {
     // `trainset`, `testdata`
     let word = ["set", "data", "split", "images"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
     match word {
-        "train" | "training" | "trainval" => Some(TRAIN),
+        "train" | "training" => Some(TRAIN),
         "val" | "valid" | "validation" | "dev" => Some("validation"),
         "test" | "testing" | "eval" | "evaluation" | "holdout" => Some("test"),
         _ => None,
@@ -47,11 +47,13 @@ const GENERIC: [&str; 19] = [
     "photo", "photos", "samples", "files", "folder", "part", "ds",
 ];
 
-/// Where the words of a name are: runs of letters and digits, which also end before a capital (`trainA`).
+/// Where the words of a name are: runs of letters and digits, which also end before a capital (`trainA`) and where
+/// another script begins.
 pub(super) fn words(name: &str) -> Vec<Range<usize>> {
     let (mut words, mut start, mut last) = (Vec::new(), None, ' ');
     for (i, letter) in name.char_indices().chain([(name.len(), ' ')]) {
-        let is_end = !letter.is_alphanumeric() || last.is_lowercase() && letter.is_uppercase();
+        let is_other = last.is_lowercase() && letter.is_uppercase() || last.is_ascii() != letter.is_ascii();
+        let is_end = !letter.is_alphanumeric() || is_other;
         if let Some(begun) = start.filter(|_| is_end) {
             words.push(begun..i);
             start = None;
@@ -84,14 +86,12 @@ impl Named {
         let found = words.iter().find_map(|range| Some((range, split_of_word(&plain(&name[range.clone()]))?)));
         let (at, split) = found?;
         let rest = words.iter().filter(|range| *range != at).map(|range| plain(&name[range.clone()]));
+        // Words of other scripts may be the same in another language.
+        let tells = |word: &String| !word.is_empty() && word.is_ascii() && !GENERIC.contains(&word.as_str());
         let is_joint = |c: char| !c.is_alphanumeric();
         let (start, end) = (name[..at.start].trim_end_matches(is_joint), name[at.end..].trim_start_matches(is_joint));
         let joint = if start.is_empty() || end.is_empty() { "" } else { "_" };
-        Some(Self {
-            split,
-            rest: rest.filter(|word| !word.is_empty() && !GENERIC.contains(&word.as_str())).collect(),
-            without: format!("{start}{joint}{end}"),
-        })
+        Some(Self { split, rest: rest.filter(tells).collect(), without: format!("{start}{joint}{end}") })
     }
 }
 
@@ -375,6 +375,7 @@ mod tests {
             ("train", "holdout"),
             ("train", "test_images"),
             ("partial-train", "partial-test"),
+            ("训练train", "测试test"),
         ] {
             let paths = [format!("{train}/cat/0"), format!("{train}/dog/0"), format!("{test}/cat/0")];
             let found = names(&paths.each_ref().map(String::as_str));

@@ -12,12 +12,14 @@ use super::files::{HEAD, open_file, read_head};
 use super::notes::Notes;
 use super::paths::{self, start_of};
 
-/// Whether a block is the header of a member: its checksum is right.
+/// Whether a block is the header of a member that has a name: its checksum is right.
 pub(super) fn is_header(block: &[u8]) -> bool {
+    block.len() >= 512 && block[0] != 0 && has_checksum(block)
+}
+
+/// Whether the checksum of a block of 512 bytes is right.
+fn has_checksum(block: &[u8]) -> bool {
     const CHECKSUM: std::ops::Range<usize> = 148..156;
-    if block.len() < 512 || block[0] == 0 {
-        return false;
-    }
     let bytes = block[..512].iter().enumerate();
     let sum: u32 = bytes.map(|(i, &b)| if CHECKSUM.contains(&i) { 32 } else { u32::from(b) }).sum();
     tar::Header::from_byte_slice(&block[..512]).cksum().is_ok_and(|stated| stated == sum)
@@ -54,7 +56,7 @@ impl<R: Read> Read for Guarded<R> {
 
 fn check_extension(block: &[u8]) -> io::Result<()> {
     const KIND: usize = 156;
-    if !matches!(block[KIND], b'L' | b'K' | b'x' | b'g' | b'X') || !is_header(block) {
+    if !matches!(block[KIND], b'L' | b'K' | b'x' | b'g' | b'X') || !has_checksum(block) {
         return Ok(());
     }
     let size = tar::Header::from_byte_slice(block).entry_size().unwrap_or(u64::MAX);
