@@ -770,3 +770,333 @@ fn channels_follow_the_data_unless_they_are_set() {
     }
     assert_eq!(toml::from_str::<DataConfig>("size = 8").expect("it parses").channels, 0);
 }
+
+/// Two classes of two images in a training split, and one image in the other.
+fn split_into(train: &str, other: &str) -> Vec<(String, Vec<u8>)> {
+    let of = |split: &str, rest: &str, level| (format!("{split}/{rest}.png"), grey_png(level));
+    vec![of(train, "cat/0", 10), of(train, "dog/0", 20), of(train, "dog/1", 30), of(other, "cat/0", 40)]
+}
+
+/// Files of names that are made at run time.
+fn folder_of(members: &[(String, Vec<u8>)]) -> tempfile::TempDir {
+    let place = tempfile::tempdir().expect("a folder");
+    for (name, content) in members {
+        let path = place.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("makes it");
+        fs::write(path, content).expect("writes");
+    }
+    place
+}
+
+#[test]
+fn splits_have_longer_names_too() {
+    for (train, other, called) in [
+        ("training_set/training_set", "test_set/test_set", "test"),
+        ("seg_train/seg_train", "seg_test/seg_test", "test"),
+        ("train_images", "test_images", "test"),
+        ("train_32x32", "valid_32x32", "validation"),
+        ("trainset", "testset", "test"),
+        ("Training Data", "Validation Data", "validation"),
+        ("imagenet_train", "imagenet_val", "validation"),
+        ("train", "holdout", "test"),
+    ] {
+        let place = folder_of(&split_into(train, other));
+        let images = ok(place.path(), &config());
+        assert_set(&images, &[10, 20, 30], &["cat", "dog", "dog"]);
+        assert_says(&images.summary(), &[&format!("takes the split train (3 images), not {called} (1)")]);
+        let chosen = DataConfig { split: Some(called.into()), class_depth: 0, ..config() };
+        assert_set(&ok(place.path(), &chosen), &[40], &[""]);
+    }
+    let packed: Vec<Member> = vec![
+        ("training_set/training_set/cat/0.png", grey_png(1)),
+        ("training_set/training_set/dog/0.png", grey_png(2)),
+        ("test_set/test_set/cat/0.png", grey_png(3)),
+    ];
+    for path in [file("s.zip", zip(&packed)), file("s.tar.gz", gzip(&tar(&packed)))] {
+        assert_set(&ok(&path.1, &config()), &[1, 2], &["cat", "dog"]);
+    }
+    // Unpaired translation: what stays of the name is the class.
+    let pairs = folder(&[
+        ("trainA/0.png", grey_png(1)),
+        ("trainB/0.png", grey_png(2)),
+        ("testA/0.png", grey_png(3)),
+        ("testB/0.png", grey_png(4)),
+    ]);
+    assert_set(&ok(pairs.path(), &config()), &[1, 2], &["A", "B"]);
+    let suffixes = folder(&[("0_train.png", grey_png(1)), ("0_test.png", grey_png(2)), ("1_train.png", grey_png(3))]);
+    assert_set(&ok(suffixes.path(), &config()), &[1, 3], &["", ""]);
+}
+
+#[test]
+fn classes_may_be_called_like_splits() {
+    for other in ["plane", "test_tube", "valley", "devil"] {
+        let place = folder_of(&[(format!("train/{other}.png"), grey_png(1)), (format!("{other}/0.png"), grey_png(2))]);
+        let images = ok(place.path(), &config());
+        let mut expected = ["train", other];
+        expected.sort();
+        assert_eq!(images.classes, expected);
+    }
+    let place = folder(&[("train/0.png", grey_png(1)), ("plane/0.png", grey_png(2)), ("test_tube/0.png", grey_png(3))]);
+    assert_eq!(ok(place.path(), &config()).classes, ["plane", "test_tube", "train"]);
+}
+
+#[test]
+fn the_hubs_partial_splits_and_configurations_are_told_apart() {
+    let read = |split: &str| fs::read(sets("parquet/hub/default").join(split).join("0000.parquet")).expect("a fixture");
+    let set = |names: &[(&str, &str)]| {
+        folder_of(&names.iter().map(|(name, split)| ((*name).to_owned(), read(split))).collect::<Vec<_>>())
+    };
+    let partial =
+        set(&[("default/partial-train/0000.parquet", "train"), ("default/partial-test/0000.parquet", "test")]);
+    assert_set(&ok(partial.path(), &config()), &[0, 10], &["0", "1"]);
+    let named = set(&[("x_trainset.parquet", "train"), ("x_testset.parquet", "test")]);
+    assert_set(&ok(named.path(), &config()), &[0, 10], &["0", "1"]);
+    for (first, second, taken) in [("full", "mini", "full"), ("all", "default", "default")] {
+        let several = set(&[
+            (&format!("{first}/train/0000.parquet"), "train"),
+            (&format!("{first}/test/0000.parquet"), "test"),
+            (&format!("{second}/train/0000.parquet"), "train"),
+            (&format!("{second}/test/0000.parquet"), "test"),
+        ]);
+        let images = ok(several.path(), &config());
+        assert_set(&images, &[0, 10], &["0", "1"]);
+        let other = if taken == first { second } else { first };
+        assert_says(&images.summary(), &[&format!("takes the configuration {taken}, not {other}")]);
+    }
+    let parts = set(&[("a/x.parquet", "train"), ("b/y.parquet", "train")]);
+    let images = ok(parts.path(), &config());
+    assert_set(&images, &[0, 10, 0, 10], &["0", "1", "0", "1"]);
+    assert_says(&images.summary(), &["read as one set: a, b"]);
+}
+
+#[test]
+fn columns_tell_splits() {
+    let table = sets("parquet/split.parquet");
+    let images = ok(&table, &config());
+    assert_set(&images, &[0, 10, 30], &["0", "1", "1"]);
+    assert_says(&images.summary(), &["takes the split train (3 rows), not test (1)"]);
+    let test = DataConfig { split: Some("test".into()), ..config() };
+    assert_set(&ok(&table, &test), &[20], &["0"]);
+    let all = DataConfig { split: Some("all".into()), ..config() };
+    assert_set(&ok(&table, &all), &[0, 10, 20, 30], &["0", "1", "0", "1"]);
+    assert_set(&ok(&sets("split.arrow"), &config()), &[0, 10, 30], &["0", "1", "1"]);
+    assert_set(&ok(&sets("split.arrow"), &test), &[20], &["0"]);
+    let images = || vec![("0.png", grey_png(1)), ("1.png", grey_png(2)), ("2.png", grey_png(3))];
+    let with = |text: &str| folder(&[images(), vec![("list.csv", text.as_bytes().to_vec())]].concat());
+    let labelled = with("filename,label,split\n0.png,cat,train\n1.png,dog,test\n2.png,dog,train\n");
+    assert_set(&ok(labelled.path(), &config()), &[1, 3], &["cat", "dog"]);
+    assert_set(&ok(labelled.path(), &test), &[2], &["dog"]);
+    let plain = with("filename,split\n0.png,train\n1.png,test\n2.png,train\n");
+    assert_set(&ok(plain.path(), &config()), &[1, 3], &["", ""]);
+    // Numbers may mean anything.
+    let numbers = with("filename,partition\n0.png,0\n1.png,2\n2.png,0\n");
+    let all = ok(numbers.path(), &config());
+    assert_set(&all, &[1, 2, 3], &["", "", ""]);
+    assert_says(&all.summary(), &["list.csv names no classes; its columns are partition"]);
+    let none = with("filename,label\n0.png,cat\n1.png,dog\n2.png,dog\n");
+    assert_says(&failure(none.path(), &test), &["no folder, file or column names a split"]);
+}
+
+#[test]
+fn names_that_nest_without_end_are_left_out() {
+    let deep = format!("{}0.png", "a/".repeat(32000));
+    let members = |deep: &str| vec![("cat/0.png".to_owned(), grey_png(1)), (deep.to_owned(), grey_png(2))];
+    let mut packed = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in members(&deep) {
+        packed.start_file(name, zip::write::SimpleFileOptions::default()).expect("starts");
+        packed.write_all(&content).expect("writes");
+    }
+    // A name as GNU tar writes long ones: a member of its own, before the one that it names.
+    let long_name = |kind: tar::EntryType, name: &[u8]| {
+        let mut archive = tar::Builder::new(tar(&[("cat/0.png", grey_png(1))])[..1024].to_vec());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(name.len() as u64);
+        header.set_cksum();
+        archive.append(&header, name).expect("appends");
+        let (mut header, content) = (tar::Header::new_gnu(), grey_png(2));
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        archive.append(&header, &content[..]).expect("appends");
+        archive.into_inner().expect("finishes")
+    };
+    let of_tar = long_name(tar::EntryType::GNULongName, format!("{}0.png\0", "a/".repeat(100_000)).as_bytes());
+    for content in [packed.finish().expect("finishes").into_inner(), of_tar.clone(), gzip(&of_tar)] {
+        let (_place, path) = file("set", content);
+        let images = ok(&path, &config());
+        assert_set(&images, &[1], &[""]);
+        assert_says(&images.summary(), &["1 files whose names are longer than 4096 bytes or nest deeper than 32"]);
+    }
+    let record = format!("8388630 path={}.png\n", "a".repeat(8_388_630 - 18));
+    for (kind, name) in [(tar::EntryType::XHeader, record), (tar::EntryType::GNULongName, "a".repeat(8 << 20))] {
+        let (_place, path) = file("set.tar", long_name(kind, name.as_bytes()));
+        assert_says(&failure(&path, &config()), &["set.tar", "name or header of 83886"]);
+    }
+}
+
+#[test]
+fn damaged_files_of_labels_are_errors() {
+    let images = || vec![("00000/a.png", grey_png(1)), ("00001/b.png", grey_png(2))];
+    let cut = folder(&[images(), vec![("dataset.json", br#"{"labels": [["00000/a.png", 1"#.to_vec())]].concat());
+    assert_says(&failure(cut.path(), &config()), &["dataset.json", "cut off"]);
+    let beside = folder(&[images(), vec![("00000/a.json", br#"{"label": "#.to_vec())]].concat());
+    assert_says(&ok(beside.path(), &config()).summary(), &["1 files .json beside the images are cut off"]);
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n";
+    for name in ["dataset.json", "labels.csv", "metadata.csv", "metadata.jsonl", "00000/a.txt", "00000/a.cls"] {
+        let place = folder(&[images(), vec![(name, pointer.to_vec())]].concat());
+        let base = name.rsplit('/').next().expect("a name");
+        assert_says(&failure(place.path(), &config()), &[base, "git lfs pull"]);
+    }
+}
+
+#[test]
+fn labels_of_other_encodings_stay_apart() {
+    let images = || vec![("0.png", grey_png(1)), ("1.png", grey_png(2))];
+    let latin = b"filename,label\n0.png,caf\xe9\n1.png,caf\xe8\n".to_vec();
+    let place = folder(&[images(), vec![("labels.csv", latin)]].concat());
+    assert_set(&ok(place.path(), &config()), &[1, 2], &["caf\\xE9", "caf\\xE8"]);
+    let text = "\u{feff}filename,label\n0.png,café\n1.png,dog\n";
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let place = folder(&[images(), vec![("labels.csv", wide)]].concat());
+    assert_set(&ok(place.path(), &config()), &[1, 2], &["café", "dog"]);
+}
+
+/// A `.npy` file.
+fn array(kind: &str, shape: &str, content: &[u8]) -> Vec<u8> {
+    let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\0", &(text.len() as u16).to_le_bytes()[..], text.as_bytes(), content].concat()
+}
+
+#[test]
+fn labels_of_numpy_are_read_or_said() {
+    let images = || ("images.npy", array("|u1", "(3, 1, 1)", &[10, 20, 30]));
+    let with = |name: &'static str, labels: Vec<u8>| file("set.npz", zip(&[images(), (name, labels)]));
+    let one_hot = with("labels.npy", array("|u1", "(3, 2)", &[0, 1, 1, 0, 0, 1]));
+    assert_set(&ok(&one_hot.1, &config()), &[10, 20, 30], &["1", "0", "1"]);
+    let halves: Vec<u8> = [1.0_f32, 0., 0., 1., 1., 0.].into_iter().flat_map(f32::to_le_bytes).collect();
+    let floats = with("y.npy", array("<f4", "(3, 2)", &halves));
+    assert_set(&ok(&floats.1, &config()), &[10, 20, 30], &["0", "1", "0"]);
+    let several = with("labels.npy", array("|u1", "(3, 2)", &[1, 1, 1, 0, 0, 1]));
+    assert_says(&failure(&several.1, &config()), &["labels.npy", "several labels", "class_depth = 0"]);
+    let few = with("labels.npy", array("|u1", "(2,)", &[0, 1]));
+    assert_says(&failure(&few.1, &config()), &["labels (u1, 2) are no labels of images (u1, 3×1×1)"]);
+    let objects = with("labels.npy", array("|O", "(3,)", b"\x80\x02."));
+    assert_says(&failure(&objects.1, &config()), &["labels (O, 3) are no labels of images"]);
+    let unlabelled = DataConfig { class_depth: 0, ..config() };
+    for place in [&several, &few, &objects] {
+        assert_set(&ok(&place.1, &unlabelled), &[10, 20, 30], &["", "", ""]);
+    }
+    // The names of the classes are no labels, and other arrays are named.
+    let others = with("mean.npy", array("<f4", "(1,)", &[0; 4]));
+    assert_says(&ok(&others.1, &config()).summary(), &["no classes", "not read are mean"]);
+    let names = with("classes.npy", array("|S3", "(2,)", b"catdog"));
+    assert_set(&ok(&names.1, &config()), &[10, 20, 30], &["", "", ""]);
+}
+
+#[test]
+fn columns_of_tables_that_are_not_read_are_named() {
+    let table = sets("parquet/digit.parquet");
+    let images = ok(&table, &config());
+    assert_says(&images.summary(), &["no classes", "digit.parquet names no classes; its columns are digit"]);
+    let chosen = DataConfig { label_column: Some("digit".into()), ..config() };
+    assert_set(&ok(&table, &chosen), &[0, 10, 20, 30], &["0", "1", "0", "1"]);
+}
+
+#[test]
+fn only_columns_of_labels_are_labels() {
+    let classes_of = |name: &'static str, table: &str| {
+        let images = vec![("cat/c0.png", grey_png(1)), ("cat/c1.png", grey_png(2)), ("dog/d0.png", grey_png(3))];
+        let place = folder(&[images, vec![(name, table.as_bytes().to_vec())]].concat());
+        let images = ok(place.path(), &config());
+        (images.classes.join(" "), images.summary())
+    };
+    for (name, table) in [
+        ("md5.csv", "filename,md5\nc0.png,0cc1\nc1.png,92eb\nd0.png,4a8a\n"),
+        ("urls.csv", "filename,url\nc0.png,http://x/0\nc1.png,http://x/1\nd0.png,http://x/2\n"),
+        ("sizes.csv", "filename,bytes\nc0.png,100\nc1.png,100\nd0.png,7\n"),
+        ("list.csv", "c0.png,0cc1\nc1.png,92eb\nd0.png,4a8a\n"),
+    ] {
+        let (classes, summary) = classes_of(name, table);
+        assert_eq!(classes, "cat dog", "{name}");
+        assert_says(&summary, &[&format!("{name} names no classes; its columns are")]);
+    }
+    for table in [
+        "File Name,Kind\nc0.png,a\nc1.png,b\nd0.png,b\n",
+        "ImageName,ClassId\nc0.png,a\nc1.png,b\nd0.png,b\n",
+        "c0.png,a\nc1.png,b\nd0.png,b\n",
+    ] {
+        assert_eq!(classes_of("labels.csv", table).0, "a b", "{table}");
+    }
+}
+
+#[test]
+fn tables_complete_one_another() {
+    let of = |first: &str, second: &str| (first.as_bytes().to_vec(), second.as_bytes().to_vec());
+    let (cats, dogs) = of("file_name,label\n0.png,Cat\n", "file_name,label\n0.png,Dog\n");
+    let place = folder(&[
+        ("cat/0.png", grey_png(1)),
+        ("dog/0.png", grey_png(2)),
+        ("cat/metadata.csv", cats),
+        ("dog/metadata.csv", dogs),
+    ]);
+    let images = ok(place.path(), &config());
+    assert_set(&images, &[1, 2], &["Cat", "Dog"]);
+    assert_says(&images.summary(), &["column label of cat/metadata.csv and 1 more tables"]);
+    let (first, second) = of("filename,label\n0.png,a\n", "filename,label\n0.png,b\n1.png,b\n");
+    let place = folder(&[("0.png", grey_png(1)), ("1.png", grey_png(2)), ("a.csv", first), ("b.csv", second)]);
+    let images = ok(place.path(), &config());
+    assert_set(&images, &[1, 2], &["a", "b"]);
+    assert_says(&images.summary(), &["b.csv tells other classes of 1 images"]);
+}
+
+#[test]
+fn rows_without_images_are_counted() {
+    let table = b"filename,label\n0.png,cat\n1.png,dog\n8.png,cat\n9.png,dog\n".to_vec();
+    let place = folder(&[("0.png", grey_png(1)), ("1.png", grey_png(2)), ("labels.csv", table)]);
+    let summary = ok(place.path(), &config()).summary();
+    assert_says(&summary, &["2 of 4 rows of labels.csv name no image of the set, or several: 8.png"]);
+    // Images of another split are none that is missing.
+    let table = b"file_name,label\ntrain/0.png,cat\ntest/0.png,dog\n".to_vec();
+    let place = folder(&[("train/0.png", grey_png(1)), ("test/0.png", grey_png(2)), ("metadata.csv", table)]);
+    assert!(!ok(place.path(), &config()).summary().contains("rows"));
+}
+
+#[test]
+fn archives_of_classes_are_classes() {
+    let of = |level| zip(&[("0.png", grey_png(level)), ("1.png", grey_png(level + 1))]);
+    let place = folder(&[("cat.zip", of(1)), ("dog.zip", of(3))]);
+    let images = ok(place.path(), &config());
+    assert_set(&images, &[1, 2, 3, 4], &["cat", "cat", "dog", "dog"]);
+    assert_says(&images.summary(), &["classes are the names of the 2 archives"]);
+    let numbered = folder(&[("set-000.zip", of(1)), ("set-001.zip", of(3))]);
+    assert_set(&ok(numbered.path(), &config()), &[1, 2, 3, 4], &["", "", "", ""]);
+    let described = folder(&[("a.tar", samples(0..1)), ("b.tar", samples(1..2))]);
+    assert_set(&ok(described.path(), &config()), &[0, 10], &["0", "1"]);
+}
+
+#[test]
+fn what_is_not_opened_is_named() {
+    let place = folder(&[("cat/0.png", grey_png(1)), ("inner.zip", zip(&[("0.png", grey_png(2))]))]);
+    assert_says(&ok(place.path(), &config()).summary(), &["1 archives inside the set", "(inner.zip)"]);
+    let (_place, nested) = file("outer.zip", zip(&[("inner.zip", zip(&[("0.png", grey_png(2))]))]));
+    assert_says(&failure(&nested, &config()), &["holds no images", "inner.zip"]);
+    // The same name twice: the last, as unpacking leaves it.
+    let twice = || vec![("cat/0.png", grey_png(1)), ("dog/0.png", grey_png(2)), ("cat/0.png", grey_png(3))];
+    let of_zip =
+        zip_of_names(&[(b"cat/0.png", grey_png(1)), (b"dog/0.png", grey_png(2)), (b"cat/0.png", grey_png(3))], false);
+    for content in [tar(&twice()), of_zip] {
+        let (_place, path) = file("set", content);
+        let images = ok(&path, &config());
+        assert_set(&images, &[3, 2], &["cat", "dog"]);
+        assert_says(&images.summary(), &["1 files whose name occurs again", "cat/0.png"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_that_are_called_like_sets_are_named() {
+    let place = tempfile::tempdir().expect("a folder");
+    let made = std::process::Command::new("mkfifo").arg(place.path().join("train.tar")).status().expect("mkfifo");
+    assert!(made.success());
+    assert_says(&failure(place.path(), &config()), &["holds no images", "pipes", "train.tar"]);
+}

@@ -67,9 +67,9 @@ impl Archive {
     pub fn list(&self, notes: &Notes) -> Result<Vec<Member>, DataError> {
         let (members, links) = match self.kind {
             Kind::Tar => tar::list(&self.path, notes)?,
-            Kind::Zip => zip::list(&self.path)?,
+            Kind::Zip => zip::list(&self.path, notes)?,
         };
-        Ok(follow(members, links, notes))
+        Ok(once_each(follow(members, links, notes), notes))
     }
 
     /// Calls `visit` with the files at `positions`, each of which occurs once, in any order.
@@ -87,6 +87,22 @@ pub(super) fn is_archive(name: &str) -> bool {
         [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip", ".npz"];
     let name = name.to_ascii_lowercase();
     EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+}
+
+/// What files are called in summaries of which an archive has a later one of the same name.
+pub(super) const REPEATED: &str = "files whose name occurs again in their archive; the last of each name is taken";
+
+/// The last of the files of each name, which is what unpacking would leave.
+fn once_each(members: Vec<Member>, notes: &Notes) -> Vec<Member> {
+    let last: HashMap<String, usize> = members.iter().enumerate().map(|(i, member)| (member.name.clone(), i)).collect();
+    let is_last = |(i, member): &(usize, Member)| {
+        let is_last = last.get(&member.name) == Some(i);
+        if !is_last {
+            notes.leave_out(REPEATED, &member.name);
+        }
+        is_last
+    };
+    members.into_iter().enumerate().filter(is_last).map(|(_, member)| member).collect()
 }
 
 /// The files, and for each link that leads to one the same once more.

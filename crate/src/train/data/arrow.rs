@@ -24,6 +24,9 @@ struct Columns {
     image: usize,
     label: Option<(usize, LabelColumn)>,
     caption: Option<usize>,
+    split: Option<usize>,
+    /// The names of the other ones.
+    others: Vec<String>,
 }
 
 impl Columns {
@@ -39,11 +42,14 @@ impl Columns {
         };
         let label = columns::label(&names, &features, config)?;
         let caption = columns::caption(&names, config)?;
-        Ok(Self {
-            image: place(&columns::image(&names, &candidates, &features, config)?)?,
-            label: label.map(|label| Ok::<_, String>((place(&label.name)?, label))).transpose()?,
-            caption: caption.map(|caption| place(&caption)).transpose()?,
-        })
+        let image = place(&columns::image(&names, &candidates, &features, config)?)?;
+        let label = label.map(|label| Ok::<_, String>((place(&label.name)?, label))).transpose()?;
+        let caption = caption.map(|caption| place(&caption)).transpose()?;
+        let split = columns::split(&names).map(|split| place(&split)).transpose()?;
+        let read = [Some(image), label.as_ref().map(|(place, _)| *place), caption, split];
+        let others = names.iter().enumerate().filter(|(i, _)| !read.contains(&Some(*i)));
+        let others = others.map(|(_, name)| (*name).to_owned()).collect();
+        Ok(Self { image, label, caption, split, others })
     }
 }
 
@@ -54,11 +60,19 @@ fn load(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> R
     };
     let paths: Vec<PathBuf> = files.claimed().into_iter().map(place).collect::<Result<_, _>>()?;
     let (mut of_row, mut captions): (Vec<Option<String>>, Vec<String>) = (Vec::new(), Vec::new());
-    let mut order = None;
+    let (mut order, mut splits) = (None, Vec::new());
     for path in &paths {
         each_batch(path, config, &mut |columns, arrays, rows| {
             order = columns.label.as_ref().and_then(|(_, label)| label.classes.clone());
+            if columns.label.is_none() && config.class_depth > 0 && !columns.others.is_empty() {
+                let others: Vec<&str> = columns.others.iter().map(String::as_str).collect();
+                files.notes.say(columns::no_classes(&files.entries[files.claimed()[0]].path, &others));
+            }
             for row in 0..rows {
+                splits.push(match columns.split {
+                    Some(place) => cell(&arrays[place].value(row)?).text(),
+                    None => String::new(),
+                });
                 of_row.push(match &columns.label {
                     None => None,
                     Some((place, label)) => cell(&arrays[*place].value(row)?)
@@ -75,6 +89,9 @@ fn load(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> R
     let order = order.unwrap_or_else(|| columns::sorted(of_row.iter().flatten().map(String::as_str)));
     let mut items = columns::items(of_row);
     items.iter_mut().zip(captions).for_each(|(item, caption)| item.caption = caption);
+    let splits = columns::splits(&splits).unwrap_or_else(|| vec![None; items.len()]);
+    let takes = files.choose_split(&splits, config, "rows")?;
+    items.retain(|item| takes[item.source]);
     let items = choose(&files.path, config, items)?;
     read(&paths, items, &order, config, most, visit).map(|()| order)
 }

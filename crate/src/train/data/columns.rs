@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::DataConfig;
 use super::build::Item;
+use super::{DataConfig, layout};
 
 /// What columns of images are usually called.
 const IMAGE: [&str; 13] = [
@@ -24,13 +24,14 @@ const IMAGE: [&str; 13] = [
     "image_data",
 ];
 /// What columns of class labels are usually called.
-const LABEL: [&str; 16] = [
+const LABEL: [&str; 17] = [
     "label",
     "labels",
     "cls",
     "class",
     "classes",
     "class_name",
+    "label_name",
     "class_label",
     "class_id",
     "category",
@@ -42,6 +43,27 @@ const LABEL: [&str; 16] = [
     "breed",
     "y",
 ];
+/// Words that only columns of class labels have in their names.
+const LABEL_WORDS: [&str; 16] = [
+    "label",
+    "labels",
+    "cls",
+    "class",
+    "classes",
+    "category",
+    "categories",
+    "target",
+    "targets",
+    "species",
+    "breed",
+    "kind",
+    "variety",
+    "genre",
+    "emotion",
+    "digit",
+];
+/// What columns that tell the split of a row are usually called.
+const SPLIT: [&str; 8] = ["split", "splits", "data_split", "dataset_split", "subset", "partition", "usage", "set"];
 /// What columns of captions are usually called.
 const CAPTION: [&str; 8] = ["caption", "captions", "text", "txt", "prompt", "prompts", "description", "blip_caption"];
 
@@ -123,6 +145,36 @@ pub(super) fn caption(names: &[&str], config: &DataConfig) -> Result<Option<Stri
     find(names, &Map::new(), config.caption_column.as_deref(), "", &CAPTION)
 }
 
+/// Whether a column's name says that it holds class labels, more or less as usual.
+pub(super) fn is_called_label(name: &str) -> bool {
+    layout::words(name).into_iter().any(|word| LABEL_WORDS.contains(&name[word].to_lowercase().as_str()))
+}
+
+/// Whether a name is one that columns of class labels usually have.
+pub(super) fn is_usual_label(name: &str) -> bool {
+    LABEL.iter().any(|usual| name.eq_ignore_ascii_case(usual))
+}
+
+/// The column that tells the split of a row, if one is called so; what it holds has to be looked at.
+pub(super) fn split(names: &[&str]) -> Option<String> {
+    let found = SPLIT.iter().find_map(|usual| names.iter().find(|name| name.eq_ignore_ascii_case(usual)));
+    found.map(|name| (*name).to_owned())
+}
+
+/// The splits that the values of such a column tell; nothing where they are about something else.
+pub(super) fn splits(values: &[String]) -> Option<Vec<Option<String>>> {
+    let named = || values.iter().filter(|value| !value.is_empty()).map(|value| layout::split_of_file(value));
+    let has = |wanted: bool| named().flatten().any(|split| (split == layout::TRAIN) == wanted);
+    let are_splits = named().next().is_some() && (named().all(|split| split.is_some()) || has(true) && has(false));
+    let split = |value: &String| (!value.is_empty()).then(|| layout::split_named(value));
+    are_splits.then(|| values.iter().map(split).collect())
+}
+
+/// What is said of a table without classes that has other columns.
+pub(super) fn no_classes(table: &str, others: &[&str]) -> String {
+    format!("{table} names no classes; its columns are {} ([data] label_column chooses)", others.join(", "))
+}
+
 /// A label as it is stored.
 pub(super) enum Cell {
     Text(String),
@@ -166,6 +218,15 @@ impl From<&str> for Cell {
 }
 
 impl Cell {
+    /// Its text, empty where it has none.
+    pub fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number.to_string(),
+            Self::Missing | Self::Other => String::new(),
+        }
+    }
+
     /// The class that it names; `None` where an image has none.
     pub fn class(self, classes: Option<&[String]>) -> Result<Option<String>, String> {
         match (self, classes) {

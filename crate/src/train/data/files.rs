@@ -11,7 +11,7 @@ use super::digest::Digest;
 use super::error::{DataError, explain};
 use super::format::{self, Format, Head};
 use super::notes::Notes;
-use super::{DataConfig, layout, paths, shards};
+use super::{DataConfig, labels, layout, paths, shards};
 use crate::io::max_memory;
 
 /// Bytes that tell whether a file without an image extension is an image.
@@ -22,9 +22,6 @@ const MAX_IMAGE_FILE: u64 = 256 << 20;
 
 /// Size beyond which a file of many images is refused.
 const MAX_PACKED_FILE: u64 = 4 << 30;
-
-/// Folders deeper than this are not searched.
-const MAX_DEPTH: usize = 32;
 
 /// One file of a set.
 pub(super) struct Entry {
@@ -59,6 +56,8 @@ pub(super) struct Files {
     /// The split that is taken, where files or folders name some; and the paths of images of the others.
     pub split: Option<String>,
     pub other_splits: Vec<String>,
+    /// Whether files or folders are called after splits; columns of tables may tell them otherwise.
+    names_splits: bool,
     /// Whether no two files have the same name.
     are_unique: bool,
     container: Container,
@@ -138,11 +137,16 @@ impl Files {
                 position: member.position,
             }));
         }
+        if !is_split && config.class_depth > 0 && are_classes(&places, &entries) {
+            notes.say(format!("classes are the names of the {} archives", places.len()));
+            entries.iter_mut().for_each(|entry| entry.name.clone_from(&entry.path));
+        }
         let config = match is_split {
             true => &DataConfig { split: None, ..config.clone() },
             false => config,
         };
-        Self::listed(path, entries, Container::Archives(archives), config, notes)
+        let files = Self::listed(path, entries, Container::Archives(archives), config, notes)?;
+        Ok(Self { names_splits: files.names_splits || is_split, ..files })
     }
 
     /// One file of many images, which comes first, with those beside it that may describe it.
@@ -159,8 +163,10 @@ impl Files {
         let entries = places.iter().enumerate().map(entry).collect();
         let notes = Notes::default();
         let (chosen, container) = (Some(0), Container::Folder(places));
-        let (path, other_splits) = (path.into(), Vec::new());
-        Ok(Self { path, entries, format, chosen, notes, split: None, other_splits, are_unique: true, container })
+        let names_splits = layout::split_of_file(&path.to_string_lossy()).is_some();
+        let (path, other_splits, are_unique) = (path.into(), Vec::new(), true);
+        let split = None;
+        Ok(Self { path, entries, format, chosen, notes, split, other_splits, names_splits, are_unique, container })
     }
 
     /// The set of these files: what is no data goes, and so do the splits that are not wanted.
@@ -189,10 +195,15 @@ impl Files {
         layout::split_by_file_names(&mut places, format.is_packed());
         let splits: Vec<Option<String>> = places.iter().map(|place| place.split.clone()).collect();
         let what = if format.is_packed() { "files" } else { "images" };
-        let takes = match splits.is_empty() {
-            true => Vec::new(),
-            false => layout::choose(&splits, config.split.as_deref(), what, &notes)?,
+        let names_splits = splits.iter().any(Option::is_some);
+        let mut takes = match names_splits || !format.may_have_columns() && !splits.is_empty() {
+            true => layout::choose(&splits, config.split.as_deref(), what, &notes)?,
+            // A column may tell them yet.
+            false => vec![true; splits.len()],
         };
+        if format.is_packed() && format.may_have_columns() {
+            layout::choose_configuration(&places, &mut takes, &notes);
+        }
         let split = splits.iter().zip(&takes).find_map(|(split, takes)| split.clone().filter(|_| *takes));
         let mut other_splits = Vec::new();
         let (mut places, mut takes) = (places.into_iter(), takes.into_iter());
@@ -217,7 +228,21 @@ impl Files {
             false => entries.sort_by(|a, b| a.path.cmp(&b.path)),
         }
         let path = path.into();
-        Ok(Self { path, entries, format, chosen: None, notes, split, other_splits, are_unique, container })
+        let chosen = None;
+        Ok(Self { path, entries, format, chosen, notes, split, other_splits, names_splits, are_unique, container })
+    }
+
+    /// Which images to take by the splits that columns of tables tell; all where folders or files told them before.
+    pub fn choose_split(
+        &self,
+        splits: &[Option<String>],
+        config: &DataConfig,
+        what: &str,
+    ) -> Result<Vec<bool>, DataError> {
+        match self.names_splits {
+            true => Ok(vec![true; splits.len()]),
+            false => layout::choose(splits, config.split.as_deref(), what, &self.notes),
+        }
     }
 
     /// Reads `entries`, which index the list; `visit` gets the place within `entries` and the content, in any order.
@@ -385,7 +410,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Lists every regular file that is not hidden; folders come before links to them.
     fn folder(&mut self, folder: &Path, prefix: &str, depth: usize) -> Result<(), DataError> {
-        if depth > MAX_DEPTH {
+        if depth > paths::MAX_DEPTH {
             self.notes.leave_out("folders that nest deeper than 32", prefix);
             return Ok(());
         }
@@ -412,6 +437,22 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the names of archives are the only classes there are: each holds pictures of one folder, nothing that
+/// describes them, and none is numbered as the parts of one set are.
+fn are_classes(archives: &[PathBuf], entries: &[Entry]) -> bool {
+    let stems: HashSet<String> = archives.iter().map(|archive| shards::stem(archive)).collect();
+    let is_numbered = stems.iter().any(|stem| stem.contains(|c: char| c.is_ascii_digit()));
+    let describes = |entry: &Entry| !entry.is_image && labels::may_describe(&entry.name);
+    if archives.len() < 2 || stems.len() < archives.len() || is_numbered || entries.iter().any(describes) {
+        return false;
+    }
+    let mut folders: Vec<HashSet<&str>> = vec![HashSet::new(); archives.len()];
+    for entry in entries.iter().filter(|entry| entry.is_image) {
+        folders[entry.archive].insert(entry.name.rsplit_once('/').map_or("", |(folder, _)| folder));
+    }
+    folders.iter().all(|folders| folders.len() == 1)
 }
 
 /// Opens a regular file: anything else may wait forever, or never end.

@@ -44,6 +44,11 @@ impl Format {
         self.name == other.name
     }
 
+    /// Whether its images may be rows of tables, whose columns tell more than names do.
+    pub fn may_have_columns(&self) -> bool {
+        [&parquet::FORMAT, &arrow::FORMAT, &pictures::FORMAT].into_iter().any(|format| self.is(format))
+    }
+
     /// Whether each of its files holds many images.
     pub fn is_packed(&self) -> bool {
         !self.is(&pictures::FORMAT)

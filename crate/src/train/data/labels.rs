@@ -5,7 +5,10 @@
 //! 2. `metadata.csv` and `metadata.jsonl` of the Hugging Face hub's image folders: a column `file_name`, from their
 //!    folder on.
 //! 3. Any other `.csv`, `.tsv` or `.jsonl` file that names images in a column, also without their folder or extension.
+//!    Its labels are in a column `label` or alike.
 //! 4. Files called like an image: `key.cls`, and `key.json` with a key `label` or alike (WebDataset).
+//!
+//! Several files of one kind, such as one in each folder, complete one another. A column `split` chooses images.
 //!
 //! Captions are taken from a column or key `caption`, `text` or alike of the same files, and from `key.txt`.
 
@@ -17,6 +20,7 @@ use super::columns::{self, Cell};
 use super::error::DataError;
 use super::files::Files;
 use super::{DataConfig, layout, paths};
+use crate::io::lfs_pointer;
 
 /// Size beyond which a file of labels beside one image is refused.
 const MAX_SIDECAR: u64 = 1 << 20;
@@ -48,6 +52,11 @@ pub(super) struct Labels {
     pub source: Option<String>,
     pub classes: HashMap<usize, String>,
     pub captions: HashMap<usize, String>,
+    /// The split of each image, where a column tells it.
+    pub splits: HashMap<usize, String>,
+    /// The rank and the column of the tables that the labels are from, and how many there are after the first.
+    table: Option<(Option<usize>, String)>,
+    more_tables: usize,
     /// Entries that were read.
     pub used: HashSet<usize>,
     /// Images that only tables of other splits name.
@@ -68,7 +77,10 @@ pub(super) fn read(files: &Files, config: &DataConfig) -> Result<Labels, DataErr
     let are_split = has(true) && has(false);
     let contents = files.read_packed(&lists)?;
     for ((&entry, content), split) in lists.iter().zip(contents).zip(splits) {
-        let text = String::from_utf8_lossy(&content);
+        if let Some(reason) = lfs_pointer(&content) {
+            return Err(files.damaged(entry, reason));
+        }
+        let text = paths::document(&content);
         let path = &files.entries[entry].path;
         let table = match paths::extension(path).as_str() {
             "json" => stylegan(&text, &mut labels),
@@ -95,6 +107,9 @@ pub(super) fn read(files: &Files, config: &DataConfig) -> Result<Labels, DataErr
         labels.classes.clear();
         labels.source = None;
     }
+    if let (Some(source), 1..) = (&mut labels.source, labels.more_tables) {
+        *source += &format!(" and {} more tables", labels.more_tables);
+    }
     if let Some(source) = &labels.source {
         files.notes.say(format!("classes are from {source}"));
     }
@@ -116,6 +131,16 @@ fn rank(path: &str) -> Option<usize> {
         (_, "csv" | "tsv" | "jsonl") => Some(2),
         _ => None,
     }
+}
+
+/// Whether a file may be one of those that tell labels or captions of images.
+pub(super) fn may_describe(path: &str) -> bool {
+    rank(path).is_some() || is_sidecar(path)
+}
+
+/// Whether a file may tell a label or a caption of the image that is called alike.
+fn is_sidecar(path: &str) -> bool {
+    matches!(paths::extension(path).as_str(), "cls" | "json" | "txt" | "caption")
 }
 
 /// The folder of a path, with its `/`.
@@ -148,11 +173,14 @@ struct Table {
     file_column: Option<String>,
     /// The column of labels, where it is no usual name.
     label_column: Option<String>,
+    /// Whether the columns have names of their own.
+    has_header: bool,
 }
 
 /// `{"labels": [[name, label], …]}`; another file may be called so.
 fn stylegan(text: &str, labels: &mut Labels) -> Result<Option<Table>, String> {
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else { return Ok(None) };
+    let value = serde_json::from_str::<Value>(text).map_err(|e| format!("is cut off or no JSON ({e})"))?;
+    let Value::Object(object) = value else { return Ok(None) };
     let pairs: Vec<(String, Value)> = match object.get("labels") {
         Some(Value::Null) => Vec::new(),
         Some(Value::Array(pairs)) => {
@@ -169,7 +197,8 @@ fn stylegan(text: &str, labels: &mut Labels) -> Result<Option<Table>, String> {
         Map::from_iter([("file_name".to_owned(), Value::String(name)), ("label".to_owned(), label)])
     };
     let rows = pairs.into_iter().map(row).collect();
-    Ok(Some(Table { rows, file_column: Some("file_name".into()), label_column: Some("label".into()) }))
+    let (file_column, label_column) = (Some("file_name".into()), Some("label".into()));
+    Ok(Some(Table { rows, file_column, label_column, has_header: true }))
 }
 
 /// An object a line.
@@ -179,7 +208,7 @@ fn json_lines(text: &str) -> Result<Option<Table>, String> {
         serde_json::from_str::<Map<String, Value>>(line).map_err(|e| format!("line {}: {e}", number + 1))
     };
     let rows = lines.map(row).collect::<Result<_, _>>()?;
-    Ok(Some(Table { rows, file_column: None, label_column: None }))
+    Ok(Some(Table { rows, file_column: None, label_column: None, has_header: true }))
 }
 
 /// Values between commas, semicolons or tabs, with a line of names or without.
@@ -204,7 +233,7 @@ fn delimited(text: &str, is_tsv: bool, images: &Images, folder: &str) -> Option<
         Map::from_iter(pairs)
     };
     let rows = records.iter().skip(usize::from(has_header)).map(row).collect();
-    Some(Table { rows, file_column: None, label_column: None })
+    Some(Table { rows, file_column: None, label_column: None, has_header })
 }
 
 /// The values of each line (RFC 4180): those in quotes may hold delimiters, line ends, and quotes that are doubled.
@@ -241,6 +270,8 @@ struct Images<'a> {
     /// By the name without folders, and that without its extension; those that are not unique lead nowhere.
     by_base: HashMap<&'a str, Option<usize>>,
     by_stem: HashMap<&'a str, Option<usize>>,
+    /// The paths of images of splits that are not taken, and their names without folder and extension.
+    others: HashSet<&'a str>,
 }
 
 impl<'a> Images<'a> {
@@ -254,7 +285,15 @@ impl<'a> Images<'a> {
             once(&mut by_base, paths::base(&entry.path), i);
             once(&mut by_stem, stem(paths::base(&entry.path)), i);
         }
-        Self { by_path, by_base, by_stem }
+        let others = files.other_splits.iter().flat_map(|path| [path.as_str(), stem(paths::base(path))]).collect();
+        Self { by_path, by_base, by_stem, others }
+    }
+
+    /// Whether what a table in `folder` calls `name` is of a split that is not taken.
+    fn is_other(&self, folder: &str, name: &str) -> bool {
+        let name = paths::normal(name.trim(), true);
+        let base = paths::base(&name);
+        [&format!("{folder}{name}"), name.as_str(), base, stem(base)].into_iter().any(|name| self.others.contains(name))
     }
 
     /// The image that a table in `folder` calls `name`; with `anywhere` also by its name alone.
@@ -344,15 +383,34 @@ impl<'a> Images<'a> {
             Some(column) => Some(column.clone()),
             None => columns::label(&others, &Map::new(), &settings)?.map(|label| label.name),
         };
-        // A table of two columns has its labels in the other one, whatever it is called.
+        // A table of two columns has its labels in the other one, where it is called like labels or looks like some.
         let label = label.or_else(|| match others[..] {
-            [only] if caption.is_none() && config.class_depth > 0 => Some(only.to_owned()),
+            [only] if caption.is_none() && config.class_depth > 0 && table.may_be_labels(only) => Some(only.to_owned()),
             _ => None,
         });
         labels.used.insert(entry);
         let (mut classes, mut captions) = (HashMap::new(), HashMap::new());
-        for row in &table.rows {
-            let Some(image) = self.find(folder(path), &text_of(row, file_column), !is_exact(path)) else { continue };
+        let (mut unknown, mut first_unknown) = (0, String::new());
+        let of_row: Vec<Option<usize>> =
+            table.rows.iter().map(|row| self.find(folder(path), &text_of(row, file_column), !is_exact(path))).collect();
+        let split = columns::split(&others).and_then(|column| {
+            let values: Vec<String> = table.rows.iter().map(|row| text_of(row, &column).trim().to_owned()).collect();
+            columns::splits(&values).map(|splits| (column, splits))
+        });
+        if let Some((_, splits)) = &split {
+            for (image, split) in of_row.iter().zip(splits) {
+                labels.splits.extend(image.zip(split.clone()));
+            }
+        }
+        for (row, image) in table.rows.iter().zip(of_row) {
+            let Some(image) = image else {
+                let name = text_of(row, file_column);
+                if !self.is_other(folder(path), &name) {
+                    unknown += 1;
+                    first_unknown = if unknown == 1 { name } else { first_unknown };
+                }
+                continue;
+            };
             if let Some(column) = &label {
                 let cell = row.get(column).map_or(Cell::Missing, Cell::from);
                 let class = cell.class(None).map_err(|e| format!("{}: {e}", text_of(row, file_column)))?;
@@ -362,25 +420,70 @@ impl<'a> Images<'a> {
                 captions.insert(image, text_of(row, column));
             }
         }
-        if let Some(column) = &label
-            && labels.source.is_none()
-            && !classes.is_empty()
-        {
-            labels.classes = classes;
-            labels.source = Some(format!("column {column} of {path}"));
+        if unknown > 0 {
+            let rows = table.rows.len();
+            files.notes.say(format!(
+                "{unknown} of {rows} rows of {path} name no image of the set, or several: {first_unknown}"
+            ));
+        }
+        if let Some(column) = label.as_ref().filter(|_| !classes.is_empty()) {
+            labels.add_table(files, path, column, classes);
         }
         captions.retain(|_, caption| !caption.is_empty());
         if let Some(column) = &caption {
             files.notes.say(format!("captions are from column {column} of {path}"));
         }
-        if label.is_none() && caption.is_none() {
-            let others = others.join(", ");
-            files.notes.say(format!("{path} names no classes; its columns are {others} ([data] label_column chooses)"));
+        if label.is_none() && caption.is_none() && config.class_depth > 0 {
+            let others: Vec<&str> =
+                others.into_iter().filter(|name| split.as_ref().is_none_or(|(column, _)| column != name)).collect();
+            if !others.is_empty() {
+                files.notes.say(columns::no_classes(path, &others));
+            }
         }
         for (image, caption) in captions {
             labels.captions.entry(image).or_insert(caption);
         }
         Ok(())
+    }
+}
+
+impl Labels {
+    /// Takes the classes of a table. Tables of one kind, such as one in each folder, tell of different images; of the
+    /// same image the first is right, and so is the first kind.
+    fn add_table(&mut self, files: &Files, path: &str, column: &str, classes: HashMap<usize, String>) {
+        let table = (rank(path), column.to_lowercase());
+        match &self.table {
+            None if self.source.is_none() => {
+                self.classes = classes;
+                self.source = Some(format!("column {column} of {path}"));
+                self.table = Some(table);
+            }
+            Some(first) if *first == table => {
+                let known = |image: &usize| self.classes.get(image);
+                let differs = classes.iter().filter(|(image, class)| known(image).is_some_and(|known| known != *class));
+                let (differing, count) = (differs.count(), self.classes.len());
+                for (image, class) in classes {
+                    self.classes.entry(image).or_insert(class);
+                }
+                self.more_tables += usize::from(self.classes.len() > count);
+                if differing > 0 {
+                    files.notes.say(format!("{path} tells other classes of {differing} images, which are not taken"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Table {
+    /// Whether a column that is called unusually holds labels all the same: a table of sizes or addresses does not.
+    fn may_be_labels(&self, column: &str) -> bool {
+        if self.has_header {
+            return columns::is_called_label(column);
+        }
+        let values: Vec<String> = self.rows.iter().map(|row| text_of(row, column)).collect();
+        let distinct: HashSet<&String> = values.iter().collect();
+        distinct.len() < values.len() || values.iter().all(|value| value.chars().all(char::is_alphabetic))
     }
 }
 
@@ -420,19 +523,24 @@ fn sidecars(files: &Files, config: &DataConfig, images: &Images, labels: &mut La
     }
     let mut found: Vec<(usize, &[usize])> = Vec::new();
     for (i, entry) in files.entries.iter().enumerate() {
-        let is_kind = matches!(paths::extension(&entry.path).as_str(), "cls" | "json" | "txt" | "caption");
-        if !entry.is_image && is_kind && !labels.used.contains(&i) {
+        if !entry.is_image && is_sidecar(&entry.path) && !labels.used.contains(&i) {
             let beside = by_stem.get(stem(&entry.path)).or_else(|| by_key.get(key(&entry.path)));
             found.extend(beside.map(|beside| (i, beside.as_slice())));
         }
     }
     let entries: Vec<usize> = found.iter().map(|(entry, _)| *entry).collect();
     let mut texts: Vec<String> = vec![String::new(); entries.len()];
+    let mut pointer = None;
     files.read(&entries, MAX_SIDECAR, &mut |i, content| {
-        texts[i] = content.map(|content| String::from_utf8_lossy(&content).trim().to_owned()).unwrap_or_default();
+        let content = content.unwrap_or_default();
+        pointer = pointer.or_else(|| lfs_pointer(&content).map(|reason| (entries[i], reason)));
+        texts[i] = paths::document(&content).trim().to_owned();
     })?;
+    if let Some((entry, reason)) = pointer {
+        return Err(files.damaged(entry, reason));
+    }
     let (mut of_cls, mut of_json): (HashMap<usize, String>, HashMap<usize, String>) = Default::default();
-    let (mut text_captions, mut json_captions) = (0, 0);
+    let (mut text_captions, mut json_captions, mut broken) = (0, 0, 0);
     let mut unread_keys: Option<String> = None;
     for ((entry, beside), text) in found.into_iter().zip(texts) {
         labels.used.insert(entry);
@@ -440,7 +548,10 @@ fn sidecars(files: &Files, config: &DataConfig, images: &Images, labels: &mut La
             _ if text.is_empty() => {}
             "cls" => of_cls.extend(beside.iter().map(|&image| (image, text.clone()))),
             "json" => {
-                let Ok(record) = serde_json::from_str::<Map<String, Value>>(&text) else { continue };
+                let Ok(record) = serde_json::from_str::<Map<String, Value>>(&text) else {
+                    broken += 1;
+                    continue;
+                };
                 let names: Vec<&str> = record.keys().map(String::as_str).collect();
                 let settings = without_absent(config, &names);
                 let class = columns::label_of(&record, &settings).unwrap_or_default();
@@ -474,6 +585,9 @@ fn sidecars(files: &Files, config: &DataConfig, images: &Images, labels: &mut La
         if count > 0 {
             files.notes.say(format!("captions are from {kind} beside the images"));
         }
+    }
+    if broken > 0 {
+        files.notes.say(format!("{broken} files .json beside the images are cut off or no objects, and not read"));
     }
     if let Some(keys) = unread_keys.filter(|_| labels.source.is_none()) {
         files.notes.say(format!(

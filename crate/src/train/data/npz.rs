@@ -14,7 +14,7 @@ use super::columns::{self, Cell};
 use super::error::{DataError, explain};
 use super::files::Files;
 use super::format::Format;
-use super::{DataConfig, Visit, paths};
+use super::{DataConfig, Visit, layout, paths};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// A longer header is none.
@@ -90,8 +90,18 @@ impl Header {
         (1..=MAX_IMAGE).contains(&bytes).then_some((size, is_planar))
     }
 
+    fn is_of_values(&self) -> bool {
+        self.kind.starts_with(['i', 'u', 'b', 'f'])
+    }
+
+    /// Whether each image may have a row with a 1 at the place of its class.
+    fn may_be_one_hot(&self, count: usize) -> bool {
+        let is_kind = self.is_of_values() && !self.is_fortran;
+        is_kind && matches!(self.shape[..], [n, classes] if n == count && classes > 1)
+    }
+
     fn may_be_labels(&self, count: usize) -> bool {
-        let is_kind = self.kind.starts_with(['i', 'u', 'b', 'f', 'U', 'S']);
+        let is_kind = self.is_of_values() || self.kind.starts_with(['U', 'S']);
         is_kind && matches!(self.shape[..], [n] | [n, 1] if n == count)
     }
 }
@@ -223,18 +233,23 @@ fn find_labels<'a>(
     images: &Array,
     config: &DataConfig,
 ) -> Result<Option<&'a Array>, DataError> {
+    let count = images.header.count();
+    let fits = |array: &'a Array| match array.header.may_be_labels(count) || array.header.may_be_one_hot(count) {
+        true => Ok(array),
+        false => {
+            let (labels, images) = (listing([array].into_iter()), listing([images].into_iter()));
+            let reason = format!(
+                "{labels} are no labels of {images}: those are as many numbers or texts, or rows with a single 1; \
+                 class_depth = 0 needs none"
+            );
+            Err(DataError::damaged(&files.path, reason))
+        }
+    };
     if let Some(name) = &config.label_column {
         let found = arrays.iter().find(|array| array.name == *name);
         let unknown = || format!("holds no array {name}; its arrays are {}", listing(arrays.iter()));
         let array = found.ok_or_else(|| DataError::damaged(&files.path, unknown()))?;
-        return match array.header.may_be_labels(images.header.count()) {
-            true => Ok(Some(array)),
-            false => {
-                let reason =
-                    format!("{} are no labels of {}", listing([array].into_iter()), listing([images].into_iter()));
-                Err(DataError::damaged(&files.path, reason))
-            }
-        };
+        return fits(array).map(Some);
     }
     let others = arrays.iter().filter(|array| array.entry != images.entry);
     let fitting: Vec<&Array> = others.filter(|array| array.header.may_be_labels(images.header.count())).collect();
@@ -242,10 +257,32 @@ fn find_labels<'a>(
         let name = array.name.to_ascii_lowercase();
         ["label", "target", "class", "cls"].iter().any(|word| name.contains(word)) || name.starts_with('y')
     };
-    match fitting[..] {
-        [only] => Ok(Some(only)),
-        _ => Ok(fitting.iter().find(is_called).copied()),
+    if let Some(called) = fitting.iter().find(is_called) {
+        return Ok(Some(called));
     }
+    // What is called labels is never left unread without a word.
+    if let Some(called) = arrays.iter().find(|array| array.entry != images.entry && is_called_labels(array)) {
+        return fits(called).map(Some);
+    }
+    if let [only] = fitting[..] {
+        return Ok(Some(only));
+    }
+    let unread: Vec<&str> =
+        arrays.iter().filter(|array| array.entry != images.entry).map(|array| array.name.as_str()).collect();
+    if !unread.is_empty() {
+        files.notes.say(format!(
+            "no array is called labels or alike; not read are {} ([data] label_column chooses)",
+            unread.join(", ")
+        ));
+    }
+    Ok(None)
+}
+
+/// Whether an array is called as labels are, its split aside, and is not the names of the classes.
+fn is_called_labels(array: &Array) -> bool {
+    let words = array.name.split(['_', '-']).filter(|word| layout::split_of_file(word).is_none());
+    let are_names = array.header.kind.starts_with(['U', 'S']);
+    columns::is_usual_label(&words.collect::<Vec<_>>().join("_")) && !are_names && !array.header.shape.is_empty()
 }
 
 /// Whether the file is as long as the header says, before as many images are made room for.
@@ -284,7 +321,9 @@ fn labels(reader: &mut dyn Read) -> Result<Vec<Option<String>>, String> {
     let (kind, width) = header.kind.split_at(1);
     let width: usize = width.parse().map_err(|_| format!("holds labels of type {}", header.kind))?;
     let bytes = width.checked_mul(if kind == "U" { 4 } else { 1 }).filter(|&bytes| bytes > 0);
-    let total = bytes.and_then(|bytes| bytes.checked_mul(header.count())).filter(|&total| total <= MAX_LABELS);
+    let each = header.shape.get(1).copied().unwrap_or(1);
+    let total = bytes.and_then(|bytes| bytes.checked_mul(header.count())?.checked_mul(each));
+    let total = total.filter(|&total| total <= MAX_LABELS);
     let (Some(bytes), Some(total)) = (bytes, total) else {
         return Err(format!("holds labels of type {}", header.kind));
     };
@@ -293,14 +332,36 @@ fn labels(reader: &mut dyn Read) -> Result<Vec<Option<String>>, String> {
     if content.len() != total {
         return Err(format!("holds {} bytes, not {total}", content.len()));
     }
-    let label = |label: &[u8]| -> Result<Option<String>, String> {
-        let mut label = label.to_vec();
+    let cell = |value: &[u8]| {
+        let mut value = value.to_vec();
         if header.is_big_endian && matches!(kind, "i" | "u" | "f") {
-            label.reverse();
+            value.reverse();
         }
-        number_or_text(kind, &label).class(None)
+        number_or_text(kind, &value)
     };
-    content.chunks_exact(bytes).map(label).collect()
+    match each {
+        1 => content.chunks_exact(bytes).map(|value| cell(value).class(None)).collect(),
+        0 => Err("holds rows of no labels".into()),
+        _ => {
+            content.chunks_exact(bytes * each).map(|row| one_hot(row.chunks_exact(bytes).map(cell)).map(Some)).collect()
+        }
+    }
+}
+
+/// The class that a row of zeros and a single 1 means: the place of the 1.
+fn one_hot(row: impl Iterator<Item = Cell>) -> Result<String, String> {
+    let mut class = None;
+    for (place, cell) in row.enumerate() {
+        match cell {
+            Cell::Number(0) => {}
+            Cell::Number(1) if class.is_none() => class = Some(place.to_string()),
+            _ => {
+                class = None;
+                break;
+            }
+        }
+    }
+    class.ok_or_else(|| "holds rows of several labels, not of a single 1 each; class_depth = 0 needs none".into())
 }
 
 /// A little-endian number, a text, or texts of four bytes for each letter.

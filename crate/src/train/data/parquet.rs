@@ -6,7 +6,7 @@
 //! counted through all files.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parquet::basic::{ConvertedType, Type as PhysicalType};
@@ -44,6 +44,9 @@ struct Columns {
     image: String,
     label: Option<LabelColumn>,
     caption: Option<String>,
+    split: Option<String>,
+    /// The other ones.
+    others: Vec<String>,
 }
 
 /// Reads the set in parts of at most `most` pictures; returns the order of its classes.
@@ -53,7 +56,11 @@ fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
         return Err(DataError::damaged(&files.path, "holds no Parquet files that can be named"));
     };
     let columns = first.columns(config)?;
-    let (items, order) = list(&files.path, &tables, &columns, config)?;
+    if columns.label.is_none() && config.class_depth > 0 && !columns.others.is_empty() {
+        let others: Vec<&str> = columns.others.iter().map(String::as_str).collect();
+        files.notes.say(columns::no_classes(&files.entries[files.claimed()[0]].path, &others));
+    }
+    let (items, order) = list(files, &tables, &columns, config)?;
     let mut rest = items.into_iter().peekable();
     let mut part = Builder::of(config, rest.by_ref().take(most).collect())?;
     let (mut filled, mut row) = (0, 0);
@@ -127,11 +134,16 @@ impl Table {
         let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
         let candidates: Vec<&str> = fields.iter().filter(|f| may_hold_images(f)).map(|field| field.name()).collect();
         let damaged = |reason: String| self.damaged(reason);
-        Ok(Columns {
-            image: columns::image(&names, &candidates, &features, config).map_err(damaged)?,
-            label: columns::label(&names, &features, config).map_err(damaged)?,
-            caption: columns::caption(&names, config).map_err(damaged)?,
-        })
+        let image = columns::image(&names, &candidates, &features, config).map_err(damaged)?;
+        let label = columns::label(&names, &features, config).map_err(damaged)?;
+        let caption = columns::caption(&names, config).map_err(damaged)?;
+        let split = columns::split(&names);
+        let is_read = |name: &str| {
+            let label = label.as_ref().map(|label| label.name.as_str());
+            name == image || [label, caption.as_deref(), split.as_deref()].contains(&Some(name))
+        };
+        let others = names.into_iter().filter(|name| !is_read(name)).map(str::to_owned).collect();
+        Ok(Columns { image, label, caption, split, others })
     }
 }
 
@@ -148,7 +160,7 @@ fn may_hold_images(field: &Type) -> bool {
 
 /// The chosen rows of all tables, and the order of the classes.
 fn list(
-    path: &Path,
+    files: &Files,
     tables: &[Table],
     columns: &Columns,
     config: &DataConfig,
@@ -186,7 +198,20 @@ fn list(
             }
         }
     }
-    Ok((choose(path, config, items)?, order))
+    let takes = files.choose_split(&splits(tables, columns, items.len())?, config, "rows")?;
+    items.retain(|item| takes[item.source]);
+    Ok((choose(&files.path, config, items)?, order))
+}
+
+/// The split of each of `count` rows, where a column tells it.
+fn splits(tables: &[Table], columns: &Columns, count: usize) -> Result<Vec<Option<String>>, DataError> {
+    let mut values = Vec::new();
+    for (table, column) in tables.iter().zip(columns.split.iter().cycle()) {
+        for row in table.rows(column)? {
+            values.push(cell(&row.map_err(|e| table.damaged(e))?).text());
+        }
+    }
+    Ok(columns::splits(&values).filter(|splits| splits.len() == count).unwrap_or_else(|| vec![None; count]))
 }
 
 /// A text, or the first of a list.

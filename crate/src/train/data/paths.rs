@@ -25,6 +25,26 @@ const SYSTEM_FOLDERS: [&str; 8] = [
 /// How files and folders end that are not finished.
 const UNFINISHED: [&str; 6] = [".partial", ".part", ".crdownload", ".download", ".tmp", ".aria2"];
 
+/// Folders that nest deeper than this are not searched, on the disk or in archives.
+pub(super) const MAX_DEPTH: usize = 32;
+
+/// Bytes beyond which a path is none: what systems allow.
+const MAX_PATH: usize = 4096;
+
+/// What files are called in summaries whose names are refused by [`is_out_of_bounds`].
+pub(super) const OUT_OF_BOUNDS: &str = "files whose names are longer than 4096 bytes or nest deeper than 32 folders";
+
+/// Whether a name is longer or nests deeper than any that is meant.
+pub(super) fn is_out_of_bounds(name: &str) -> bool {
+    name.len() > MAX_PATH || name.bytes().filter(|&byte| byte == b'/').count() > MAX_DEPTH
+}
+
+/// As much of a name as a message shows.
+pub(super) fn start_of(name: &str) -> &str {
+    const SHOWN: usize = 60;
+    name.char_indices().nth(SHOWN).map_or(name, |(end, _)| &name[..end])
+}
+
 /// A path with `/` between its parts and without empty, `.` and `..` parts; with `backslashes` these separate parts
 /// too. It is only a name: nothing is written.
 pub(super) fn normal(path: &str, backslashes: bool) -> String {
@@ -57,6 +77,20 @@ pub(super) fn text(bytes: &[u8]) -> String {
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}")));
     }
     text
+}
+
+/// The text of a file of labels: UTF-16 where its first bytes say so, else as [`text`], so that labels of other
+/// encodings stay different.
+pub(super) fn document(bytes: &[u8]) -> String {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        bytes => text(bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)),
+    }
 }
 
 /// The upper half of code page 437, which names in zip archives are in unless they are UTF-8.

@@ -7,7 +7,7 @@ use super::error::DataError;
 use super::files::Files;
 use super::format::Format;
 use super::labels::{self, Labels};
-use super::{DataConfig, Images, Visit, columns, decode, paths};
+use super::{DataConfig, Images, Visit, archive, columns, decode, paths};
 
 /// The format of folders and archives; a file is none of them by itself.
 pub(super) static FORMAT: Format =
@@ -26,12 +26,15 @@ fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
 /// The images that the settings choose, in the order of their names, and their classes.
 pub(super) fn list(files: &Files, config: &DataConfig) -> Result<(Vec<Item>, Vec<String>), DataError> {
     let found = labels::read(files, config)?;
-    let Labels { source: labelled, mut classes, mut captions, used, other_split, ignores_folders } = found;
+    let Labels { source: labelled, mut classes, mut captions, mut splits, used, other_split, ignores_folders, .. } =
+        found;
     let mut items = Vec::new();
     let mut not_looked_at: BTreeMap<String, usize> = BTreeMap::new();
     for (source, entry) in files.entries.iter().enumerate() {
         if !entry.is_image {
-            if !used.contains(&source) {
+            if archive::is_archive(&entry.path) {
+                files.notes.leave_out("archives inside the set, which are not opened", &entry.path);
+            } else if !used.contains(&source) {
                 *not_looked_at.entry(paths::extension(&entry.path)).or_default() += 1;
             }
             continue;
@@ -60,9 +63,13 @@ pub(super) fn list(files: &Files, config: &DataConfig) -> Result<(Vec<Item>, Vec
         files.notes.say(format!("files not looked at: {}", kinds.join(", ")));
     }
     if items.is_empty() {
-        let reason = "holds no images (png, jpeg, gif, bmp, webp, tiff or pnm)".into();
+        let lines = std::iter::once("holds no images (png, jpeg, gif, bmp, webp, tiff or pnm)".to_owned());
+        let reason = lines.chain(files.notes.lines()).collect::<Vec<_>>().join("\n  ");
         return Err(DataError::NoImages { path: files.path.clone(), reason });
     }
+    let of_item: Vec<Option<String>> = items.iter().map(|item| splits.remove(&item.source)).collect();
+    let mut takes = files.choose_split(&of_item, config, "images")?.into_iter();
+    items.retain(|_| takes.next().unwrap_or(true));
     let items = choose(&files.path, config, items)?;
     if labelled.is_some() {
         let classes = columns::sorted(items.iter().map(|item| item.class.as_str()));

@@ -10,17 +10,60 @@ use super::archive::{Link, Member, VisitFile, is_plain, open_stream};
 use super::error::{DataError, explain};
 use super::files::{HEAD, open_file, read_head};
 use super::notes::Notes;
-use super::paths;
+use super::paths::{self, start_of};
 
-/// Whether a block is the header of a member: its checksum is right.
+/// Whether a block is the header of a member that has a name: its checksum is right.
 pub(super) fn is_header(block: &[u8]) -> bool {
+    block.len() >= 512 && block[0] != 0 && has_checksum(block)
+}
+
+/// Whether the checksum of a block of 512 bytes is right.
+fn has_checksum(block: &[u8]) -> bool {
     const CHECKSUM: std::ops::Range<usize> = 148..156;
-    if block.len() < 512 || block[0] == 0 {
-        return false;
-    }
     let bytes = block[..512].iter().enumerate();
     let sum: u32 = bytes.map(|(i, &b)| if CHECKSUM.contains(&i) { 32 } else { u32::from(b) }).sum();
     tar::Header::from_byte_slice(&block[..512]).cksum().is_ok_and(|stated| stated == sum)
+}
+
+/// Bytes of a name or other extension of a header beyond which it is none. The library reads them whole.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// A tar archive as it is read, which ends in an error where a header announces an extension that is too long.
+///
+/// Every block is looked at, so that nothing about the archive has to be known: files hold no such blocks, unless they
+/// are archives that announce the same.
+struct Guarded<R> {
+    inner: R,
+    block: Vec<u8>,
+}
+
+impl<R: Read> Read for Guarded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rest.len().min(512 - self.block.len()));
+            self.block.extend_from_slice(part);
+            rest = after;
+            if self.block.len() == 512 {
+                check_extension(&self.block)?;
+                self.block.clear();
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn check_extension(block: &[u8]) -> io::Result<()> {
+    const KIND: usize = 156;
+    if !matches!(block[KIND], b'L' | b'K' | b'x' | b'g' | b'X') || !has_checksum(block) {
+        return Ok(());
+    }
+    let size = tar::Header::from_byte_slice(block).entry_size().unwrap_or(u64::MAX);
+    match size > MAX_EXTENSION {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a member's name or header of {size} bytes"))),
+        false => Ok(()),
+    }
 }
 
 /// A member, not yet read.
@@ -63,6 +106,8 @@ pub(super) fn list(path: &Path, notes: &Notes) -> Result<(Vec<Member>, Vec<Link>
     let mut read = |header: Header, content: &mut dyn Read| {
         let name = paths::text(&header.name);
         match header.kind {
+            EntryType::Directory => {}
+            _ if paths::is_out_of_bounds(&name) => notes.leave_out(paths::OUT_OF_BOUNDS, start_of(&name)),
             _ if header.is_pax_sparse => notes.leave_out("sparse files of a form that is not read", &name),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let normal = paths::normal(&name, false);
@@ -72,8 +117,9 @@ pub(super) fn list(path: &Path, notes: &Notes) -> Result<(Vec<Member>, Vec<Link>
             }
             EntryType::Link | EntryType::Symlink => {
                 let target = paths::text(&header.target.unwrap_or_default());
+                let target = if paths::is_out_of_bounds(&target) { "/" } else { &target };
                 let from = if header.kind == EntryType::Link { "" } else { name.as_str() };
-                links.push(Link { target: paths::resolve(from, &target), name });
+                links.push(Link { target: paths::resolve(from, target), name });
             }
             EntryType::Char | EntryType::Block | EntryType::Fifo => notes.leave_out("pipes and devices", &name),
             _ => {}
@@ -81,7 +127,8 @@ pub(super) fn list(path: &Path, notes: &Notes) -> Result<(Vec<Member>, Vec<Link>
         Ok(true)
     };
     // To the very end, so that a cut or a wrong check sum anywhere is noticed.
-    let listed = open_stream(path).map(Archive::new).and_then(|mut archive| {
+    let guarded = |inner| Archive::new(Guarded { inner, block: Vec::with_capacity(512) });
+    let listed = open_stream(path).map(guarded).and_then(|mut archive| {
         archive.entries().and_then(|entries| visit_entries(entries, &mut read))?;
         io::copy(&mut archive.into_inner(), &mut io::sink())
     });

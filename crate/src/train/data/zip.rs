@@ -1,15 +1,17 @@
 //! Zip archives.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::archive::{Link, Member, VisitFile};
+use super::archive::{Link, Member, REPEATED, VisitFile};
 use super::error::{DataError, explain};
 use super::files::{HEAD, open_file, read_head};
+use super::notes::Notes;
 use super::paths;
 use crate::io::{Inflated, catch_decoder_panic};
 
@@ -32,15 +34,39 @@ fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, DataError> {
     }
 }
 
+/// Names entries that come again later in the directory: the library knows the last of each name alone.
+fn note_repeated(path: &Path, directory: u64, notes: &Notes) -> io::Result<()> {
+    const HEADER: usize = 46;
+    let mut reader = BufReader::new(open_file(path)?);
+    reader.seek(SeekFrom::Start(directory))?;
+    let (mut header, mut seen) = ([0; HEADER], HashSet::new());
+    while reader.read_exact(&mut header).is_ok() && header.starts_with(b"PK\x01\x02") {
+        let length = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
+        let mut name = vec![0; length(28)];
+        reader.read_exact(&mut name)?;
+        reader.seek_relative((length(30) + length(32)) as i64)?;
+        let text = paths::text(&name);
+        if !seen.insert(name) {
+            notes.leave_out(REPEATED, &text);
+        }
+    }
+    Ok(())
+}
+
 /// The regular files of an archive, and its links.
-pub(super) fn list(path: &Path) -> Result<(Vec<Member>, Vec<Link>), DataError> {
+pub(super) fn list(path: &Path, notes: &Notes) -> Result<(Vec<Member>, Vec<Link>), DataError> {
     let mut archive = open(path)?;
+    note_repeated(path, archive.central_directory_start(), notes).map_err(|e| DataError::io(path, e))?;
     let names = names(&archive).map_err(|e| DataError::damaged(path, e))?;
     let is_windows = !names.iter().any(|name| name.contains('/'));
     let (mut members, mut links) = (Vec::new(), Vec::new());
     for (position, raw) in names.into_iter().enumerate() {
         let name = paths::normal(&raw, is_windows);
         if raw.ends_with('/') || is_windows && raw.ends_with('\\') || paths::is_hidden(&name) {
+            continue;
+        }
+        if paths::is_out_of_bounds(&name) {
+            notes.leave_out(paths::OUT_OF_BOUNDS, paths::start_of(&name));
             continue;
         }
         let is_link = archive.by_index_data(position).is_ok_and(|entry| entry.is_symlink());
