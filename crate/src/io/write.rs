@@ -265,8 +265,14 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 pub fn exit_without_leftovers(code: i32) -> ! {
     let unfinished = unfinished();
     for path in unfinished.iter() {
-        // One of the two is what it is; what cannot be removed stays.
-        let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+        // One of the two is what it is; what cannot be removed stays. Another thread may write one more file into a
+        // folder while it is emptied.
+        for _ in 0..100 {
+            let removed = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+            if removed.is_ok() || !path.exists() {
+                break;
+            }
+        }
     }
     std::process::exit(code)
 }

@@ -24,6 +24,7 @@ mod random;
 mod repack;
 mod report;
 mod sample;
+mod signals;
 mod site;
 mod train;
 
@@ -99,9 +100,8 @@ fn keep_freed_memory() {}
 
 /// A program that is ended leaves no half-written file.
 fn end_on_signals() {
-    // Under `nohup`, which has the signal ignored, and where the system refuses, what may be left is a hidden temporary
-    // file.
-    let _ = ctrlc::try_set_handler(|| io::exit_without_leftovers(130));
+    // Where the system refuses, what may be left is a hidden temporary file.
+    let _ = signals::on_end(|| io::exit_without_leftovers(130));
 }
 
 /// The command line; where it cannot be read, the program ends with the reason.
@@ -116,6 +116,7 @@ fn parse() -> Cli {
 
 fn main() -> std::process::ExitCode {
     let Cli { command, max_memory, threads } = parse();
+    signals::report_file_limits();
     let threads = threads.map(|count| count as usize);
     if let Some(bytes) = max_memory {
         io::set_max_memory(bytes);

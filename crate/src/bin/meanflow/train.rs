@@ -11,6 +11,7 @@ use meanflow::train::{Claim, Observer as _, OptimizerKind, Pretrained, RunFolder
 
 use crate::dashboard::Dashboard;
 use crate::dry_run;
+use crate::signals;
 
 /// Train a generator on a folder, archive or data set of images.
 ///
@@ -263,7 +264,7 @@ fn summary(images: &data::Images, config: &TrainConfig, out: &Path) -> Result<St
 fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    ctrlc::set_handler(move || {
+    signals::on_end(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
