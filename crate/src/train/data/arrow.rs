@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::build::{Builder, Item, choose};
-use super::columns::{self, Cell, LabelColumn};
+use super::columns::{self, Cell, Columns, LabelColumn};
 use super::error::DataError;
 use super::files::{Files, foreign, open_file};
 use super::format::Format;
@@ -19,37 +19,36 @@ fn is_arrow(raw: &[u8]) -> bool {
     raw.starts_with(FILE_MAGIC) || raw.starts_with(&CONTINUATION) && raw.len() > 8 && raw[7] == 0
 }
 
-/// Places of the columns in the schema.
-struct Columns {
+/// The columns that are read, and their places in the schema.
+struct Places {
+    columns: Columns,
     image: usize,
-    label: Option<(usize, LabelColumn)>,
+    label: Option<usize>,
     caption: Option<usize>,
     split: Option<usize>,
-    /// The names of the other ones.
-    others: Vec<String>,
 }
 
-impl Columns {
+impl Places {
     fn find(schema: &Schema, config: &DataConfig) -> Result<Self, String> {
         let said = schema.metadata.iter().find(|(key, _)| key == "huggingface");
-        let features = columns::features(said.map(|(_, value)| value.as_str()));
         let names: Vec<&str> = schema.fields.iter().map(|field| field.name.as_str()).collect();
         let bytes = schema.fields.iter().filter(|field| Field::holds_bytes(field));
         let candidates: Vec<&str> = bytes.map(|field| field.name.as_str()).collect();
-        let place = |name: &str| {
-            let place = names.iter().position(|other| *other == name);
-            place.ok_or_else(|| format!("has no column {name}; its columns are {}", names.join(", ")))
-        };
-        let label = columns::label(&names, &features, config)?;
-        let caption = columns::caption(&names, config)?;
-        let image = place(&columns::image(&names, &candidates, &features, config)?)?;
-        let label = label.map(|label| Ok::<_, String>((place(&label.name)?, label))).transpose()?;
-        let caption = caption.map(|caption| place(&caption)).transpose()?;
-        let split = columns::split(&names).map(|split| place(&split)).transpose()?;
-        let read = [Some(image), label.as_ref().map(|(place, _)| *place), caption, split];
-        let others = names.iter().enumerate().filter(|(i, _)| !read.contains(&Some(*i)));
-        let others = others.map(|(_, name)| (*name).to_owned()).collect();
-        Ok(Self { image, label, caption, split, others })
+        let said = said.map(|(_, value)| value.as_str());
+        let columns = Columns::choose(&names, &candidates, said, config)?;
+        let place = |name: &str| names.iter().position(|other| *other == name);
+        let missing = || format!("has no column {}; its columns are {}", columns.image, names.join(", "));
+        Ok(Self {
+            image: place(&columns.image).ok_or_else(missing)?,
+            label: columns.label.as_ref().and_then(|label| place(&label.name)),
+            caption: columns.caption.as_deref().and_then(place),
+            split: columns.split.as_deref().and_then(place),
+            columns,
+        })
+    }
+
+    fn label(&self) -> Option<(usize, &LabelColumn)> {
+        self.label.zip(self.columns.label.as_ref())
     }
 }
 
@@ -62,24 +61,21 @@ fn load(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> R
     let (mut of_row, mut captions): (Vec<Option<String>>, Vec<String>) = (Vec::new(), Vec::new());
     let (mut order, mut splits) = (None, Vec::new());
     for path in &paths {
-        each_batch(path, config, &mut |columns, arrays, rows| {
-            order = columns.label.as_ref().and_then(|(_, label)| label.classes.clone());
-            if columns.label.is_none() && config.class_depth > 0 && !columns.others.is_empty() {
-                let others: Vec<&str> = columns.others.iter().map(String::as_str).collect();
-                files.notes.say(columns::no_classes(&files.entries[files.claimed()[0]].path, &others));
-            }
+        each_batch(path, config, &mut |places, arrays, rows| {
+            order = places.label().and_then(|(_, label)| label.classes.clone());
+            places.columns.note_missing_labels(files, config);
             for row in 0..rows {
-                splits.push(match columns.split {
+                splits.push(match places.split {
                     Some(place) => cell(&arrays[place].value(row)?).text(),
                     None => String::new(),
                 });
-                of_row.push(match &columns.label {
+                of_row.push(match places.label() {
                     None => None,
-                    Some((place, label)) => cell(&arrays[*place].value(row)?)
+                    Some((place, label)) => cell(&arrays[place].value(row)?)
                         .class(label.classes.as_deref())
                         .map_err(|e| format!("row {}: {e}", of_row.len()))?,
                 });
-                if let Some(place) = columns.caption {
+                if let Some(place) = places.caption {
                     captions.push(text(&arrays[place].value(row)?)?);
                 }
             }
@@ -109,10 +105,10 @@ fn read(
     let mut part = Builder::of(config, rest.by_ref().take(most).collect())?;
     let (mut filled, mut row, mut failed) = (0, 0, None);
     for path in paths {
-        let read = each_batch(path, config, &mut |columns, arrays, rows| {
+        let read = each_batch(path, config, &mut |places, arrays, rows| {
             for i in 0..rows {
                 if part.items.get(filled).is_some_and(|item| item.source == row) {
-                    part.put(filled, picture(&arrays[columns.image].value(i)?).and_then(decode::decode));
+                    part.put(filled, picture(&arrays[places.image].value(i)?).and_then(decode::decode));
                     filled += 1;
                 }
                 row += 1;
@@ -133,7 +129,7 @@ fn read(
 }
 
 /// Gets the columns of some rows, and how many rows there are.
-type VisitBatch<'a> = dyn FnMut(&Columns, &[Array], usize) -> Result<(), String> + 'a;
+type VisitBatch<'a> = dyn FnMut(&Places, &[Array], usize) -> Result<(), String> + 'a;
 
 /// Reads a file, some rows after others.
 fn each_batch(path: &Path, config: &DataConfig, visit: &mut VisitBatch) -> Result<(), DataError> {
@@ -143,10 +139,10 @@ fn each_batch(path: &Path, config: &DataConfig, visit: &mut VisitBatch) -> Resul
     }
     let file = open_file(path).map_err(|e| DataError::io(path, e))?;
     let mut reader = Reader::open(file).map_err(damaged)?;
-    let columns = Columns::find(&reader.schema, config).map_err(damaged)?;
+    let places = Places::find(&reader.schema, config).map_err(damaged)?;
     while let Some(batch) = reader.batch().map_err(damaged)? {
         let arrays = batch.columns(&reader.schema).map_err(damaged)?;
-        visit(&columns, &arrays, batch.rows).map_err(damaged)?;
+        visit(&places, &arrays, batch.rows).map_err(damaged)?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! Which column of a table holds what: of Parquet and Arrow files, CSV files and records of JSON.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
 use super::build::Item;
+use super::files::Files;
 use super::{DataConfig, layout};
 
 /// What columns of images are usually called.
@@ -74,7 +76,7 @@ pub(super) struct LabelColumn {
 }
 
 /// What a hub's library wrote about the columns of a table: the `features` of its `info`.
-pub(super) fn features(huggingface: Option<&str>) -> Map<String, Value> {
+fn features(huggingface: Option<&str>) -> Map<String, Value> {
     let said: Option<Value> = huggingface.and_then(|text| serde_json::from_str(text).ok());
     said.and_then(|said| said["info"]["features"].as_object().cloned()).unwrap_or_default()
 }
@@ -104,8 +106,46 @@ fn kind_of(feature: &Value) -> Option<&str> {
     inner["_type"].as_str()
 }
 
+/// The columns of a table of images that are read.
+pub(super) struct Columns {
+    pub image: String,
+    pub label: Option<LabelColumn>,
+    pub caption: Option<String>,
+    pub split: Option<String>,
+    /// The other ones.
+    others: Vec<String>,
+}
+
+impl Columns {
+    /// Chooses among columns of these names; `candidates` are those that could hold images by their type, and `said` is
+    /// what the `huggingface` metadata say.
+    pub fn choose(
+        names: &[&str],
+        candidates: &[&str],
+        said: Option<&str>,
+        config: &DataConfig,
+    ) -> Result<Self, String> {
+        let features = features(said);
+        let image = image(names, candidates, &features, config)?;
+        let (label, caption, split) = (label(names, &features, config)?, caption(names, config)?, split(names));
+        let is_read = |name: &str| {
+            let label = label.as_ref().map(|label| label.name.as_str());
+            name == image || [label, caption.as_deref(), split.as_deref()].contains(&Some(name))
+        };
+        let others = names.iter().filter(|name| !is_read(name)).map(|name| (*name).to_owned()).collect();
+        Ok(Self { image, label, caption, split, others })
+    }
+
+    /// Says which columns there are where classes are wanted and none of them names some.
+    pub fn note_missing_labels(&self, files: &Files, config: &DataConfig) {
+        if self.label.is_none() && config.class_depth > 0 && !self.others.is_empty() {
+            files.notes.say(no_classes(&files.entries[files.claimed()[0]].path, &self.others));
+        }
+    }
+}
+
 /// The column of images; `candidates` are those that could hold some by their type.
-pub(super) fn image(
+fn image(
     names: &[&str],
     candidates: &[&str],
     features: &Map<String, Value>,
@@ -171,7 +211,7 @@ pub(super) fn splits(values: &[String]) -> Option<Vec<Option<String>>> {
 }
 
 /// What is said of a table without classes that has other columns.
-pub(super) fn no_classes(table: &str, others: &[&str]) -> String {
+pub(super) fn no_classes(table: &str, others: &[impl Borrow<str>]) -> String {
     format!("{table} names no classes; its columns are {} ([data] label_column chooses)", others.join(", "))
 }
 

@@ -234,25 +234,20 @@ fn splits_of(folders: &[&str], hold_all: bool) -> Option<Vec<(String, String)>> 
     // What is left of both a training split's name and another's.
     let is_pair =
         |one: &&Named| all().any(|other| other.rest == one.rest && (other.split == TRAIN) != (one.split == TRAIN));
-    let mut pairs: Vec<&[String]> = all().filter(is_pair).map(|named| &named.rest[..]).collect();
-    pairs.dedup();
-    let are_all = hold_all && folders.len() > 1 && all().count() == folders.len();
-    match (pairs.first(), all().next()) {
-        (None, Some(first))
-            if are_all
-                && all().all(|named| named.rest == first.rest)
-                && (first.rest.is_empty() || all().any(|named| named.split != first.split)) =>
-        {
-            pairs.push(&first.rest);
+    let mut rests: BTreeSet<&[String]> = all().filter(is_pair).map(|named| &named.rest[..]).collect();
+    if rests.is_empty() {
+        let first = all().next()?;
+        let are_all = hold_all && folders.len() > 1 && all().count() == folders.len();
+        let are_alike = all().all(|named| named.rest == first.rest);
+        let differ = first.rest.is_empty() || all().any(|named| named.split != first.split);
+        if !(are_all && are_alike && differ) {
+            return None;
         }
-        (None, _) => return None,
-        (Some(_), _) => {}
+        rests.insert(&first.rest);
     }
-    pairs.sort();
-    pairs.dedup();
     let of = |(folder, named): (&&str, &Option<Named>)| match named {
-        Some(named) if pairs.contains(&&named.rest[..]) => {
-            (named.split.to_owned(), if pairs.len() > 1 { named.without.clone() } else { String::new() })
+        Some(named) if rests.contains(&named.rest[..]) => {
+            (named.split.to_owned(), if rests.len() > 1 { named.without.clone() } else { String::new() })
         }
         _ => (folder.to_lowercase(), String::new()),
     };

@@ -350,18 +350,16 @@ fn labels(reader: &mut dyn Read) -> Result<Vec<Option<String>>, String> {
 
 /// The class that a row of zeros and a single 1 means: the place of the 1.
 fn one_hot(row: impl Iterator<Item = Cell>) -> Result<String, String> {
+    let several = || "holds rows of several labels, not of a single 1 each; class_depth = 0 needs none".to_owned();
     let mut class = None;
     for (place, cell) in row.enumerate() {
         match cell {
             Cell::Number(0) => {}
             Cell::Number(1) if class.is_none() => class = Some(place.to_string()),
-            _ => {
-                class = None;
-                break;
-            }
+            _ => return Err(several()),
         }
     }
-    class.ok_or_else(|| "holds rows of several labels, not of a single 1 each; class_depth = 0 needs none".into())
+    class.ok_or_else(several)
 }
 
 /// A little-endian number, a text, or texts of four bytes for each letter.

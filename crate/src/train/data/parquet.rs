@@ -15,7 +15,7 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 
 use super::build::{Builder, Item, choose};
-use super::columns::{self, Cell, LabelColumn};
+use super::columns::{self, Cell, Columns};
 use super::error::DataError;
 use super::files::{Files, foreign, open_file};
 use super::format::Format;
@@ -39,16 +39,6 @@ struct Table {
     reader: SerializedFileReader<File>,
 }
 
-/// What the schema says about the columns.
-struct Columns {
-    image: String,
-    label: Option<LabelColumn>,
-    caption: Option<String>,
-    split: Option<String>,
-    /// The other ones.
-    others: Vec<String>,
-}
-
 /// Reads the set in parts of at most `most` pictures; returns the order of its classes.
 fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> Result<Vec<String>, DataError> {
     let tables = open(files)?;
@@ -56,10 +46,7 @@ fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
         return Err(DataError::damaged(&files.path, "holds no Parquet files that can be named"));
     };
     let columns = first.columns(config)?;
-    if columns.label.is_none() && config.class_depth > 0 && !columns.others.is_empty() {
-        let others: Vec<&str> = columns.others.iter().map(String::as_str).collect();
-        files.notes.say(columns::no_classes(&files.entries[files.claimed()[0]].path, &others));
-    }
+    columns.note_missing_labels(files, config);
     let (items, order) = list(files, &tables, &columns, config)?;
     let mut rest = items.into_iter().peekable();
     let mut part = Builder::of(config, rest.by_ref().take(most).collect())?;
@@ -129,21 +116,10 @@ impl Table {
     fn columns(&self, config: &DataConfig) -> Result<Columns, DataError> {
         let pairs = self.reader.metadata().file_metadata().key_value_metadata();
         let said = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_deref());
-        let features = columns::features(said);
         let fields = self.schema().get_fields();
         let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
         let candidates: Vec<&str> = fields.iter().filter(|f| may_hold_images(f)).map(|field| field.name()).collect();
-        let damaged = |reason: String| self.damaged(reason);
-        let image = columns::image(&names, &candidates, &features, config).map_err(damaged)?;
-        let label = columns::label(&names, &features, config).map_err(damaged)?;
-        let caption = columns::caption(&names, config).map_err(damaged)?;
-        let split = columns::split(&names);
-        let is_read = |name: &str| {
-            let label = label.as_ref().map(|label| label.name.as_str());
-            name == image || [label, caption.as_deref(), split.as_deref()].contains(&Some(name))
-        };
-        let others = names.into_iter().filter(|name| !is_read(name)).map(str::to_owned).collect();
-        Ok(Columns { image, label, caption, split, others })
+        Columns::choose(&names, &candidates, said, config).map_err(|reason| self.damaged(reason))
     }
 }
 

@@ -293,9 +293,9 @@ fn convert(
     file.commit().map_err(DataError::Write)?;
     if config.channels == 0 {
         index.channels = used.channels();
-        narrow(&pixels, config, index.channels).map_err(|e| DataError::io(&pixels, e))?;
-        (digest, index.checksums) =
-            sums_of(&pixels, index.values(), index.names.len()).map_err(|e| DataError::io(&pixels, e))?;
+    }
+    if index.channels < config.planes() {
+        (digest, index.checksums) = narrow(&pixels, config, index.channels).map_err(|e| DataError::io(&pixels, e))?;
     }
     index.digest = digest.finish();
     if !index.captions.is_empty() {
@@ -308,31 +308,19 @@ fn convert(
     Ok((pixels, index))
 }
 
-/// The digest of a file of pixels, and the checksums of its images of so many bytes each.
-fn sums_of(pixels: &Path, values: usize, images: usize) -> std::io::Result<(Digest, Vec<u64>)> {
-    let (mut file, mut digest) = (BufReader::new(File::open(pixels)?), Digest::default());
-    let mut image = vec![0; values];
-    let mut sum = |_| {
-        file.read_exact(&mut image)?;
-        digest.add(&image);
-        Ok(checksum(&image))
-    };
-    let sums = (0..images).map(&mut sum).collect::<std::io::Result<_>>()?;
-    Ok((digest, sums))
-}
-
-/// Drops all but the first planes of the images in a file.
-fn narrow(pixels: &Path, config: &DataConfig, channels: usize) -> std::io::Result<()> {
-    let plane = config.size * config.size;
-    if channels == config.planes() {
-        return Ok(());
-    }
+/// Drops all but the first planes of the images in a file; returns the digest and the checksums of what stays.
+fn narrow(pixels: &Path, config: &DataConfig, channels: usize) -> std::io::Result<(Digest, Vec<u64>)> {
+    let values = channels * config.size * config.size;
     let mut from = BufReader::new(File::open(pixels)?);
     let mut to = AtomicFile::create(pixels)?;
+    let (mut digest, mut checksums) = (Digest::default(), Vec::new());
     let mut image = vec![0; config.values()];
     while from.fill_buf().map(|rest| !rest.is_empty())? {
         from.read_exact(&mut image)?;
-        to.write_all(&image[..channels * plane])?;
+        let kept = &image[..values];
+        to.write_all(kept)?;
+        digest.add(kept);
+        checksums.push(checksum(kept));
     }
-    to.commit()
+    to.commit().map(|()| (digest, checksums))
 }
