@@ -22,6 +22,6 @@ pub use output::{check_extension, check_not_input, lies_in, resolve};
 #[cfg(test)]
 pub(crate) use write::recorded_calls;
 pub use write::{
-    AtomicFile, AtomicFolder, append, copy, create_folder, exit_without_leftovers, remove_folder, rename, sync_folder,
-    write_atomic, write_new,
+    AtomicFile, AtomicFolder, append, copy, create_folder, exit_without_leftovers, is_temporary, remove_folder, rename,
+    sync_folder, write_atomic, write_new,
 };

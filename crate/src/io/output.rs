@@ -12,7 +12,7 @@ use crate::error::Error;
 pub fn check_extension(path: &Path, what: &str, endings: &[&str]) -> Result<(), Error> {
     let Some(found) = path.extension() else { return Ok(()) };
     let fits = found.to_str().is_some_and(|found| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending)));
-    if fits || path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+    if fits || is_special(path) {
         return Ok(());
     }
     Err(Error::Request(format!(
@@ -28,7 +28,7 @@ pub fn check_extension(path: &Path, what: &str, endings: &[&str]) -> Result<(), 
 /// Names the input.
 pub fn check_not_input<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
     // To look at a pipe would be to open it, and to wait for whoever reads it.
-    if path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+    if is_special(path) {
         return Ok(());
     }
     for input in inputs {
@@ -40,6 +40,11 @@ pub fn check_not_input<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Pat
         }
     }
     Ok(())
+}
+
+/// Whether a path is of a pipe or a device, also behind links.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
 }
 
 fn refused(path: &Path, reason: &str) -> Error {

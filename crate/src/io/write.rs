@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -325,11 +326,19 @@ fn open(path: &Path) -> io::Result<Inner> {
     Ok(Inner::Aside { file: BufWriter::new(file), target, mode, _unfinished })
 }
 
-/// How temporary files are called.
+/// How temporary files and folders are called, with something unique between.
+const TEMPORARY: [&str; 2] = [".meanflow-", ".partial"];
+
 fn temporary() -> Builder<'static, 'static> {
+    let [prefix, suffix] = TEMPORARY;
     let mut builder = Builder::new();
-    builder.prefix(".meanflow-").suffix(".partial");
+    builder.prefix(prefix).suffix(suffix);
     builder
+}
+
+/// Whether a name is of a temporary file or folder of this program, which a kill may have left.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(TEMPORARY[0]) && name.ends_with(TEMPORARY[1]))
 }
 
 /// The modes that files and folders have where nobody says otherwise; the temporary ones of a library are private.

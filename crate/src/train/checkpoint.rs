@@ -65,7 +65,7 @@ impl State {
 
     /// Reads the state of a checkpoint.
     fn read(checkpoint: &Path) -> Result<Self> {
-        let file = checkpoint.join("state.json");
+        let file = checkpoint.join(STATE);
         let damaged = || format!("{} is damaged", file.display());
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let state: Self = serde_json::from_str(&text).with_context(damaged)?;
@@ -104,6 +104,11 @@ impl State {
     }
 }
 
+/// The description of a checkpoint, the network in training, and the optimizer's state.
+const STATE: &str = "state.json";
+const NET: &str = "net.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+
 /// The file of an average.
 fn average_file(name: &str) -> String {
     if name == PRIMARY_EMA { "ema.bpk".into() } else { format!("ema-{name}.bpk") }
@@ -134,12 +139,12 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
         files.insert(name.clone(), FileDigest { bytes: bytes.len() as u64, sha256: sha256(bytes) });
         io::write_new(&aside.join(name), bytes)
     };
-    write("net.bpk".into(), &trainer.net.valid().into_record().into_bytes()?)?;
+    write(NET.into(), &trainer.net.valid().into_record().into_bytes()?)?;
     write(average_file(PRIMARY_EMA), &trainer.ema.net().clone().into_record().into_bytes()?)?;
     for (name, ema) in &trainer.averages {
         write(average_file(name), &ema.net().clone().into_record().into_bytes()?)?;
     }
-    write("optimizer.bpk".into(), &trainer.optimizer.into_bytes()?)?;
+    write(OPTIMIZER.into(), &trainer.optimizer.into_bytes()?)?;
     let state = State {
         step: trainer.step,
         net: trainer.net.config().clone(),
@@ -149,7 +154,7 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
         files,
         checksum: Some(NO_CHECKSUM.into()),
     };
-    io::write_new(&aside.join("state.json"), state.to_json()?.as_bytes())?;
+    io::write_new(&aside.join(STATE), state.to_json()?.as_bytes())?;
     io::sync_folder(&aside)?;
     // Of the same step there can be one that is damaged.
     let replaces = target.exists();
@@ -223,7 +228,7 @@ pub fn any(folder: &Path) -> Result<bool> {
 fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let steps = entries(folder)?.into_iter().filter_map(|path| Some((step_in(&path, "step")?, path)));
     let is_ours =
-        |path: &Path| ["state.json", "net.bpk", "ema.bpk", "optimizer.bpk"].iter().any(|file| path.join(file).exists());
+        |path: &Path| [STATE, NET, &average_file(PRIMARY_EMA), OPTIMIZER].iter().any(|file| path.join(file).exists());
     let mut found: Vec<_> = steps.filter(|(_, path)| is_ours(path)).collect();
     found.sort();
     Ok(found)
@@ -290,9 +295,9 @@ pub fn resume(
                 format!("{} is of another network ({:?}) than the settings ({net:?})", path.display(), state.net);
             return Ok(Err(anyhow::anyhow!(mismatch)));
         }
-        let live = state.read_net(path, "net.bpk", &config.train.autodiff_device(device))?;
+        let live = state.read_net(path, NET, &config.train.autodiff_device(device))?;
         let shadow = state.read_net(path, &average_file(PRIMARY_EMA), device)?;
-        let optimizer = optimizer(config, &live).from_bytes(state.read_file(path, "optimizer.bpk")?)?;
+        let optimizer = optimizer(config, &live).from_bytes(state.read_file(path, OPTIMIZER)?)?;
         begun.clear();
         let mut averages = BTreeMap::new();
         for name in config.train.averages.keys() {

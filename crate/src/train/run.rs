@@ -233,7 +233,8 @@ fn refuse_foreign(path: &Path) -> Result<()> {
     if has(CONFIG) && (has(CHECKPOINTS) || has(MODEL)) {
         return Ok(());
     }
-    if RunLock::is_in(path) && has(CHECKPOINTS) && !has(CONFIG) {
+    let was_locked = RunLock::is_in(path);
+    if was_locked && has(CHECKPOINTS) && !has(CONFIG) {
         bail!(
             "{} holds a run whose {CONFIG} is missing: put it back (each checkpoint's state.json has it under \
              `settings`), or choose another folder",
@@ -242,8 +243,7 @@ fn refuse_foreign(path: &Path) -> Result<()> {
     }
     // What there is of a run that was ended before it began.
     let is_of_start = |name: &OsStr| {
-        let is_temporary = name.to_string_lossy().starts_with(".meanflow-");
-        RunLock::is_in(path) && (is_temporary || [LOCK_FILE, STREAMED, CONFIG].iter().any(|own| name == *own))
+        was_locked && (io::is_temporary(name) || [LOCK_FILE, STREAMED, CONFIG].iter().any(|own| name == *own))
     };
     match entries.flatten().find(|entry| !is_of_start(&entry.file_name())) {
         Some(entry) => bail!(
@@ -333,7 +333,6 @@ impl RunFolder {
         observer: &mut dyn super::Observer,
     ) -> Result<Trainer> {
         let data = DataManifest::of(images)?;
-        let keep = || images.stored.as_ref().map_or(Ok(()), |stored| stored.keep());
         let net = config.net_config(images.classes.len())?;
         let (trainer, init) = match &self.start {
             RunStart::Scratch => {
@@ -379,7 +378,9 @@ impl RunFolder {
         };
         fs::create_dir_all(self.checkpoints())
             .with_context(|| format!("cannot create {}", self.checkpoints().display()))?;
-        keep()?;
+        if let Some(stored) = &images.stored {
+            stored.keep()?;
+        }
         checkpoint::clear(&self.checkpoints())?;
         self.rewind_log(trainer.steps_done())?;
         events::rewind(&self.path, trainer.steps_done())?;
