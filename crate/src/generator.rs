@@ -213,8 +213,8 @@ impl Generator {
     /// Pictures from noise of the caller's own, of one class or of no named one.
     ///
     /// # Shapes
-    /// `noise`: `count · channels · size · size` standard normals, as [`rng::noise`] gives them; result `[count,
-    /// channels, size, size]`.
+    /// `noise`: `count · channels · size · size` standard normals, as [`rng::noise`] gives them; result
+    /// `[count, channels, size, size]`.
     ///
     /// # Errors
     /// Noise that is no whole number of pictures or not finite, or as [`Self::sample`].

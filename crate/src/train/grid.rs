@@ -48,8 +48,8 @@ pub fn check(count: usize, size: usize, scale: u32, columns: Option<u32>) -> Res
     Layout::of(count, size, scale, columns).map(drop)
 }
 
-/// Writes RGBA pictures of `size × size` as a grid, near-square without `columns`, each pixel enlarged to `scale ×
-/// scale`.
+/// Writes RGBA pictures of `size × size` as a grid, near-square without `columns`, each pixel enlarged to
+/// `scale × scale`.
 ///
 /// One picture alone is written without a border.
 ///

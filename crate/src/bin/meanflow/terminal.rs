@@ -1,7 +1,7 @@
-//! Lines for whoever started the program. Standard output and standard error may go away or fill up while it works (`|
-//! head`, a terminal that closes, a full disk behind `> log`): that ends no work and is no panic, as it would be with
-//! `println!`. Text that others chose, such as names in archives, is made [`visible`] here, so that it cannot act on
-//! the terminal.
+//! Lines for whoever started the program. Standard output and standard error may go away or fill up while it works
+//! (`| head`, a terminal that closes, a full disk behind `> log`): that ends no work and is no panic, as it would be
+//! with `println!`. Text that others chose, such as names in archives, is made [`visible`] here, so that it cannot act
+//! on the terminal.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};

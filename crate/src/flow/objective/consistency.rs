@@ -53,8 +53,9 @@ impl Consistency {
 /// `(f(z_t, t) − sg f(z_s, s))/(t − s)`, up to its sign: with `p = 0.5` its weighted square is the `‖f − f‖/(t − s)` of
 /// easy consistency tuning.
 ///
-/// `z_s` is `z_t − (t − s) v`, on the same path. Divided out, no small time is left in a denominator: `(u(z, 0, t) −
-/// sg(gap v + (1 − gap) u(z_s, 0, s)))/gap`. As the gap closes this becomes MeanFlow's residual at `r = 0`.
+/// `z_s` is `z_t − (t − s) v`, on the same path. Divided out, no small time is left in a denominator:
+/// `(u(z, 0, t) − sg(gap v + (1 − gap) u(z_s, 0, s)))/gap`. As the gap closes this becomes MeanFlow's residual at
+/// `r = 0`.
 pub(super) fn residual<U: AverageVelocity>(models: Models<'_, U>, rows: BatchSlice, gap: f64) -> Tensor<4> {
     let back = rows.t.clone() * gap;
     let z_s = rows.z.clone() - per_image(back.clone()) * rows.v.clone();

@@ -2,9 +2,9 @@
 //! ([`NetConfig::decoder_depth`](crate::net::NetConfig::decoder_depth)), which is made from one of Flow Matching
 //! ([`Net::into_decoupled`](crate::net::Net::into_decoupled); `meanflow train --init` does so).
 //!
-//! The residual is MeanFlow's, along the velocity of the path. What is its own is that rows with `r < t` and with `r =
-//! t` have times of their own, and its loss: `½ (log(m + ε e^λ) + log(m' + ε e^λ'))` of the mean squares `m`, `m'` of
-//! both kinds, with a log-variance `λ(t, r)` that is learnt beside the network (their "adaptive Cauchy loss",
+//! The residual is MeanFlow's, along the velocity of the path. What is its own is that rows with `r < t` and with
+//! `r = t` have times of their own, and its loss: `½ (log(m + ε e^λ) + log(m' + ε e^λ'))` of the mean squares `m`, `m'`
+//! of both kinds, with a log-variance `λ(t, r)` that is learnt beside the network (their "adaptive Cauchy loss",
 //! `loss.py`). Its gradient is that of `[weight] p = 1` with `c = ε e^λ` times the number of values of an image.
 //! `∂loss/∂λ` is above 0 whatever `m` is, so `λ` starts at 0 and only falls: `c = 0.01 × values` is where the authors
 //! begin, and a small `c` where they soon are. The log-variance itself is left out.

@@ -7,11 +7,11 @@
 //!
 //! As published: `[weight] p = 0`; half of the rows with `r < t` (there every image has a term of each kind); `[times]`
 //! `mean = -0.4`, `std = 1.0`, `uniform = 0.0`, `order = "mask-sort"` for `r` and for the rows with `r = t`; the
-//! defaults here; and for the target an average of decay 0.99 (`[train.averages] target = { decay = 0.99 }`, `average =
-//! "target"`). The authors' network differs from ours where that makes it Lipschitz in its input (root-mean-square
-//! normalisation of tokens, queries, keys and modulations), is told the scale of guidance and multiplied by it, with a
-//! weight of `1/ω²`: that is left out. Guidance by `[guidance]` is of the rows with `r = t` alone, as theirs, and asks
-//! the same average as the target.
+//! defaults here; and for the target an average of decay 0.99 (`[train.averages] target = { decay = 0.99 }`,
+//! `average = "target"`). The authors' network differs from ours where that makes it Lipschitz in its input
+//! (root-mean-square normalisation of tokens, queries, keys and modulations), is told the scale of guidance and
+//! multiplied by it, with a weight of `1/ω²`: that is left out. Guidance by `[guidance]` is of the rows with `r = t`
+//! alone, as theirs, and asks the same average as the target.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
