@@ -234,7 +234,7 @@ test('a GPU that cannot load a model leaves it to the CPU, but a bad file is no 
 });
 
 /** A failover whose engines are new ones each time, and that notes its events. */
-function ladderOfMany({ wanted, ...kinds }) {
+function failoverOfMany({ wanted, ...kinds }) {
   const [opened, events] = [[], []];
   const open = (backend) => {
     const engine = new PaperEngine(kinds[backend] ?? { milliseconds: backend === 'cpu' ? 50 : 5 });
@@ -253,7 +253,7 @@ const lose = (engine) => {
 };
 
 test('a lost GPU is replaced once, the request is answered meanwhile, and after a second loss the CPU stays', async () => {
-  const { failover, events, of } = ladderOfMany({});
+  const { failover, events, of } = failoverOfMany({});
   const first = once(failover, 'change');
   await failover.load('cat');
   const picture = await colour(failover, 7);
@@ -273,7 +273,7 @@ test('a lost GPU is replaced once, the request is answered meanwhile, and after 
 });
 
 test('a GPU that is lost while nobody asks is replaced too', async () => {
-  const { failover, of } = ladderOfMany({});
+  const { failover, of } = failoverOfMany({});
   const up = once(failover, 'change');
   await failover.load('cat');
   await colour(failover, 7);
@@ -285,7 +285,7 @@ test('a GPU that is lost while nobody asks is replaced too', async () => {
 });
 
 test('where the GPU was asked for, it is begun anew, and after a second loss the CPU takes its place', async () => {
-  const { failover, events, of } = ladderOfMany({ wanted: 'webgpu' });
+  const { failover, events, of } = failoverOfMany({ wanted: 'webgpu' });
   await failover.load('cat');
   const [engine] = of('webgpu');
   const works = engine.generate;
@@ -302,7 +302,7 @@ test('where the GPU was asked for, it is begun anew, and after a second loss the
 });
 
 test('a request that ends with the lost engine is answered by the next, and not as a bitmap again', async () => {
-  const { failover, of } = ladderOfMany({ wanted: 'webgpu' });
+  const { failover, of } = failoverOfMany({ wanted: 'webgpu' });
   await failover.load('cat');
   const [engine] = of('webgpu');
   const [works, asked] = [engine.generate, []];
@@ -322,7 +322,7 @@ test('a request that ends with the lost engine is answered by the next, and not 
 });
 
 test('a Worker that ends is begun anew and asked again, once', async () => {
-  const { failover, events, of } = ladderOfMany({ wanted: 'cpu' });
+  const { failover, events, of } = failoverOfMany({ wanted: 'cpu' });
   await failover.load('cat');
   const [engine] = of('cpu');
   const works = engine.generate;
@@ -377,6 +377,16 @@ async function openWithDevices(query) {
   return page;
 }
 
+/** Another picture, and then that of the seed 3 again. */
+async function drawSeedThreeAgain(page) {
+  await page.click('#new-seed');
+  await settled(page);
+  await page.fill('#seed', '3');
+  await page.press('#seed', 'Enter');
+  await page.waitForFunction(() => /seed=3$/.test(location.search));
+  await settled(page);
+}
+
 test('in a browser a destroyed device is replaced, with the same pictures; a second one is not', async () => {
   const page = await openWithDevices('?backend=webgpu&seed=3&count=1');
   const before = await wall(page);
@@ -385,12 +395,7 @@ test('in a browser a destroyed device is replaced, with the same pictures; a sec
     await page.workers()[0].evaluate(() => self.devices.at(-1).destroy());
     await page.waitForFunction((name) => document.getElementById('backend').textContent === name, backend, { timeout: 120_000 });
     await settled(page);
-    await page.click('#new-seed');
-    await settled(page);
-    await page.fill('#seed', '3');
-    await page.press('#seed', 'Enter');
-    await page.waitForFunction(() => /seed=3$/.test(location.search));
-    await settled(page);
+    await drawSeedThreeAgain(page);
     assert.ok(psnr((await wall(page))[0], before[0]) >= 40, `the picture on ${backend} is another one`);
   }
   assert.match(await page.textContent('#notice'), /lost 2 times/);
@@ -417,12 +422,7 @@ test('in a browser a Worker that is killed is begun anew, and the element tells 
   assert.equal(page.workers().length, 2);
   for (const worker of page.workers()) await worker.evaluate(() => self.close()).catch(() => {});
   assert.deepEqual(await told, [['device-lost', 'recovered'], 'CPU']);
-  await page.click('#new-seed');
-  await settled(page);
-  await page.fill('#seed', '3');
-  await page.press('#seed', 'Enter');
-  await page.waitForFunction(() => /seed=3$/.test(location.search));
-  await settled(page);
+  await drawSeedThreeAgain(page);
   assert.ok(psnr((await wall(page))[0], before[0]) >= 60);
   assert.deepEqual(page.problems, []);
 });

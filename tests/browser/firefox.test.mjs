@@ -1,14 +1,13 @@
 // The page and the element in Firefox, which has no WebGPU on Linux: the CPU draws, and says why.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, overWhite, psnr, servedWhile, temporaryFolder, variance, wall } from './support.mjs';
+import { DIST, ROOT, nativePicture, overWhite, psnr, serveForeignPage, servedWhile, variance, wall } from './support.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
@@ -62,11 +61,7 @@ test('WebGPU that is asked for and not there is an error in words', async () => 
 });
 
 test('the element draws in somebody else\'s page, and its events tell of it', async () => {
-  const folder = temporaryFolder();
-  const listen = `globalThis.told = []; for (const type of ['progress', 'ready', 'generate', 'error']) document.addEventListener(type, (event) => told.push(event.type), true);`;
-  const element = `<mean-flow src="${stage.site.address}static/models/emoji.safetensors" seed="9" controls></mean-flow>`;
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${element}`);
-  const { server, address } = await serve(folder);
+  const { server, address } = await serveForeignPage(stage.site.address);
   try {
     const page = await open(address, () => told.includes('generate') || told.includes('error'));
     const told = await page.evaluate(() => told);

@@ -36,6 +36,15 @@ export function temporaryFolder() {
   return folder;
 }
 
+/** Serves somebody else's page, which has the element of a built site and keeps the types of its events in `told`. */
+export function serveForeignPage(site) {
+  const folder = temporaryFolder();
+  const listen = `globalThis.told = []; for (const type of ['progress', 'ready', 'generate', 'error']) document.addEventListener(type, (event) => told.push(event.type), true);`;
+  const element = `<mean-flow src="${site}static/models/emoji.safetensors" seed="9" controls></mean-flow>`;
+  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${site}web/mean-flow.js"></script>${element}`);
+  return serve(folder);
+}
+
 /**
  * A browser and the built site for the tests of one file.
  * @param {{webgpu: boolean, prefix?: string}} options `prefix`: the sub-path to serve the site under

@@ -1,13 +1,12 @@
 // The page and the element in WebKit, the third engine: the CPU draws, offline too, and PNG files hold the pictures.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, overWhite, psnr, temporaryFolder, variance, wall } from './support.mjs';
+import { DIST, ROOT, nativePicture, overWhite, psnr, serveForeignPage, variance, wall } from './support.mjs';
 import { hasWebKit, launchWebKit } from './webdriver.mjs';
 
 const { decode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
@@ -139,11 +138,7 @@ test('after one visit the page works with the server gone', there, async (t) => 
 });
 
 test('the element draws in somebody else\'s page, its events tell of it, and its PNG holds the very pixels', there, async () => {
-  const folder = temporaryFolder();
-  const listen = `globalThis.told = []; for (const type of ['progress', 'ready', 'generate', 'error']) document.addEventListener(type, (event) => told.push(event.type), true);`;
-  const element = `<mean-flow src="${stage.site.address}static/models/emoji.safetensors" seed="9" controls></mean-flow>`;
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${element}`);
-  const { server, address } = await serve(folder);
+  const { server, address } = await serveForeignPage(stage.site.address);
   try {
     const page = stage.browser;
     await page.goto(address);
