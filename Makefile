@@ -36,8 +36,7 @@ demo: build
 test: test-rust test-browser test-embed
 
 # What one runs while working: the Rust suite, and what of the scripts needs no browser.
-test-quick: test-setup
-	$(LINTED) test --release
+test-quick: test-rust
 	node --test tests/browser/unit.test.mjs
 
 test-setup:

@@ -26,9 +26,9 @@ const PATIENCE = 15_000;
  * @type {Record<string, Contender>}
  */
 const CONTENDERS = {
-  'ours-cpu': { title: 'MeanFlow, CPU', load: () => ours('cpu') },
-  'ours-webgpu': { title: 'MeanFlow, WebGPU', load: () => ours('webgpu') },
-  'ours-workers': { title: 'MeanFlow, CPU, all cores', load: oursOnAllCores },
+  'ours-cpu': { title: 'MeanFlow, CPU', load: () => ours(new Engine('cpu')) },
+  'ours-webgpu': { title: 'MeanFlow, WebGPU', load: () => ours(new Engine('webgpu')) },
+  'ours-workers': { title: 'MeanFlow, CPU, all cores', load: () => ours(new FailoverEngine('cpu', { shared: true })) },
   'ort-wasm': { title: 'ONNX Runtime Web, wasm', load: () => onnxRuntime('wasm') },
   'ort-threads': { title: 'ONNX Runtime Web, wasm, threads', load: () => onnxRuntime('wasm', THREADS) },
   'ort-webgpu': { title: 'ONNX Runtime Web, WebGPU', load: () => onnxRuntime('webgpu') },
@@ -36,20 +36,8 @@ const CONTENDERS = {
   'tfjs-webgpu': { title: 'TensorFlow.js, WebGPU', load: () => tensorFlow('webgpu') },
 };
 
-/** @param {'cpu' | 'webgpu'} build */
-async function ours(build) {
-  const engine = new Engine(build);
-  await engine.load(MODEL);
-  return async (batch, seed) => {
-    const pictures = [];
-    await engine.generate({ seed, count: batch, nfe: 1 }, ({ rgba }) => pictures.push(rgba));
-    return pictures;
-  };
-}
-
-/** As the page draws: by as many Workers as the device has cores to spare, once a gallery is worth it. */
-async function oursOnAllCores() {
-  const engine = new FailoverEngine('cpu', { shared: true });
+/** @param {Engine | FailoverEngine} engine one Worker, or as many as the page draws a gallery by */
+async function ours(engine) {
   await engine.load(MODEL);
   return async (batch, seed) => {
     const pictures = [];

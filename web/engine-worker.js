@@ -191,14 +191,14 @@ async function read({ reader, pieces }) {
     if (backend !== 'cpu' || !build.needsFallback(bytes)) throw error;
   }
   // Few models are of the networks that only burn has here.
-  const burn = await startBurn(addresses).catch((error) => {
+  const burn = await startBurn().catch((error) => {
     throw new Error(`its network is computed by a build that lies beside the engine's scripts, which could not be loaded (${error.message})`);
   });
   return [burn, await burn.Generator.load(bytes)];
 }
 
 /** Loads and starts burn's build. An address that is no text in the script leaves bundlers nothing to follow. */
-async function startBurn(addresses) {
+async function startBurn() {
   if (!addresses) throw new Error('it is not inside this single file');
   await import(/* @vite-ignore */ addresses.script);
   await self.meanflowBurn.default({ module_or_path: addresses.module });

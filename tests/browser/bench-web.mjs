@@ -17,12 +17,14 @@ const DTYPE = 'f16';
 /** Batches, and those for the first round alone, as they take minutes on a software adapter. */
 const ON_CPU = { batches: [1, 16, 64], once: [], repeats: 9 };
 const ON_GPU = { batches: [1, 16], once: [64], repeats: 3 };
+/** Threads need a page that shares nothing with others; ours needs none, and is timed under the same headers. */
+const ON_ALL_CORES = { ...ON_CPU, isolated: true };
 const CONTENDERS = {
   'ours-cpu': ON_CPU,
   'ort-wasm': ON_CPU,
   'tfjs-wasm': ON_CPU,
-  'ours-workers': ON_CPU,
-  'ort-threads': ON_CPU,
+  'ours-workers': ON_ALL_CORES,
+  'ort-threads': ON_ALL_CORES,
   'ours-webgpu': ON_GPU,
   'ort-webgpu': ON_GPU,
   'tfjs-webgpu': ON_GPU,
@@ -31,7 +33,6 @@ const chosen = (process.env.ONLY ?? Object.keys(CONTENDERS).join()).split(',');
 
 const site = prepare();
 const { server, address } = await serve(site);
-// Threads need the headers of a page that shares nothing with others; ours needs none, and is timed under the same.
 const isolated = await serve(site, { isolated: true });
 const { bytes, distinct } = await inPage('disagreement', '', false, async ({ result }) => result);
 if (bytes > 1 || distinct < 50) throw new Error(`the rivals draw other pictures: ${bytes} of 255 apart, ${distinct} values`);
@@ -89,7 +90,7 @@ async function inPage(name, query, webgpu, then) {
   const fetched = new Set();
   context.on('response', (response) => fetched.add(new URL(response.url()).pathname));
   const visit = async (more) => {
-    await page.goto(`${/workers|threads/.test(name) ? isolated.address : address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`);
+    await page.goto(`${CONTENDERS[name]?.isolated ? isolated.address : address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`);
     await page.waitForFunction(() => globalThis.result, undefined, { timeout: 1_200_000 });
     const result = await page.evaluate(() => globalThis.result);
     if (result.error) throw new Error(`${name}: ${result.error}`);
