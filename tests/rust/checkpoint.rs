@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::flow::AverageVelocity;
 use meanflow::import::{Array, Checkpoint, ImportChoice, import, left_out};
-use meanflow::net::TimeInputs;
+use meanflow::model::TimeInputs;
 use meanflow::{Error, NetConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};

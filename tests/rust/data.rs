@@ -7,7 +7,7 @@ use std::path::Path;
 
 use data_samples::{Member, cifar_record, encoded, file, folder, grey_png, gzip, idx, tar, zip};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
-use meanflow::train::data::{DataConfig, Images, load, load_stored};
+use meanflow::data::{DataConfig, Images, load, load_stored};
 use tempfile::TempDir;
 
 fn config(size: usize, channels: usize) -> DataConfig {

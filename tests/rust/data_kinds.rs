@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
-use meanflow::train::data::{DataConfig, Fit, Images, load, load_stored};
+use meanflow::data::{DataConfig, Fit, Images, load, load_stored};
 
 use crate::data::data_samples::{Member, encoded, file, folder, grey_png, gzip, tar, zip};
 

@@ -105,7 +105,7 @@ fn bits_per_dimension_count_bytes() {
 #[test]
 fn dequantised_values_round_to_their_bytes() {
     let bytes: Vec<u8> = (0..=255).cycle().take(2560).collect();
-    let x: Vec<f32> = bytes.iter().map(|&b| meanflow::image::from_byte(b)).collect();
+    let x: Vec<f32> = bytes.iter().map(|&b| meanflow::model::from_byte(b)).collect();
     let x = Tensor::from_data(TensorData::new(x, [10, 1, 16, 16]), &device());
     let spread = values(dequantise(x.clone(), 1));
     let offsets: Vec<f32> = spread.iter().zip(&bytes).map(|(x, &b)| 127.5 * x + 127.5 - f32::from(b)).collect();

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageFormat};
+use meanflow::data::{DataConfig, load};
 use meanflow::error::Error;
 use meanflow::import::{Checkpoint, ImportChoice, import};
+use meanflow::model::weights::{Precision, encode};
 use meanflow::rng::{Purpose, Stream};
-use meanflow::train::data::{DataConfig, load};
 use meanflow::train::{CheckpointSelector, RunFolder, report};
-use meanflow::weights::{Precision, encode};
 use meanflow::{Generator, cpu};
 
 use crate::cli::{Place, succeeds};

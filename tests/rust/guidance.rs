@@ -6,7 +6,8 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::Dual;
 use meanflow::flow::{AverageVelocity, Guidance, GuidanceDraws, Models, Objective, PathSample, Times, interpolate};
-use meanflow::net::{GuidanceInputs, GuidanceScale, Labels};
+use meanflow::model::GuidanceInputs;
+use meanflow::net::{GuidanceScale, Labels};
 use meanflow::rng::{Purpose, Stream};
 
 use crate::support::{

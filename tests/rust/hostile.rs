@@ -275,7 +275,8 @@ fn settings_of_any_size_are_refused_before_memory_is_asked_for() {
         &["networks.pth", "--max-memory is 500 kB"],
     );
     let net = tiny_config(4, 2);
-    let bytes = meanflow::weights::encode(&random_net(&net, &device()), &info(net), meanflow::weights::Precision::F16);
+    let bytes =
+        meanflow::net::encode(&random_net(&net, &device()), &info(net), meanflow::model::weights::Precision::F16);
     let weights = place.file("w.safetensors", bytes.expect("it encodes"));
     let grid = place.path("g.png");
     refuses(&["sample", &weights, "--count", "4096", "--scale", "32", "--out", &grid], &["million"]);

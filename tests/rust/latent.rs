@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
-use meanflow::generator::Request;
+use meanflow::data::{DataConfig, Fit, load};
 use meanflow::import::{Array, Checkpoint};
 use meanflow::latent::{Latents, Vae, encode};
+use meanflow::model::Request;
+use meanflow::model::weights::{self, LatentSpace, ModelInfo, Normalization, Precision};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::Sampler;
-use meanflow::train::data::{DataConfig, Fit, load};
-use meanflow::weights::{self, LatentSpace, ModelInfo, Normalization, Precision};
 use meanflow::{Class, Generator, NetConfig};
 use safetensors::SafeTensors;
 
@@ -186,7 +186,7 @@ fn model(normalization: &Normalization, factor: usize) -> Vec<u8> {
     let config = NetConfig { patch: 2, ..tiny_config(4, 0) };
     let latent = Some(LatentSpace { factor, normalization: normalization.clone() });
     let info = ModelInfo { latent, ..info(config.clone()) };
-    weights::encode(&random_net(&config, &device()), &info, Precision::F32).expect("it encodes")
+    net::encode(&random_net(&config, &device()), &info, Precision::F32).expect("it encodes")
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn pictures_are_decoded_by_what_the_weights_say() {
         let request = Request { seed: 4, count: 1, class: Class::Any, nfe: 1 };
         let made = Generator::from_bytes(&bytes, &device()).expect("a model").images(request).expect("latents");
         let decoded = vae().decode(made, &normalization);
-        let rgba = pollster::block_on(meanflow::image::to_rgba(decoded)).expect("pixels");
+        let rgba = pollster::block_on(meanflow::generator::to_rgba(decoded)).expect("pixels");
         let picture = image::open(&out).expect("a picture").into_rgba8().into_raw();
         assert_eq!(picture, rgba, "{name}");
         seen.push(picture);

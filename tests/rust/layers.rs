@@ -3,7 +3,7 @@
 use std::fs;
 
 use image::{ImageFormat, Rgba, RgbaImage};
-use meanflow::train::data::{DataConfig, DataError, Images, Layers, load, load_stored};
+use meanflow::data::{DataConfig, DataError, Images, Layers, load, load_stored};
 use tempfile::TempDir;
 
 use super::data::data_samples::{encoded, folder, png};

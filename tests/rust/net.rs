@@ -3,7 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::flow::AverageVelocity;
-use meanflow::net::{Labels, Output, TimeInputs, velocity_from_image};
+use meanflow::model::{Output, TimeInputs};
+use meanflow::net::{Labels, velocity_from_image};
 use meanflow::{Dual, Net, NetConfig};
 
 use crate::support::{

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
 use meanflow::import::{Checkpoint, ImportChoice, import};
-use meanflow::net::{
-    Architecture, Dropout, GuidanceInputs, GuidanceScale, InContextConfig, Labels, TimeInputs, UnetConfig, Velocities,
-};
-use meanflow::weights::{self, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
+use meanflow::model::weights::{self, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
+use meanflow::model::{Architecture, GuidanceInputs, InContextConfig, TimeInputs, UnetConfig};
+use meanflow::net::{Dropout, GuidanceScale, Labels, Velocities};
 use meanflow::{Dual, Net, NetConfig};
 use safetensors::SafeTensors;
 
@@ -220,8 +219,8 @@ fn every_network_is_counted_stored_and_read_back() {
             data: DataInfo::default(),
             training: TrainingInfo::default(),
         };
-        let bytes = weights::encode(&net, &info, Precision::F32).expect("it encodes");
-        let (read, _) = weights::decode(&bytes, &device()).expect("it decodes");
+        let bytes = net::encode(&net, &info, Precision::F32).expect("it encodes");
+        let (read, _) = net::decode(&bytes, &device()).expect("it decodes");
         let call = |net: &Net| {
             net.velocities(
                 random(1, [3, 3, 8, 8]).into(),

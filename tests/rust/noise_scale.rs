@@ -2,14 +2,15 @@
 //! deviation, in training, for every solver, for the likelihood, in every engine and file.
 
 use burn::tensor::{Tensor, TensorData};
-use meanflow::flow::{
-    self, AdaptiveWeight, AverageVelocity, Divergence, Integrator, Objective, Sampling, Solver, log_density,
-};
-use meanflow::generator::{Request, SampleOptions};
-use meanflow::net::{Architecture, Labels};
-use meanflow::train::data::Images;
+use meanflow::data::Images;
+use meanflow::flow::{self, AdaptiveWeight, AverageVelocity, Divergence, Integrator, Objective, Sampling, log_density};
+use meanflow::generator::SampleOptions;
+use meanflow::model::Architecture;
+use meanflow::model::Request;
+use meanflow::model::Solver;
+use meanflow::model::weights::{self, Precision};
+use meanflow::net::Labels;
 use meanflow::train::{Sampler, TrainConfig, Trainer};
-use meanflow::weights::{self, Precision};
 use meanflow::{Class, Dual, Generator, NetConfig, cpu, onnx, rng};
 
 use crate::engine::{SINGLE, on_burn, weights_of};
@@ -177,7 +178,7 @@ fn training_draws_noise_of_that_scale() {
 fn files_say_it_where_it_is_not_one() {
     let encode = |config: NetConfig| {
         let net = random_net(&config, &device());
-        weights::encode(&net, &info(config.clone()), Precision::F32).expect("encodes")
+        net::encode(&net, &info(config.clone()), Precision::F32).expect("encodes")
     };
     let json = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
     let (plain, wide) = (encode(tiny_config(3, 3)), encode(scaled()));

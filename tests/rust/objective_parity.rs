@@ -7,7 +7,8 @@ use meanflow::flow::{
     AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Guidance, GuidanceDraws, Models,
     MomentMatching, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, interpolate,
 };
-use meanflow::net::{GuidanceInputs, GuidanceScale, Output, TimeInputs};
+use meanflow::model::{GuidanceInputs, Output, TimeInputs};
+use meanflow::net::GuidanceScale;
 use meanflow::{Net, NetConfig};
 
 use crate::parity::Fixture;

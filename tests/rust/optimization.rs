@@ -2,8 +2,8 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use meanflow::data::Images;
 use meanflow::flow::Objective;
-use meanflow::train::data::Images;
 use meanflow::train::{
     CheckpointSelector, Cooldown, EmaDecay, MatmulPrecision, MuonParams, MuonScale, OptimizerKind, PRIMARY_EMA,
     RunFolder, Sampler, TrainConfig, Trainer,
@@ -367,9 +367,9 @@ fn several_devices_take_the_step_of_one() {
 fn streamed_images_make_the_same_batches() {
     let place = tempfile::tempdir().expect("a folder");
     let hub = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/hub");
-    let data = meanflow::train::data::DataConfig { size: 4, channels: 3, flip: true, ..Default::default() };
-    let memory = meanflow::train::data::load(&hub, &data).expect("it loads");
-    let disk = meanflow::train::data::load_stored(&hub, &data, place.path()).expect("it loads");
+    let data = meanflow::data::DataConfig { size: 4, channels: 3, flip: true, ..Default::default() };
+    let memory = meanflow::data::load(&hub, &data).expect("it loads");
+    let disk = meanflow::data::load_stored(&hub, &data, place.path()).expect("it loads");
     let config = config(10);
     let [mut from_memory, mut from_disk] = [&memory, &disk].map(|images| Sampler::new(images, &config.train, true));
     for step in 0..3 {

@@ -9,10 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use meanflow::generator::{Generator, Request};
-use meanflow::train::data::Images;
+use meanflow::data::Images;
+use meanflow::generator::Generator;
+use meanflow::model::Request;
+use meanflow::model::weights::{Precision, encode};
 use meanflow::train::{CheckpointSelector, PRIMARY_EMA, Pretrained, RunFolder};
-use meanflow::weights::{Precision, encode};
 
 use crate::cli::{Place, fails, succeeds};
 use crate::support::{assert_close, device, relative_error, values};
@@ -411,10 +412,7 @@ fn a_streamed_set_that_changed_is_converted_again() {
     let all: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).filter(is_pixels).collect();
     let [pixels] = &all[..] else { panic!("{all:?}") };
     let bytes = fs::read(pixels).expect("it reads");
-    let images = meanflow::train::data::load(
-        Path::new(&data),
-        &meanflow::train::data::DataConfig { size: 8, ..Default::default() },
-    );
+    let images = meanflow::data::load(Path::new(&data), &meanflow::data::DataConfig { size: 8, ..Default::default() });
     assert!(bytes == images.expect("it loads").pixels);
 }
 

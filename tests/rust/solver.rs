@@ -4,10 +4,12 @@ use std::cell::Cell;
 
 use burn::tensor::{Int, Tensor};
 use meanflow::flow::{
-    AverageVelocity, Integrator, Method, Sampling, SamplingGuidance, Solver, Velocity, generate, integrate, invert,
-    one_step, sample,
+    AverageVelocity, Integrator, Method, Sampling, SamplingGuidance, Velocity, generate, integrate, invert, one_step,
+    sample,
 };
-use meanflow::generator::{Generator, Request, SampleOptions};
+use meanflow::generator::{Generator, SampleOptions};
+use meanflow::model::Request;
+use meanflow::model::Solver;
 use meanflow::net::Labels;
 use meanflow::{Class, Dual, Error, rng};
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor};
-use meanflow::train::data::Images;
+use meanflow::data::Images;
 use meanflow::train::{Sampler, Trainer};
 
 use crate::cli::Place;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use meanflow::train::data::{DataConfig, Images};
+use meanflow::data::{DataConfig, Images};
+use meanflow::model::weights::{Precision, encode};
 use meanflow::train::{
     CheckpointSelector, Ema, NetOverrides, Observer, Outcome, PRIMARY_EMA, Pretrained, Record, RunFolder, Sampler,
     TrainConfig, train,
 };
-use meanflow::weights::{Precision, encode};
 
 use crate::support::{assert_close, autodiff_device, device, randomise, relative_error, tiny_config, values};
 

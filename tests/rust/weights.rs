@@ -1,7 +1,8 @@
 //! The weights file: what goes in comes out, and what is wrong is refused with the reason.
 
-use meanflow::generator::{Generator, Request};
-use meanflow::weights::{
+use meanflow::generator::Generator;
+use meanflow::model::Request;
+use meanflow::model::weights::{
     Check, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, decode, encode, read_info,
 };
 use meanflow::{Class, Error, NetConfig, cpu};

@@ -7,8 +7,9 @@ use super::detect::is_left_out;
 use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
+use crate::model::{NetConfig, TimeInputs};
+use crate::net::Net;
 use crate::net::embed::{FREQUENCIES, positions};
-use crate::net::{Net, NetConfig, TimeInputs};
 
 /// Reads the network.
 ///

@@ -79,21 +79,6 @@ impl Drop for RunLock {
     }
 }
 
-/// Whether an open file is still the one of this path.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
-}
-
 /// The holder in words.
 fn holder(text: &str) -> String {
     match serde_json::from_str::<Holder>(text) {

@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use meanflow::Class;
 use meanflow::eval::{Features, nearest, random_order};
-use meanflow::generator::Request;
 use meanflow::image::{from_byte, to_rgba};
-use meanflow::train::grid;
+use meanflow::io::grid;
+use meanflow::model::Request;
 use meanflow::{Error, device, io};
 
 use crate::images::load_pictures;

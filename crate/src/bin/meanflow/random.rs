@@ -7,8 +7,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use meanflow::NetConfig;
 use meanflow::io;
+use meanflow::model::weights::{self, DataInfo, ModelInfo, TrainingInfo};
 use meanflow::rng::{Purpose, Stream};
-use meanflow::weights::{self, DataInfo, ModelInfo, TrainingInfo};
 
 use crate::export::Dtype;
 
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
         data: DataInfo { license: "CC0-1.0".into(), ..Default::default() },
         training: TrainingInfo::default(),
     };
-    let bytes = weights::encode(&net, &info, args.dtype.into())?;
+    let bytes = net::encode(&net, &info, args.dtype.into())?;
     io::write_atomic(&args.out, bytes)?;
     Ok(())
 }
