@@ -3,14 +3,14 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::dual::in_thread_pool;
-use crate::error::{Error, name_of};
+use crate::error::Error;
 use crate::flow::{self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Velocity};
-use crate::model::Class;
 use crate::model::Solver;
 use crate::model::weights::{self, ModelInfo};
+use crate::model::{Class, Request, rgba_of, whole_pictures};
 use crate::model::{GuidanceInputs, NetConfig};
 use crate::net::{GuidanceScale, Labels, Net};
-use crate::rng;
+use crate::rng::{self, Purpose, Stream};
 
 /// How to generate, where it is not MeanFlow's own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +46,7 @@ impl Generator {
     /// # Errors
     /// As [`net::decode`].
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
-        let (net, info) = net::decode(bytes, device)?;
+        let (net, info) = crate::net::decode(bytes, device)?;
         Ok(Self::new(net, info, device))
     }
 

@@ -6,9 +6,9 @@ use super::detect::is_left_out;
 use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
+use crate::model::tables::FREQUENCIES;
 use crate::model::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs};
 use crate::net::Net;
-use crate::net::embed::FREQUENCIES;
 
 /// Reads the network.
 ///

@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
+use super::system::{usual_file_mode, usual_folder_mode};
+
 /// Symbolic links that are followed one after the other; the bound of Linux.
 const MAX_LINKS: usize = 40;
 

@@ -2,7 +2,7 @@
 //! weights file. Nothing in here needs burn.
 
 mod class;
-mod config;
+pub(crate) mod config;
 mod image;
 pub(crate) mod params;
 mod presets;

@@ -1,6 +1,5 @@
 //! All settings of a training run: one TOML file, written back complete into the run folder.
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;

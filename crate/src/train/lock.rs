@@ -12,6 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::io::system::is_at;
+
 /// The file that is locked. It stays when the run ends: to remove it would let two processes lock two files of one
 /// name.
 pub(super) const LOCK_FILE: &str = "run.lock";

@@ -1,8 +1,8 @@
 //! How much memory a network takes: computed before it is asked for. Native only.
 
-use crate::model::{Architecture, NetConfig};
 use crate::error::Error;
 use crate::io::check_memory;
+use crate::model::{Architecture, NetConfig};
 
 /// Images of a call that the CPU computes at a time, at least.
 const ROWS: u64 = 8;

@@ -51,8 +51,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
+use crate::data::Images;
 use crate::flow::Objective;
-use data::Images;
 use log::{MetricAccumulator, OneStep};
 
 /// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite; on one

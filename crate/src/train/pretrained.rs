@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use super::config::TrainConfig;
 use crate::data::Images;
 use crate::io::read_whole;
-use crate::model::weights::{self, LatentSpace, ModelInfo};
-use crate::net::Net;
+use crate::model::weights::{LatentSpace, ModelInfo};
+use crate::net::{self, Net};
 
 /// The network of a weights file, of the same shape as the one to train: to go on with a published network, to make one
 /// of few steps from one of Flow Matching, or to learn other images of the same size. Where the one to train is

@@ -168,6 +168,7 @@ mod tests {
     use super::*;
     use crate::model::NetConfig;
     use crate::model::weights::{FORMAT_VERSION, ModelInfo, Precision};
+    use crate::net;
 
     /// What would otherwise be done after the last byte, while a visitor waits.
     #[test]

@@ -5,16 +5,15 @@
 //! step makes an image: `x = z − u(z, 0, 1)` of `z = noise_scale · e`, `e` standard normal. `noise_scale` is in the
 //! file's metadata, 1 for most networks. All is computed in `f32`; the operators are of opset 20.
 
-mod protobuf;
-
 use half::f16;
 use safetensors::SafeTensors;
 
 use crate::error::Error;
+use crate::io::protobuf::Message;
 use crate::model::tables::{MIN_DIVISOR, NORM_EPSILON, frequencies, position_table};
-use crate::model::weights::{self, ModelInfo, Precision};
-use crate::model::{Architecture, GuidanceInputs, Net, NetConfig, Output};
-use protobuf::Message;
+use crate::model::weights::{ModelInfo, Precision};
+use crate::model::{Architecture, GuidanceInputs, NetConfig, Output};
+use crate::net::{self, Net};
 
 const OPSET: u64 = 20;
 /// The version of the format that came with that opset.

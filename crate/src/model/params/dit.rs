@@ -34,7 +34,7 @@ pub(super) fn list(config: &NetConfig, params: &mut ParamList) {
 /// A transformer block with adaLN-zero.
 fn block(config: &NetConfig, params: &mut ParamList) {
     let (width, hidden) = (config.width, config.mlp_ratio * config.width);
-    let mut layer = |params: &mut ParamList, name: &str, inputs, outputs| {
+    let layer = |params: &mut ParamList, name: &str, inputs, outputs| {
         params.linear(name, ParamRole::Hidden, [inputs, outputs], Initializer::xavier(inputs, outputs));
     };
     params.linear("modulation", ParamRole::Modulation, [width, 6 * width], ZEROS);

@@ -225,7 +225,7 @@ impl<'de> Deserialize<'de> for Normalization {
 /// A latent space as metadata has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LatentFields {
+pub(crate) struct LatentFields {
     pub factor: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,

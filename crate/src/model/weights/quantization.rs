@@ -16,7 +16,7 @@ pub(crate) fn scales_of(name: &str) -> String {
 }
 
 /// A matrix of rows of `columns` values as whole numbers, and the scale of each row.
-pub(super) fn quantized(columns: usize, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
+pub(crate) fn quantized(columns: usize, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
     let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     let scales: Vec<f32> = values.chunks_exact(columns).map(|row| largest(row) / 127.0).collect();
     let whole = |(row, &scale): (&[f32], &f32)| -> Vec<u8> {
@@ -27,7 +27,7 @@ pub(super) fn quantized(columns: usize, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
 }
 
 /// The values of a matrix of whole numbers, times the scales of its rows.
-pub(super) fn values(
+pub(crate) fn values(
     name: &str,
     view: &TensorView,
     scales: impl FnOnce() -> Result<(Vec<usize>, Vec<f32>), String>,
@@ -50,6 +50,6 @@ pub(super) fn values(
 }
 
 /// Whether a tensor holds the scales of another one's rows.
-pub(super) fn is_scale(form: impl Fn(&str) -> Option<TensorSpec>, name: &str) -> bool {
+pub(crate) fn is_scale(form: impl Fn(&str) -> Option<TensorSpec>, name: &str) -> bool {
     name.strip_suffix(SCALE).and_then(form).is_some_and(|(dtype, _)| dtype == Dtype::I8)
 }

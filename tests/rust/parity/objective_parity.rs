@@ -38,7 +38,7 @@ const INTERVALS: usize = 4;
 const VALUES: f64 = 128.0;
 
 fn fixture() -> Fixture {
-    Fixture::read(include_bytes!("../fixtures/objectives.safetensors"))
+    Fixture::read(include_bytes!("../../fixtures/objectives.safetensors"))
 }
 
 /// The first rows of the batch.

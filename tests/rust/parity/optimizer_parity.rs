@@ -8,7 +8,7 @@ use safetensors::SafeTensors;
 use crate::parity_log::{ADAMW, ADAMW_NESTEROV, Comparison, MUON};
 use crate::support::{device, values};
 
-const BYTES: &[u8] = include_bytes!("../fixtures/optimizers.safetensors");
+const BYTES: &[u8] = include_bytes!("../../fixtures/optimizers.safetensors");
 /// Those of the script.
 const RATE: f64 = 0.02;
 const STEPS: usize = 3;

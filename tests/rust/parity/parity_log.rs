@@ -86,15 +86,15 @@ comparisons! {
     SHORTCUT = Objectives, "Shortcut models with their clamps", PYTORCH, "tests/fixtures/objectives.py";
     CONSISTENCY = Objectives, "Consistency training of straight paths", PYTORCH, "tests/fixtures/objectives.py";
     MOMENT_MATCHING = Objectives, "Inductive moment matching, from memory of the paper", PYTORCH, "tests/fixtures/objectives.py";
-    EXACT_TARGETS = Objectives, "Targets at the true field", CLOSED_FORM, "tests/rust/oracle.rs";
+    EXACT_TARGETS = Objectives, "Targets at the true field", CLOSED_FORM, "tests/rust/flow/oracle.rs";
     ADAMW = Optimizers, "AdamW", TORCH_OPTIM, "tests/fixtures/optimizers.py";
     ADAMW_NESTEROV = Optimizers, "AdamW with Nesterov's momentum", TORCH_OPTIM, "tests/fixtures/optimizers.py";
     MUON = Optimizers, "Muon", TORCH_OPTIM, "tests/fixtures/optimizers.py";
     FRECHET = Measurements, "Fréchet distance", SCIPY, "tests/fixtures/evaluation.py";
     KERNEL = Measurements, "Kernel distance", SCIPY, "tests/fixtures/evaluation.py";
     MANIFOLD = Measurements, "Precision and recall", SCIPY, "tests/fixtures/evaluation.py";
-    LIKELIHOOD = Measurements, "Likelihood", CLOSED_FORM, "tests/rust/oracle.rs";
-    SAMPLING = Measurements, "Sampling in one step and in several", CLOSED_FORM, "tests/rust/oracle.rs";
+    LIKELIHOOD = Measurements, "Likelihood", CLOSED_FORM, "tests/rust/flow/oracle.rs";
+    SAMPLING = Measurements, "Sampling in one step and in several", CLOSED_FORM, "tests/rust/flow/oracle.rs";
     ADM_CROP = Data, "Crop of ImageNet by ADM", PILLOW, "tests/fixtures/adm.py";
     AUGMENTATION = Data, "Augmentation of EDM", WAVELETS, "tests/fixtures/augmentation.py";
 }
@@ -150,7 +150,7 @@ impl Reference {
     /// Names and versions of the packages that the fixtures are made with.
     fn version(&self) -> String {
         let versions = self.packages.iter().map(|package| {
-            let mut lines = include_str!("../fixtures/requirements.txt").lines();
+            let mut lines = include_str!("../../fixtures/requirements.txt").lines();
             let found = lines.find_map(|line| line.split_once("==").filter(|(name, _)| name == package));
             let (name, version) = found.unwrap_or_else(|| panic!("requirements.txt has no {package}"));
             format!("{name} {version}")
@@ -197,7 +197,7 @@ fn largest(lines: Vec<Line>) -> Vec<Line> {
 /// The authors' repositories, each at the commit that the settings are read at.
 fn repositories() -> String {
     let table: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(include_str!("../fixtures/settings.json")).expect("it reads");
+        serde_json::from_str(include_str!("../../fixtures/settings.json")).expect("it reads");
     let of = |file: &serde_json::Value| file["repository"].as_str().expect("a repository").to_owned();
     let all: BTreeSet<String> = table.values().map(of).collect();
     let link = |one: &String| {

@@ -172,14 +172,14 @@ fn rows_with_equal_times_keep_the_draw_of_the_authors_order() {
 #[test]
 fn published_settings_draw_times_in_the_authors_order() {
     for (text, order) in [
-        (include_str!("../../crate/configs/cifar10.toml"), TimesOrder::SortMask),
-        (include_str!("../../crate/configs/imagenet/mf-b4.toml"), TimesOrder::SortMask),
-        (include_str!("../../crate/configs/imagenet/mf-b2.toml"), TimesOrder::SortMask),
-        (include_str!("../../crate/configs/imagenet/mf-m2.toml"), TimesOrder::SortMask),
-        (include_str!("../../crate/configs/imagenet/mf-l2.toml"), TimesOrder::SortMask),
-        (include_str!("../../crate/configs/imagenet/mf-xl2.toml"), TimesOrder::SortMask),
-        (include_str!("../../crate/configs/imagenet/imf-b2.toml"), TimesOrder::SortMask),
-        (include_str!("../../crate/configs/imagenet/pmf-b16.toml"), TimesOrder::MaskSort),
+        (include_str!("../../../crate/configs/cifar10.toml"), TimesOrder::SortMask),
+        (include_str!("../../../crate/configs/imagenet/mf-b4.toml"), TimesOrder::SortMask),
+        (include_str!("../../../crate/configs/imagenet/mf-b2.toml"), TimesOrder::SortMask),
+        (include_str!("../../../crate/configs/imagenet/mf-m2.toml"), TimesOrder::SortMask),
+        (include_str!("../../../crate/configs/imagenet/mf-l2.toml"), TimesOrder::SortMask),
+        (include_str!("../../../crate/configs/imagenet/mf-xl2.toml"), TimesOrder::SortMask),
+        (include_str!("../../../crate/configs/imagenet/imf-b2.toml"), TimesOrder::SortMask),
+        (include_str!("../../../crate/configs/imagenet/pmf-b16.toml"), TimesOrder::MaskSort),
     ] {
         assert!(text.contains("\norder = "), "it states its order");
         let config = meanflow::train::TrainConfig::from_toml(text).expect("shipped settings");

@@ -75,15 +75,15 @@ fn the_scale_of_muon_is_named_and_the_published_settings_have_the_published_one(
     let old = read("[train]\noptimizer = \"muon\"");
     assert_eq!((old.muon_params, old.muon_scale), (MuonParams::Hidden, MuonScale::MatchRmsAdamw));
     for text in [
-        include_str!("../../crate/configs/emoji.toml"),
-        include_str!("../../crate/configs/emoji-flow-matching.toml"),
-        include_str!("../../crate/configs/nouns.toml"),
-        include_str!("../../crate/configs/tiles.toml"),
+        include_str!("../../../crate/configs/emoji.toml"),
+        include_str!("../../../crate/configs/emoji-flow-matching.toml"),
+        include_str!("../../../crate/configs/nouns.toml"),
+        include_str!("../../../crate/configs/tiles.toml"),
     ] {
         assert!(text.contains("muon_scale = \"match-rms-adamw\""), "shipped settings name their scale");
         assert_eq!(read(text).muon_scale, MuonScale::MatchRmsAdamw);
     }
-    let pixel = read(include_str!("../../crate/configs/imagenet/pmf-b16.toml"));
+    let pixel = read(include_str!("../../../crate/configs/imagenet/pmf-b16.toml"));
     assert_eq!((pixel.muon_params, pixel.muon_scale), (MuonParams::Linear, MuonScale::Spectral));
     assert_eq!(MuonScale::Spectral.factor([768, 2048]), (2048.0_f64 / 768.0).sqrt());
     assert_eq!(MuonScale::Spectral.factor([2048, 768]), 1.0);
@@ -170,9 +170,9 @@ fn settings_that_cannot_work_are_refused_by_name() {
 #[test]
 fn the_shipped_settings_read_and_their_models_fit_the_page() {
     for (text, classes) in [
-        (include_str!("../../crate/configs/emoji.toml"), 0),
-        (include_str!("../../crate/configs/nouns.toml"), 64),
-        (include_str!("../../crate/configs/tiles.toml"), 8),
+        (include_str!("../../../crate/configs/emoji.toml"), 0),
+        (include_str!("../../../crate/configs/nouns.toml"), 64),
+        (include_str!("../../../crate/configs/tiles.toml"), 8),
     ] {
         let config = TrainConfig::from_toml(text).expect("shipped settings");
         let net = config.net_config(classes).expect("sizes fit");

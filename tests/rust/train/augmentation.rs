@@ -44,7 +44,7 @@ fn a_shift_by_whole_pixels_moves_them_and_mirrors_the_edge() {
 /// Of EDM, by numpy, SciPy and PyWavelets (`tests/fixtures/augmentation.py`).
 #[test]
 fn changed_images_and_their_numbers_agree_with_numpy() {
-    let bytes = include_bytes!("../fixtures/augmentation.safetensors");
+    let bytes = include_bytes!("../../fixtures/augmentation.safetensors");
     let file = SafeTensors::deserialize(bytes).expect("the fixture reads");
     let floats = |name: &str| -> Vec<f32> {
         let data = file.tensor(name).expect("the fixture has it").data();

@@ -15,8 +15,8 @@ use crate::support::{autodiff_device, values};
 /// Relative error allowed between burn in f32 and PyTorch in f64.
 const TOLERANCE: f64 = 1e-4;
 
-const UNCONDITIONAL: &[u8] = include_bytes!("../fixtures/dit_unconditional.safetensors");
-const CONDITIONAL: &[u8] = include_bytes!("../fixtures/dit_conditional.safetensors");
+const UNCONDITIONAL: &[u8] = include_bytes!("../../fixtures/dit_unconditional.safetensors");
+const CONDITIONAL: &[u8] = include_bytes!("../../fixtures/dit_conditional.safetensors");
 
 /// A fixture: tensors by name, and the configuration in its metadata.
 pub struct Fixture {

@@ -32,7 +32,7 @@ fn root() -> PathBuf {
 }
 
 fn published() -> BTreeMap<String, Published> {
-    serde_json::from_str(include_str!("../fixtures/settings.json")).expect("the table reads")
+    serde_json::from_str(include_str!("../../fixtures/settings.json")).expect("the table reads")
 }
 
 fn text(file: &str) -> String {

@@ -3,7 +3,7 @@
 use meanflow::rng::{Purpose, Stream, class_of, noise};
 
 /// Bit patterns that the browser tests compare with too.
-const FIXTURE: &str = include_str!("../fixtures/noise.json");
+const FIXTURE: &str = include_str!("../../fixtures/noise.json");
 
 #[derive(serde::Deserialize)]
 struct Fixture {

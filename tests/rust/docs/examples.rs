@@ -1,6 +1,6 @@
 //! The examples do what they say.
 
-#[path = "../../crate/examples/minimal.rs"]
+#[path = "../../../crate/examples/minimal.rs"]
 mod minimal;
 
 use burn::tensor::Tensor;
