@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
+use meanflow::data::latents::{Latents, encode};
 use meanflow::data::{DataConfig, Fit, load};
 use meanflow::import::{Array, Checkpoint};
-use meanflow::latent::{Latents, Vae, encode};
+use meanflow::latent::Vae;
 use meanflow::model::Request;
-use meanflow::model::weights::{self, LatentSpace, ModelInfo, Normalization, Precision};
+use meanflow::model::weights::{LatentSpace, ModelInfo, Normalization, Precision};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::Sampler;
 use meanflow::{Class, Generator, NetConfig};
@@ -186,7 +187,7 @@ fn model(normalization: &Normalization, factor: usize) -> Vec<u8> {
     let config = NetConfig { patch: 2, ..tiny_config(4, 0) };
     let latent = Some(LatentSpace { factor, normalization: normalization.clone() });
     let info = ModelInfo { latent, ..info(config.clone()) };
-    net::encode(&random_net(&config, &device()), &info, Precision::F32).expect("it encodes")
+    meanflow::net::encode(&random_net(&config, &device()), &info, Precision::F32).expect("it encodes")
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use meanflow::generator::SampleOptions;
 use meanflow::generator::to_rgba;
+use meanflow::infer::cpu;
+use meanflow::model::Request;
 use meanflow::model::Solver;
-use meanflow::model::weights::{self, Check, ModelInfo, Precision};
+use meanflow::model::weights::{Check, ModelInfo, Precision};
 use meanflow::model::{Output, TimeInputs};
-use meanflow::{Blend, Class, Generator, Net, NetConfig, cpu, generator::Request};
+use meanflow::{Blend, Class, Generator, Net, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::support::{assert_close, device, randomise_by, values};
@@ -20,7 +22,7 @@ pub fn random_net(config: &NetConfig) -> Net {
 }
 
 pub fn weights_of(config: &NetConfig, precision: Precision) -> Vec<u8> {
-    net::encode(&random_net(config), &info(config.clone()), precision).expect("encodes")
+    meanflow::net::encode(&random_net(config), &info(config.clone()), precision).expect("encodes")
 }
 
 pub fn on_burn(bytes: &[u8], request: Request) -> Vec<f32> {
@@ -129,7 +131,7 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
 #[test]
 fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
     let other = NetConfig::preset("imf-b/2", 8, 3, 0).expect("a preset");
-    let bytes = net::encode(&other.init(0, &device()), &info(other), Precision::F32).expect("encodes");
+    let bytes = meanflow::net::encode(&other.init(0, &device()), &info(other), Precision::F32).expect("encodes");
     let error = cpu::CpuGenerator::from_bytes(&bytes).expect_err("another network").to_string();
     assert!(error.contains("Diffusion Transformers"), "{error}");
 
@@ -137,7 +139,7 @@ fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
     let net = random_net(&config);
     let encode = |check| {
         let info = ModelInfo { check: Some(check), ..info(config.clone()) };
-        net::encode(&net, &info, Precision::F32).expect("encodes")
+        meanflow::net::encode(&net, &info, Precision::F32).expect("encodes")
     };
     let right = Check::of(0, &on_burn(&weights_of(&config, Precision::F32), Check::request(0)), &config);
     cpu::CpuGenerator::from_bytes(&encode(right.clone())).expect("its own picture");

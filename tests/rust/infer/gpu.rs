@@ -1,8 +1,9 @@
 //! The page's GPU engine, natively: the network it computes is burn's, in each arithmetic that the adapter has.
 
-use meanflow::gpu;
-use meanflow::model::weights::{self, Check, ModelInfo, Precision};
-use meanflow::{Class, generator::Request};
+use meanflow::Class;
+use meanflow::infer::webgpu as gpu;
+use meanflow::model::Request;
+use meanflow::model::weights::{Check, ModelInfo, Precision};
 
 use crate::engine::{SINGLE, on_burn, random_net, shapes, weights_of};
 use crate::support::{assert_close, relative_error};
@@ -56,7 +57,7 @@ fn arithmetic_that_fails_the_files_own_check_makes_room_for_the_next() {
     let config = shapes().remove(0).1;
     let net = random_net(&config);
     let encode = |check: Option<Check>| {
-        net::encode(&net, &ModelInfo { check, ..info(config.clone()) }, Precision::F16).expect("encodes")
+        meanflow::net::encode(&net, &ModelInfo { check, ..info(config.clone()) }, Precision::F16).expect("encodes")
     };
     let bytes = encode(None);
     let reference = on_burn(&bytes, Check::request(0));

@@ -9,7 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use meanflow::eval::{plot, read_records, tables};
 use meanflow::io::{AtomicFile, AtomicFolder, write_atomic};
-use meanflow::model::weights::{Precision, encode};
+use meanflow::model::weights::Precision;
+use meanflow::net::encode;
 
 use crate::cli::{Place, fails, succeeds};
 use crate::support::{device, random_net, tiny_config};

@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageFormat};
+use meanflow::Generator;
 use meanflow::data::{DataConfig, load};
 use meanflow::error::Error;
 use meanflow::import::{Checkpoint, ImportChoice, import};
-use meanflow::model::weights::{Precision, encode};
+use meanflow::infer::cpu;
+use meanflow::model::weights::Precision;
+use meanflow::net::encode;
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::{CheckpointSelector, RunFolder, report};
-use meanflow::{Generator, cpu};
 
 use crate::cli::{Place, succeeds};
 use crate::support::{device, random_net, tiny_config};

@@ -5,13 +5,14 @@ use burn::tensor::{Tensor, TensorData};
 use meanflow::data::Images;
 use meanflow::flow::{self, AdaptiveWeight, AverageVelocity, Divergence, Integrator, Objective, Sampling, log_density};
 use meanflow::generator::SampleOptions;
+use meanflow::infer::{cpu, onnx};
 use meanflow::model::Architecture;
 use meanflow::model::Request;
 use meanflow::model::Solver;
 use meanflow::model::weights::{self, Precision};
 use meanflow::net::Labels;
 use meanflow::train::{Sampler, TrainConfig, Trainer};
-use meanflow::{Class, Dual, Generator, NetConfig, cpu, onnx, rng};
+use meanflow::{Class, Dual, Generator, NetConfig, generator, rng};
 
 use crate::engine::{SINGLE, on_burn, weights_of};
 use crate::oracle::{Gaussian, M, S, SHAPE};
@@ -75,8 +76,8 @@ fn every_solver_starts_from_noise_of_the_networks_scale() {
     let request = Request { seed: 41, count: 2, class: Class::One(2), nfe: 4 };
     let shape = [3, 8, 8];
     let noise = |restart: usize| match restart {
-        0 => rng::noise_images(41, 2, shape, &device()) * SCALE,
-        _ => rng::restart_noise(41, 2, restart as u64, shape, &device()) * SCALE,
+        0 => generator::noise_images(41, 2, shape, &device()) * SCALE,
+        _ => generator::restart_noise(41, 2, restart as u64, shape, &device()) * SCALE,
     };
     let labels: Labels = Tensor::<1, burn::tensor::Int>::from_data([2, 2], &device()).into();
     for (name, solver) in Solver::ALL {
@@ -178,7 +179,7 @@ fn training_draws_noise_of_that_scale() {
 fn files_say_it_where_it_is_not_one() {
     let encode = |config: NetConfig| {
         let net = random_net(&config, &device());
-        net::encode(&net, &info(config.clone()), Precision::F32).expect("encodes")
+        meanflow::net::encode(&net, &info(config.clone()), Precision::F32).expect("encodes")
     };
     let json = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
     let (plain, wide) = (encode(tiny_config(3, 3)), encode(scaled()));

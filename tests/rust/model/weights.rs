@@ -1,11 +1,11 @@
 //! The weights file: what goes in comes out, and what is wrong is refused with the reason.
 
 use meanflow::generator::Generator;
+use meanflow::infer::cpu;
 use meanflow::model::Request;
-use meanflow::model::weights::{
-    Check, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, decode, encode, read_info,
-};
-use meanflow::{Class, Error, NetConfig, cpu};
+use meanflow::model::weights::{Check, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, read_info};
+use meanflow::net::{decode, encode};
+use meanflow::{Class, Error, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::cli::{Place, fails, succeeds};

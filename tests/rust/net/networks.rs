@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
 use meanflow::import::{Checkpoint, ImportChoice, import};
-use meanflow::model::weights::{self, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
+use meanflow::model::weights::{DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
 use meanflow::model::{Architecture, GuidanceInputs, InContextConfig, TimeInputs, UnetConfig};
 use meanflow::net::{Dropout, GuidanceScale, Labels, Velocities};
 use meanflow::{Dual, Net, NetConfig};
@@ -170,7 +170,7 @@ fn all() -> Vec<NetConfig> {
         NetConfig { decoder_depth: Some(1), times: TimeInputs::T, ..tiny.clone() },
         NetConfig { times: TimeInputs::T, ..tiny.clone() },
         tokens(InContextConfig::improved(16), Default::default()),
-        tokens(InContextConfig { bottleneck: Some(6), ..InContextConfig::pixel(16) }, meanflow::net::Output::Image),
+        tokens(InContextConfig { bottleneck: Some(6), ..InContextConfig::pixel(16) }, meanflow::model::Output::Image),
         NetConfig { architecture: unet, patch: 1, heads: 1, depth: 1, width: 8, ..tiny },
     ]
 }
@@ -219,8 +219,8 @@ fn every_network_is_counted_stored_and_read_back() {
             data: DataInfo::default(),
             training: TrainingInfo::default(),
         };
-        let bytes = net::encode(&net, &info, Precision::F32).expect("it encodes");
-        let (read, _) = net::decode(&bytes, &device()).expect("it decodes");
+        let bytes = meanflow::net::encode(&net, &info, Precision::F32).expect("it encodes");
+        let (read, _) = meanflow::net::decode(&bytes, &device()).expect("it decodes");
         let call = |net: &Net| {
             net.velocities(
                 random(1, [3, 3, 8, 8]).into(),

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use meanflow::data::Images;
 use meanflow::generator::Generator;
 use meanflow::model::Request;
-use meanflow::model::weights::{Precision, encode};
+use meanflow::model::weights::Precision;
+use meanflow::net::encode;
 use meanflow::train::{CheckpointSelector, PRIMARY_EMA, Pretrained, RunFolder};
 
 use crate::cli::{Place, fails, succeeds};

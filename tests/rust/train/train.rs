@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::data::{DataConfig, Images};
-use meanflow::model::weights::{Precision, encode};
+use meanflow::model::weights::Precision;
+use meanflow::net::encode;
 use meanflow::train::{
     CheckpointSelector, Ema, NetOverrides, Observer, Outcome, PRIMARY_EMA, Pretrained, Record, RunFolder, Sampler,
     TrainConfig, train,
@@ -150,7 +151,7 @@ fn one_step_samples_have_the_colour_of_their_class() {
         .expect("a checkpoint");
     let generator = meanflow::Generator::new(net, info, &device());
     let mean = |class| {
-        let request = meanflow::generator::Request { seed: 0, count: 16, class: Some(class).into(), nfe: 1 };
+        let request = meanflow::model::Request { seed: 0, count: 16, class: Some(class).into(), nfe: 1 };
         let pictures = values(generator.images(request).expect("fair"));
         f64::from(pictures.iter().sum::<f32>()) / pictures.len() as f64
     };
@@ -212,7 +213,7 @@ fn a_run_begins_with_the_weights_of_another() {
             .averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| panic!("{text}"))
             .expect("a checkpoint");
         let init = info.training.init.clone();
-        let request = meanflow::generator::Request { seed: 0, count: 4, class: Some(1).into(), nfe: 1 };
+        let request = meanflow::model::Request { seed: 0, count: 4, class: Some(1).into(), nfe: 1 };
         (values(meanflow::Generator::new(net, info, &device()).images(request).expect("fair")), init)
     };
     let ((before, none), (after, from)) = (picture(&first), picture(&again));

@@ -18,7 +18,7 @@ fn every_setting_of_table_1_is_a_setting() {
     "#;
     let config = TrainConfig::from_toml(text).expect("table 1");
     assert_eq!((config.times.interval_probability, config.times.mean, config.weight.p), (0.25, -0.2, 0.5));
-    assert_eq!(config.net_config(10).expect("sizes fit").times, meanflow::net::TimeInputs::All);
+    assert_eq!(config.net_config(10).expect("sizes fit").times, meanflow::model::TimeInputs::All);
     assert!((config.guidance.scale() - 2.5).abs() < 1e-9);
 }
 

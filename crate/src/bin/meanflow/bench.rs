@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use meanflow::data::Images;
-use meanflow::model::weights::{self, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
+use meanflow::io;
+use meanflow::model::weights::{FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
 use meanflow::train::{Sampler, TrainConfig, Trainer, peak_memory};
-use meanflow::{device, io};
 
 use crate::train::read_config;
 
@@ -112,5 +112,5 @@ fn untrained(config: &TrainConfig, device: &Device) -> Result<Vec<u8>> {
         data: config.card.clone(),
         training: TrainingInfo::default(),
     };
-    Ok(net::encode(&net.init(config.train.seed, device), &info, Precision::F32)?)
+    Ok(meanflow::net::encode(&net.init(config.train.seed, device), &info, Precision::F32)?)
 }

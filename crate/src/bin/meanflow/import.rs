@@ -9,7 +9,7 @@ use meanflow::NetConfig;
 use meanflow::import::{Checkpoint, ImportChoice, import, left_out};
 use meanflow::io;
 use meanflow::model::weights::{
-    self, DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Normalization, Precision, TrainingInfo,
+    DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Normalization, Precision, TrainingInfo,
 };
 use meanflow::model::{Architecture, TimeInputs};
 
@@ -128,7 +128,7 @@ pub fn run(args: Args) -> Result<()> {
         Bits::F16 => Precision::F16,
         Bits::F32 => Precision::F32,
     };
-    let bytes = net::encode(&net, &info, precision)?;
+    let bytes = meanflow::net::encode(&net, &info, precision)?;
     io::write_atomic(&args.out, &bytes)?;
     let parameters = info.net.parameters() as f64 / 1e6;
     let made = match &info.latent {

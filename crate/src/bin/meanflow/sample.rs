@@ -8,9 +8,10 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use meanflow::generator::SampleOptions;
 use meanflow::generator::to_rgba;
+use meanflow::io::grid;
 use meanflow::model::Request;
 use meanflow::model::Solver;
-use meanflow::{device, io, train::grid};
+use meanflow::{device, io};
 
 use crate::model::{Decoder, pictures, read_generator, solvers};
 
@@ -205,7 +206,7 @@ mod webgpu {
         let (net, nfe) = (&info.net, args.nfe.unwrap_or(1));
         let calls = args.write(net.image_size, net.channels, &mut |seed, count| {
             let request = Request { seed, count, class, nfe };
-            Ok((pollster::block_on(generator.rgba(request, args.solver, meanflow::generator::NO_PAUSE))?, nfe))
+            Ok((pollster::block_on(generator.rgba(request, args.solver, meanflow::model::NO_PAUSE))?, nfe))
         })?;
         let (name, arithmetic) = (gpu.name(), generator.arithmetic());
         say!("{}: {} pictures, {calls} network calls each, on {name} in {arithmetic}", args.out.display(), args.count);

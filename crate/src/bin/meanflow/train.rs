@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use meanflow::device;
-use meanflow::train::{Claim, Observer as _, OptimizerKind, Pretrained, RunFolder, TrainConfig, data, train};
+use meanflow::train::{Claim, Observer as _, OptimizerKind, Pretrained, RunFolder, TrainConfig, train};
+use meanflow::{data, io};
 
 use crate::dashboard::Dashboard;
 use crate::dry_run;
-use crate::signals;
 
 /// Train a generator on a folder, archive or data set of images.
 ///
