@@ -12,8 +12,7 @@ mod input;
 mod memory;
 mod output;
 pub(crate) mod protobuf;
-#[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(not(unix), path = "not_unix.rs")]
+#[cfg_attr(not(unix), path = "system_not_unix.rs")]
 pub mod system;
 mod write;
 
