@@ -1,9 +1,9 @@
 //! The CPU build: the engine of [`crate::infer::cpu`], nothing of burn's.
 
 use crate::error::Error;
-pub(super) use crate::infer::conditions::needs_fallback;
 pub(super) use crate::infer::cpu::WeightsLoader;
 use crate::infer::cpu::{CpuGenerator, Sampling, warm_up};
+pub(super) use crate::infer::needs_fallback;
 use crate::model::Class;
 use crate::model::Solver;
 use crate::model::weights::ModelInfo;

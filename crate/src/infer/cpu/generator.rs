@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::loader::{Weights, WeightsLoader};
+use super::loader::{WeightSource, WeightsLoader};
 use super::network::{Conditions, Network};
 use super::scratch::Scratch;
 use crate::error::Error;
@@ -50,7 +50,7 @@ impl CpuGenerator {
     ///
     /// # Errors
     /// As [`Self::from_bytes`].
-    pub(super) fn new(info: ModelInfo, file: &dyn Weights) -> Result<Self, Error> {
+    pub(super) fn new(info: ModelInfo, file: &dyn WeightSource) -> Result<Self, Error> {
         let network = Network::read(file, &info.net)?;
         let state = RefCell::new(State { conditions: Conditions::new(), work: network.work() });
         let generator = Self { model: Rc::new(Model { info, network, state }) };

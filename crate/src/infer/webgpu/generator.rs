@@ -8,7 +8,7 @@ use bytemuck::{cast_slice, pod_collect_to_vec};
 use super::device::Gpu;
 use super::kernels::ComputePrecision;
 use super::network::Network;
-use super::workspace::{Workspace, most_pictures};
+use super::workspace::Workspace;
 use crate::error::Error;
 use crate::infer::conditions::ConditionCache;
 use crate::infer::weights::{self, Tensors};
@@ -97,9 +97,10 @@ impl GpuGenerator {
         arithmetic: ComputePrecision,
     ) -> Result<Self, Error> {
         let make = || {
-            let network = Network::read(gpu, tensors, &info.net, arithmetic)?;
-            let most_pictures = most_pictures(gpu, &network.sizes)?;
-            let workspace = Workspace::new(gpu, &network, 1)?;
+            let plan = |network: &Network| Workspace::plan(gpu, network, 1);
+            let (network, planned, workspace) = Network::read(gpu, tensors, &info.net, arithmetic, plan)?;
+            let workspace = workspace.bind(gpu, &network, planned);
+            let most_pictures = workspace.most_pictures;
             let state = RefCell::new(Some(State { slots: ConditionCache::new(), workspace }));
             Ok(Model {
                 gpu: gpu.clone(),
@@ -270,12 +271,12 @@ impl Model {
         [asked, r, t]: [f64; 3],
         last: bool,
     ) {
-        let assigned = slots.assign(&self.network.embeddings, asked, t, labels);
-        workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, r, t, &assigned.slots);
+        let assigned = slots.assign(&self.network.layers, &self.network.values, [asked, t], labels);
+        workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, [r, t], &assigned.slots);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.network.fill(&self.gpu, &mut pass, &assigned.fresh, &assigned.conditions);
+            self.network.fill(&self.gpu, &mut pass, &assigned);
             workspace.record_step(&mut pass, labels.len());
             if last {
                 workspace.record_rgba(&mut pass, labels.len());

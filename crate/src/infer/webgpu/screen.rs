@@ -4,7 +4,7 @@ use web_sys::{ImageBitmap, OffscreenCanvas};
 
 use super::device::Gpu;
 use super::generator::{GpuGenerator, Readback, RunOptions};
-use super::workspace::bind_layout;
+use super::recorder::bind_layout;
 use crate::error::Error;
 use crate::model::Class;
 use crate::model::Solver;
