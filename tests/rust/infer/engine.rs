@@ -6,8 +6,8 @@ use meanflow::infer::cpu;
 use meanflow::model::Request;
 use meanflow::model::Solver;
 use meanflow::model::weights::{Check, ModelInfo, Precision};
-use meanflow::model::{Output, TimeInputs};
-use meanflow::{Blend, Class, Generator, Net, NetConfig};
+use meanflow::model::{NO_PAUSE, Output, TimeInputs};
+use meanflow::{Blend, Class, Error, Generator, Net, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::support::{assert_close, device, randomise_by, values};
@@ -111,7 +111,7 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
     let request = Request { seed: 9, count: 2, class: Class::One(2), nfe: 4 };
     let euler = SampleOptions { solver: Solver::Euler, ..SampleOptions::default() };
     let walked = reference.sample(request, euler).expect("pictures").images;
-    assert_eq!(engine.rgba(request, Solver::Euler).expect("pictures"), rgba(walked));
+    assert_eq!(drawn(&engine, request, Solver::Euler).expect("pictures"), rgba(walked));
 
     let pictures = engine.images(request).expect("pictures");
     for class in [Class::Any, Class::One(2)] {
@@ -119,13 +119,13 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
         let theirs = reference.invert(pictures.clone(), class, 6).expect("noise");
         assert_close("noise", &ours, &values(theirs), SINGLE);
         let back = reference.from_noise(ours.clone(), class, 1, Solver::MeanFlow).expect("pictures");
-        assert_eq!(engine.from_noise(ours, class, 1, Solver::MeanFlow).expect("pictures"), rgba(back));
+        assert_eq!(pollster::block_on(engine.from_noise(ours, class, 1, Solver::MeanFlow, NO_PAUSE)).expect("pictures"), rgba(back));
     }
     for wrong in [engine.invert(pictures.clone(), Class::Any, 5), engine.invert(pictures[1..].to_vec(), Class::Any, 4)]
     {
         wrong.expect_err("half a step, or no whole picture");
     }
-    engine.rgba(request, Solver::Heun).expect_err("a solver that only burn has");
+    drawn(&engine, request, Solver::Heun).expect_err("a solver that only burn has");
 }
 
 #[test]
@@ -209,6 +209,10 @@ fn a_picture_does_not_depend_on_those_before_it() {
 fn both(bytes: &[u8]) -> (cpu::CpuGenerator, Generator) {
     let reference = Generator::from_bytes(bytes, &device()).expect("a model");
     (cpu::CpuGenerator::from_bytes(bytes).expect("a model"), reference)
+}
+
+fn drawn(engine: &cpu::CpuGenerator, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
+    pollster::block_on(engine.rgba(request, solver, NO_PAUSE))
 }
 
 fn rgba(images: burn::tensor::Tensor<4>) -> Vec<u8> {
