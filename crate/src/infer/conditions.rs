@@ -64,41 +64,22 @@ impl Embeddings {
     /// When the network lacks a parameter.
     pub fn new(params: &Scope) -> Result<Self, Error> {
         let find = |names: [(&str, Time); 3]| {
-            let found = names.into_iter().filter_map(|(name, time)| {
-                let embedding = TimeEmbedding::find(params, name).transpose()?;
-                Some(embedding.map(|embedding| (time, embedding)))
-            });
-            found.collect::<Result<Vec<_>, Error>>()
+            let mut found = Vec::new();
+            for (name, time) in names {
+                found.extend(TimeEmbedding::find(params, name)?.map(|embedding| (time, embedding)));
+            }
+            Ok::<_, Error>(found)
         };
         Ok(Self { times: find(TIMES)?, label: params.table("label"), guidance: find(GUIDANCE)? })
     }
 
-    /// All of them together, for who stands at the time `at`.
-    pub fn sum<O: ConditionOps>(&self, ops: &mut O, at: Time) -> O::Vector {
-        let mut sum = None;
-        let mut add = |ops: &mut O, part: O::Vector| {
-            sum = Some(match sum.take() {
-                Some(sum) => ops.add(sum, part),
-                None => part,
-            });
-        };
-        for (time, embedding) in &self.times {
-            let part = embedding.apply(ops, if *time == Time::T { at } else { *time });
-            add(ops, part);
+    /// Each of them, for who stands at the time `at`: class, guidance, times.
+    pub fn each<O: ConditionOps>(&self, ops: &mut O, at: Time) -> Vec<O::Vector> {
+        let mut all: Vec<_> = self.label.iter().map(|table| ops.class(table)).collect();
+        for (time, embedding) in self.guidance.iter().chain(&self.times) {
+            all.push(embedding.apply(ops, if *time == Time::T { at } else { *time }));
         }
-        if let Some(table) = &self.label {
-            let part = ops.class(table);
-            add(ops, part);
-        }
-        for (time, embedding) in &self.guidance {
-            let part = embedding.apply(ops, *time);
-            add(ops, part);
-        }
-        match sum {
-            Some(sum) => sum,
-            // Every network is told some time.
-            None => ops.sinusoids(at),
-        }
+        all
     }
 }
 
@@ -152,9 +133,17 @@ impl ConditionOps for Told<'_> {
         sum
     }
 
+    fn rows(&mut self, table: &Table, rows: usize) -> Vec<f32> {
+        self.values[table.param][..rows * table.width].to_vec()
+    }
+
     fn add(&mut self, mut a: Vec<f32>, b: Vec<f32>) -> Vec<f32> {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a.chunks_exact_mut(b.len()).for_each(|a| a.iter_mut().zip(&b).for_each(|(a, b)| *a += b));
         a
+    }
+
+    fn concat(&mut self, groups: Vec<Vec<f32>>) -> Vec<f32> {
+        groups.concat()
     }
 }
 

@@ -77,7 +77,9 @@ impl Dit {
 
     /// What blocks are told that stand at a time, through SiLU.
     fn condition<O: ConditionOps>(&self, ops: &mut O, at: Time) -> O::Vector {
-        let sum = self.embeddings.sum(ops, at);
+        let each = self.embeddings.each(ops, at).into_iter();
+        // Every network is told some time.
+        let sum = each.reduce(|sum, part| ops.add(sum, part)).unwrap_or_else(|| ops.concat(Vec::new()));
         ops.silu(sum)
     }
 

@@ -64,7 +64,8 @@ pub(crate) fn acts_on_tokens(spec: &ParamSpec) -> bool {
     spec.is_linear && matches!(spec.role, ParamRole::Input | ParamRole::Hidden | ParamRole::Output)
 }
 
-/// The parameters of a part of a network by their names, as candle's `VarBuilder` has them.
+/// The parameters of a part of a network by their names, as candle's `VarBuilder` has them. Its functions are not inlined:
+/// they are called for every layer, and browsers download them.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope<'a> {
     params: &'a [ParamSpec],
@@ -78,6 +79,7 @@ impl<'a> Scope<'a> {
     }
 
     /// A part of it.
+    #[inline(never)]
     pub fn part(&self, name: &str) -> Self {
         Self { params: self.params, prefix: [&self.prefix, name, "."].concat() }
     }
@@ -90,10 +92,15 @@ impl<'a> Scope<'a> {
         of: impl Fn(usize, &Self) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let all = self.part(name);
-        (0..count).map(|i| of(i, &all.part(&i.to_string()))).collect()
+        let mut parts = Vec::with_capacity(count);
+        for i in 0..count {
+            parts.push(of(i, &all.part(&i.to_string()))?);
+        }
+        Ok(parts)
     }
 
     /// A parameter that the network may have.
+    #[inline(never)]
     pub fn find(&self, name: &str) -> Option<Param> {
         let is_it = |spec: &ParamSpec| spec.name.strip_prefix(&*self.prefix) == Some(name);
         self.params.iter().position(is_it)
@@ -103,21 +110,39 @@ impl<'a> Scope<'a> {
     ///
     /// # Errors
     /// When the list has none of this name.
+    #[inline(never)]
     pub fn param(&self, name: &str) -> Result<Param, Error> {
         self.find(name).ok_or_else(|| Error::Config(format!("the network has no parameter `{}{name}`", self.prefix)))
     }
 
     /// Learned rows that the network may have.
+    #[inline(never)]
     pub fn table(&self, name: &str) -> Option<Table> {
         let param = self.part(name).find("weight")?;
         let shape = &self.params[param].shape;
         Some(Table { param, rows: shape[0], width: shape[1] })
     }
 
+    /// Layers of the same input as one, their outputs side by side; they have no bias.
+    ///
+    /// # Errors
+    /// As [`Self::param`].
+    pub fn side_by_side(&self, names: &[&str]) -> Result<Linear, Error> {
+        let mut all = Linear { weights: Vec::new(), bias: None, inputs: 0, outputs: 0, heads: Heads::Neither };
+        for name in names {
+            let layer = self.linear(name)?;
+            all.weights.extend(layer.weights);
+            all.inputs = layer.inputs;
+            all.outputs += layer.outputs;
+        }
+        Ok(all)
+    }
+
     /// A linear layer.
     ///
     /// # Errors
     /// As [`Self::param`].
+    #[inline(never)]
     pub fn linear(&self, name: &str) -> Result<Linear, Error> {
         let part = self.part(name);
         let weight = part.param("weight")?;

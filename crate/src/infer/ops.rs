@@ -1,7 +1,7 @@
 //! The operations that a network's forward is made of. Each engine has them in its own way: the CPU computes them
 //! ([`super::cpu`]), WebGPU records dispatches ([`super::webgpu`]), ONNX adds nodes to a graph.
 
-use super::layers::{Linear, Table};
+use super::layers::{Linear, Param, Table};
 
 /// What can be done with the tokens of a picture.
 ///
@@ -19,8 +19,19 @@ pub(crate) trait Ops {
     /// `f(x W + b)`.
     fn linear(&mut self, x: Self::Value, layer: &Linear, activation: Activation) -> Self::Value;
 
-    /// The tokens: `x W + b` of the patches, and the place of each.
+    /// `silu(x G) · (x U)`, of the layers `gate` and `up`.
+    fn swiglu(&mut self, x: Self::Value, gate: &Linear, up: &Linear) -> Self::Value;
+
+    /// The tokens: those in front, which are the network's condition, then `x W + b` of the patches with the place of
+    /// each.
     fn tokens(&mut self, x: Self::Value, layer: &Linear) -> Self::Value;
+
+    /// `x / √(mean(x²) + ε)` times a learned gain, of every token.
+    fn rms_norm(&mut self, x: &Self::Value, gain: Param) -> Self::Value;
+
+    /// Queries and keys of every head normalised as by [`Self::rms_norm`], by gains of `[head width]`, and turned by the
+    /// rotary positions.
+    fn rotary(&mut self, qkv: Self::Value, gains: [Param; 2]) -> Self::Value;
 
     /// `x̂ (1 + scale) + shift` of tokens normalised to mean 0 and variance 1 (adaLN); `shift` is the given part of the
     /// modulation, `scale` the next one.
@@ -32,7 +43,7 @@ pub(crate) trait Ops {
     /// `x + gate · (branch W + b)`.
     fn add(&mut self, x: Self::Value, gate: Gate, branch: Self::Value, layer: &Linear) -> Self::Value;
 
-    /// What the network gives: `x W + b` as the patches of a picture.
+    /// What the network gives: `x W + b` as the patches of a picture; tokens in front of them are left out.
     fn output(&mut self, x: Self::Value, layer: &Linear);
 }
 
@@ -50,6 +61,8 @@ pub(crate) enum Activation {
 pub(crate) enum Gate<'a> {
     /// A part of a modulation.
     Modulation(&'a Modulation, usize),
+    /// A learned vector, `[width]`.
+    Learned(Param),
 }
 
 /// Vectors of `[width]` that follow from a condition by a linear layer: shifts, scales and gates.
@@ -82,8 +95,14 @@ pub(crate) trait ConditionOps {
     /// The picture's class: its row of the table, or the mean of the rows that it lies between.
     fn class(&mut self, table: &Table) -> Self::Vector;
 
-    /// `a + b`.
+    /// The first rows of a table as tokens, the same for all pictures, `[rows · width]`.
+    fn rows(&mut self, table: &Table, rows: usize) -> Self::Vector;
+
+    /// `a + b`; one `b` is added to each of several tokens.
     fn add(&mut self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// Groups of tokens, one after the other.
+    fn concat(&mut self, groups: Vec<Self::Vector>) -> Self::Vector;
 }
 
 /// The times that a network may be told.

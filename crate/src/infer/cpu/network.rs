@@ -4,14 +4,14 @@ use super::loader::{WeightSource, Weights, Zeros};
 use super::scratch::Scratch;
 use crate::error::Error;
 use crate::infer::conditions::{ConditionCache, SLOTS, outputs};
-use crate::infer::layers::Linear;
+use crate::infer::layers::{Linear, Param};
 use crate::infer::network;
 use crate::infer::ops::{Activation, Gate, Modulation, Ops};
 use crate::kernels::attention::attend;
 use crate::kernels::lanes::map;
-use crate::kernels::rows::{Gate as Gelu, normalise};
+use crate::kernels::rows::{Gate as Sigmoid, normalise, rms_normalise};
 use crate::kernels::{COLUMNS, Matrix, product};
-use crate::model::tables::{GELU, MIN_DIVISOR, NORM_EPSILON, position_table};
+use crate::model::tables::{GELU, MIN_DIVISOR, NORM_EPSILON};
 use crate::model::{Class, NetConfig, Output};
 use crate::rng;
 
@@ -21,7 +21,10 @@ pub(super) struct Network {
     config: NetConfig,
     layers: network::Network,
     weights: Weights,
+    /// What is added to each patch's token; empty where nothing is.
     positions: Vec<f32>,
+    /// Cosine and sine of each token's rotary positions, where it is turned.
+    rotary: Vec<[f32; 2]>,
     /// Which value of an image each value of its patches is.
     places: Vec<usize>,
 }
@@ -33,10 +36,13 @@ impl Network {
     /// Another network than the page's engines have, or a file that lacks a tensor.
     pub fn read(file: &dyn WeightSource, config: &NetConfig) -> Result<Self, Error> {
         let params = config.params();
+        let layers = network::Network::new(config, &params)?;
+        let weights = Weights::read(file, &params)?;
         Ok(Self {
-            layers: network::Network::new(config, &params)?,
-            weights: Weights::read(file, &params)?,
-            positions: position_table(config.side(), config.width),
+            positions: layers.positions(config, &weights.values),
+            rotary: layers.rotary(config),
+            layers,
+            weights,
             places: places(config),
             config: config.clone(),
         })
@@ -60,7 +66,7 @@ struct Call<'a> {
     network: &'a Network,
     z: &'a [f32],
     t: f64,
-    /// The modulations of all layers, one after the other.
+    /// The modulations of all layers, one after the other, or the tokens in front of the patches.
     told: &'a [f32],
     work: &'a mut Scratch,
 }
@@ -76,8 +82,9 @@ impl<'a> Call<'a> {
                 let column = first + column;
                 let mut piece = [0.0; COLUMNS];
                 let piece = &mut piece[..sums.len()];
-                let biased = sums.iter().zip(&bias[column..]).map(|(sum, bias)| sum + bias);
-                piece.iter_mut().zip(biased).for_each(|(to, x)| *to = x);
+                piece.copy_from_slice(sums);
+                let bias = bias.get(column..).unwrap_or_default();
+                piece.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
                 emit(row * layer.outputs + column, column, piece);
             });
             first += weight.columns;
@@ -96,6 +103,11 @@ impl<'a> Call<'a> {
         self.store(layer, &x, &mut out);
         self.work.give(x);
         out
+    }
+
+    /// Values of the tokens in front of the patches.
+    fn prefix(&self) -> usize {
+        self.network.layers.prefix() * self.network.config.width
     }
 
     /// A part of a modulation, `[width]`.
@@ -121,16 +133,67 @@ impl Ops for Call<'_> {
         let mut out = self.stored(layer, x);
         match activation {
             Activation::Identity => {}
-            Activation::Gelu => map(&mut out, Gelu::new(GELU[0] as f32, GELU[1] as f32)),
+            Activation::Gelu => map(&mut out, Sigmoid::new(GELU[0] as f32, GELU[1] as f32)),
         }
         out
     }
 
     #[inline(never)]
+    fn swiglu(&mut self, x: Vec<f32>, gate: &Linear, up: &Linear) -> Vec<f32> {
+        let length = x.len() / gate.inputs * gate.outputs;
+        let [mut out, mut other] = [self.work.take(length), self.work.take(length)];
+        self.store(gate, &x, &mut out);
+        map(&mut out, Sigmoid::new(1.0, 0.0));
+        self.store(up, &x, &mut other);
+        out.iter_mut().zip(&other).for_each(|(out, other)| *out *= other);
+        self.work.give(x);
+        self.work.give(other);
+        out
+    }
+
+    #[inline(never)]
     fn tokens(&mut self, x: Vec<f32>, layer: &Linear) -> Vec<f32> {
-        let mut tokens = self.stored(layer, x);
-        tokens.iter_mut().zip(&self.network.positions).for_each(|(x, position)| *x += position);
+        let prefix = self.prefix();
+        let mut tokens = self.work.take(prefix + x.len() / layer.inputs * layer.outputs);
+        let (told, patches) = tokens.split_at_mut(prefix);
+        told.copy_from_slice(&self.told[..prefix]);
+        self.store(layer, &x, patches);
+        patches.iter_mut().zip(&self.network.positions).for_each(|(x, position)| *x += position);
+        self.work.give(x);
         tokens
+    }
+
+    #[inline(never)]
+    fn rms_norm(&mut self, x: &Vec<f32>, gain: Param) -> Vec<f32> {
+        let gain = &self.network.weights.values[gain];
+        let mut out = self.work.take(x.len());
+        out.copy_from_slice(x);
+        for row in out.chunks_exact_mut(gain.len()) {
+            rms_normalise(row, NORM_EPSILON as f32);
+            row.iter_mut().zip(gain).for_each(|(x, gain)| *x *= gain);
+        }
+        out
+    }
+
+    #[inline(never)]
+    fn rotary(&mut self, mut qkv: Vec<f32>, gains: [Param; 2]) -> Vec<f32> {
+        let NetConfig { width, heads, .. } = self.network.config;
+        let half = width / heads / 2;
+        let turns = self.network.rotary.chunks_exact(half);
+        for (row, turns) in qkv.chunks_exact_mut(3 * width).zip(turns) {
+            for (part, gain) in row.chunks_exact_mut(width).zip(gains) {
+                let gain = self.network.weights.values[gain].as_chunks::<2>().0;
+                for head in part.chunks_exact_mut(2 * half) {
+                    rms_normalise(head, NORM_EPSILON as f32);
+                    let pairs = head.as_chunks_mut::<2>().0.iter_mut().zip(gain);
+                    for ((pair, gain), [cos, sin]) in pairs.zip(turns) {
+                        let [a, b] = [pair[0] * gain[0], pair[1] * gain[1]];
+                        *pair = [a * cos - b * sin, b * cos + a * sin];
+                    }
+                }
+            }
+        }
+        qkv
     }
 
     #[inline(never)]
@@ -167,6 +230,7 @@ impl Ops for Call<'_> {
     fn add(&mut self, mut x: Vec<f32>, gate: Gate, branch: Vec<f32>, layer: &Linear) -> Vec<f32> {
         let gate = match gate {
             Gate::Modulation(modulation, part) => self.part(modulation, part),
+            Gate::Learned(gain) => &self.network.weights.values[gain],
         };
         self.product(layer, &branch, |at, column, piece| {
             let gated = piece.iter().zip(&gate[column..]).map(|(x, gate)| x * gate);
@@ -178,7 +242,9 @@ impl Ops for Call<'_> {
 
     #[inline(never)]
     fn output(&mut self, x: Vec<f32>, layer: &Linear) {
-        let patches = self.stored(layer, x);
+        let mut patches = self.work.take(self.network.places.len());
+        self.store(layer, &x[self.prefix()..], &mut patches);
+        self.work.give(x);
         let divisor = self.t.max(MIN_DIVISOR) as f32;
         let Network { places, config, .. } = self.network;
         for (x, &place) in patches.iter().zip(places) {
@@ -215,7 +281,7 @@ impl Conditions {
         Self { slots: ConditionCache::new(), kept: std::array::from_fn(|_| Vec::new()) }
     }
 
-    /// Those of all layers, one after the other.
+    /// Those of all layers, one after the other, or the tokens in front of the patches.
     #[inline(never)]
     fn find(&mut self, network: &Network, times: [f64; 2], class: Class) -> &[f32] {
         let values = &network.weights.values;
@@ -225,6 +291,9 @@ impl Conditions {
             kept.clear();
             for Modulation { layer, condition, .. } in network.layers.modulations() {
                 kept.extend(outputs(values, layer, &conditions[*condition]));
+            }
+            if network.layers.prefix() > 0 {
+                kept.extend(conditions.iter().flatten());
             }
         }
         kept

@@ -5,7 +5,7 @@ use half::f16;
 use super::proto::{AttributeProto, AttributeType, DataType, GraphProto, NodeProto, TensorProto};
 use crate::infer::layers::{Linear, Param, Table};
 use crate::infer::ops::{Activation, ConditionOps, Gate, Modulation, Ops, Time};
-use crate::model::tables::{MIN_DIVISOR, NORM_EPSILON, frequencies, position_table};
+use crate::model::tables::{MIN_DIVISOR, NORM_EPSILON, frequencies};
 use crate::model::{NetConfig, Output};
 
 /// Attributes of an operator.
@@ -46,6 +46,12 @@ pub(super) struct Graph<'a> {
     pub values: usize,
     /// What the network is told, `[batch, 1, width]` each.
     pub conditions: Vec<String>,
+    /// Tokens in front of the patches.
+    pub prefix: usize,
+    /// What is added to each patch's token; empty where nothing is.
+    pub positions: Vec<f32>,
+    /// Cosine and sine of each token's rotary positions.
+    pub rotary: Vec<[f32; 2]>,
     /// The parts of modulations, by the modulation's index, once they are needed.
     pub modulations: Vec<Vec<String>>,
 }
@@ -156,6 +162,43 @@ impl Graph<'_> {
         self.modulations[*index][part].clone()
     }
 
+    /// All tokens of a picture.
+    fn token_count(&self) -> usize {
+        self.prefix + self.config.side() * self.config.side()
+    }
+
+    /// `x / √(mean(x²) + ε)` times a gain, along the last axis.
+    fn normalise(&mut self, x: &str, gain: Param) -> String {
+        let square = self.op("Mul", &[x, x], &[]);
+        let axes = self.ints(&[-1]);
+        let mean = self.op("ReduceMean", &[&square, &axes], &[]);
+        let epsilon = self.floats(&[1], &[NORM_EPSILON as f32]);
+        let mean = self.op("Add", &[&mean, &epsilon], &[]);
+        let size = self.op("Sqrt", &[&mean], &[]);
+        let normal = self.op("Div", &[x, &size], &[]);
+        let gain = self.vector(gain);
+        self.op("Mul", &[&normal, &gain], &[])
+    }
+
+    /// Neighbouring pairs of the features of heads, `[batch, tokens, heads, width / heads]`, turned by their positions.
+    fn turn(&mut self, x: &str) -> String {
+        let (tokens, half) = (self.token_count(), self.config.width / self.config.heads / 2);
+        let heads = self.config.heads as i64;
+        let pairs = self.reshape(x, &[0, tokens as i64, heads, half as i64, 2]);
+        let pair = self.split(&pairs, 2, 4);
+        let [cos, sin] = [0, 1].map(|i| {
+            let waves: Vec<f32> = self.rotary.iter().map(|turn| turn[i]).collect();
+            self.floats(&[1, tokens, 1, half, 1], &waves)
+        });
+        let parts = [["Sub", &pair[0], &pair[1]], ["Add", &pair[1], &pair[0]]].map(|[join, own, other]| {
+            let own = self.op("Mul", &[own, &cos], &[]);
+            let other = self.op("Mul", &[other, &sin], &[]);
+            self.op(join, &[&own, &other], &[])
+        });
+        let turned = self.op("Concat", &[&parts[0], &parts[1]], &[Int("axis", 4)]);
+        self.reshape(&turned, &[0, tokens as i64, heads, 2 * half as i64])
+    }
+
     /// Patches along one edge.
     fn side(&self) -> i64 {
         self.config.side() as i64
@@ -181,11 +224,41 @@ impl Ops for Graph<'_> {
         }
     }
 
+    fn swiglu(&mut self, x: String, gate: &Linear, up: &Linear) -> String {
+        let gate = self.product(&x, gate);
+        let gate = self.silu(gate);
+        let up = self.product(&x, up);
+        self.op("Mul", &[&gate, &up], &[])
+    }
+
     fn tokens(&mut self, x: String, layer: &Linear) -> String {
-        let (side, width) = (self.config.side(), self.config.width);
-        let tokens = self.product(&x, layer);
-        let positions = self.floats(&[1, side * side, width], &position_table(side, width));
-        self.op("Add", &[&tokens, &positions], &[])
+        let mut tokens = self.product(&x, layer);
+        if !self.positions.is_empty() {
+            let positions = self.positions.clone();
+            let positions = self.floats(&[1, positions.len() / layer.outputs, layer.outputs], &positions);
+            tokens = self.op("Add", &[&tokens, &positions], &[]);
+        }
+        match self.prefix {
+            0 => tokens,
+            _ => self.op("Concat", &[&self.conditions[0].clone(), &tokens], &[Int("axis", 1)]),
+        }
+    }
+
+    fn rms_norm(&mut self, x: &String, gain: Param) -> String {
+        self.normalise(x, gain)
+    }
+
+    fn rotary(&mut self, qkv: String, gains: [Param; 2]) -> String {
+        let NetConfig { width, heads, .. } = *self.config;
+        let tokens = self.token_count() as i64;
+        let mut parts = self.split(&qkv, 3, 2);
+        for (part, gain) in parts.iter_mut().zip(gains) {
+            let each = self.reshape(part, &[0, tokens, heads as i64, (width / heads) as i64]);
+            let normal = self.normalise(&each, gain);
+            let turned = self.turn(&normal);
+            *part = self.reshape(&turned, &[0, tokens, width as i64]);
+        }
+        self.op("Concat", &[&parts[0], &parts[1], &parts[2]], &[Int("axis", 2)])
     }
 
     fn modulate(&mut self, x: &String, modulation: &Modulation, part: usize) -> String {
@@ -200,7 +273,7 @@ impl Ops for Graph<'_> {
 
     fn attention(&mut self, qkv: String) -> String {
         let NetConfig { width, heads, .. } = *self.config;
-        let (tokens, each) = (self.side() * self.side(), width / heads);
+        let (tokens, each) = (self.token_count() as i64, width / heads);
         let qkv = self.reshape(&qkv, &[0, tokens, 3, heads as i64, each as i64]);
         let qkv = self.transpose(&qkv, &[2, 0, 3, 1, 4]);
         let first = self.ints(&[0]);
@@ -220,6 +293,7 @@ impl Ops for Graph<'_> {
         let branch = self.product(&branch, layer);
         let gate = match gate {
             Gate::Modulation(modulation, part) => self.part(modulation, part),
+            Gate::Learned(gain) => self.vector(gain),
         };
         let gated = self.op("Mul", &[&gate, &branch], &[]);
         self.op("Add", &[&x, &gated], &[])
@@ -228,6 +302,14 @@ impl Ops for Graph<'_> {
     fn output(&mut self, x: String, layer: &Linear) {
         let NetConfig { image_size, channels, patch, output, .. } = *self.config;
         let [size, c, p, n] = [image_size as i64, channels as i64, patch as i64, self.side()];
+        let x = match self.prefix {
+            0 => x,
+            prefix => {
+                let [first, end] = [prefix, self.token_count()].map(|token| self.ints(&[token as i64]));
+                let axis = self.ints(&[1]);
+                self.op("Slice", &[&x, &first, &end, &axis], &[])
+            }
+        };
         let patches = self.product(&x, layer);
         let patches = self.reshape(&patches, &[0, n, n, p, p, c]);
         let patches = self.transpose(&patches, &[0, 5, 1, 3, 2, 4]);
@@ -245,7 +327,7 @@ impl Ops for Graph<'_> {
     }
 }
 
-/// Vectors are `[batch, 1, features]`.
+/// Vectors are `[batch, 1, features]`, tokens `[batch, tokens, features]`, where the batch may be 1 for all.
 impl ConditionOps for Graph<'_> {
     type Vector = String;
 
@@ -279,6 +361,16 @@ impl ConditionOps for Graph<'_> {
         let table = self.matrix(&[rows, width], values);
         let rows = self.op("Gather", &[&table, "label"], &[Int("axis", 0)]);
         self.reshape(&rows, &[-1, 1, width as i64])
+    }
+
+    fn rows(&mut self, table: &Table, rows: usize) -> String {
+        let values = &self.tensors[table.param];
+        self.matrix(&[1, rows, table.width], &values[..rows * table.width])
+    }
+
+    fn concat(&mut self, groups: Vec<String>) -> String {
+        let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+        self.op("Concat", &names, &[Int("axis", 1)])
     }
 
     fn add(&mut self, a: String, b: String) -> String {

@@ -29,7 +29,7 @@ const IR_VERSION: i64 = 9;
 /// `Cast` that runtimes do once, when they load.
 ///
 /// # Errors
-/// When the network is none of the plain Diffusion Transformers, or the device cannot be read.
+/// When the network is a U-Net or has an auxiliary head, which only training needs, or the device cannot be read.
 pub fn encode(net: &Net, info: &ModelInfo, precision: Precision) -> Result<Vec<u8>, Error> {
     let config = &info.net;
     let params = config.params();
@@ -45,6 +45,9 @@ pub fn encode(net: &Net, info: &ModelInfo, precision: Precision) -> Result<Vec<u
         graph: GraphProto { name: Some(info.name.clone()), ..GraphProto::default() },
         values: 0,
         conditions: Vec::new(),
+        prefix: network.prefix(),
+        positions: network.positions(config, &tensors),
+        rotary: network.rotary(config),
         modulations: Vec::new(),
     };
     graph.conditions = network.conditions(&mut graph);

@@ -221,7 +221,7 @@ impl Engine for Drawing<'_> {
     fn call(&mut self, classes: &[Class], Step { asked, r, t, is_last, .. }: Step) {
         let (Model { gpu, network, .. }, State { slots, workspace }) = (self.model, &mut *self.state);
         let assigned = slots.assign(&network.layers, &network.values, [asked, t], classes);
-        workspace.prepare(gpu, classes.len() * network.sizes.tokens, [r, t], &assigned.slots);
+        workspace.prepare(gpu, &network.sizes, [r, t], &assigned.slots);
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());

@@ -29,6 +29,10 @@ pub(super) enum Kernel {
     Product(Product),
     /// Queries, keys and values to what the heads give.
     Attention,
+    /// Queries and keys normalised and turned by their places.
+    Rotary,
+    /// The tokens in front of the patches, out of their slots.
+    Prefix,
     /// Images to RGBA bytes.
     Rgba,
 }
@@ -40,6 +44,8 @@ pub(super) struct Product {
     pub outputs: usize,
     pub input: Input,
     pub output: Output,
+    /// Whether its rows are the patches alone, not all tokens.
+    pub of_patches: bool,
 }
 
 /// How a product reads its input.
@@ -51,6 +57,8 @@ pub(super) enum Input {
     Patches,
     /// Normalised tokens, shifted and scaled by a modulation, from this part of it on.
     Modulated(usize),
+    /// Tokens over the root of their mean square, times a learned gain.
+    Rms,
 }
 
 /// What a product does with its result.
@@ -60,10 +68,16 @@ pub(super) enum Output {
     Plain,
     /// Rows through GELU.
     Gelu,
+    /// Rows through SiLU.
+    Silu,
+    /// It multiplies what is there.
+    Times,
     /// The positions of tokens are added.
     Positions,
     /// It joins the tokens, times this part of a modulation.
     Gated(usize),
+    /// It joins the tokens, times a learned vector.
+    Scaled,
     /// Rows of the slots of conditions.
     Slots,
     /// The step of the solver.
@@ -104,7 +118,11 @@ impl ComputePrecision {
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
     pub config: NetConfig,
-    /// Tokens of a picture.
+    /// Tokens in front of the patches of a picture.
+    pub prefix: usize,
+    /// Patches of a picture.
+    pub patches: usize,
+    /// Both together.
     pub tokens: usize,
     /// Features of a token.
     pub width: usize,
@@ -115,9 +133,12 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub fn new(config: &NetConfig, arithmetic: ComputePrecision) -> Self {
+    pub fn new(config: &NetConfig, prefix: usize, arithmetic: ComputePrecision) -> Self {
+        let patches = config.side() * config.side();
         Self {
-            tokens: config.side() * config.side(),
+            prefix,
+            patches,
+            tokens: prefix + patches,
             width: config.width,
             head_width: (config.width / config.heads).next_multiple_of(4),
             arithmetic,
@@ -134,6 +155,8 @@ impl Sizes {
     fn constants(&self) -> String {
         let NetConfig { image_size, channels, patch, heads, .. } = self.config;
         let numbers = [
+            ("PREFIX", self.prefix),
+            ("PATCHES", self.patches),
             ("TOKENS", self.tokens),
             ("SIDE", self.config.side()),
             ("SIZE", image_size),
@@ -156,12 +179,14 @@ impl Sizes {
         match kernel {
             Kernel::Product(product) => self.product(product),
             Kernel::Attention => self.attention(),
+            Kernel::Rotary => [&self.constants(), include_str!("wgsl/rotary.wgsl")].concat(),
+            Kernel::Prefix => [&self.constants(), include_str!("wgsl/prefix.wgsl")].concat(),
             Kernel::Rgba => [&self.constants(), include_str!("wgsl/rgba.wgsl")].concat(),
         }
     }
 
     fn product(&self, product: Product) -> String {
-        let Product { inputs, outputs, input, output } = product;
+        let Product { inputs, outputs, input, output, of_patches } = product;
         let numbers = [
             ("INPUT_QUADS", inputs.div_ceil(4)),
             ("OUTPUT_QUADS", outputs.div_ceil(4)),
@@ -180,12 +205,16 @@ impl Sizes {
             Input::Plain => (include_str!("wgsl/input_plain.wgsl"), None),
             Input::Patches => (include_str!("wgsl/input_patches.wgsl"), None),
             Input::Modulated(part) => (include_str!("wgsl/input_modulated.wgsl"), Some(("SHIFT", part))),
+            Input::Rms => (include_str!("wgsl/input_rms.wgsl"), None),
         };
         let (stores, part_stored) = match output {
             Output::Plain => (include_str!("wgsl/output_plain.wgsl"), None),
             Output::Gelu => (include_str!("wgsl/output_gelu.wgsl"), None),
+            Output::Silu => (include_str!("wgsl/output_silu.wgsl"), None),
+            Output::Times => (include_str!("wgsl/output_times.wgsl"), None),
             Output::Positions => (include_str!("wgsl/output_positions.wgsl"), None),
             Output::Gated(part) => (include_str!("wgsl/output_gated.wgsl"), Some(("GATE", part))),
+            Output::Scaled => (include_str!("wgsl/output_scaled.wgsl"), None),
             Output::Slots => (include_str!("wgsl/output_slots.wgsl"), None),
             Output::Step => (include_str!("wgsl/output_step.wgsl"), None),
         };
@@ -203,7 +232,20 @@ impl Sizes {
         if output == Output::Step {
             parts.push(self.gives().to_owned());
         }
+        parts.push(self.rows_of(of_patches, output == Output::Step));
         parts.concat()
+    }
+
+    /// How many rows there are, the token of a row of patches, and the token that an input is read from.
+    fn rows_of(&self, of_patches: bool, reads_tokens: bool) -> String {
+        let rows = if of_patches { "call.patch_rows" } else { "call.rows" };
+        let token = if self.prefix == 0 { "row" } else { "row / PATCHES * TOKENS + PREFIX + row % PATCHES" };
+        let source = if reads_tokens { "token_of(row)" } else { "row" };
+        let mut functions = ["fn rows() -> u32 { return ", rows, "; }\n"].concat();
+        for (name, row) in [("token_of", token), ("source_row", source)] {
+            functions.push_str(&["fn ", name, "(row: u32) -> u32 { return ", row, "; }\n"].concat());
+        }
+        functions
     }
 
     fn gives(&self) -> &'static str {

@@ -1,5 +1,7 @@
 //! A model's layers on the GPU, and the modulation of its blocks by times and class.
 
+use std::cell::RefCell;
+
 use bytemuck::cast_slice;
 use wgpu::BufferUsages;
 
@@ -10,10 +12,10 @@ use super::recorder::{Dispatch, Grid, Planned};
 use crate::error::Error;
 use crate::infer::conditions::{Assigned, SLOTS};
 use crate::infer::dit::PARTS;
+use crate::infer::layers::Param;
 use crate::infer::network;
 use crate::infer::ops::Modulation;
 use crate::infer::weights::{Source, Tensors};
-use crate::model::tables::position_table;
 use crate::model::{NetConfig, ParamRole};
 
 /// A network with its weights.
@@ -26,7 +28,14 @@ pub(super) struct Network {
     pub values: Vec<Vec<f32>>,
     /// Layers by the place of their first weights.
     matrices: Vec<Option<Matrix>>,
+    /// What is added to each patch's token.
     pub positions: wgpu::Buffer,
+    /// Cosine and sine of each token's rotary positions.
+    pub rotary: wgpu::Buffer,
+    /// The tokens in front of the patches, `[SLOTS, prefix, width]`, where there are such.
+    pub prefixes: Option<wgpu::Buffer>,
+    /// Learned vectors by their places.
+    vectors: RefCell<Vec<(Vec<Param>, wgpu::Buffer)>>,
     /// `[SLOTS, PARTS, width]` each.
     pub modulations: Vec<wgpu::Buffer>,
     modulate: Modulate,
@@ -69,17 +78,27 @@ impl Network {
         let params = config.params();
         let layers = network::Network::new(config, &params)?;
         supported(config)?;
-        let sizes = Sizes::new(config, arithmetic);
+        let sizes = Sizes::new(config, layers.prefix(), arithmetic);
         let is_value = |role| matches!(role, ParamRole::Conditioning | ParamRole::Embedding | ParamRole::Vector);
-        let values = params.iter().map(|spec| match is_value(spec.role) {
-            true => file.values(&spec.name, &spec.stored_shape()),
-            false => Ok(Vec::new()),
-        });
-        let values = values.collect::<Result<_, _>>()?;
+        let mut values = Vec::new();
+        for spec in &params {
+            values.push(match is_value(spec.role) {
+                true => file.values(&spec.name, &spec.stored_shape())?,
+                false => Vec::new(),
+            });
+        }
         let slots = |_| gpu.buffer("the modulations", (SLOTS * PARTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
         let rows = || gpu.buffer("the conditions", (SLOTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
+        let prefix = sizes.prefix * sizes.width;
+        let prefixes =
+            (prefix > 0).then(|| gpu.buffer("the prefixes", (SLOTS * prefix * 4) as u64, BufferUsages::STORAGE));
+        let mut positions = layers.positions(config, &values);
+        positions.resize(sizes.patches * sizes.width, 0.0);
         let mut network = Self {
-            positions: gpu.upload("positions", cast_slice(&position_table(config.side(), config.width)))?,
+            positions: gpu.upload("positions", cast_slice(&positions))?,
+            rotary: gpu.upload("rotary positions", cast_slice(&layers.rotary(config)))?,
+            prefixes: prefixes.transpose()?,
+            vectors: RefCell::default(),
             modulations: (0..layers.modulations().len()).map(slots).collect::<Result<_, _>>()?,
             modulate: Modulate {
                 call: gpu.buffer("a call", 16, BufferUsages::UNIFORM)?,
@@ -113,11 +132,26 @@ impl Network {
         planned.into_iter().map(bind).collect()
     }
 
+    /// Learned vectors, one after the other.
+    ///
+    /// # Errors
+    /// When the GPU has no room.
+    pub fn vector(&self, gpu: &Gpu, params: &[Param]) -> Result<wgpu::Buffer, Error> {
+        let mut vectors = self.vectors.borrow_mut();
+        if let Some((_, vector)) = vectors.iter().find(|(of, _)| of == params) {
+            return Ok(vector.clone());
+        }
+        let values: Vec<f32> = params.iter().flat_map(|&param| &self.values[param]).copied().collect();
+        let vector = gpu.upload("a vector", cast_slice(&values))?;
+        vectors.push((params.to_vec(), vector.clone()));
+        Ok(vector)
+    }
+
     /// The dispatches that fill slots.
     fn plan_modulation(&self, gpu: &Gpu) -> Vec<Planned> {
         let Modulate { call, conditions, targets, .. } = &self.modulate;
         let (inputs, outputs) = (self.sizes.width, PARTS * self.sizes.width);
-        let product = Product { inputs, outputs, input: Input::Plain, output: Output::Slots };
+        let product = Product { inputs, outputs, input: Input::Plain, output: Output::Slots, of_patches: false };
         let plan = |(modulation, into): (&Modulation, &wgpu::Buffer)| Planned {
             pipeline: self.kernels.pipeline(gpu, &self.sizes, Kernel::Product(product)),
             layer: Some((modulation.layer.clone(), outputs)),
@@ -132,6 +166,12 @@ impl Network {
     /// Records the filling of slots with what follows from as many conditions; none, none.
     pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, Assigned { fresh, conditions, .. }: &Assigned) {
         if fresh.is_empty() {
+            return;
+        }
+        if let Some(prefixes) = &self.prefixes {
+            for (slot, prefix) in fresh.iter().zip(conditions.iter().flatten()) {
+                gpu.queue.write_buffer(prefixes, u64::from(*slot) * (4 * prefix.len()) as u64, cast_slice(prefix));
+            }
             return;
         }
         let Modulate { call, conditions: rows, targets, dispatches } = &self.modulate;

@@ -8,7 +8,7 @@ use super::kernels::{Input, Kernel, Output, Product, TILE_COLUMNS, TILE_ROWS};
 use super::matrix::{Matrix, features};
 use super::network::Network;
 use crate::error::Error;
-use crate::infer::layers::Linear;
+use crate::infer::layers::{Linear, Param};
 use crate::infer::ops::{Activation, Gate, Modulation, Ops};
 
 /// How many workgroups a dispatch takes for a number of pictures.
@@ -104,13 +104,16 @@ pub(super) struct Tokens {
     buffer: wgpu::Buffer,
     features: usize,
     input: Input,
+    /// Whether there are rows of patches alone.
+    of_patches: bool,
     /// The buffers that this takes.
     by: Vec<(u32, wgpu::Buffer)>,
 }
 
 impl Recorder<'_> {
-    /// A buffer for tokens of so many features.
-    fn take(&mut self, features: usize) -> Tokens {
+    /// A buffer for tokens of so many features, with room for all of them.
+    fn take(&mut self, features: usize, of_patches: bool) -> Tokens {
+        let features = features.next_multiple_of(4);
         let free = self.pool.iter().position(|(free, _)| *free == features);
         let buffer = match free.map(|free| self.pool.swap_remove(free)) {
             Some((_, buffer)) => buffer,
@@ -124,7 +127,7 @@ impl Recorder<'_> {
                 })
             }
         };
-        Tokens { buffer, features, input: Input::Plain, by: Vec::new() }
+        Tokens { buffer, features, input: Input::Plain, of_patches, by: Vec::new() }
     }
 
     /// Takes back what is read no more; tokens that are to be normalised are kept by who gave them.
@@ -142,7 +145,7 @@ impl Recorder<'_> {
     /// `x W + b` into a buffer, with what `output` takes besides.
     fn product(
         &mut self,
-        x: Tokens,
+        x: &Tokens,
         layer: &Linear,
         output: Output,
         into: &wgpu::Buffer,
@@ -151,20 +154,32 @@ impl Recorder<'_> {
         let network = self.network;
         let sizes = &network.sizes;
         let [inputs, outputs] = features(sizes, layer);
-        let grid = Grid::Tiles { columns: outputs.div_ceil(TILE_COLUMNS) as u32, rows: sizes.tokens };
+        let rows = if x.of_patches { sizes.patches } else { sizes.tokens };
+        let grid = Grid::Tiles { columns: outputs.div_ceil(TILE_COLUMNS) as u32, rows };
         let own = [(0, self.call.clone()), (3, x.buffer.clone()), (4, into.clone())];
         let buffers = own.into_iter().chain(x.by.iter().cloned()).chain(more.iter().cloned()).collect();
-        let kernel = Kernel::Product(Product { inputs, outputs, input: x.input, output });
+        let kernel = Kernel::Product(Product { inputs, outputs, input: x.input, output, of_patches: x.of_patches });
         self.plan(kernel, Some((layer.clone(), outputs)), buffers, grid);
-        self.give(x);
     }
 
     /// The same into a buffer of its own.
     fn stored(&mut self, x: Tokens, layer: &Linear, output: Output, more: &[(u32, wgpu::Buffer)]) -> Tokens {
         let [_, outputs] = features(&self.network.sizes, layer);
-        let out = self.take(outputs);
-        self.product(x, layer, output, &out.buffer, more);
+        let out = self.take(outputs, x.of_patches);
+        self.product(&x, layer, output, &out.buffer, more);
+        self.give(x);
         out
+    }
+
+    /// Learned vectors, one after the other; made once for all recordings.
+    fn vector(&mut self, params: &[Param]) -> wgpu::Buffer {
+        match self.network.vector(self.gpu, params) {
+            Ok(vector) => vector,
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                self.z.clone()
+            }
+        }
     }
 
     fn modulation(&self, modulation: &Modulation) -> [(u32, wgpu::Buffer); 2] {
@@ -177,7 +192,7 @@ impl Ops for Recorder<'_> {
 
     fn patches(&mut self) -> Tokens {
         let features = self.network.sizes.config.patch_values();
-        Tokens { buffer: self.z.clone(), features, input: Input::Patches, by: Vec::new() }
+        Tokens { buffer: self.z.clone(), features, input: Input::Patches, of_patches: true, by: Vec::new() }
     }
 
     fn linear(&mut self, x: Tokens, layer: &Linear, activation: Activation) -> Tokens {
@@ -188,9 +203,40 @@ impl Ops for Recorder<'_> {
         self.stored(x, layer, output, &[])
     }
 
+    fn swiglu(&mut self, x: Tokens, gate: &Linear, up: &Linear) -> Tokens {
+        let [_, outputs] = features(&self.network.sizes, gate);
+        let out = self.take(outputs, x.of_patches);
+        self.product(&x, gate, Output::Silu, &out.buffer, &[]);
+        self.product(&x, up, Output::Times, &out.buffer, &[]);
+        self.give(x);
+        out
+    }
+
     fn tokens(&mut self, x: Tokens, layer: &Linear) -> Tokens {
+        let sizes = &self.network.sizes;
+        let out = self.take(sizes.width, false);
+        if let Some(prefixes) = &self.network.prefixes {
+            let buffers = [(0, prefixes), (1, &out.buffer), (5, self.slots)].map(|(at, buffer)| (at, buffer.clone()));
+            let quads = sizes.prefix * sizes.width / 4;
+            self.plan(Kernel::Prefix, None, buffers.to_vec(), Grid::Rows { x: quads.div_ceil(64) as u32 });
+        }
         let positions = [(5, self.network.positions.clone())];
-        self.stored(x, layer, Output::Positions, &positions)
+        self.product(&x, layer, Output::Positions, &out.buffer, &positions);
+        self.give(x);
+        out
+    }
+
+    fn rms_norm(&mut self, x: &Tokens, gain: Param) -> Tokens {
+        let by = vec![(7, self.vector(&[gain]))];
+        Tokens { input: Input::Rms, by, ..x.clone() }
+    }
+
+    fn rotary(&mut self, qkv: Tokens, gains: [Param; 2]) -> Tokens {
+        let sizes = &self.network.sizes;
+        let buffers = vec![(0, qkv.buffer.clone()), (1, self.vector(&gains)), (2, self.network.rotary.clone())];
+        let heads = 2 * sizes.tokens * sizes.config.heads;
+        self.plan(Kernel::Rotary, None, buffers, Grid::Rows { x: heads.div_ceil(64) as u32 });
+        qkv
     }
 
     fn modulate(&mut self, x: &Tokens, modulation: &Modulation, part: usize) -> Tokens {
@@ -202,7 +248,7 @@ impl Ops for Recorder<'_> {
         let network = self.network;
         let sizes = &network.sizes;
         let grid = Grid::Pictures { x: sizes.query_groups(), y: sizes.config.heads as u32 };
-        let out = self.take(qkv.features / 3);
+        let out = self.take(qkv.features / 3, false);
         self.plan(Kernel::Attention, None, vec![(0, qkv.buffer.clone()), (1, out.buffer.clone())], grid);
         self.give(qkv);
         out
@@ -210,14 +256,16 @@ impl Ops for Recorder<'_> {
 
     fn add(&mut self, x: Tokens, gate: Gate, branch: Tokens, layer: &Linear) -> Tokens {
         let (output, by) = match gate {
-            Gate::Modulation(modulation, part) => (Output::Gated(part), self.modulation(modulation)),
+            Gate::Modulation(modulation, part) => (Output::Gated(part), self.modulation(modulation).to_vec()),
+            Gate::Learned(scale) => (Output::Scaled, vec![(5, self.vector(&[scale]))]),
         };
-        self.product(branch, layer, output, &x.buffer, &by);
+        self.product(&branch, layer, output, &x.buffer, &by);
+        self.give(branch);
         x
     }
 
     fn output(&mut self, x: Tokens, layer: &Linear) {
         let z = self.z.clone();
-        self.product(x, layer, Output::Step, &z, &[]);
+        self.product(&Tokens { of_patches: true, ..x }, layer, Output::Step, &z, &[]);
     }
 }

@@ -4,7 +4,7 @@ use bytemuck::cast_slice;
 use wgpu::BufferUsages;
 
 use super::device::Gpu;
-use super::kernels::Kernel;
+use super::kernels::{Kernel, Sizes};
 use super::network::Network;
 use super::recorder::{Dispatch, Grid, Planned, Recorder};
 use crate::error::Error;
@@ -97,10 +97,11 @@ impl Workspace {
         Self { step, to_rgba, ..self }
     }
 
-    /// Says what the next call is about: how many pictures, from `t` to `r`, and the slot of each.
-    pub fn prepare(&self, gpu: &Gpu, rows: usize, [r, t]: [f64; 2], slots: &[u32]) {
+    /// Says what the next call is about: from `t` to `r`, and the slot of each picture.
+    pub fn prepare(&self, gpu: &Gpu, sizes: &Sizes, [r, t]: [f64; 2], slots: &[u32]) {
+        let [rows, patch_rows] = [sizes.tokens, sizes.patches].map(|of_picture| (of_picture * slots.len()) as u32);
         let [span, divisor] = [t - r, t.max(MIN_DIVISOR)].map(|x| (x as f32).to_bits());
-        gpu.queue.write_buffer(&self.call, 0, cast_slice(&[rows as u32, span, divisor, 0]));
+        gpu.queue.write_buffer(&self.call, 0, cast_slice(&[rows, span, divisor, patch_rows]));
         gpu.queue.write_buffer(&self.slots, 0, cast_slice(slots));
     }
 
