@@ -11,7 +11,6 @@ mod inflate;
 mod input;
 mod memory;
 mod output;
-pub(crate) mod protobuf;
 #[cfg_attr(not(unix), path = "system_not_unix.rs")]
 pub mod system;
 mod write;

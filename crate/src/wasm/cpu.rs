@@ -1,9 +1,9 @@
 //! The CPU build: the engine of [`crate::infer::cpu`], nothing of burn's.
 
 use crate::error::Error;
-pub(super) use crate::infer::conditions::needs_fallback;
 pub(super) use crate::infer::cpu::WeightsLoader;
-use crate::infer::cpu::{CpuGenerator, Sampling, warm_up};
+use crate::infer::cpu::{CpuGenerator, warm_up};
+pub(super) use crate::infer::needs_fallback;
 use crate::model::Class;
 use crate::model::Solver;
 use crate::model::weights::ModelInfo;
@@ -48,7 +48,7 @@ impl Model {
     }
 
     pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        self.finish(self.0.start(request, None, solver)?, pause).await
+        self.0.rgba(request, solver, pause).await
     }
 
     pub async fn from_noise(
@@ -59,14 +59,7 @@ impl Model {
         solver: Solver,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
-        self.finish(self.0.start_from(noise, class, nfe, solver)?, pause).await
-    }
-
-    async fn finish(&self, mut sampling: Sampling, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        while self.0.step(&mut sampling) {
-            pause().await?;
-        }
-        Ok(self.0.to_rgba(&sampling))
+        self.0.from_noise(noise, class, nfe, solver, pause).await
     }
 
     pub async fn show(&self, _: &[f32], _: Class, _: usize, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
