@@ -103,4 +103,4 @@ reproduction:
 	@bash docs/reproduction/tables.sh
 
 clean:
-	rm -rf target dist dist-npm web/pkg web/node_modules docs/benchmarks/node_modules tests/embed/node_modules tests/embed/built .tools
+	rm -rf target dist dist-npm web/engine/pkg web/node_modules docs/benchmarks/node_modules tests/embed/node_modules tests/embed/built .tools

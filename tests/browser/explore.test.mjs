@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
-import { withRecipe } from '../../web/png.js';
+import { withRecipe } from '../../web/element/png.js';
 import { serve } from '../../web/tools/serve.mjs';
 import { DIST, ENGINE, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
 

@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { backendName } from '../../web/backend.js';
-import { FailoverEngine } from '../../web/failover.js';
+import { backendName } from '../../web/engine/backend.js';
+import { FailoverEngine } from '../../web/engine/failover.js';
 import { ROOT, beforeWorkers, openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */

@@ -8,8 +8,8 @@ import { meanflow, randomWeights } from './support.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const ort = require('onnxruntime-web');
-const wasm = await import('../../web/pkg/cpu/meanflow.js');
-wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
+const wasm = await import('../../web/engine/pkg/cpu/meanflow.js');
+wasm.initSync({ module: readFileSync(new URL('../../web/engine/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
 
 const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
 

@@ -111,9 +111,9 @@ test('it comes with the licences of what its wasm holds', () => {
 test('code, types, manifest and guide name the same', async () => {
   const built = (name) => readFileSync(join(ROOT, 'dist-npm', name), 'utf8');
   const declaration = JSON.parse(built('custom-elements.json')).modules[0].declarations.find(({ tagName }) => tagName === 'mean-flow');
-  const { MeanFlowElement } = await import('../../web/mean-flow.js');
-  const source = readFileSync(join(ROOT, 'web/mean-flow.js'), 'utf8');
-  const types = built('types/mean-flow.d.ts');
+  const { MeanFlowElement } = await import('../../web/element/mean-flow.js');
+  const source = readFileSync(join(ROOT, 'web/element/mean-flow.js'), 'utf8');
+  const types = built('types/element/mean-flow.d.ts');
   const names = (list) => list.map(({ name }) => name).sort();
   const found = (text, pattern) => [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort();
   /** The names in a type of the types. */

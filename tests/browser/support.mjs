@@ -8,7 +8,7 @@ import { after, before } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-export { psnr } from '../../web/psnr.js';
+export { psnr } from '../../web/engine/psnr.js';
 
 import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
 import { engineFolder } from '../../web/tools/engine-folder.mjs';

@@ -1,17 +1,17 @@
 // The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
-import { readAddress, writeAddress } from '../../web/address.js';
-import { blendText, classesOf, partsOf } from '../../web/classes.js';
-import { between, blendAt, slerp } from '../../web/latent.js';
-import { average, derivative, velocity, way } from '../../web/flow2d.js';
-import { recipeOf, withRecipe } from '../../web/png.js';
+import { readAddress, writeAddress } from '../../web/page/address.js';
+import { blendText, classesOf, partsOf } from '../../web/engine/classes.js';
+import { between, blendAt, slerp } from '../../web/engine/latent.js';
+import { average, derivative, velocity, way } from '../../web/page/flow2d.js';
+import { recipeOf, withRecipe } from '../../web/element/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
-import { DIST, ENGINE } from './support.mjs';
+import { DIST, ENGINE, ROOT } from './support.mjs';
 
 const { decode, encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 
@@ -39,6 +39,27 @@ test('each corner of the square is the noise that stands there', () => {
   for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) {
     assert.ok(length(between(corners, place).map((x, k) => x - corners[i][k])) < 1e-4, `corner ${i}`);
   }
+});
+
+/** What the scripts of a folder of web/ may import, beside their own. */
+const MAY_IMPORT = { engine: [], element: ['engine'], page: ['element', 'engine'], bench: ['element', 'engine'] };
+
+test('the page builds on the element and the engine, the element on the engine, and the engine on neither', () => {
+  const web = join(ROOT, 'web');
+  let found = 0;
+  for (const [folder, others] of Object.entries(MAY_IMPORT)) {
+    for (const name of readdirSync(join(web, folder)).filter((name) => name.endsWith('.js'))) {
+      const script = join(folder, name);
+      // Types that a comment imports, too.
+      for (const [, address] of readFileSync(join(web, script), 'utf8').matchAll(/\b(?:from|import)\b[\s(]*'(\.[^']*)'/g)) {
+        found += 1;
+        const [from, ...inside] = join(folder, address).split('/');
+        assert.ok([folder, ...others].includes(from), `${script} imports ${address}`);
+        assert.ok(inside[0] === 'pkg' || existsSync(join(web, from, ...inside)), `${script} imports ${address}, which is not there`);
+      }
+    }
+  }
+  assert.ok(found > 50, `${found} imports were found`);
 });
 
 test('what is loaded comes in one script', () => {

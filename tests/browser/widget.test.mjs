@@ -110,6 +110,6 @@ test('what goes wrong is an event with words: no file, no class, no src', async 
 });
 
 test('its module may be imported where there is no document', async () => {
-  const { MeanFlowElement } = await import('../../web/mean-flow.js');
+  const { MeanFlowElement } = await import('../../web/element/mean-flow.js');
   assert.equal(typeof MeanFlowElement, 'function');
 });

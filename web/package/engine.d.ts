@@ -1,1 +1,1 @@
-export { FailoverEngine, type ModelInfo, type Request } from './types/failover.js';
+export { FailoverEngine, type ModelInfo, type Request } from './types/engine/failover.js';

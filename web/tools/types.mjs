@@ -9,11 +9,11 @@ const WEB = fileURLToPath(new URL('../', import.meta.url));
 const [folder] = process.argv.slice(2);
 
 const OPTIONS = ['--allowJs', '--declaration', '--emitDeclarationOnly', '--stripInternal', '--target', 'es2022', '--module', 'esnext', '--moduleResolution', 'bundler', '--lib', 'es2023,dom,dom.iterable,esnext.disposable', '--types', ''];
-execFileSync(join(WEB, 'node_modules/.bin/tsc'), [...OPTIONS, '--outDir', join(folder, 'types'), join(WEB, 'mean-flow.js'), join(WEB, 'failover.js')], { stdio: 'inherit' });
+execFileSync(join(WEB, 'node_modules/.bin/tsc'), [...OPTIONS, '--outDir', join(folder, 'types'), join(WEB, 'element/mean-flow.js'), join(WEB, 'engine/failover.js')], { stdio: 'inherit' });
 
 /** What the element's users do not call. */
 const CALLBACKS = ['connectedCallback', 'disconnectedCallback', 'attributeChangedCallback', '[HEAR]'];
-const source = ts.createSourceFile('mean-flow.js', readFileSync(join(WEB, 'mean-flow.js'), 'utf8'), ts.ScriptTarget.ES2022, true);
+const source = ts.createSourceFile('mean-flow.js', readFileSync(join(WEB, 'element/mean-flow.js'), 'utf8'), ts.ScriptTarget.ES2022, true);
 const manifest = create({ modules: [source], context: { dev: false } });
 const [module] = manifest.modules;
 const exported = new Set(module.exports.map(({ declaration }) => declaration.name));

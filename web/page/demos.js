@@ -1,11 +1,11 @@
 // What is below the wall: the square between four noises, the race, the plane. They wait until somebody looks.
 
 import { Drawing } from './drawing.js';
-import { Engine } from './engine.js';
+import { Engine } from '../engine/engine.js';
 import { Explore } from './explore.js';
 import { Plane } from './flow2d.js';
 import { Race } from './race.js';
-import { randomSeed } from './numbers.js';
+import { randomSeed } from '../element/numbers.js';
 import { readPicture, savePicture } from './save.js';
 
 /** Network calls that run a picture backward to its noise. */
@@ -36,7 +36,7 @@ export class Lessons {
   #bitmaps = true;
 
   /**
-   * @param {import('./failover.js').FailoverEngine} engine
+   * @param {import('../engine/failover.js').FailoverEngine} engine
    * @param {import('./address.js').Choice} choice what the page shows; `place` is written here
    * @param {{moved: () => void, recipe: (label?: number) => object, failed: (error: Error) => void}} hooks
    */

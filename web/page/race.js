@@ -1,6 +1,6 @@
 // One noise, both ways: the velocity followed in 1 to 64 steps, and the one call of MeanFlow.
 
-import { draw, pictureAt } from './gallery.js';
+import { draw, pictureAt } from '../element/canvas.js';
 
 /** Network calls of the walks. */
 const WALKS = [1, 2, 4, 8, 16, 32, 64];

@@ -2,8 +2,8 @@
 // them by itself, for `make bench-web`, with `&rivals=FOLDER/&onnx=FILE&model=FILE`; `?only=limits` tells the GPU's, `?only=disagreement`
 // whether the rivals draw the same.
 import { limits } from './bench-limit.js';
-import { Engine } from './engine.js';
-import { FailoverEngine } from './failover.js';
+import { Engine } from '../engine/engine.js';
+import { FailoverEngine } from '../engine/failover.js';
 
 const query = new URLSearchParams(location.search);
 const MODEL = query.get('model') ?? '../static/models/emoji.safetensors';

@@ -1,8 +1,8 @@
 // Pictures to files and back: a saved picture knows how it was made, and can be checked.
 
-import { draw } from './gallery.js';
-import { encodePng, recipeOf } from './png.js';
-import { psnr } from './psnr.js';
+import { draw } from '../element/canvas.js';
+import { encodePng, recipeOf } from '../element/png.js';
+import { psnr } from '../engine/psnr.js';
 
 /** Each pixel of a saved picture is enlarged this many times. */
 const SCALE = 8;

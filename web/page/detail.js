@@ -1,6 +1,6 @@
 // One picture, large, beside the noise it was made from: what a network call does.
 
-import { draw } from './gallery.js';
+import { draw } from '../element/canvas.js';
 import { savePicture } from './save.js';
 
 export class Detail {

@@ -1,17 +1,17 @@
 // The page: reads the address, drives the engine, shows what comes.
 
 import { readAddress, writeAddress } from './address.js';
-import { backendName } from './backend.js';
-import { blendText, classesOf, partsOf } from './classes.js';
+import { backendName } from '../engine/backend.js';
+import { blendText, classesOf, partsOf } from '../engine/classes.js';
 import { choices, classTitle, list, megabytes } from './controls.js';
 import { Detail } from './detail.js';
-import { download } from './download.js';
+import { download } from '../engine/download.js';
 import { Gallery } from './gallery.js';
-import { FailoverEngine } from './failover.js';
+import { FailoverEngine } from '../engine/failover.js';
 import { Lessons, MODELS } from './demos.js';
-import { randomSeed, wholeNumber } from './numbers.js';
+import { randomSeed, wholeNumber } from '../element/numbers.js';
 import { readPicture, readRecipe, verify } from './save.js';
-import { sha256 } from './store.js';
+import { sha256 } from '../engine/store.js';
 
 /** Up to this many classes fit as buttons. */
 const MAX_CLASS_BUTTONS = 16;

@@ -1,6 +1,6 @@
 // What the page shows, as its address: a link is a set of pictures.
 
-import { MAX_COUNT, MAX_SEED, MAX_STEPS, wholeNumber } from './numbers.js';
+import { MAX_COUNT, MAX_SEED, MAX_STEPS, wholeNumber } from '../element/numbers.js';
 
 /**
  * @typedef {object} Choice

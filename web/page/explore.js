@@ -1,7 +1,7 @@
 // The square between four noises: drag, and the picture follows.
 
 import { followPointer } from './drag.js';
-import { draw, pictureAt } from './gallery.js';
+import { draw, pictureAt } from '../element/canvas.js';
 
 /** Arrow keys move by this share of the square. */
 const STEP = 0.05;

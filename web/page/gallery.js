@@ -1,5 +1,7 @@
 // The wall of pictures: one small canvas per seed, drawn as the pictures come.
 
+import { draw, pictureAt } from '../element/canvas.js';
+
 export class Gallery {
   #root;
   #onPick;
@@ -78,25 +80,4 @@ export class Gallery {
     this.#root.append(button);
     return { button, canvas };
   }
-}
-
-/**
- * Puts a picture on a canvas of its size.
- * @param {HTMLCanvasElement} canvas
- * @param {ImageData | ImageBitmap} picture a bitmap is used up
- */
-export function draw(canvas, picture) {
-  [canvas.width, canvas.height] = [picture.width, picture.height];
-  const context = canvas.getContext('2d');
-  if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
-  else {
-    context.drawImage(picture, 0, 0);
-    picture.close();
-  }
-}
-
-/** One of the pictures of a size that lie one after the other in RGBA bytes. */
-export function pictureAt(index, rgba, { width, height }) {
-  const bytes = width * height * 4;
-  return new ImageData(new Uint8ClampedArray(rgba.slice(index * bytes, (index + 1) * bytes)), width, height);
 }

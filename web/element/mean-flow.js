@@ -6,13 +6,13 @@
 // Elements with the same `src` and `backend` share one download and one engine. Nothing is fetched before the element
 // comes near the viewport. The module may be imported where there is no document.
 
-import { backendName } from './backend.js';
-import { assetsFolder, setAssets } from './builds.js';
-import { classesOf } from './classes.js';
-import { resolved } from './download.js';
-import { coded } from './errors.js';
-import { draw, pictureAt } from './gallery.js';
-import { FailoverEngine } from './failover.js';
+import { backendName } from '../engine/backend.js';
+import { assetsFolder, setAssets } from '../engine/builds.js';
+import { classesOf } from '../engine/classes.js';
+import { resolved } from '../engine/download.js';
+import { coded } from '../engine/errors.js';
+import { draw, pictureAt } from './canvas.js';
+import { FailoverEngine } from '../engine/failover.js';
 import { MAX_COUNT, MAX_SEED, MAX_STEPS, randomSeed, wholeNumber } from './numbers.js';
 import { encodePng } from './png.js';
 
@@ -69,8 +69,8 @@ function leave(engine, element) {
  * Bytes of a download; `total` is 0 while unknown.
  * @typedef {{loaded: number, total: number}} Progress
  */
-/** @typedef {import('./engine.js').ModelInfo} ModelInfo */
-/** @typedef {import('./errors.js').ErrorCode} ErrorCode */
+/** @typedef {import('../engine/engine.js').ModelInfo} ModelInfo */
+/** @typedef {import('../engine/errors.js').ErrorCode} ErrorCode */
 
 /**
  * Pictures that were made.
