@@ -37,7 +37,7 @@ test: test-rust test-browser test-embed
 
 # What one runs while working: the Rust suite, and what of the scripts needs no browser.
 test-quick: test-rust
-	node --test tests/browser/unit.test.mjs
+	node --test tests/browser/unit.test.mjs tests/browser/lint.test.mjs
 
 test-setup:
 	@bash web/tools/setup.sh tests

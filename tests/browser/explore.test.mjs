@@ -8,7 +8,7 @@ import { test } from 'node:test';
 
 import { withRecipe } from '../../web/element/png.js';
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ENGINE, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, variance, wall } from './support.mjs';
+import { DIST, ENGINE, nativePicture, open, openStage, overWhite, psnr, randomWeights, settled, temporaryFolder, variance, wall } from './support.mjs';
 
 const { encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 const stage = openStage({ webgpu: false });
@@ -118,6 +118,23 @@ test('a saved picture, opened again, brings back its model, class, steps and see
   writeFileSync(file, forged);
   await other.setInputFiles('#file', file);
   await other.waitForFunction(() => /another picture/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 });
+});
+
+test('a picture by weights that were opened comes back with them, when another model is at work', async () => {
+  const page = await stage.open('?seed=5&count=3&backend=cpu');
+  await page.setInputFiles('#file', randomWeights({ image_size: 8, channels: 3, patch: 4, width: 32, depth: 1, heads: 2 }));
+  await page.waitForFunction(() => document.querySelector('#gallery canvas').width === 8);
+  await settled(page);
+  await page.click('#gallery button:nth-child(2)');
+  const file = await saved(page, '[data-part=save]');
+  await page.click('#detail form button');
+  await page.check('input[name=model][value=tiles]', { force: true });
+  await page.waitForSelector('#class-field:not([hidden])');
+  await settled(page);
+  await page.setInputFiles('#picture-file', file);
+  await page.waitForFunction(() => /made again: the same picture/.test(document.getElementById('status').textContent), undefined, { timeout: 60_000 });
+  assert.equal(await page.locator('#gallery canvas').first().evaluate((canvas) => canvas.width), 8);
+  assert.match(page.url(), /seed=6$/);
 });
 
 test('a picture of the square comes back with its place', async () => {

@@ -134,7 +134,7 @@ test('code, types, manifest and guide name the same', async () => {
     assert.match(types, new RegExp(`^ {4}(static )?${kind === 'method' ? `${name}\\(` : `get ${name}\\(\\)`}`, 'm'), name);
   }
   // What the code tells, styles and builds.
-  const told = [...found(source, /#tell\('([\w-]+)'/g), ...found(source, /for \(const type of \['change', (.*?)\]/g).flatMap((list) => found(list, /'([\w-]+)'/g))].sort();
+  const told = [...found(source, /#tell\('([\w-]+)'/g), ...found(source, /const types = \['change', (.*?)\]/g).flatMap((list) => found(list, /'([\w-]+)'/g))].sort();
   assert.deepEqual(names(declaration.events), told);
   assert.deepEqual(keys('MeanFlowEventMap'), told);
   assert.deepEqual(names(declaration.cssProperties), found(source, /var\((--mean-flow-\w+)/g));

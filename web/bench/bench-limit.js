@@ -42,12 +42,13 @@ fn product(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lo
  */
 export async function limits() {
   const adapter = await navigator.gpu.requestAdapter();
+  if (!adapter) throw new Error('this browser found no GPU');
   const device = await adapter.requestDevice();
-  const buffer = (floats) => device.createBuffer({ size: 4 * floats, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+  const buffer = (/** @type {number} */ floats) => device.createBuffer({ size: 4 * floats, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
   const pipeline = await device.createComputePipelineAsync({ layout: 'auto', compute: { module: device.createShaderModule({ code: PRODUCT }), entryPoint: 'product' } });
   const entries = [0, 1, 2].map((binding) => ({ binding, resource: { buffer: buffer(SIZE * SIZE) } }));
   const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
-  const product = (encoder) => {
+  const product = (/** @type {GPUCommandEncoder} */ encoder) => {
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
@@ -55,8 +56,8 @@ export async function limits() {
     pass.end();
   };
   const [from, to] = [buffer(COPIED), buffer(COPIED)];
-  const copy = (encoder) => encoder.copyBufferToBuffer(from, 0, to, 0, 4 * COPIED);
-  const seconds = async (work) => {
+  const copy = (/** @type {GPUCommandEncoder} */ encoder) => encoder.copyBufferToBuffer(from, 0, to, 0, 4 * COPIED);
+  const seconds = async (/** @type {(encoder: GPUCommandEncoder) => void} */ work) => {
     let best = Infinity;
     for (let round = 0; round <= ROUNDS; round++) {
       const encoder = device.createCommandEncoder();

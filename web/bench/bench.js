@@ -20,11 +20,12 @@ const THREADS = Math.min(4, navigator.hardwareConcurrency);
 /** Milliseconds after which a batch is not repeated again. */
 const PATIENCE = 15_000;
 
-/**
- * An engine as the bench sees it.
- * @typedef {{title: string, load: () => Promise<(batch: number, seed: number) => Promise<Uint8ClampedArray[]>>}} Contender
- * @type {Record<string, Contender>}
- */
+/** @typedef {(batch: number, seed: number) => Promise<(Uint8Array | Uint8ClampedArray)[]>} Draw pictures as bytes */
+/** @typedef {{title: string, load: () => Promise<Draw>}} Contender an engine as the bench sees it */
+/** @typedef {{median: number, p95: number, times: number[]}} Timing milliseconds a picture */
+/** @typedef {{first: number, batches: Record<number, Timing>}} Timings milliseconds to the first picture, and at each batch */
+
+/** @type {Record<string, Contender>} */
 const CONTENDERS = {
   'ours-cpu': { title: 'MeanFlow, CPU', load: () => ours(new Engine('cpu')) },
   'ours-webgpu': { title: 'MeanFlow, WebGPU', load: () => ours(new Engine('webgpu')) },
@@ -36,12 +37,18 @@ const CONTENDERS = {
   'tfjs-webgpu': { title: 'TensorFlow.js, WebGPU', load: () => tensorFlow('webgpu') },
 };
 
-/** @param {Engine | FailoverEngine} engine one Worker, or as many as the page draws a gallery by */
+/**
+ * @param {Engine | FailoverEngine} engine one Worker, or as many as the page draws a gallery by
+ * @returns {Promise<Draw>}
+ */
 async function ours(engine) {
   await engine.load(MODEL);
   return async (batch, seed) => {
+    /** @type {Uint8Array[]} */
     const pictures = [];
-    await engine.generate({ seed, count: batch, nfe: 1 }, ({ rgba }) => pictures.push(rgba));
+    await engine.generate({ seed, count: batch, nfe: 1 }, (report) => {
+      if ('rgba' in report) pictures.push(report.rgba);
+    });
     return pictures;
   };
 }
@@ -50,6 +57,7 @@ async function ours(engine) {
  * With the settings that its documentation recommends.
  * @param {'wasm' | 'webgpu'} provider
  * @param {number} threads
+ * @returns {Promise<Draw>}
  */
 async function onnxRuntime(provider, threads = 1) {
   // It would fall back to one by itself.
@@ -74,7 +82,7 @@ async function onnxRuntime(provider, threads = 1) {
   };
 }
 
-/** The same file, read into TensorFlow.js. @param {'wasm' | 'webgpu'} backend */
+/** The same file, read into TensorFlow.js. @param {'wasm' | 'webgpu'} backend @returns {Promise<Draw>} */
 async function tensorFlow(backend) {
   const folder = `${RIVALS}tfjs/`;
   await script(`${folder}tf-core.min.js`);
@@ -95,7 +103,7 @@ async function tensorFlow(backend) {
   };
 }
 
-/** A script that is no module, as the rival is shipped. */
+/** A script that is no module, as the rival is shipped. @param {string} address */
 function script(address) {
   return new Promise((resolve, reject) => {
     const element = Object.assign(document.createElement('script'), { src: address, onload: resolve, onerror: () => reject(new Error(`${address} is not there`)) });
@@ -103,26 +111,33 @@ function script(address) {
   });
 }
 
-/** About normal numbers, the same for a seed. */
+/** About normal numbers, the same for a seed. @param {number} length @param {number} seed */
 function drawNoise(length, seed) {
   let state = seed;
   const uniform = () => (state = (1_664_525 * state + 1_013_904_223) % 4_294_967_296) / 4_294_967_296;
   return Float32Array.from({ length }, () => Math.sqrt(12 / 4) * (uniform() + uniform() + uniform() + uniform() - 2));
 }
 
-/** One step of the average velocity, as bytes. */
+/** One step of the average velocity, as bytes. @param {Float32Array} noise @param {Float32Array} velocity */
 const toPictures = (noise, velocity) => Uint8ClampedArray.from(noise, (e, i) => 127.5 * (e - velocity[i]) + 127.5);
 
-/** Milliseconds: from nothing to the first picture, then the median and the 95th percentile a picture at each batch. */
+/**
+ * From nothing to the first picture, then the median and the 95th percentile at each batch.
+ * @param {Contender} contender
+ * @param {(words: string) => void} say
+ * @returns {Promise<Timings>}
+ */
 async function measure({ load }, say) {
   const began = performance.now();
   const draw = await load();
   await draw(1, 1);
+  /** @type {Timings} */
   const result = { first: performance.now() - began, batches: {} };
   // Browsers compile wasm quickly first and well later.
   for (const warm = performance.now(); performance.now() - warm < WARM_UP; ) await draw(1, 2);
   for (const batch of BATCHES) {
     await draw(batch, 2);
+    /** @type {number[]} */
     const times = [];
     const began = performance.now();
     for (let i = 0; i < REPEATS && performance.now() - began < PATIENCE; i++) {
@@ -132,12 +147,13 @@ async function measure({ load }, say) {
       times.push((performance.now() - start) / batch);
     }
     times.sort((a, b) => a - b);
-    const at = (share) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
+    const at = (/** @type {number} */ share) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
     result.batches[batch] = { median: at(0.5), p95: at(0.95), times };
   }
   return result;
 }
 
+/** @param {string} name @param {(words: string) => void} say @returns {Promise<Timings | {error: string}>} */
 async function run(name, say) {
   try {
     return await measure(CONTENDERS[name], say);
@@ -150,34 +166,43 @@ async function run(name, say) {
 async function disagreement() {
   const [one, other] = await Promise.all([onnxRuntime('wasm'), tensorFlow('wasm')]);
   const [a, b] = [(await one(1, 1))[0], (await other(1, 1))[0]];
-  return { bytes: a.reduce((most, byte, i) => Math.max(most, Math.abs(byte - b[i])), 0), distinct: new Set(a).size };
+  const differences = Array.from(a, (byte, i) => Math.abs(byte - b[i]));
+  return { bytes: Math.max(...differences), distinct: new Set(a).size };
 }
 
-const status = document.getElementById('status');
+const status = /** @type {HTMLElement} */ (document.getElementById('status'));
+const table = /** @type {HTMLTableElement} */ (document.getElementById('results'));
+const start = /** @type {HTMLButtonElement} */ (document.getElementById('start'));
 
 async function all() {
-  const table = document.getElementById('results');
   const heads = ['', 'first picture, ms', ...BATCHES.map((batch) => `ms a picture, batch ${batch} (95 %)`)];
   table.replaceChildren(row('th', heads));
   for (const [name, { title }] of Object.entries(CONTENDERS)) {
-    const { error, first, batches } = await run(name, (text) => (status.textContent = `${title}: ${text}`));
-    const cells = error ? [error] : [first.toFixed(0), ...BATCHES.map((batch) => `${batches[batch].median.toFixed(1)} (${batches[batch].p95.toFixed(1)})`)];
-    table.append(row('td', [title, ...cells]));
+    const result = await run(name, (text) => (status.textContent = `${title}: ${text}`));
+    table.append(row('td', [title, ...('error' in result ? [result.error] : cellsOf(result))]));
   }
   status.textContent = '';
 }
 
+/** @param {Timings} timings */
+function cellsOf({ first, batches }) {
+  const cell = (/** @type {Timing} */ { median, p95 }) => `${median.toFixed(1)} (${p95.toFixed(1)})`;
+  return [first.toFixed(0), ...BATCHES.map((batch) => cell(batches[batch]))];
+}
+
+/** @param {'th' | 'td'} kind @param {string[]} texts */
 function row(kind, texts) {
   const line = document.createElement('tr');
   line.append(...texts.map((text) => Object.assign(document.createElement(kind), { textContent: text })));
   return line;
 }
 
-const start = document.getElementById('start');
 start.onclick = async () => {
   start.disabled = true;
   await all();
   start.disabled = false;
 };
 const only = query.get('only');
-if (only) globalThis.result = await ({ limits, disagreement }[only]?.() ?? run(only, () => {}));
+/** @type {Record<string, () => Promise<object>>} */
+const checks = { limits, disagreement };
+if (only) Object.assign(globalThis, { result: await (checks[only]?.() ?? run(only, () => {})) });

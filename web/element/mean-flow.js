@@ -31,45 +31,71 @@ canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelate
 /** An engine that no element has used for so long is closed, in milliseconds: elements that move in the page come back at once. */
 const UNUSED = 10_000;
 
+/** @import { FailoverEvents } from '../engine/failover.js' */
+/** @import { Backend, BackendState, Report, Stale } from '../engine/types.js' */
+
+/**
+ * The shared engine of a model: what draws, what the model says about itself, and who uses it.
+ * @typedef {object} SharedEngine
+ * @property {string} key
+ * @property {FailoverEngine} failover
+ * @property {Set<(progress: Progress) => void>} listeners of the download
+ * @property {ReturnType<FailoverEngine['load']>} info
+ * @property {Set<MeanFlowElement>} users
+ */
+
 /** How an element hears from its engine; not for others to call. @internal */
 const HEAR = Symbol('hear');
 
-/** Engines by what they run; the requests of their elements take turns. */
+/** Engines by what they run; the requests of their elements take turns. @type {Map<string, SharedEngine>} */
 const engines = new Map();
 
-/** The shared engine of a model: what draws, what the model says about itself, and who uses it. */
+/**
+ * The engine of a model and a backend.
+ * @param {string} source
+ * @param {Backend | ''} backend
+ */
 function sharedEngine(source, backend) {
   const key = `${backend} ${source}`;
-  if (!engines.has(key)) {
-    const failover = new FailoverEngine(backend || undefined, { shared: true });
-    const listeners = new Set();
-    const info = failover.load(source, (progress) => listeners.forEach((listen) => listen(progress)));
-    const engine = { key, failover, listeners, info, users: new Set() };
-    engines.set(key, engine);
-    for (const type of ['change', 'device-lost', 'recovered']) {
-      failover.addEventListener(type, ({ detail }) => engine.users.forEach((user) => user[HEAR](type, detail)));
-    }
-    // A download that failed may be tried again.
-    info.catch(() => close(engine));
+  const known = engines.get(key);
+  if (known) return known;
+  const failover = new FailoverEngine(backend || undefined, { shared: true });
+  /** @type {SharedEngine['listeners']} */
+  const listeners = new Set();
+  const info = failover.load(source, (progress) => listeners.forEach((listen) => listen(progress)));
+  /** @type {SharedEngine} */
+  const engine = { key, failover, listeners, info, users: new Set() };
+  engines.set(key, engine);
+  /** @type {(keyof FailoverEvents)[]} */
+  const types = ['change', 'device-lost', 'recovered'];
+  for (const type of types) {
+    failover.addEventListener(type, (event) => {
+      const { detail } = /** @type {CustomEvent<any>} */ (event);
+      engine.users.forEach((user) => user[HEAR](type, detail));
+    });
   }
-  return engines.get(key);
+  // A download that failed may be tried again.
+  info.catch(() => close(engine));
+  return engine;
 }
 
+/** @param {SharedEngine} engine */
 function close(engine) {
   engine.failover.close();
   if (engines.get(engine.key) === engine) engines.delete(engine.key);
 }
 
-/** Notes that an element no longer uses an engine; one that nobody uses is closed. */
+/**
+ * Notes that an element no longer uses an engine; one that nobody uses is closed.
+ * @param {SharedEngine | undefined} engine
+ * @param {MeanFlowElement} element
+ */
 function leave(engine, element) {
   if (engine?.users.delete(element) && engine.users.size === 0) close(engine);
 }
 
-/**
- * Bytes of a download; `total` is 0 while unknown.
- * @typedef {{loaded: number, total: number}} Progress
- */
-/** @typedef {import('../engine/engine.js').ModelInfo} ModelInfo */
+/** @typedef {import('../engine/types.js').Progress} Progress */
+/** @typedef {import('../engine/types.js').ModelInfo} ModelInfo */
 /** @typedef {import('../engine/errors.js').ErrorCode} ErrorCode */
 
 /**
@@ -123,7 +149,10 @@ function leave(engine, element) {
  * @property {CustomEvent<{backend: 'webgpu' | 'cpu', arithmetic: 'f16' | 'f32', notice: string}>} recovered
  */
 
-/** The attributes that take a whole number, with the least and the most. */
+/**
+ * The attributes that take a whole number, with the least and the most.
+ * @type {Record<'seed' | 'count' | 'steps' | 'columns', [bigint, bigint]>}
+ */
 const NUMBERS = { seed: [0n, MAX_SEED], count: [1n, BigInt(MAX_COUNT)], steps: [1n, BigInt(MAX_STEPS)], columns: [1n, BigInt(MAX_COUNT)] };
 
 /**
@@ -181,18 +210,20 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   #parts;
   #visible = false;
+  /** @type {IntersectionObserver | undefined} */
   #observer;
   #scheduled = false;
   /** Ends the newest request; only that one may draw. */
   #newest = new AbortController();
-  /** What the newest request was for, while it is under way or done. */
+  /** What the newest request was for, while it is under way or done. @type {string | undefined} */
   #requested;
   /** Whether the newest request has been answered. */
   #complete = false;
-  /** The engine in use. */
+  /** The engine in use. @type {SharedEngine | undefined} */
   #engine;
-  /** What the model says about itself, and the engine that said it. */
+  /** What the model says about itself. @type {ModelInfo | undefined} */
   #info;
+  /** The engine whose model has been announced. @type {SharedEngine | undefined} */
   #saidReady;
   /** @type {ImageData[]} */
   #pictures = [];
@@ -201,10 +232,11 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   constructor() {
     super();
-    this.attachShadow({ mode: 'open' }).append(...this.#build());
+    const shadow = this.attachShadow({ mode: 'open' });
+    this.#parts = this.#build(shadow);
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
-    this.shadowRoot.adoptedStyleSheets = [sheet];
+    shadow.adoptedStyleSheets = [sheet];
     // Any element may have this attribute: it is none of this one's own, and names the pictures.
     new MutationObserver(() => this.#describe()).observe(this, { attributeFilter: ['aria-label'] });
   }
@@ -325,7 +357,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
    * @reflects
    */
   get backend() {
-    return this.getAttribute('backend') ?? '';
+    return /** @type {Backend | ''} */ (this.getAttribute('backend') ?? '');
   }
 
   /** @param {MeanFlowAttributes['backend'] | null} value */
@@ -418,13 +450,14 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
       this.#schedule();
       return;
     }
-    this.#observer = new IntersectionObserver((entries) => {
+    const observer = new IntersectionObserver((entries) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       this.#visible = true;
-      this.#observer.disconnect();
+      observer.disconnect();
       this.#schedule();
     }, { rootMargin: '200px' });
-    this.#observer.observe(this);
+    this.#observer = observer;
+    observer.observe(this);
   }
 
   /** @internal */
@@ -437,7 +470,12 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     setTimeout(() => this.isConnected || leave(engine, this), UNUSED);
   }
 
-  /** @internal */
+  /**
+   * @internal
+   * @param {string} name
+   * @param {string | null} before
+   * @param {string | null} after
+   */
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
     this.#parts.button.hidden = !this.controls;
@@ -456,7 +494,9 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
    */
   async generate({ seed, seedText, count, steps, label, signal } = {}) {
     signal?.throwIfAborted();
-    for (const [name, value] of Object.entries({ seed, seedText, count, steps, label })) if (value !== undefined) this[name] = value;
+    for (const [name, value] of Object.entries({ seed, seedText, count, steps, label })) {
+      if (value !== undefined) Object.assign(this, { [name]: value });
+    }
     // It need not come near the viewport: somebody asks for it.
     this.#visible = true;
     this.#observer?.disconnect();
@@ -510,6 +550,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     return new Blob([await encodePng(picture)], { type: 'image/png' });
   }
 
+  /** @param {AbortSignal} signal @returns {Promise<Generated | undefined>} */
   async #generate(signal) {
     if (!this.src) throw coded('attribute', new Error('<mean-flow> needs the address of a weights file in its src'));
     const [count, nfe, columns] = [this.#checked('count', 1n), this.#checked('steps', 1n), this.#checked('columns', 0n)].map(Number);
@@ -521,12 +562,12 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     if (this.#engine !== engine) leave(this.#engine, this);
     this.#engine = engine;
     const info = await this.#load(engine, signal);
-    if (signal.aborted) return undefined;
+    if ('stale' in info || signal.aborted) return undefined;
     const classes = classesOf(label, info.classes);
     if (!classes) throw coded('class', new Error(`the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`));
 
     const canvases = this.#prepare(count, info, columns);
-    const show = ({ first, rgba, labels }) => this.#show(canvases, first, rgba, labels.length, info);
+    const show = (/** @type {Report} */ report) => this.#show(canvases, report, info);
     const done = await engine.failover.generate({ seed, count, nfe, ...classes }, show, signal);
     if (done.stale || signal.aborted) return undefined;
     this.#parts.status.textContent = '';
@@ -535,18 +576,25 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     return { seed, count, nfe, label, milliseconds: done.milliseconds, pictures: this.pictures };
   }
 
-  /** Waits for the model, telling the progress of its download. */
+  /**
+   * Waits for the model, telling the progress of its download.
+   * @param {SharedEngine} engine
+   * @param {AbortSignal} signal
+   * @returns {Promise<ModelInfo | Stale>}
+   */
   async #load(engine, signal) {
-    const listen = (progress) => {
+    const listen = (/** @type {Progress} */ progress) => {
       if (signal.aborted) return;
-      this.#parts.progress.textContent = progress.total ? `${Math.round((100 * progress.loaded) / progress.total)} % of ${(progress.total / 1e6).toFixed(1)} MB` : '';
+      const { loaded, total } = progress;
+      const words = `${Math.round((100 * loaded) / total)} % of ${(total / 1e6).toFixed(1)} MB`;
+      this.#parts.progress.textContent = total ? words : '';
       this.#tell('progress', progress);
     };
     engine.listeners.add(listen);
     try {
       const info = await engine.info;
       this.#parts.progress.textContent = '';
-      if (!signal.aborted) {
+      if (!signal.aborted && !('stale' in info)) {
         this.#info = info;
         if (this.#saidReady !== engine) {
           this.#saidReady = engine;
@@ -560,24 +608,31 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     }
   }
 
-  /** Hears of the engine that it shares with others. @internal */
+  /**
+   * Hears of the engine that it shares with others.
+   * @internal
+   * @template {keyof FailoverEvents} Type
+   * @param {Type} type
+   * @param {FailoverEvents[Type]} detail
+   */
   [HEAR](type, detail) {
-    if (type === 'device-lost') this.#parts.status.textContent = 'The device was lost; it is being replaced.';
-    else {
+    const { status } = this.#parts;
+    if ('notice' in detail) {
       this.#badge(detail);
-      this.#parts.status.textContent = type === 'recovered' ? detail.notice : this.#parts.status.textContent;
-    }
+      if (type === 'recovered') status.textContent = detail.notice;
+    } else status.textContent = 'The device was lost; it is being replaced.';
     if (type !== 'change') this.#tell(type, detail);
   }
 
-  /** Says what the model runs on, and why. */
+  /** Says what the model runs on, and why. @param {Pick<ModelInfo, 'backend' | 'arithmetic'> & {notice?: string} | BackendState} state */
   #badge(state) {
     Object.assign(this.#parts.badge, { textContent: backendName(state), title: state.notice ?? '' });
   }
 
+  /** @param {number} count @param {ModelInfo} info @param {number} columns */
   #prepare(count, { width, height }, columns) {
     const { gallery } = this.#parts;
-    while (gallery.childElementCount > count) gallery.lastElementChild.remove();
+    while (gallery.childElementCount > count) gallery.lastElementChild?.remove();
     while (gallery.childElementCount < count) {
       const canvas = document.createElement('canvas');
       canvas.part = 'picture';
@@ -586,7 +641,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     }
     this.#arrange(columns);
     this.#pictures.length = 0;
-    return [...gallery.children];
+    return [...gallery.querySelectorAll('canvas')];
   }
 
   #arrange(columns = this.columns) {
@@ -601,24 +656,32 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     this.#parts.gallery.setAttribute('aria-label', this.alt || this.getAttribute('aria-label') || this.#described);
   }
 
-  #show(canvases, first, rgba, count, size) {
+  /** @param {HTMLCanvasElement[]} canvases @param {Report} report @param {ModelInfo} size */
+  #show(canvases, report, size) {
+    if (!('rgba' in report)) return;
+    const { first, rgba, labels } = report;
     this.#parts.poster.hidden = true;
     this.#parts.gallery.hidden = false;
-    for (let i = 0; i < count; i++) {
+    labels.forEach((_, i) => {
       const picture = pictureAt(i, rgba, size);
       this.#pictures[first + i] = picture;
       draw(canvases[first + i], picture);
-    }
+    });
   }
 
-  /** The whole number of an attribute; nothing where it is missing or none. */
+  /** The whole number of an attribute; nothing where it is missing or none. @param {keyof typeof NUMBERS} attribute */
   #number(attribute) {
     const [least, most] = NUMBERS[attribute];
     const number = wholeNumber((this.getAttribute(attribute) ?? '').trim(), most);
     return number !== undefined && number >= least ? number : undefined;
   }
 
-  /** The same; `otherwise` where it is missing. @throws where it is none */
+  /**
+   * The same; `otherwise` where it is missing.
+   * @param {keyof typeof NUMBERS} attribute
+   * @param {bigint} otherwise
+   * @throws where it is none
+   */
   #checked(attribute, otherwise) {
     const text = this.getAttribute(attribute);
     if (text === null || text.trim() === '') return otherwise;
@@ -628,7 +691,11 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     throw coded('attribute', new Error(`${attribute}="${text}" is no whole number from ${least} to ${most}`));
   }
 
-  /** Writes an attribute as frameworks pass values: null, undefined and false take it away. */
+  /**
+   * Writes an attribute as frameworks pass values: null, undefined and false take it away.
+   * @param {string} name
+   * @param {string | number | bigint | boolean | null | undefined} value
+   */
   #reflect(name, value) {
     if (value === null || value === undefined || value === false) this.removeAttribute(name);
     else this.setAttribute(name, value === true ? '' : String(value));
@@ -636,12 +703,13 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** Properties that were set before this class was known would hide its own. */
   #upgrade() {
+    const own = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (this));
     for (const attribute of MeanFlowElement.observedAttributes) {
       const name = attribute === 'seed-text' ? 'seedText' : attribute;
-      if (!Object.hasOwn(this, name)) continue;
-      const value = this[name];
-      delete this[name];
-      this[name] = value;
+      if (!Object.hasOwn(own, name)) continue;
+      const value = own[name];
+      delete own[name];
+      own[name] = value;
     }
   }
 
@@ -668,12 +736,20 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     });
   }
 
+  /** @param {string} type @param {object} detail */
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  #build() {
-    const make = (tag, part, properties = {}) => Object.assign(document.createElement(tag), { part, ...properties });
+  /** @param {ShadowRoot} shadow */
+  #build(shadow) {
+    /**
+     * @template {keyof HTMLElementTagNameMap} Tag
+     * @param {Tag} tag
+     * @param {string} part
+     * @param {object} [properties]
+     */
+    const make = (tag, part, properties) => Object.assign(document.createElement(tag), { part, ...properties });
     const poster = make('slot', 'poster', { name: 'poster' });
     const gallery = make('div', 'gallery', { role: 'img', hidden: true });
     const button = make('button', 'button', { type: 'button', textContent: 'New images', hidden: true });
@@ -687,8 +763,8 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
       this.seedText = null;
       this.seed = randomSeed();
     });
-    this.#parts = { poster, gallery, button, badge, progress, status };
-    return [poster, gallery, bar];
+    shadow.append(poster, gallery, bar);
+    return { poster, gallery, button, badge, progress, status };
   }
 }
 

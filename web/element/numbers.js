@@ -7,7 +7,11 @@ export const MAX_COUNT = 256;
 /** Most network calls per picture. */
 export const MAX_STEPS = 1024;
 
-/** A whole number up to `most` from a text, or nothing where it is missing or none. */
+/**
+ * A whole number up to `most` from a text, or nothing where it is missing or none.
+ * @param {string | null} text
+ * @param {bigint | number} most
+ */
 export function wholeNumber(text, most = MAX_SEED) {
   return text !== null && /^\d{1,20}$/.test(text) && BigInt(text) <= most ? BigInt(text) : undefined;
 }

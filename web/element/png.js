@@ -12,7 +12,7 @@ const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
  * @param {ImageData} picture
  * @param {{scale?: number, recipe?: object}} [options] by which whole number each pixel is enlarged, and how the picture was made:
  *   anything that JSON can hold
- * @returns {Promise<Uint8Array>}
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
 export async function encodePng({ data, width, height }, { scale = 1, recipe } = {}) {
   const header = new Uint8Array(13);
@@ -49,6 +49,7 @@ export function withRecipe(png, recipe) {
   return joined([png.subarray(0, 33), text, png.subarray(33)]);
 }
 
+/** @param {Uint8Array[]} parts */
 function joined(parts) {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -59,7 +60,7 @@ function joined(parts) {
   return bytes;
 }
 
-/** In the format of zlib; not compressed where the browser has no compressor. */
+/** In the format of zlib; not compressed where the browser has no compressor. @param {Uint8Array<ArrayBuffer>} bytes */
 async function deflate(bytes) {
   if (globalThis.CompressionStream) {
     const compressed = new Blob([bytes]).stream().pipeThrough(new CompressionStream('deflate'));
@@ -81,6 +82,7 @@ async function deflate(bytes) {
   return joined(parts);
 }
 
+/** @param {string} type @param {Uint8Array} body */
 function chunk(type, body) {
   const bytes = new Uint8Array(body.length + 12);
   const view = new DataView(bytes.buffer);
@@ -90,6 +92,17 @@ function chunk(type, body) {
   view.setUint32(body.length + 8, crc32(bytes.subarray(4, body.length + 8)));
   return bytes;
 }
+
+/**
+ * How a picture was made, as its file says.
+ * @typedef {object} Recipe
+ * @property {string} model its name
+ * @property {string} sha256 of its weights
+ * @property {bigint} seed
+ * @property {string} [className] as people write it
+ * @property {number} steps
+ * @property {import('../engine/types.js').Place} [place] in the square between four noises
+ */
 
 /**
  * The recipe in a PNG, or nothing where there is none.
@@ -108,11 +121,15 @@ export function recipeOf(bytes) {
   return undefined;
 }
 
-/** Recipes come from strangers: only what has the right type and range is believed; a place may be left out. */
+/**
+ * Recipes come from strangers: only what has the right type and range is believed; a place may be left out.
+ * @param {string} json
+ * @returns {Recipe | undefined}
+ */
 function parse(json) {
   try {
     const { model, sha256, seed, className, steps, place } = JSON.parse(json);
-    const isText = (value) => typeof value === 'string';
+    const isText = (/** @type {unknown} */ value) => typeof value === 'string';
     const isPlace = Array.isArray(place) && place.length === 2 && place.every((x) => typeof x === 'number' && x >= 0 && x <= 1);
     const fits = [
       isText(model),
@@ -121,12 +138,14 @@ function parse(json) {
       className === undefined || isText(className),
       Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS,
     ];
-    return fits.every(Boolean) ? { model, sha256, seed: BigInt(seed), className, steps, place: isPlace ? place : undefined } : undefined;
+    if (!fits.every(Boolean)) return undefined;
+    return { model, sha256, seed: BigInt(seed), className, steps, place: isPlace ? [place[0], place[1]] : undefined };
   } catch {
     return undefined;
   }
 }
 
+/** @param {Uint8Array} bytes */
 function crc32(bytes) {
   let crc = ~0;
   for (const byte of bytes) {

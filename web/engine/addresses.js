@@ -19,5 +19,5 @@ const ADDRESSES = {
   'pkg/burn/meanflow_bg.wasm': () => new URL('./pkg/burn/meanflow_bg.wasm', import.meta.url),
 };
 
-/** The address of one, relative to this module. @param {string} file its place in the folder */
+/** The address of one, relative to this module. @param {keyof typeof ADDRESSES} file its place in the folder */
 export const addressOf = (file) => ADDRESSES[file]();

@@ -3,11 +3,11 @@
 import { CPU_ALONE, isInlined } from './builds.js';
 import { coded } from './errors.js';
 
-/** @typedef {'webgpu' | 'cpu'} Backend */
+/** @import { Arithmetic, Backend } from './types.js' */
 
 /**
  * What is at work, for a badge.
- * @param {{backend: Backend, arithmetic?: string}} state
+ * @param {{backend: Backend, arithmetic?: Arithmetic}} state
  */
 export function backendName({ backend, arithmetic }) {
   return backend === 'cpu' ? 'CPU' : arithmetic === 'f16' ? 'WebGPU f16' : 'WebGPU';
@@ -31,7 +31,7 @@ export async function chooseBackend(wanted, { softwareWillDo = false } = {}) {
   return { backend: 'cpu', reason: `Not on WebGPU: ${reason}.` };
 }
 
-/** What stands in the way of WebGPU, or nothing. */
+/** What stands in the way of WebGPU, or nothing. @param {boolean} softwareWillDo */
 async function obstacle(softwareWillDo) {
   if (isInlined()) return CPU_ALONE;
   if (!navigator.gpu) return globalThis.isSecureContext === false ? 'browsers offer it to pages that come by https only' : 'this browser does not offer it';

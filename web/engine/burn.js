@@ -2,4 +2,4 @@
 // of a script that they only carry along.
 import * as build from './pkg/burn/meanflow.js';
 
-self.meanflowBurn = build;
+globalThis.meanflowBurn = build;

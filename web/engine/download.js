@@ -2,11 +2,19 @@
 
 import { coded } from './errors.js';
 
-/** An address as a whole one: bundlers also give addresses that are relative to the page, and objects that only look like a URL. */
+/** @import { Progress, ProgressListener } from './types.js' */
+
+/**
+ * An address as a whole one: bundlers also give addresses that are relative to the page, and objects that only look like a URL.
+ * @param {string | URL} url
+ */
 export const resolved = (url) => new URL(String(url), globalThis.document?.baseURI ?? location.href);
 
 /** What a file is called: the last part of its address. @param {string | URL | Blob} source */
-export const nameOf = (source) => (source instanceof Blob ? (source.name ?? 'the file') : resolved(source).pathname.split('/').pop());
+export function nameOf(source) {
+  if (source instanceof Blob) return source instanceof File ? source.name : 'the file';
+  return resolved(source).pathname.split('/').pop() ?? '';
+}
 
 const WEB_PAGE = 'the server sent a web page in its place';
 
@@ -22,22 +30,23 @@ export function refuseStrangers(name, bytes) {
 }
 
 /** Sums the progress of several downloads into one report. */
-export class Progress {
+export class ProgressSum {
+  /** @type {Progress[]} */
   #parts = [];
   #report;
 
-  /** @param {(progress: {loaded: number, total: number}) => void} report `total` is 0 while it is not known */
+  /** @param {(progress: Progress) => void} report */
   constructor(report) {
     this.#report = report;
   }
 
-  /** A part of the whole; call it with the bytes so far and in all (0: not known). */
+  /** A part of the whole. @returns {ProgressListener} */
   part() {
     const part = { loaded: 0, total: 0 };
     this.#parts.push(part);
     return (loaded, total) => {
       Object.assign(part, { loaded, total });
-      const sum = (key) => this.#parts.reduce((all, one) => all + one[key], 0);
+      const sum = (/** @type {keyof Progress} */ key) => this.#parts.reduce((all, one) => all + one[key], 0);
       this.#report({ loaded: sum('loaded'), total: this.#parts.every((one) => one.total > 0) ? sum('total') : 0 });
     };
   }
@@ -46,20 +55,20 @@ export class Progress {
 /**
  * Downloads, giving each piece to `take` as it comes.
  * @param {string | URL} url
- * @param {(loaded: number, total: number) => void} progress
- * @param {(piece: Uint8Array, total: number) => void} take `total` is 0 while it is not known
+ * @param {ProgressListener} progress
+ * @param {(piece: Uint8Array<ArrayBuffer>, total: number) => void} take `total` is 0 while it is not known
  * @param {AbortSignal} [signal] ends it
  * @throws with the address and the reason
  */
 export async function download(url, progress, take, signal) {
-  const [response, total] = await request(url, signal);
+  const { body, total } = await request(url, signal);
   let loaded = 0;
   progress(loaded, total);
-  const reader = response.body.getReader();
+  const reader = body.getReader();
   const read = () => reader.read().catch((error) => {
     throw signal?.aborted ? error : cut(url, error);
   });
-  for (let { done, value } = await read(); !done; { done, value } = await read()) {
+  for (let { done, value } = await read(); !done && value; { done, value } = await read()) {
     if (loaded === 0) refuseStrangers(nameOf(url), value);
     loaded += value.byteLength;
     progress(loaded, total);
@@ -73,11 +82,11 @@ export async function download(url, progress, take, signal) {
  * A wasm module, compiled while it streams. Its progress is its beginning and its end: browsers keep compiled code only of
  * responses that nothing else reads.
  * @param {string | URL} url
- * @param {(loaded: number, total: number) => void} progress
+ * @param {ProgressListener} progress
  * @throws as {@link download}, and what is no module
  */
 export async function downloadModule(url, progress) {
-  const [response, total] = await request(url);
+  const { response, total } = await request(url);
   progress(0, total);
   // Some servers do not know what wasm is.
   const type = response.headers.get('Content-Type') ?? '';
@@ -94,10 +103,18 @@ export async function downloadModule(url, progress) {
   }
 }
 
-/** A connection that ended in the middle. */
+/**
+ * A connection that ended in the middle.
+ * @param {string | URL} url
+ * @param {Error} cause
+ */
 const cut = (url, cause) => coded('download', new Error(`the download of ${nameOf(url)} broke off: ${cause.message}`, { cause }));
 
-/** The response, and how many bytes it will have, or 0 where that is not known. */
+/**
+ * The response, and how many bytes it will have, or 0 where that is not known.
+ * @param {string | URL} url
+ * @param {AbortSignal} [signal]
+ */
 async function request(url, signal) {
   const address = resolved(url);
   let response;
@@ -107,7 +124,13 @@ async function request(url, signal) {
     if (signal?.aborted) throw error;
     throw coded('download', new Error(`cannot download ${nameOf(address)}: ${error.message}`, { cause: error }));
   }
-  if (!response.ok) throw coded('download', new Error(`cannot download ${nameOf(address)}: the server answered ${response.status} ${response.statusText}`.trimEnd()), { missing: response.status === 404 });
+  const { body, status } = response;
+  // An answer such as 204 is fine, and has no file.
+  if (!response.ok || !body) {
+    const answer = `the server answered ${status} ${response.statusText}`.trimEnd();
+    throw coded('download', new Error(`cannot download ${nameOf(address)}: ${answer}`), { missing: status === 404 });
+  }
   // The length is that of the compressed bytes where a server compresses; the reader counts the plain ones.
-  return [response, response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length') ?? 0)];
+  const isCompressed = response.headers.has('Content-Encoding');
+  return { response, body, total: isCompressed ? 0 : Number(response.headers.get('Content-Length') ?? 0) };
 }

@@ -4,39 +4,77 @@
 // Requests are served one after the other. A newer request, or an `abort` message, makes one stop before its next network call.
 import { between, blendAt } from './latent.js';
 
+/** @import { Backend, ClassChoice, Inversion, Mix, ModelInfo, Report, Request, Stale } from './types.js' */
+
+/** @typedef {typeof import('./pkg/cpu/meanflow.js')} Module a build's script, as wasm-bindgen writes it */
+/** @typedef {import('./pkg/cpu/meanflow.js').Generator} Generator */
+/** @typedef {import('./pkg/cpu/meanflow.js').ModelLoader} ModelLoader */
+
+/** @typedef {{script: string, module: string}} Addresses where the script and the wasm of a build lie */
+
+/**
+ * How a task tells what it has before its end, and learns that nobody waits for it any more.
+ * @typedef {object} Context
+ * @property {(report: Report, given?: Transferable[]) => void} report
+ * @property {AbortSignal} signal
+ */
+
+/** @typedef {typeof tasks} Tasks what a Worker can be asked for */
+
+/**
+ * What a Worker says: that it lives; that its device is lost; of a call a report, its result, or what went wrong.
+ * @typedef {object} Answer
+ * @property {true} [alive]
+ * @property {number} [id] of the call
+ * @property {Report} [report]
+ * @property {unknown} [result]
+ * @property {string} [error]
+ * @property {string | boolean} [lost] the reason; of a call's error: whether the device is lost
+ */
+
+/** @param {Answer} answer @param {Transferable[]} [transfer] */
+const tell = (answer, transfer) => self.postMessage(answer, { transfer });
+
 /** Pictures per network call: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
 const BATCH = { cpu: 2, webgpu: 64 };
 
-/** The script of this Worker's build, and what that computes on. */
+/** The script of this Worker's build. @type {Module} */
 let build;
+/** What that computes on. @type {Backend} */
 let backend;
-/** The wasm module in use: that of the build once it has started, unless a model needs another. */
+/** The wasm module in use: that of the build once it has started, unless a model needs another. @type {Module} */
 let wasm;
-/** Where the script and the wasm of the build lie that few models need. @type {{script: string, module: string} | undefined} */
+/** Where the build lies that few models need. @type {Addresses | undefined} */
 let addresses;
-/** The loaded model. */
+/** The loaded model. @type {Generator} */
 let model;
-/** What it says about itself. */
+/** What it says about itself. @type {ModelInfo} */
 let info;
-/** Its bytes; the browser may keep them on the disk. @type {Blob} */
+/** Its bytes; the browser may keep them on the disk. @type {Blob | undefined} */
 let file;
 /**
  * The weights that are arriving: for which load, their pieces, how many of those the build has read, and its reader.
- * @type {{of: number, total: number, pieces: Uint8Array[], read: number, reader?: import('./pkg/cpu/meanflow.js').ModelLoader}}
+ * @typedef {{of: number, total: number, pieces: Uint8Array<ArrayBuffer>[], read: number, reader?: ModelLoader}} Arriving
  */
+/** @type {Arriving | undefined} */
 let arriving;
 /** Pieces of older loads come too late. */
 let newestLoad = 0;
-/** Resolves once the device is lost, with the reason. */
+/** Resolves once the device is lost, with the reason. @type {Promise<string>} */
 let lost = new Promise(() => {});
 /** Ends the newest request once it is no longer wanted. */
 let newest = new AbortController();
-/** Its number. */
+/** Its number. @type {number | undefined} */
 let newestId;
 let queue = Promise.resolve();
 
+const NO_MODEL = 'no model is loaded';
+
 const tasks = {
-  /** Starts the wasm build, of which there is one in a Worker's life. */
+  /**
+   * Starts the wasm build, of which there is one in a Worker's life.
+   * @param {{module: WebAssembly.Module, burn: Addresses | undefined}} request
+   */
   async start({ module, burn }) {
     if (wasm) return;
     addresses = burn;
@@ -46,7 +84,11 @@ const tasks = {
     readArrived();
   },
 
-  /** Makes the weights that have arrived the model. */
+  /**
+   * Makes the weights that have arrived the model.
+   * @param {{of: number, name: string}} request for which load, and what to call the file
+   * @returns {Promise<ModelInfo>}
+   */
   async load({ of, name }) {
     if (arriving?.of !== of) throw new Error(`${name}: its weights did not arrive`);
     const weights = arriving;
@@ -58,11 +100,12 @@ const tasks = {
     wasm = module;
     // A device that was lost has been replaced by now.
     lost = wasm.deviceLost();
-    lost.then((reason) => postMessage({ lost: reason }), () => {});
+    lost.then((reason) => tell({ lost: reason }), () => {});
     model?.free();
-    [model, info] = [next, next.info];
+    model = next;
+    info = { .../** @type {ModelInfo} */ (model.info), backend };
     file = new Blob(weights.pieces);
-    return { ...info, backend };
+    return info;
   },
 
   /** The bytes of the model, for another Worker of this build. */
@@ -70,31 +113,38 @@ const tasks = {
     return { weights: file };
   },
 
-  /** The noise that pictures are made from. */
+  /**
+   * The noise that pictures are made from.
+   * @param {Pick<Request, 'seed' | 'count'>} request
+   * @param {Context} context
+   */
   async noise({ seed, count }, { report }) {
-    const { width, height, channels } = info;
-    report({ first: 0, noise: Array.from({ length: count }, (_, i) => noiseToRgba(wasm.noise(BigInt.asUintN(64, BigInt(seed) + BigInt(i)), channels * width * height), channels)) });
+    report({ first: 0, noise: seedsFrom(seed, count).map(noisePicture) });
     return {};
   },
 
-  /** The noise that a picture comes from, by `calls` network calls. */
+  /** The noise that a picture comes from, by `calls` network calls. @param {Inversion} picture */
   async invert({ rgba, seed, classIndex, blend, calls }) {
-    if (!model) throw new Error('no model is loaded');
-    return { noise: await model.invert(rgbaToValues(rgba, info.channels), labelOf(seed, classIndex), calls, sharesOf(blend)) };
+    if (!model) throw new Error(NO_MODEL);
+    const values = rgbaToValues(rgba, info.channels);
+    return { noise: await model.invert(values, labelOf(seed, classIndex), calls, sharesOf(blend)) };
   },
 
   /**
    * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; before each the noise that it is made from, where that is asked
    * for. With `mix` it is the one picture at a place between four noises.
+   * @param {Request} request
+   * @param {Context} context
+   * @returns {Promise<{milliseconds: number} | Stale>}
    */
-  async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {
-    if (!model) throw new Error('no model is loaded');
-    if (mix) return generateBetween({ seed, classIndex, blend, nfe, mix }, report, signal);
-    const { width, height, channels } = info;
-    const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i)));
+  async generate(request, { report, signal }) {
+    const { seed, count, classIndex, blend, nfe, noise, solver, mix } = request;
+    if (!model) throw new Error(NO_MODEL);
+    if (mix) return generateBetween(request, mix, report, signal);
+    const seeds = seedsFrom(seed, count);
     const labels = seeds.map((seed) => (blend ? undefined : labelOf(seed, classIndex)));
-    const showNoise = (first, end) => {
-      if (noise) report({ first, noise: seeds.slice(first, end).map((seed) => noiseToRgba(wasm.noise(seed, channels * width * height), channels)) });
+    const showNoise = (/** @type {number} */ first, /** @type {number} */ end) => {
+      if (noise) report({ first, noise: seeds.slice(first, end).map(noisePicture) });
     };
     const size = BATCH[backend];
     showNoise(0, size);
@@ -103,10 +153,11 @@ const tasks = {
       await messages();
       if (signal.aborted) return { stale: true };
       const these = labels.slice(first, first + size);
-      const started = performance.now();
-      const rgba = await unlessAborted(signal, (pause) => model.generate(seeds[first], these.length, classIndex ?? undefined, nfe, solver, sharesOf(blend), pause));
+      const began = performance.now();
+      const rgba = await unlessAborted(signal, (pause) =>
+        model.generate(seeds[first], these.length, classIndex ?? undefined, nfe, solver, sharesOf(blend), pause));
       if (!rgba) return { stale: true };
-      milliseconds += performance.now() - started;
+      milliseconds += performance.now() - began;
       report({ first, rgba, labels: these });
       // The first pictures do not wait for the noise of all others.
       if (first === 0) showNoise(size, count);
@@ -115,16 +166,23 @@ const tasks = {
   },
 };
 
+/** Which request a task takes is known to whoever calls it. @type {Record<string, (request: any, context: Context) => unknown>} */
+const perform = tasks;
+
 /**
  * Begins to answer the page.
- * @param {typeof import('./pkg/cpu/meanflow.js')} script of a build, as wasm-bindgen writes it
- * @param {import('./backend.js').Backend} computesOn
+ * @param {Module} script of a build
+ * @param {Backend} computesOn
  */
 export function serve(script, computesOn) {
   [build, backend] = [script, computesOn];
   self.onmessage = hear;
 }
 
+/**
+ * A message of the page is one of these: the name of a lock to hold; a call to abort; a piece of weights; a call.
+ * @param {MessageEvent} event
+ */
 const hear = ({ data: { lock, abort, id, task, ...request } }) => {
   if (lock) {
     live(lock);
@@ -142,27 +200,34 @@ const hear = ({ data: { lock, abort, id, task, ...request } }) => {
   newest = new AbortController();
   newestId = id;
   const { signal } = newest;
-  const context = { report: (report, given = []) => postMessage({ id, report }, given), signal };
+  /** @type {Context} */
+  const context = { report: (report, given) => tell({ id, report }, given), signal };
   queue = queue.then(async () => {
     try {
-      postMessage({ id, result: await tasks[task](request, context) });
+      tell({ id, result: await perform[task](request, context) });
     } catch (error) {
       // After a trap the instance cannot be trusted: uncaught, it ends this Worker, and a new one is begun.
       if (error instanceof WebAssembly.RuntimeError) setTimeout(() => { throw error; });
-      else postMessage({ id, error: error.message, lost: await isLost() });
+      else tell({ id, error: error.message, lost: await isLost() });
     }
   });
 };
 
-/** Holds a lock for as long as this Worker lives: whoever waits for it learns of its end, of which no event tells. */
+/**
+ * Holds a lock for as long as this Worker lives: whoever waits for it learns of its end, of which no event tells.
+ * @param {string} lock
+ */
 function live(lock) {
   navigator.locks?.request(lock, () => {
-    postMessage({ alive: true });
+    tell({ alive: true });
     return new Promise(() => {});
   }).catch(() => {}); // Sandboxed frames have no locks.
 }
 
-/** Takes a piece of the weights of a load, the newest of which counts; without a piece, that load has failed. */
+/**
+ * Takes a piece of the weights of a load, the newest of which counts; without a piece, that load has failed.
+ * @param {{of: number, total: number, piece?: Uint8Array<ArrayBuffer>}} message
+ */
 function arrive({ of, piece, total }) {
   if (of < newestLoad) return;
   newestLoad = of;
@@ -170,19 +235,23 @@ function arrive({ of, piece, total }) {
     arriving?.reader?.free();
     arriving = piece && { of, total, pieces: [], read: 0 };
   }
-  arriving?.pieces.push(piece);
+  arriving?.pieces.push(/** @type {Uint8Array<ArrayBuffer>} */ (piece));
   readArrived();
 }
 
 /** Reads the pieces that are here, once the build has started: when the last one comes, little is left to do. */
 function readArrived() {
   if (!wasm || !arriving) return;
-  arriving.reader ??= new build.ModelLoader(arriving.total);
-  for (; arriving.read < arriving.pieces.length; arriving.read += 1) arriving.reader.push(arriving.pieces[arriving.read]);
+  const reader = (arriving.reader ??= new build.ModelLoader(arriving.total));
+  for (; arriving.read < arriving.pieces.length; arriving.read += 1) reader.push(arriving.pieces[arriving.read]);
 }
 
-/** The model of weights that have arrived, and the module that computes it. */
-async function read({ reader, pieces }) {
+/**
+ * The model of weights that have arrived, and the module that computes it.
+ * @param {Arriving} weights
+ * @returns {Promise<[Module, Generator]>}
+ */
+async function read({ total, reader = new build.ModelLoader(total), pieces }) {
   let bytes;
   try {
     return [build, await reader.finish()];
@@ -201,8 +270,8 @@ async function read({ reader, pieces }) {
 async function startBurn() {
   if (!addresses) throw new Error('it is not inside this single file');
   await import(/* @vite-ignore */ addresses.script);
-  await self.meanflowBurn.default({ module_or_path: addresses.module });
-  return self.meanflowBurn;
+  await globalThis.meanflowBurn.default({ module_or_path: addresses.module });
+  return globalThis.meanflowBurn;
 }
 
 /** Whether the device is lost; the news may come a moment after the error. */
@@ -211,6 +280,9 @@ const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) 
 /**
  * What a request gives, or nothing once it is no longer wanted: the build calls the function that `run` passes on between two
  * network calls, and goes on if that resolves with true.
+ * @template T
+ * @param {AbortSignal} signal
+ * @param {(pause: () => Promise<boolean>) => Promise<T>} run
  */
 async function unlessAborted(signal, run) {
   if (signal.aborted) return undefined;
@@ -229,13 +301,20 @@ async function unlessAborted(signal, run) {
   }
 }
 
-/** The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes too. */
-async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { corners, place, bitmap: asBitmap } }, report, signal) {
-  const { width, height, channels, classes } = info;
-  const own = (corner) => labelOf(corner instanceof Float32Array ? seed : corner);
-  const blend = asked ?? (classIndex === undefined && classes.length > 0 ? blendAt(corners.map(own), place) : undefined);
+/**
+ * The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes too.
+ * @param {Request} request
+ * @param {Mix} mix
+ * @param {Context['report']} report
+ * @param {AbortSignal} signal
+ * @returns {Promise<{milliseconds: number} | Stale>}
+ */
+async function generateBetween({ seed, classIndex, blend: asked, nfe }, { corners, place, bitmap: asBitmap }, report, signal) {
+  const labels = corners.map((corner) => labelOf(corner instanceof Float32Array ? seed : corner));
+  const isFree = asked === undefined && classIndex === undefined;
+  const blend = isFree ? blendAt(labels, place) : asked;
   const label = blend ? undefined : classIndex;
-  const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : wasm.noise(BigInt(corner), channels * width * height)));
+  const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : noiseOf(BigInt(corner))));
   const started = performance.now();
   const noise = between(noises, place);
   if (asBitmap && backend === 'webgpu') {
@@ -250,10 +329,24 @@ async function generateBetween({ seed, classIndex, blend: asked, nfe, mix: { cor
   return { milliseconds: performance.now() - started };
 }
 
-/** The class asked for, or that of the seed; nothing for a model without classes. */
-const labelOf = (seed, classIndex) => classIndex ?? wasm.classOf(BigInt.asUintN(64, BigInt(seed)), info.classes.length);
+/** @param {bigint | number} seed @param {number} count */
+const seedsFrom = (seed, count) => Array.from({ length: count }, (_, i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i)));
 
-/** Classes and their weights, one after the other, as the engine takes them. */
+/** The noise of a seed. @param {bigint} seed */
+const noiseOf = (seed) => wasm.noise(seed, info.channels * info.width * info.height);
+
+/** The same, to be seen. @param {bigint} seed */
+const noisePicture = (seed) => noiseToRgba(noiseOf(seed), info.channels);
+
+/**
+ * The class asked for, or that of the seed; nothing for a model without classes.
+ * @param {bigint | number} seed
+ * @param {number} [classIndex]
+ */
+const labelOf = (seed, classIndex) =>
+  classIndex ?? wasm.classOf(BigInt.asUintN(64, BigInt(seed)), info.classes.length);
+
+/** Classes and their weights, one after the other, as the engine takes them. @param {ClassChoice['blend']} blend */
 const sharesOf = (blend) => blend && Float32Array.from(blend);
 
 /** Tells this Worker that it may go on. */
@@ -269,7 +362,11 @@ const messages = () =>
     turn.port2.postMessage(undefined);
   });
 
-/** A picture as the network makes it: its channels one after the other, in −1 to 1. */
+/**
+ * A picture as the network makes it: its channels one after the other, in −1 to 1.
+ * @param {Uint8ClampedArray} rgba
+ * @param {number} channels
+ */
 function rgbaToValues(rgba, channels) {
   const pixels = rgba.length / 4;
   const values = new Float32Array(channels * pixels);
@@ -285,7 +382,11 @@ function rgbaToValues(rgba, channels) {
   return values;
 }
 
-/** Noise as an opaque picture; the network sees these numbers, beyond ±1 too. An alpha channel is left out. */
+/**
+ * Noise as an opaque picture; the network sees these numbers, beyond ±1 too. An alpha channel is left out.
+ * @param {Float32Array} noise
+ * @param {number} channels
+ */
 function noiseToRgba(noise, channels) {
   const pixels = noise.length / channels;
   const rgba = new Uint8ClampedArray(pixels * 4).fill(255);

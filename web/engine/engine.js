@@ -1,42 +1,26 @@
 // One wasm build in a Worker, as a page sees it: one model, answers with pictures, never blocks.
 
 import { WORKERS_NEED, addressesOfBurn, buildOf, isInlined, moduleOf, startWorker } from './builds.js';
-import { Progress, nameOf, refuseStrangers, resolved } from './download.js';
+import { ProgressSum, nameOf, refuseStrangers, resolved } from './download.js';
 import { coded } from './errors.js';
 import { fetchWeights } from './store.js';
 
-/**
- * What a model says about itself.
- * @typedef {object} ModelInfo
- * @property {string} name
- * @property {number} width in pixels
- * @property {number} height in pixels
- * @property {1 | 3 | 4} channels 4 = with transparency
- * @property {string[]} classes empty for a model without classes
- * @property {string} description what it was trained on
- * @property {string} source where that comes from
- * @property {string} license of that
- * @property {number} step of the training
- * @property {string | null} init what the training began with, if not afresh
- * @property {number} parameters
- * @property {string} [sha256] of the weights, where it was announced
- * @property {'webgpu' | 'cpu'} backend what it runs on
- * @property {'f16' | 'f32'} arithmetic in which precision it multiplies
- */
+/** @import { Build } from './builds.js' */
+/** @import { Answer, Tasks } from './engine-worker.js' */
+/** @import { Arithmetic, Backend, Inversion, ModelInfo, NoiseReport, Report, Request, Stale } from './types.js' */
+/** @import { Progress, ProgressListener } from './types.js' */
 
 /**
- * What to generate; picture `i` has the seed `seed + i`.
- * @typedef {object} Request
- * @property {bigint | number} seed
- * @property {number} count
- * @property {number} [classIndex] without it each picture draws its own
- * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
- * @property {number} nfe network calls per picture
- * @property {boolean} [noise] whether to report the noise of pictures too, before them
- * @property {'mean-flow' | 'restart' | 'euler' | 'midpoint' | 'heun'} [solver] how, if not by the average velocity
- * @property {{corners: (bigint | Float32Array)[], place: [number, number], bitmap?: boolean}} [mix] one picture between the
- *   noises of four seeds, or noises themselves: top left, top right, bottom left, bottom right; with `bitmap` it may come as one,
- *   straight from the GPU
+ * A call of the Worker that is under way.
+ * @typedef {object} Call
+ * @property {keyof Tasks} task
+ * @property {object} request
+ * @property {(report: any) => void} report takes the reports of its task
+ * @property {AbortSignal} [signal]
+ * @property {(result: any) => void} resolve takes the result of its task
+ * @property {(error: Error | undefined) => void} reject
+ * @property {Promise<void>} ended
+ * @property {number} [grace] once it is aborted: after so many milliseconds the Worker is ended
  */
 
 /**
@@ -53,13 +37,14 @@ export class Engine {
   /** Ends the download of a model that is no longer wanted. */
   #download = new AbortController();
   #build;
-  /** The address or file of the loaded model, and its checksum. */
+  /** The address or file of the loaded model. @type {string | Blob | undefined} */
   #source;
+  /** Its checksum. @type {string | undefined} */
   #hash;
-  /** Calls under way by number: `{task, request, report, resolve, reject, grace}`; `grace` once it is aborted. */
+  /** Calls under way by number. @type {Map<number, Call>} */
   #calls = new Map();
   #lastId = 0;
-  /** Stops waiting for the Worker's end. */
+  /** Stops waiting for the Worker's end. @type {AbortController | undefined} */
   #watch;
   /** Milliseconds that the build took to read the model. */
   #loadTime = 0;
@@ -71,10 +56,10 @@ export class Engine {
    */
   onlost = () => {};
 
-  /** In which precision the model is computed. @type {'f16' | 'f32' | undefined} */
+  /** In which precision the model is computed. @type {Arithmetic | undefined} */
   arithmetic;
 
-  /** @param {'webgpu' | 'cpu'} build which wasm build to run; it starts with the first {@link load} */
+  /** @param {Backend} build which wasm build to run; it starts with the first {@link load} */
   constructor(build) {
     this.#build = build;
   }
@@ -82,9 +67,9 @@ export class Engine {
   /**
    * Reads a weights file and makes it the model.
    * @param {string | Blob} source an address, or a file
-   * @param {(progress: {loaded: number, total: number}) => void} [onProgress] bytes; `total` is 0 while unknown
+   * @param {(progress: Progress) => void} [onProgress]
    * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
-   * @returns {Promise<ModelInfo | {stale: true}>} or that a newer call came
+   * @returns {Promise<ModelInfo | Stale>} or that a newer call came
    */
   async load(source, onProgress = () => {}, hash) {
     const inside = isInlined();
@@ -98,6 +83,12 @@ export class Engine {
     }
   }
 
+  /**
+   * @param {string | Blob} source
+   * @param {(progress: Progress) => void} onProgress
+   * @param {string | undefined} hash
+   * @returns {Promise<ModelInfo | Stale>}
+   */
   async #load(source, onProgress, hash) {
     const address = source instanceof Blob ? source : resolved(source).href;
     this.#download.abort();
@@ -107,13 +98,14 @@ export class Engine {
     for (const id of this.#calls.keys()) this.#abort(id, ABORT_GRACE[this.#build]);
     // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up while the
     // weights are on their way.
-    const progress = new Progress(onProgress);
+    const progress = new ProgressSum(onProgress);
     const compiling = compile(buildOf(this.#build), () => progress.part());
     compiling.catch(() => {});
     const of = ++this.#lastId;
     const starting = this.#idleWorker();
     starting.catch(() => {});
-    const take = (piece, total) => starting.then((worker) => worker.postMessage({ of, piece, total }, [piece.buffer]), () => {});
+    const take = (/** @type {Uint8Array<ArrayBuffer>} */ piece, /** @type {number} */ total) =>
+      starting.then((worker) => worker.postMessage({ of, piece, total }, [piece.buffer]), () => {});
     const weights = readWeights(address, hash, progress.part(), take, signal);
     // Until the build has started nobody awaits the weights: their failure must not count as unhandled.
     weights.catch(() => {});
@@ -134,7 +126,7 @@ export class Engine {
     const began = performance.now();
     const info = await this.#call('load', { of, name });
     this.#loadTime = performance.now() - began;
-    if (info.stale) return info;
+    if ('stale' in info) return info;
     // The Worker holds it, wanted or not.
     [this.#source, this.#hash, this.arithmetic] = [address, hash, info.arithmetic];
     return signal.aborted ? { stale: true } : { ...info, sha256: hash };
@@ -143,10 +135,9 @@ export class Engine {
   /**
    * Generates pictures. A newer call, also of {@link load}, ends this one.
    * @param {Request} request
-   * @param {(report: {first: number, rgba?: Uint8Array, bitmap?: ImageBitmap, labels: number[]} | {first: number, noise: Uint8ClampedArray[]}) => void} onPictures
-   *   pictures as they are made, as RGBA bytes one after the other, and their classes
+   * @param {(report: Report) => void} onPictures pictures as they are made
    * @param {AbortSignal} [signal] ends it before its next network call
-   * @returns {Promise<{milliseconds: number} | {stale: true}>} time in network calls, or that a newer call came or it was aborted
+   * @returns {Promise<{milliseconds: number} | Stale>} time in network calls, or that a newer call came or it was aborted
    */
   async generate(request, onPictures, signal) {
     // After a trap the worker is a new one, without a model.
@@ -158,9 +149,8 @@ export class Engine {
 
   /**
    * The noise that a picture comes from: the flow run backward.
-   * @param {{rgba: Uint8ClampedArray, seed: bigint, classIndex?: number, calls: number}} picture of the model's size; `seed`
-   *   draws the class if none is given; an even number of calls
-   * @returns {Promise<{noise: Float32Array} | {stale: true}>} for `mix`, or that another model was loaded
+   * @param {Inversion} picture
+   * @returns {Promise<{noise: Float32Array} | Stale>} for `mix`, or that another model was loaded
    */
   invert(picture) {
     return this.#call('invert', picture);
@@ -168,16 +158,17 @@ export class Engine {
 
   /**
    * The noise that pictures with the seeds `seed`, `seed + 1`, … are made from.
-   * @param {{seed: bigint | number, count: number}} request
-   * @param {(report: {first: 0, noise: Uint8ClampedArray[]}) => void} onNoise
+   * @param {Pick<Request, 'seed' | 'count'>} request
+   * @param {(report: NoiseReport) => void} onNoise
+   * @returns {Promise<object | Stale>}
    */
   noise(request, onNoise) {
     return this.#call('noise', request, onNoise);
   }
 
-  /** The bytes of the loaded weights, for another engine; nothing where another model is loaded. @returns {Promise<Blob | undefined>} */
+  /** The bytes of the loaded weights, for another engine; nothing where another model is loaded. */
   async weights() {
-    return (await this.#call('weights')).weights;
+    return /** @type {{weights?: Blob}} */ (await this.#call('weights', {})).weights;
   }
 
   /** Frees everything. */
@@ -208,8 +199,8 @@ export class Engine {
     return worker;
   }
 
-  /** Called when the Worker holds its lock. */
-  #awaken;
+  /** Called when the Worker holds its lock. @type {() => void} */
+  #awaken = () => {};
 
   /** The Worker, once it is done with calls that were aborted; a new one where that takes too long. */
   async #idleWorker() {
@@ -220,12 +211,14 @@ export class Engine {
   /**
    * Has a call end before its next network call; a Worker that does not come to that within `grace` is ended, which costs reading the
    * model again.
+   * @param {number} id
+   * @param {number} [grace]
    */
   #abort(id, grace = Math.max(ABORT_GRACE[this.#build], 2 * this.#loadTime)) {
     const call = this.#calls.get(id);
-    if (!call || call.grace <= grace) return;
+    if (!call || (call.grace ?? Infinity) <= grace) return;
     call.grace = grace;
-    this.#worker.postMessage({ abort: id });
+    this.#worker?.postMessage({ abort: id });
     const timer = setTimeout(() => this.#restart(), grace);
     call.ended.then(() => clearTimeout(timer));
   }
@@ -238,13 +231,16 @@ export class Engine {
     // Those that were aborted end here.
     const wanted = calls.filter(({ grace, resolve }) => !grace || resolve({ stale: true }));
     try {
-      if (wanted.length > 0) await this.load(this.#source, undefined, this.#hash);
-      for (const { task, request, report, signal, resolve, reject } of wanted) this.#call(task, request, report, signal).then(resolve, reject);
+      if (wanted.length > 0 && this.#source) await this.load(this.#source, undefined, this.#hash);
+      for (const { task, request, report, signal, resolve, reject } of wanted) {
+        this.#call(task, request, report, signal).then(resolve, reject);
+      }
     } catch (error) {
       for (const { reject } of wanted) reject(error);
     }
   }
 
+  /** @param {string} reason */
   #end(reason) {
     if (!this.#started) {
       // It never ran here: there is nothing to go on with.
@@ -255,6 +251,7 @@ export class Engine {
     this.onlost(reason);
   }
 
+  /** @param {Error} [error] what calls under way fail with */
   #stop(error) {
     this.#watch?.abort();
     this.#worker?.terminate();
@@ -263,29 +260,38 @@ export class Engine {
     this.#calls.clear();
   }
 
+  /**
+   * @template {keyof Tasks} Name
+   * @param {Name} task
+   * @param {Name extends 'weights' ? {} : Parameters<Tasks[Name]>[0]} request
+   * @param {Call['report']} [report]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Awaited<ReturnType<Tasks[Name]>> | Stale>}
+   */
   #call(task, request, report = () => {}, signal) {
     if (signal?.aborted) return Promise.resolve({ stale: true });
-    if (!this.#worker) this.#start();
+    const worker = this.#worker ?? this.#start();
     const id = ++this.#lastId;
-    const call = { task, request, report, signal };
+    const call = /** @type {Call} */ ({ task, request, report, signal });
     const result = new Promise((resolve, reject) => Object.assign(call, { resolve, reject }));
     call.ended = result.then(() => {}, () => {});
     this.#calls.set(id, call);
     const abort = () => this.#abort(id);
     signal?.addEventListener('abort', abort, { once: true });
     call.ended.then(() => signal?.removeEventListener('abort', abort));
-    this.#worker.postMessage({ id, task, ...request });
+    worker.postMessage({ id, task, ...request });
     return result;
   }
 
+  /** @param {Answer} answer */
   #hear({ id, report, result, error, lost, alive }) {
     this.#started = true;
     if (alive) {
       this.#awaken();
       return;
     }
-    if (lost && id === undefined) {
-      this.onlost(lost);
+    if (id === undefined) {
+      if (lost) this.onlost(/** @type {string} */ (lost));
       return;
     }
     const call = this.#calls.get(id);
@@ -300,25 +306,35 @@ export class Engine {
   }
 }
 
-const lostError = (reason) => coded('device-lost', Object.assign(new Error(reason), { lost: true }));
+const lostError = (/** @type {string} */ reason) => coded('device-lost', Object.assign(new Error(reason), { lost: true }));
 
-/** Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew. */
+/**
+ * Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew.
+ * @type {Map<Build, Promise<WebAssembly.Module>>}
+ */
 const compiled = new Map();
 
 /**
- * @param {import('./builds.js').Build} build
- * @param {() => (loaded: number, total: number) => void} progress called where there is something to download
+ * @param {Build} build
+ * @param {() => ProgressListener} progress called where there is something to download
  */
 function compile(build, progress) {
-  if (!compiled.has(build)) {
-    const module = moduleOf(build, progress());
-    compiled.set(build, module);
-    module.catch(() => compiled.delete(build));
-  }
-  return compiled.get(build);
+  const known = compiled.get(build);
+  if (known) return known;
+  const module = moduleOf(build, progress());
+  compiled.set(build, module);
+  module.catch(() => compiled.delete(build));
+  return module;
 }
 
-/** Gives the bytes of a weights file to `take`, from an address or from a file of the visitor's. */
+/**
+ * Gives the bytes of a weights file to `take`, from an address or from a file of the visitor's.
+ * @param {string | Blob} source
+ * @param {string | undefined} hash
+ * @param {ProgressListener} progress
+ * @param {(piece: Uint8Array<ArrayBuffer>, total: number) => void} take
+ * @param {AbortSignal} signal
+ */
 async function readWeights(source, hash, progress, take, signal) {
   if (!(source instanceof Blob)) return fetchWeights(source, hash, progress, take, signal);
   const bytes = new Uint8Array(await source.arrayBuffer());

@@ -8,6 +8,7 @@
  * @param {number} at
  */
 export function slerp(a, b, at) {
+  /** @param {Float32Array} x @param {Float32Array} y */
   const dot = (x, y) => x.reduce((sum, value, i) => sum + value * y[i], 0);
   const cosine = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
@@ -17,10 +18,12 @@ export function slerp(a, b, at) {
   return a.map((value, i) => p * value + q * b[i]);
 }
 
+/** @import { Place } from './types.js' */
+
 /**
  * The noise at a place of the square between four.
  * @param {Float32Array[]} corners top left, top right, bottom left, bottom right
- * @param {[number, number]} place right and down, 0 to 1
+ * @param {Place} place
  */
 export function between([topLeft, topRight, bottomLeft, bottomRight], [x, y]) {
   return slerp(slerp(topLeft, topRight, x), slerp(bottomLeft, bottomRight, x), y);
@@ -28,11 +31,12 @@ export function between([topLeft, topRight, bottomLeft, bottomRight], [x, y]) {
 
 /**
  * The classes of a place of the square whose corners have classes of their own: each with its share, one after the other, as a
- * blend is asked for.
- * @param {number[]} classes of the corners, in the order of {@link between}
- * @param {[number, number]} place right and down, 0 to 1
+ * blend is asked for; nothing where they have none.
+ * @param {(number | undefined)[]} classes of the corners, in the order of {@link between}
+ * @param {Place} place
  */
 export function blendAt(classes, [x, y]) {
   const shares = [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y];
-  return classes.flatMap((index, corner) => (shares[corner] > 0 ? [index, shares[corner]] : []));
+  const blend = classes.flatMap((index, corner) => (index !== undefined && shares[corner] > 0 ? [index, shares[corner]] : []));
+  return blend.length > 0 ? blend : undefined;
 }

@@ -1,19 +1,28 @@
 // Shares engines among requests: each request comes in parts, and the requests take turns, part by part.
 
+/** @import { Stale } from './types.js' */
+
+/**
+ * A part of a request; `again` asks for another try.
+ * @template Engine
+ * @typedef {(engine: Engine) => Promise<'done' | 'again' | 'stale'>} Part
+ */
+
 /**
  * @template Engine
  * @typedef {object} Job
- * @property {((engine: Engine) => Promise<'done' | 'again' | 'stale'>)[]} parts what is left; `again` asks for another try
+ * @property {Part<Engine>[]} parts what is left
  * @property {AbortSignal} signal
  * @property {number} running parts that are under way
  * @property {number} turn when it last had its turn
- * @property {(outcome: {stale?: true}) => void} resolve
+ * @property {(outcome: Partial<Stale>) => void} resolve
  * @property {(error: Error) => void} reject
  */
 
 /** @template Engine */
 export class Scheduler {
   #engines;
+  /** @type {Set<Engine>} */
   #busy = new Set();
   /** @type {Job<Engine>[]} */
   #jobs = [];
@@ -25,12 +34,13 @@ export class Scheduler {
   }
 
   /**
-   * @param {Job<Engine>['parts']} parts in order
+   * @param {Part<Engine>[]} parts in order
    * @param {AbortSignal} signal drops the parts that have not begun
-   * @returns {Promise<{stale?: true}>} once all parts are done, or `stale` where they are no longer wanted
+   * @returns {Promise<Partial<Stale>>} once all parts are done, or `stale` where they are no longer wanted
    */
   add(parts, signal) {
     return new Promise((resolve, reject) => {
+      /** @type {Job<Engine>} */
       const job = { parts: [...parts], signal, running: 0, turn: 0, resolve, reject };
       signal.addEventListener('abort', () => this.#finish(job, () => resolve({ stale: true })), { once: true });
       if (signal.aborted) resolve({ stale: true });
@@ -45,12 +55,14 @@ export class Scheduler {
       if (this.#busy.has(engine)) continue;
       // The one that has waited longest.
       const [job] = this.#jobs.filter(({ parts }) => parts.length > 0).sort((a, b) => a.turn - b.turn);
-      if (!job) return;
+      const part = job?.parts.shift();
+      if (!part) return;
       job.turn = ++this.#turns;
-      this.#run(engine, job, job.parts.shift());
+      this.#run(engine, job, part);
     }
   }
 
+  /** @param {Engine} engine @param {Job<Engine>} job @param {Part<Engine>} part */
   async #run(engine, job, part) {
     this.#busy.add(engine);
     job.running += 1;
@@ -67,6 +79,7 @@ export class Scheduler {
     this.next();
   }
 
+  /** @param {Job<Engine>} job @param {() => void} settle */
   #finish(job, settle) {
     job.parts.length = 0;
     const at = this.#jobs.indexOf(job);

@@ -9,5 +9,5 @@ const FUSED_MULTIPLICATION = Uint8Array.of(
 /** Whether this browser runs the CPU's build with fused multiplications, `relaxed`, which is faster than `cpu`. */
 export const fusesMultiplications = () => Boolean(globalThis.WebAssembly?.validate(FUSED_MULTIPLICATION));
 
-/** The build of a backend for this browser. @param {'webgpu' | 'cpu'} backend */
+/** The build of a backend for this browser. @param {import('./types.js').Backend} backend */
 export const buildFor = (backend) => (backend === 'cpu' && fusesMultiplications() ? 'relaxed' : backend);

@@ -17,6 +17,7 @@ export async function orSpare(download) {
   }
 }
 
+/** @param {Error} error of the download */
 async function takeSpare({ message }) {
   await import('./inlined.js');
   console.warn(`<mean-flow>: its engine does not lie beside the script (${message}), so the one inside the bundle draws, on the CPU alone. For the others, copy the package's folder engine/ to the site and name what it lies in: MeanFlowElement.assets = "/…/".`);

@@ -3,6 +3,8 @@
 import { download, nameOf } from './download.js';
 import { coded } from './errors.js';
 
+/** @import { ProgressListener } from './types.js' */
+
 const STORE = 'meanflow-weights';
 /** Milliseconds after which the browser's store is done without. */
 const PATIENCE = 500;
@@ -12,8 +14,8 @@ const PATIENCE = 500;
  * has them, and go into it; only in the end is it known whether they match.
  * @param {string} address
  * @param {string | undefined} hash SHA-256 in hexadecimal
- * @param {(loaded: number, total: number) => void} progress
- * @param {(piece: Uint8Array, total: number) => void} take may keep the piece
+ * @param {ProgressListener} progress
+ * @param {(piece: Uint8Array<ArrayBuffer>, total: number) => void} take may keep the piece
  * @param {AbortSignal} signal
  * @throws what does not match; what was taken is then to be thrown away
  */
@@ -28,8 +30,9 @@ export async function fetchWeights(address, hash, progress, take, signal) {
     }
     await attempt(() => store.delete(address));
   }
+  /** @type {Uint8Array<ArrayBuffer>[]} */
   const pieces = [];
-  const give = (piece, total) => {
+  const give = (/** @type {Uint8Array<ArrayBuffer>} */ piece, /** @type {number} */ total) => {
     if (hash) pieces.push(piece.slice());
     take(piece, total);
   };
@@ -47,7 +50,7 @@ export async function forgetWeights() {
   await attempt(() => globalThis.caches?.delete(STORE));
 }
 
-/** The SHA-256 of bytes in hexadecimal; nothing where the browser does not offer it, as on pages without a secure connection. */
+/** The SHA-256 of bytes in hexadecimal; nothing where the browser does not offer it, as on pages without a secure connection. @param {BufferSource} bytes */
 export async function sha256(bytes) {
   const digest = await globalThis.crypto?.subtle?.digest('SHA-256', bytes);
   return digest && Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -56,7 +59,7 @@ export async function sha256(bytes) {
 /** The store, where the browser offers one: missing without a secure connection, refused in some private windows. */
 const openStore = () => attempt(() => globalThis.caches?.open(STORE));
 
-/** The bytes that are kept of an address, if they can be read. */
+/** The bytes that are kept of an address, if they can be read. @param {Cache} store @param {string} address */
 async function keptBytes(store, address) {
   const kept = await attempt(() => store.match(address));
   // A large file takes its time, but its first piece comes soon.
@@ -70,9 +73,16 @@ async function keptBytes(store, address) {
   }
 }
 
-/** What the store answers; nothing where it throws, refuses, or does not answer in time. Pictures never depend on it. */
+/**
+ * What the store answers; nothing where it throws, refuses, or does not answer in time. Pictures never depend on it.
+ * @template T
+ * @param {() => T | Promise<T>} ask
+ * @returns {Promise<T | undefined>}
+ */
 async function attempt(ask) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
+  /** @type {Promise<undefined>} */
   const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE)));
   try {
     return await Promise.race([ask(), late]);

@@ -1,10 +1,12 @@
 // Small builders for the page's controls.
 
+/** @typedef {{value: string, text: string}} Option */
+
 /**
  * Radio buttons in a container, one chosen.
  * @param {HTMLElement} root
  * @param {string} name of the group
- * @param {{value: string, text: string}[]} options
+ * @param {Option[]} options
  * @param {string} chosen
  * @param {(value: string) => void} onChoose
  */
@@ -23,7 +25,13 @@ export function choices(root, name, options, chosen, onChoose) {
   );
 }
 
-/** The same as a drop-down list, for more options than fit as buttons. */
+/**
+ * The same as a drop-down list, for more options than fit as buttons.
+ * @param {HTMLElement} root
+ * @param {Option[]} options
+ * @param {string} chosen
+ * @param {(value: string) => void} onChoose
+ */
 export function list(root, options, chosen, onChoose) {
   const select = document.createElement('select');
   select.setAttribute('aria-label', root.closest('fieldset')?.querySelector('legend')?.textContent ?? '');
@@ -32,13 +40,13 @@ export function list(root, options, chosen, onChoose) {
   root.replaceChildren(select);
 }
 
-/** Bytes in the unit that people read. */
+/** Bytes in the unit that people read. @param {number} bytes */
 export function megabytes(bytes) {
   return `${(bytes / 1e6).toFixed(bytes < 1e6 ? 2 : 1)} MB`;
 }
 
-/** The last part of a class name such as `item/book`, as a word. */
+/** The last part of a class name such as `item/book`, as a word. @param {string} name */
 export function classTitle(name) {
-  const word = name.split('/').pop().replaceAll(/[_-]+/g, ' ');
+  const word = name.slice(name.lastIndexOf('/') + 1).replaceAll(/[_-]+/g, ' ');
   return word.charAt(0).toUpperCase() + word.slice(1);
 }

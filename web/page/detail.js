@@ -1,20 +1,27 @@
 // One picture, large, beside the noise it was made from: what a network call does.
 
 import { draw } from '../element/canvas.js';
+import { partsOf } from './dom.js';
 import { savePicture } from './save.js';
+
+/** @import { Saved } from './save.js' */
 
 export class Detail {
   #dialog;
   #parts;
-  #picture;
-  #saved;
+  /** What is shown, and how it is saved. @type {{picture: ImageData, saved: Saved} | undefined} */
+  #shown;
 
   /** @param {HTMLDialogElement} dialog with the elements that carry `data-part` */
   constructor(dialog) {
     this.#dialog = dialog;
-    this.#parts = Object.fromEntries([...dialog.querySelectorAll('[data-part]')].map((element) => [element.dataset.part, element]));
-    this.#parts.save.addEventListener('click', () => savePicture(this.#picture, this.#saved));
-    for (const part of ['link', 'embed']) this.#parts[part].addEventListener('click', () => this.#copy(this.#parts[part]));
+    this.#parts = partsOf(dialog, {
+      title: HTMLElement, noise: HTMLCanvasElement, picture: HTMLCanvasElement, calls: HTMLElement,
+      save: HTMLElement, link: HTMLElement, embed: HTMLElement,
+    });
+    const { save, link, embed } = this.#parts;
+    save.addEventListener('click', () => this.#shown && savePicture(this.#shown.picture, this.#shown.saved));
+    for (const button of [link, embed]) button.addEventListener('click', () => this.#copy(button));
     // A click beside the window closes it.
     dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   }
@@ -22,26 +29,30 @@ export class Detail {
   /**
    * @param {{picture: ImageData, noise: ImageData}} tile
    * @param {{title: string, calls: string, link?: string, embed?: string}} words `link` and `embed` are there to be copied
-   * @param {{name: string, recipe: object}} saved the name of the file when it is saved, and what it says about itself
+   * @param {Saved} saved
    */
   open({ picture, noise }, { title, calls, link, embed }, saved) {
-    [this.#picture, this.#saved] = [picture, saved];
+    this.#shown = { picture, saved };
     draw(this.#parts.noise, noise);
     draw(this.#parts.picture, picture);
     this.#parts.picture.setAttribute('aria-label', title);
     this.#parts.title.textContent = title;
     this.#parts.calls.textContent = calls;
-    for (const [part, text, words] of [['link', link, 'Copy link'], ['embed', embed, 'Copy embed code']]) {
-      const button = this.#parts[part];
-      button.textContent = words;
-      button.dataset.text = text ?? '';
-      button.hidden = text === undefined;
-    }
+    this.#offer(this.#parts.link, link, 'Copy link');
+    this.#offer(this.#parts.embed, embed, 'Copy embed code');
     this.#dialog.showModal();
   }
 
+  /** @param {HTMLElement} button @param {string | undefined} text to be copied @param {string} words on the button */
+  #offer(button, text, words) {
+    button.textContent = words;
+    button.dataset.text = text ?? '';
+    button.hidden = text === undefined;
+  }
+
+  /** @param {HTMLElement} button */
   async #copy(button) {
-    const { text } = button.dataset;
+    const { text = '' } = button.dataset;
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = 'Copied';

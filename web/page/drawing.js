@@ -1,5 +1,8 @@
 // A small sheet to draw on, by hand or by keyboard.
 
+import { contextOf } from '../element/canvas.js';
+import { partsOf } from './dom.js';
+
 /** Edge of the sheet, in cells. */
 const CELLS = 32;
 /** Pixels of the canvas per cell. */
@@ -7,6 +10,7 @@ const CELL = 8;
 /** Radius of the brush, in cells. */
 const BRUSH = 1.6;
 const COLOURS = ['#ffcc33', '#5b3a1e', '#ffffff', '#e0483c', '#3d7fd9', '#3a9a57', '#1d1b19'];
+/** @type {Record<string, number[]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Drawing {
@@ -21,14 +25,17 @@ export class Drawing {
    * @param {(file: File) => void} onUse gets the drawing as a PNG file
    */
   constructor(root, onUse) {
-    const { sheet, colours, clear, use } = Object.fromEntries([...root.querySelectorAll('[data-part]')].map((element) => [element.dataset.part, element]));
+    const { sheet, colours, clear, use } = partsOf(root, {
+      sheet: HTMLCanvasElement, colours: HTMLElement, clear: HTMLElement, use: HTMLElement,
+    });
     this.#sheet = sheet;
     [sheet.width, sheet.height] = [CELLS * CELL, CELLS * CELL];
-    this.#context = sheet.getContext('2d');
+    this.#context = contextOf(sheet);
     this.#wipe();
     colours.append(...COLOURS.map((colour, i) => this.#swatch(colour, i)));
     clear.addEventListener('click', () => this.#wipe());
-    use.addEventListener('click', () => sheet.toBlob((blob) => onUse(new File([blob], 'drawing.png', { type: 'image/png' }))));
+    const give = (/** @type {Blob | null} */ blob) => blob && onUse(new File([blob], 'drawing.png', { type: 'image/png' }));
+    use.addEventListener('click', () => sheet.toBlob(give));
     sheet.addEventListener('pointerdown', (event) => {
       sheet.setPointerCapture(event.pointerId);
       this.#at = this.#place(event);
@@ -38,7 +45,7 @@ export class Drawing {
     sheet.addEventListener('keydown', (event) => this.#key(event));
   }
 
-  /** Arrows move the brush, with the shift key they draw; the space bar makes a dot. */
+  /** Arrows move the brush, with the shift key they draw; the space bar makes a dot. @param {KeyboardEvent} event */
   #key(event) {
     const arrow = ARROWS[event.key];
     if (!arrow && event.key !== ' ') return;
@@ -48,12 +55,13 @@ export class Drawing {
     this.#at = next;
   }
 
+  /** @param {PointerEvent} event */
   #place({ clientX, clientY }) {
     const { left, top, width, height } = this.#sheet.getBoundingClientRect();
     return [((clientX - left) / width) * CELLS, ((clientY - top) / height) * CELLS];
   }
 
-  /** From where the brush was, a line of round dots. */
+  /** From where the brush was, a line of round dots. @param {number[]} to */
   #stroke(to) {
     const [from, context] = [this.#at, this.#context];
     Object.assign(context, { strokeStyle: this.#colour, lineWidth: 2 * BRUSH * CELL, lineCap: 'round' });
@@ -69,6 +77,7 @@ export class Drawing {
     this.#context.fillRect(0, 0, this.#sheet.width, this.#sheet.height);
   }
 
+  /** @param {string} colour @param {number} index */
   #swatch(colour, index) {
     const label = document.createElement('label');
     const input = Object.assign(document.createElement('input'), { type: 'radio', name: 'colour', value: colour, checked: index === 0 });

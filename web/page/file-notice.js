@@ -4,7 +4,8 @@
 
 if (location.protocol === 'file:') {
   const say = () => {
-    document.querySelector('[role=status]').textContent = 'This page cannot run from a file: browsers load its parts from a server only. In its folder, run "python3 -m http.server" and open http://localhost:8000.';
+    const status = document.querySelector('[role=status]');
+    if (status) status.textContent = 'This page cannot run from a file: browsers load its parts from a server only. In its folder, run "python3 -m http.server" and open http://localhost:8000.';
     document.body.dataset.state = 'error';
     document.getElementById('poster')?.removeAttribute('hidden');
   };

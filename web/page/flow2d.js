@@ -4,6 +4,8 @@
 
 import { followPointer } from './drag.js';
 
+/** @typedef {number[]} Point of two numbers */
+
 /** Middles of the clouds, and their width. */
 const CLOUDS = [[-1.15, 0.75], [-0.5, 1.05], [0.75, 0.95], [1.2, 0.2], [0.35, -1.05], [-0.95, -0.75]];
 const WIDTH = 0.12;
@@ -13,7 +15,7 @@ const STEPS = 48;
 const RANGE = 2.1;
 const SIZE = 360;
 
-/** `v(z, t) = E[e − x | z]` for `z = (1 − t) x + t e`. */
+/** `v(z, t) = E[e − x | z]` for `z = (1 − t) x + t e`. @param {Point} z @param {number} t */
 export function velocity([x, y], t) {
   const s = 1 - t;
   const variance = s * s * WIDTH * WIDTH + t * t;
@@ -27,14 +29,14 @@ export function velocity([x, y], t) {
   return [x, y].map((z, axis) => -middle[axis] + slope * (z - s * middle[axis]));
 }
 
-/** The way of the flow from `z` at `t` to `r`: its points, the first `z`. */
+/** The way of the flow from `z` at `t` to `r`: its points, the first `z`. @param {Point} z @param {number} t @param {number} r */
 export function way(z, t, r) {
   const step = (r - t) / STEPS;
   const points = [z];
   for (let i = 0; i < STEPS; i++) {
     const now = t + i * step;
     const at = points[i];
-    const move = (by, k) => at.map((value, axis) => value + by * k[axis]);
+    const move = (/** @type {number} */ by, /** @type {Point} */ k) => at.map((value, axis) => value + by * k[axis]);
     const k1 = velocity(at, now);
     const k2 = velocity(move(step / 2, k1), now + step / 2);
     const k3 = velocity(move(step / 2, k2), now + step / 2);
@@ -44,24 +46,33 @@ export function way(z, t, r) {
   return points;
 }
 
-/** `u(z, r, t)`: the displacement of the way over its time. */
+/** `u(z, r, t)`: the displacement of the way over its time. @param {Point} z @param {number} r @param {number} t */
 export function average(z, r, t) {
-  const end = way(z, t, r).at(-1);
+  const end = endOf(z, t, r);
   return z.map((value, axis) => (value - end[axis]) / (t - r));
 }
 
-/** `du/dt` along the flow, by a central difference. */
+/** Where the way from `z` at `t` is at `r`. @param {Point} z @param {number} t @param {number} r */
+const endOf = (z, t, r) => way(z, t, r)[STEPS];
+
+/** `du/dt` along the flow, by a central difference. @param {Point} z @param {number} r @param {number} t */
 export function derivative(z, r, t, delta = 1e-3) {
-  const [before, after] = [-delta, delta].map((d) => average(way(z, t, t + d).at(-1), r, t + d));
+  const [before, after] = [-delta, delta].map((d) => average(endOf(z, t, t + d), r, t + d));
   return after.map((value, axis) => (value - before[axis]) / (2 * delta));
 }
 
-const pixel = ([x, y]) => [((x + RANGE) / (2 * RANGE)) * SIZE, ((RANGE - y) / (2 * RANGE)) * SIZE];
-const path = (points) => `M${points.map((point) => pixel(point).map((value) => value.toFixed(1)).join(' ')).join('L')}`;
+const pixel = (/** @type {Point} */ [x, y]) => [((x + RANGE) / (2 * RANGE)) * SIZE, ((RANGE - y) / (2 * RANGE)) * SIZE];
+const path = (/** @type {Point[]} */ points) =>
+  `M${points.map((point) => pixel(point).map((value) => value.toFixed(1)).join(' ')).join('L')}`;
+/** How far arrow keys move the point. @type {Record<string, Point>} */
+const ARROWS = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
 
 export class Plane {
+  /** @type {SVGSVGElement} */
   #svg;
+  /** @type {{t: HTMLInputElement, r: HTMLInputElement}} */
   #sliders;
+  /** @type {HTMLElement} */
   #words;
   #z = [1.4, -0.9];
 
@@ -71,7 +82,9 @@ export class Plane {
    * @param {HTMLElement} words gets the vectors as numbers
    */
   constructor(svg, sliders, words) {
-    [this.#svg, this.#sliders, this.#words] = [svg, sliders, words];
+    this.#svg = svg;
+    this.#sliders = sliders;
+    this.#words = words;
     svg.setAttribute('viewBox', `0 0 ${SIZE} ${SIZE}`);
     const point = () => {
       const { left, top, width, height } = svg.getBoundingClientRect();
@@ -80,7 +93,7 @@ export class Plane {
     };
     followPointer(svg, point, (at) => this.#follow(at));
     svg.addEventListener('keydown', (event) => {
-      const move = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key];
+      const move = ARROWS[event.key];
       if (!move) return;
       event.preventDefault();
       this.#go(this.#z.map((value, axis) => value + move[axis]));
@@ -89,11 +102,13 @@ export class Plane {
     this.#draw();
   }
 
+  /** @param {import('./drag.js').Pointed} at */
   #follow({ clientX, clientY }) {
     const { left, top, width, height } = this.#svg.getBoundingClientRect();
     this.#go([(2 * (clientX - left)) / width - 1, 1 - (2 * (clientY - top)) / height].map((value) => value * RANGE));
   }
 
+  /** @param {Point} z */
   #go(z) {
     this.#z = z.map((value) => Math.min(RANGE - 0.1, Math.max(0.1 - RANGE, value)));
     this.#draw();
@@ -104,11 +119,13 @@ export class Plane {
     // The landing time stays before the time of the point.
     const r = Math.min(Number(this.#sliders.r.value), t - 0.05);
     const [z, v, u, du] = [this.#z, velocity(this.#z, t), average(this.#z, r, t), derivative(this.#z, r, t)];
-    const moved = (by) => z.map((value, axis) => value - (t - r) * by[axis]);
+    const moved = (/** @type {Point} */ by) => z.map((value, axis) => value - (t - r) * by[axis]);
     const [walked, jumped] = [moved(v), moved(u)];
     const clouds = CLOUDS.map((cloud) => `<circle class="cloud" cx="${pixel(cloud)[0]}" cy="${pixel(cloud)[1]}" r="${((2 * WIDTH) / (2 * RANGE)) * SIZE}"/>`);
-    const end = (point, kind) => `<circle class="${kind}" cx="${pixel(point)[0]}" cy="${pixel(point)[1]}" r="5"/>`;
-    const label = (point, text) => `<text x="${pixel(point)[0] + 8}" y="${pixel(point)[1] - 8}">${text}</text>`;
+    const end = (/** @type {Point} */ point, /** @type {string} */ kind) =>
+      `<circle class="${kind}" cx="${pixel(point)[0]}" cy="${pixel(point)[1]}" r="5"/>`;
+    const label = (/** @type {Point} */ point, /** @type {string} */ text) =>
+      `<text x="${pixel(point)[0] + 8}" y="${pixel(point)[1] - 8}">${text}</text>`;
     this.#svg.innerHTML = [
       ...clouds,
       `<path class="path" d="${path(way(z, t, r))}"/>`,
@@ -116,7 +133,7 @@ export class Plane {
       end(z, 'noise'), end(walked, 'noise'), end(jumped, 'image'), label(walked, 'v'), label(jumped, 'u'),
     ].join('');
     const sum = u.map((value, axis) => value + (t - r) * du[axis]);
-    const vector = (values) => `(${values.map((value) => value.toFixed(2).replace('-', '−')).join(', ')})`;
+    const vector = (/** @type {number[]} */ values) => `(${values.map((value) => value.toFixed(2).replace('-', '−')).join(', ')})`;
     this.#words.textContent = `u = ${vector(u)}   (t − r) du/dt = ${vector(du.map((value) => (t - r) * value))}   their sum ${vector(sum)}, and v = ${vector(v)}`;
   }
 }

@@ -2,10 +2,20 @@
 
 import { draw, pictureAt } from '../element/canvas.js';
 
+/**
+ * A place for a picture, and what it holds.
+ * @typedef {object} Tile
+ * @property {HTMLButtonElement} button
+ * @property {HTMLCanvasElement} canvas
+ * @property {ImageData} [picture]
+ * @property {ImageData} [noise]
+ * @property {number} [label]
+ */
+
 export class Gallery {
   #root;
   #onPick;
-  /** @type {{button: HTMLButtonElement, canvas: HTMLCanvasElement, picture?: ImageData, noise?: ImageData, label?: number}[]} */
+  /** @type {Tile[]} */
   #tiles = [];
 
   /**
@@ -17,9 +27,14 @@ export class Gallery {
     this.#onPick = onPick;
   }
 
-  /** As many tiles as asked for, each of the model's size; what they show stays until they are drawn over. */
+  /**
+   * As many tiles as asked for, each of the model's size; what they show stays until they are drawn over.
+   * @param {number} count
+   * @param {number} width
+   * @param {number} height
+   */
   resize(count, width, height) {
-    while (this.#tiles.length > count) this.#tiles.pop().button.remove();
+    for (const { button } of this.#tiles.splice(count)) button.remove();
     while (this.#tiles.length < count) this.#tiles.push(this.#newTile(this.#tiles.length));
     for (const tile of this.#tiles) {
       if (tile.canvas.width !== width || tile.canvas.height !== height) [tile.canvas.width, tile.canvas.height] = [width, height];
@@ -64,11 +79,12 @@ export class Gallery {
     });
   }
 
-  /** What a tile holds. */
+  /** What a tile holds. @param {number} index */
   at(index) {
     return this.#tiles[index];
   }
 
+  /** @param {number} index @returns {Tile} */
   #newTile(index) {
     const button = document.createElement('button');
     button.type = 'button';

@@ -4,41 +4,47 @@ import { readAddress, writeAddress } from './address.js';
 import { backendName } from '../engine/backend.js';
 import { blendText, classesOf, partsOf } from '../engine/classes.js';
 import { choices, classTitle, list, megabytes } from './controls.js';
+import { Demos } from './demos.js';
 import { Detail } from './detail.js';
-import { download } from '../engine/download.js';
+import { byId } from './dom.js';
 import { Gallery } from './gallery.js';
 import { FailoverEngine } from '../engine/failover.js';
-import { Lessons, MODELS } from './demos.js';
 import { randomSeed, wholeNumber } from '../element/numbers.js';
+import { MODELS, isShipped, readModels } from './models.js';
 import { readPicture, readRecipe, verify } from './save.js';
 import { sha256 } from '../engine/store.js';
+
+/** @import { BackendState, Backend, ModelInfo, Progress } from '../engine/types.js' */
+/** @import { Recipe } from '../element/png.js' */
+/** @import { Choice, Defaults } from './address.js' */
+/** @import { Model, OpenedFile, ShippedModel } from './models.js' */
 
 /** Up to this many classes fit as buttons. */
 const MAX_CLASS_BUTTONS = 16;
 const ANY = '';
 
-const element = (id) => document.getElementById(id);
-
+/** @type {Defaults} */
 const defaults = { model: undefined, seed: randomSeed(), nfe: 1, count: 56 };
 const choice = readAddress(location.search, defaults);
-const gallery = new Gallery(element('gallery'), openDetail);
-const detail = new Detail(element('detail'));
+const gallery = new Gallery(byId('gallery'), openDetail);
+const detail = new Detail(byId('detail', HTMLDialogElement));
 const engine = new FailoverEngine(choice.backend);
-const lessons = new Lessons(engine, choice, {
+const fileInputs = ['file', 'picture-file'].map((id) => byId(id, HTMLInputElement));
+const demos = new Demos(engine, choice, {
   moved: () => history.replaceState(null, '', writeAddress(choice, defaults)),
   recipe: (label) => ({ ...recipeFor(choice.seed, label), place: choice.place }),
   failed: fail,
 });
 
-/** Shipped models, from models.json. */
+/** Shipped models, from models.json. @type {ShippedModel[]} */
 let models = [];
-/** A file of the visitor's, once one has been opened. */
+/** A file of the visitor's, once one has been opened. @type {OpenedFile | undefined} */
 let upload;
-/** The loaded model: an entry of `models`, or the file. */
+/** The loaded model. @type {Model | undefined} */
 let current;
-/** What it says about itself. */
+/** What it says about itself. @type {ModelInfo | undefined} */
 let info;
-/** The backend at work. */
+/** The backend at work. @type {Backend | undefined} */
 let atWork;
 /** Whether a model is on its way: the pictures of a choice made meanwhile come with it. */
 let loading = false;
@@ -46,7 +52,7 @@ let loading = false;
 let turn = 0;
 
 // From here on the engine downloads what it needs.
-element('early')?.remove();
+byId('early')?.remove();
 await begin();
 // For visits without a network; only where the page is served securely, and not before the first pictures.
 try {
@@ -56,21 +62,20 @@ try {
 }
 
 async function begin() {
-  for (const [id, event, listener] of [
-    ['new-seed', 'click', () => show({ seed: randomSeed() })],
-    ['seed', 'change', () => show({ seed: wholeNumber(element('seed').value.trim()) ?? choice.seed })],
-    ['file', 'change', () => openFile(element('file').files[0])],
-    ['picture-file', 'change', () => openFile(element('picture-file').files[0])],
-    ['controls', 'submit', (event) => event.preventDefault()],
-  ]) element(id).addEventListener(event, listener);
+  byId('new-seed').addEventListener('click', () => show({ seed: randomSeed() }));
+  const seed = byId('seed', HTMLInputElement);
+  seed.addEventListener('change', () => show({ seed: wholeNumber(seed.value.trim()) ?? choice.seed }));
+  for (const input of fileInputs) input.addEventListener('change', () => openFile(input.files?.[0]));
+  byId('controls').addEventListener('submit', (event) => event.preventDefault());
   // Another backend draws the same pictures: the wall stays, and its time is taken anew.
-  engine.addEventListener('change', ({ detail }) => {
+  engine.addEventListener('change', (event) => {
+    const { detail } = /** @type {CustomEvent<BackendState>} */ (event);
     const changed = detail.backend !== atWork;
     describeBackend(detail);
     if (changed && document.body.dataset.state === 'ready') show({}, { anew: false });
   });
-  engine.addEventListener('device-lost', () => (element('notice').textContent = 'The device was lost; it is being replaced.'));
-  engine.addEventListener('recovered', ({ detail }) => describeBackend(detail));
+  engine.addEventListener('device-lost', () => (byId('notice').textContent = 'The device was lost; it is being replaced.'));
+  engine.addEventListener('recovered', (event) => describeBackend(/** @type {CustomEvent<BackendState>} */ (event).detail));
   acceptDrops();
   gallery.resize(choice.count, 32, 32);
   offerSteps();
@@ -85,24 +90,19 @@ async function begin() {
   await loadModel(models.find(({ id }) => id === choice.model) ?? models[0]);
 }
 
-/** The list of shipped models. */
-async function readModels() {
-  const pieces = [];
-  await download(`${MODELS}models.json`, () => {}, (piece) => pieces.push(piece));
-  return JSON.parse(await new Blob(pieces).text());
-}
-
-/** Loads a shipped model, or a file of the visitor's. When that fails, the model before stays. */
+/** Loads a model. When that fails, the model before stays. @param {Model} wanted */
 async function loadModel(wanted) {
   const mine = ++turn;
+  let loaded;
   loading = true;
   setState('loading', 'Downloading…');
-  lessons.rest();
+  demos.rest();
   try {
-    const source = wanted instanceof File ? wanted : MODELS + wanted.file;
-    const hash = wanted instanceof File ? await sha256(await wanted.arrayBuffer()) : wanted.sha256;
-    const loaded = await engine.load(source, (progress) => mine === turn && loading && showProgress(progress), hash);
-    if (mine !== turn) return;
+    if (!isShipped(wanted)) wanted.sha256 ??= await sha256(await wanted.file.arrayBuffer());
+    const source = isShipped(wanted) ? MODELS + wanted.file : wanted.file;
+    loaded = await engine.load(source, (progress) => mine === turn && loading && showProgress(progress), wanted.sha256);
+    // A newer one has ended it.
+    if (mine !== turn || 'stale' in loaded) return;
     loading = false;
     [info, current] = [loaded, wanted];
   } catch (error) {
@@ -112,44 +112,47 @@ async function loadModel(wanted) {
     return;
   }
   hideProgress();
-  [element('poster').hidden, element('gallery').hidden] = [true, false];
-  choice.model = current.id;
-  if (current instanceof File) upload = current;
+  [byId('poster').hidden, byId('gallery').hidden] = [true, false];
+  choice.model = isShipped(wanted) ? wanted.id : undefined;
+  if (!isShipped(wanted)) upload = wanted;
   if (!classesOf(choice.className, info.classes)) choice.className = undefined;
   gallery.resize(choice.count, info.width, info.height);
   offerModels();
-  offerClasses();
-  describeModel();
-  describeBackend(info);
+  offerClasses(info);
+  describeModel(info, wanted);
+  describeBackend(loaded);
   await show({});
 }
 
 /**
  * Makes and shows the pictures of the current choice, after a change to it. Not `anew`, they are the same pictures by
  * another backend, and the wall stays as it is until they come.
+ * @param {Partial<Choice>} change
+ * @param {{anew?: boolean}} [options]
+ * @returns {Promise<void>}
  */
 async function show(change, { anew = true } = {}) {
   Object.assign(choice, change);
   history.replaceState(null, '', writeAddress(choice, defaults));
-  element('seed').value = String(choice.seed);
-  if (!info || loading) return;
+  byId('seed', HTMLInputElement).value = String(choice.seed);
+  if (!info || !current || loading) return;
   const mine = ++turn;
   if (anew) {
     setState('loading', 'Generating…');
-    lessons.rest();
+    demos.rest();
   }
   const { seed, count, nfe } = choice;
-  const classes = classesOf(choice.className, info.classes);
+  const classes = classesOf(choice.className, info.classes) ?? {};
   try {
     const result = await engine.generate({ seed, count, nfe, ...classes, noise: anew }, (report) => {
       if (mine !== turn) return;
-      if (report.noise) gallery.showNoise(report.first, report.noise);
-      else gallery.show(report.first, report.rgba, report.labels, titleOf);
+      if ('noise' in report) gallery.showNoise(report.first, report.noise);
+      else if ('rgba' in report) gallery.show(report.first, report.rgba, report.labels, titleOf);
     });
-    if (mine !== turn || result.stale) return;
+    if (mine !== turn || !('milliseconds' in result)) return;
     showSpeed(result.milliseconds);
     setState('ready', '');
-    if (anew) lessons.begin(info, current, classes);
+    if (anew) demos.begin(info, current, classes);
     // Another backend took over meanwhile: its time is the one to show.
     if (result.backend !== atWork) show({}, { anew: false });
   } catch (error) {
@@ -157,24 +160,27 @@ async function show(change, { anew = true } = {}) {
   }
 }
 
-/** Weights become the model; a saved picture is made again and checked; another picture becomes noise. */
+/**
+ * Weights become the model; a saved picture is made again and checked; another picture becomes noise.
+ * @param {File | undefined} file
+ */
 async function openFile(file) {
   if (!file) return;
   try {
-    if (!/\.(png|jpe?g|gif|webp|bmp|avif)$/i.test(file.name)) await loadModel(file);
+    if (!/\.(png|jpe?g|gif|webp|bmp|avif)$/i.test(file.name)) await loadModel({ file });
     else {
       const recipe = await readRecipe(file);
       if (recipe) await restore(file, recipe);
-      else if (info) await lessons.startFrom(file);
+      else if (info) await demos.startFrom(file);
     }
   } catch (error) {
     fail(error);
   }
   // The same file, mended, may be chosen again.
-  for (const id of ['file', 'picture-file']) element(id).value = '';
+  for (const input of fileInputs) input.value = '';
 }
 
-/** Makes a saved picture again, and says whether it is the same. */
+/** Makes a saved picture again, and says whether it is the same. @param {File} file @param {Recipe} recipe */
 async function restore(file, { model, sha256, seed, className, steps, place }) {
   const known = [...models, ...(upload ? [upload] : [])].find((entry) => entry.sha256 === sha256);
   if (!known && info?.sha256 !== sha256) {
@@ -184,19 +190,21 @@ async function restore(file, { model, sha256, seed, className, steps, place }) {
   // Before anything changes: whether it shows a picture at all, and one of a class that there is.
   await readPicture(file, { width: 1, height: 1 });
   const isLoaded = !known || known === current;
-  if (isLoaded && !classesOf(className, info.classes)) throw new Error(`${file.name} was made of the class "${className}", which the model ${info.name} does not have`);
+  if (isLoaded && info && !classesOf(className, info.classes)) {
+    throw new Error(`${file.name} was made of the class "${className}", which the model ${info.name} does not have`);
+  }
   Object.assign(choice, { seed, className, nfe: steps, place });
   offerSteps();
   if (!isLoaded) await loadModel(known);
-  else {
-    offerClasses();
+  else if (info) {
+    offerClasses(info);
     await show({});
   }
-  const picture = place ? await lessons.drawn() : gallery.at(0).picture;
+  const picture = place ? await demos.drawn() : gallery.at(0).picture;
   if (!picture) return;
   const { same, agreement } = await verify(file, picture);
   const exact = agreement === Infinity ? 'every pixel agrees' : `${agreement.toFixed(0)} dB`;
-  element('status').textContent = same ? `${file.name} was made again: the same picture (${exact}).` : `${file.name} was made again, but it is another picture (${exact}).`;
+  byId('status').textContent = same ? `${file.name} was made again: the same picture (${exact}).` : `${file.name} was made again, but it is another picture (${exact}).`;
 }
 
 /** Weights dropped anywhere on the page become the model. */
@@ -215,148 +223,162 @@ function acceptDrops() {
 
 function offerModels() {
   const options = models.map(({ id, title }) => ({ value: id, text: title }));
-  if (upload) options.push({ value: ANY, text: upload.name.replace(/\.safetensors$/, '') });
-  const choose = (value) => loadModel(value === ANY ? upload : models.find(({ id }) => id === value));
-  choices(element('models'), 'model', options, current?.id ?? ANY, choose);
+  if (upload) options.push({ value: ANY, text: upload.file.name.replace(/\.safetensors$/, '') });
+  const choose = (/** @type {string} */ value) => {
+    const chosen = value === ANY ? upload : models.find(({ id }) => id === value);
+    if (chosen) loadModel(chosen);
+  };
+  choices(byId('models'), 'model', options, current && isShipped(current) ? current.id : ANY, choose);
 }
 
 function offerSteps() {
   const steps = [{ value: '1', text: '1 step' }, { value: '4', text: '4 steps' }];
-  choices(element('steps'), 'steps', steps, String(choice.nfe), (value) => show({ nfe: Number(value) }));
+  choices(byId('steps'), 'steps', steps, String(choice.nfe), (value) => show({ nfe: Number(value) }));
 }
 
-function offerClasses() {
-  element('class-field').hidden = info.classes.length === 0;
+/** @param {ModelInfo} info */
+function offerClasses(info) {
+  byId('class-field').hidden = info.classes.length === 0;
   const classes = [{ value: ANY, text: 'Any' }, ...info.classes.map((name) => ({ value: name, text: titleOfClass(name) }))];
   const parts = partsOf(choice.className ?? ANY);
   const chosen = parts[0][0];
-  const choose = (name) => {
+  const choose = (/** @type {string} */ name) => {
     show({ className: name === ANY ? undefined : name });
-    offerMixture();
+    offerMixture(info);
   };
-  offerMixture();
-  if (classes.length <= MAX_CLASS_BUTTONS) choices(element('classes'), 'class', classes, chosen, choose);
-  else list(element('classes'), classes, chosen, choose);
+  offerMixture(info);
+  if (classes.length <= MAX_CLASS_BUTTONS) choices(byId('classes'), 'class', classes, chosen, choose);
+  else list(byId('classes'), classes, chosen, choose);
 }
 
-/** A second class, and the share of the first: the pictures then lie between the two. */
-function offerMixture() {
+/** A second class, and the share of the first: the pictures then lie between the two. @param {ModelInfo} info */
+function offerMixture(info) {
   const [[first], [second, rest] = [ANY, 0]] = partsOf(choice.className ?? ANY);
   const others = info.classes.filter((name) => name !== first);
-  element('mixture').hidden = first === ANY || others.length === 0;
-  if (element('mixture').hidden) return;
+  byId('mixture').hidden = first === ANY || others.length === 0;
+  if (byId('mixture').hidden) return;
   const options = [{ value: ANY, text: 'nothing' }, ...others.map((name) => ({ value: name, text: titleOfClass(name) }))];
-  list(element('mix-with'), options, second, (name) => {
+  list(byId('mix-with'), options, second, (name) => {
     show({ className: name === ANY ? first : blendText(first, name, 0.5) });
-    offerMixture();
+    offerMixture(info);
   });
-  const share = element('mix-share');
+  const share = byId('mix-share', HTMLInputElement);
   share.hidden = second === ANY;
   share.value = String(rest);
-  share.oninput = () => show({ className: blendText(first, second, Number((1 - share.value).toFixed(2))) });
+  share.oninput = () => show({ className: blendText(first, second, Number((1 - Number(share.value)).toFixed(2))) });
 }
 
+/** @param {ModelInfo & {notice: string} | BackendState} state */
 function describeBackend(state) {
   atWork = state.backend;
-  element('backend').textContent = backendName(state);
-  element('notice').textContent = state.notice;
+  byId('backend').textContent = backendName(state);
+  byId('notice').textContent = state.notice;
 }
 
-function describeModel() {
+/** @param {ModelInfo} info @param {Model} model */
+function describeModel(info, model) {
   const about = [
-    info.description || current.title || `Weights from ${current.name}`,
+    info.description || (isShipped(model) ? model.title : `Weights from ${model.file.name}`),
     info.source && `Source: ${info.source}`,
     info.license && `Licence: ${info.license}`,
     `${(info.parameters / 1e6).toFixed(1)} M parameters, trained for ${info.step.toLocaleString('en')} steps${info.init ? `, from ${info.init}` : ''}`,
   ];
-  element('about').textContent = `${about.filter(Boolean).join('. ')}.`;
+  byId('about').textContent = `${about.filter(Boolean).join('. ')}.`;
 }
 
+/** @param {Progress} progress */
 function showProgress({ loaded, total }) {
-  const bar = element('progress');
+  const bar = byId('progress', HTMLProgressElement);
   bar.hidden = false;
   if (total) [bar.max, bar.value] = [total, loaded];
   else bar.removeAttribute('value');
-  element('bytes').textContent = total ? `${megabytes(loaded)} of ${megabytes(total)}` : megabytes(loaded);
+  byId('bytes').textContent = total ? `${megabytes(loaded)} of ${megabytes(total)}` : megabytes(loaded);
 }
 
 function hideProgress() {
-  element('progress').hidden = true;
-  element('bytes').textContent = '';
+  byId('progress').hidden = true;
+  byId('bytes').textContent = '';
 }
 
+/** @param {number} milliseconds */
 function showSpeed(milliseconds) {
   const { count, nfe } = choice;
   const each = milliseconds / count;
-  element('speed').textContent = each < 10 ? each.toFixed(1) : Math.round(each).toLocaleString('en');
+  byId('speed').textContent = each < 10 ? each.toFixed(1) : Math.round(each).toLocaleString('en');
   const calls = nfe === 1 ? 'one network call each' : `${nfe} network calls each`;
-  element('facts').textContent = `${count} images, ${calls}, in ${(milliseconds / 1000).toFixed(2)} s`;
+  byId('facts').textContent = `${count} images, ${calls}, in ${(milliseconds / 1000).toFixed(2)} s`;
 }
 
+/** What a picture is, in words. @param {number} index @param {number} [label] */
 function titleOf(index, label) {
   const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
   if (choice.className?.includes(':') && label === undefined) {
     const parts = partsOf(choice.className).map(([name, share]) => `${Math.round(100 * share)} % ${titleOfClass(name)}`);
     return `${parts.join(', ')}, seed ${seed}`;
   }
-  return label === undefined ? `Seed ${seed}` : `${titleOfClass(info.classes[label])}, seed ${seed}`;
+  return info && label !== undefined ? `${titleOfClass(info.classes[label])}, seed ${seed}` : `Seed ${seed}`;
 }
 
-/** The list of shipped models may name classes better than the folders they come from. */
+/** The list of shipped models may name classes better than the folders they come from. @param {string} name */
 function titleOfClass(name) {
-  return current.classTitles?.[name] ?? classTitle(name);
+  const titles = current && isShipped(current) ? current.classTitles : undefined;
+  return titles?.[name] ?? classTitle(name);
 }
 
+/** @param {number} index */
 function openDetail(index) {
-  const tile = gallery.at(index);
-  if (!tile.picture) return;
+  const { picture, noise, label } = gallery.at(index);
+  if (!picture || !noise || !info || !current) return;
   const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
-  const className = classNameOf(tile.label);
+  const className = classNameOf(label);
   const query = writeAddress({ ...choice, seed, className, place: undefined }, defaults);
   // A file of the visitor's is not at any address.
-  const shared = !(current instanceof File);
+  const shared = isShipped(current) ? current.file : undefined;
   detail.open(
-    tile,
+    { picture, noise },
     {
-      title: titleOf(index, tile.label),
+      title: titleOf(index, label),
       calls: choice.nfe === 1 ? 'one call' : `${choice.nfe} calls`,
-      link: shared ? new URL(query, location.href).href : undefined,
-      embed: shared ? embedCode(seed, className) : undefined,
+      link: shared && new URL(query, location.href).href,
+      embed: shared && embedCode(shared, seed, className),
     },
-    { name: `${info.name}-${seed}.png`, recipe: recipeFor(seed, tile.label) },
+    { name: `${info.name}-${seed}.png`, recipe: recipeFor(seed, label) },
   );
 }
 
-/** The class of a picture as people write it: its own, or the place between classes that was chosen. */
-const classNameOf = (label) => (label === undefined ? choice.className : info.classes[label]);
+/**
+ * The class of a picture as people write it: its own, or the place between classes that was chosen.
+ * @param {number | undefined} label
+ */
+const classNameOf = (label) => (label === undefined ? choice.className : info?.classes[label]);
 
-/** What a saved picture says about itself. */
+/** What a saved picture says about itself. @param {bigint} seed @param {number} [label] */
 function recipeFor(seed, label) {
-  const { name: model, sha256 } = info;
-  return { model, sha256, seed: String(seed), className: classNameOf(label), steps: choice.nfe };
+  return { model: info?.name, sha256: info?.sha256, seed: String(seed), className: classNameOf(label), steps: choice.nfe };
 }
 
-/** The two lines that show a picture in another page. */
-function embedCode(seed, className) {
-  const at = (path) => new URL(path, document.baseURI).href;
-  const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
+/** The two lines that show a picture in another page. @param {string} file @param {bigint} seed @param {string} [className] */
+function embedCode(file, seed, className) {
+  const at = (/** @type {string} */ path) => new URL(path, document.baseURI).href;
+  const escape = (/** @type {string} */ text) => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
   const label = className === undefined ? '' : ` label="${escape(className)}"`;
   const steps = choice.nfe === 1 ? '' : ` steps="${choice.nfe}"`;
-  return `<script type="module" src="${at('web/mean-flow.js')}"></script>\n<mean-flow src="${at(MODELS + current.file)}" seed="${seed}"${label}${steps}></mean-flow>`;
+  return `<script type="module" src="${at('web/mean-flow.js')}"></script>\n<mean-flow src="${at(MODELS + file)}" seed="${seed}"${label}${steps}></mean-flow>`;
 }
 
-/** @param {'loading' | 'ready' | 'error'} state */
+/** @param {'loading' | 'ready' | 'error'} state @param {string} message */
 function setState(state, message) {
   document.body.dataset.state = state;
-  element('gallery').setAttribute('aria-busy', String(state === 'loading'));
-  element('status').textContent = message;
+  byId('gallery').setAttribute('aria-busy', String(state === 'loading'));
+  byId('status').textContent = message;
 }
 
+/** @param {Error} error */
 function fail(error) {
   hideProgress();
   // Nothing was ever drawn: pictures from earlier are better than an empty wall.
-  element('poster').hidden = info !== undefined;
-  element('gallery').hidden = info === undefined;
+  byId('poster').hidden = info !== undefined;
+  byId('gallery').hidden = info === undefined;
   if (models.length > 0) offerModels();
   setState('error', error.message);
 }

@@ -8,7 +8,12 @@
 const MODELS = new Map([/* models, by build-site.sh */]);
 const query = new URLSearchParams(location.search);
 const script = document.currentScript;
-const begin = (href) => script.isConnected && document.head.append(Object.assign(document.createElement('link'), { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href }));
+
+/** @param {string} href */
+function begin(href) {
+  const link = { rel: 'preload', as: 'fetch', crossOrigin: 'anonymous', href };
+  if (script?.isConnected) document.head.append(Object.assign(document.createElement('link'), link));
+}
 
 // A file has nothing to wait for: file-notice.js has said so.
 if (location.protocol !== 'file:') preload();
@@ -16,7 +21,8 @@ if (location.protocol !== 'file:') preload();
 function preload() {
   begin(`ENGINE/pkg/${buildFor(query.get('backend') === 'webgpu' ? 'webgpu' : 'cpu')}/meanflow_bg.wasm`);
   // Later visits have kept the weights; a browser that cannot say so keeps none.
-  const weights = new URL(`static/models/${MODELS.get(query.get('model')) ?? [...MODELS.values()][0]}`, location).href;
+  const file = MODELS.get(query.get('model')) ?? [...MODELS.values()][0];
+  const weights = new URL(`static/models/${file}`, location.href).href;
   const kept = async () => globalThis.caches?.match(weights);
   kept().catch(() => {}).then((kept) => kept ?? begin(weights));
 }

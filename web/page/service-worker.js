@@ -3,6 +3,7 @@
 // build-site.sh writes this file to the root of the site, after `fusesMultiplications` and with the list of its files.
 
 const KEPT = 'meanflow-page';
+/** @type {string[]} */
 const FILES = [/* filled in by build-site.sh */];
 /** Milliseconds after which a server that does not answer counts as a network that fails, and that where it has been so before. */
 const PATIENCE = 4000;
@@ -14,7 +15,7 @@ const OURS = new Set(FILES.map((file) => new URL(file, registration.scope).href)
 /** The page has two names. */
 const INDEX = new URL('index.html', registration.scope).href;
 
-/** Where a file is kept: one copy, whatever its address asks for. */
+/** Where a file is kept: one copy, whatever its address asks for. @param {string} url */
 function placeOf(url) {
   const address = url.replace(/[?#].*/s, '');
   return address === INDEX ? registration.scope : address;
@@ -48,6 +49,7 @@ addEventListener('fetch', (event) => {
 /** Whether the server was late with the last answer. */
 let isLate = false;
 
+/** @param {FetchEvent} event @param {string} place */
 async function fromNetwork(event, place) {
   const kept = () => caches.open(KEPT).then((store) => store.match(place, { ignoreVary: true })).catch(() => undefined);
   const fetching = fetch(event.request);
@@ -64,8 +66,10 @@ async function fromNetwork(event, place) {
   }
 }
 
+/** @returns {Promise<undefined>} */
 const late = () => new Promise((resolve) => setTimeout(resolve, isLate ? LITTLE_PATIENCE : PATIENCE));
 
+/** @param {string} place @param {Response} response */
 async function keep(place, response) {
   // A redirect that the browser is to follow itself has no address.
   if (!response.ok || !response.url) return;
