@@ -7,7 +7,17 @@ import { pathToFileURL } from 'node:url';
 
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, overWhite, psnr, serveForeignPage, servedWhile, variance, wall } from './support.mjs';
+import {
+  DIST,
+  ROOT,
+  nativePicture,
+  overWhite,
+  psnr,
+  serveForeignPage,
+  servedWhile,
+  variance,
+  wall,
+} from './support.mjs';
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
@@ -16,7 +26,12 @@ const stage = {};
 before(async () => {
   // As visitors have it; the driver lets files load files.
   const extraPrefsFirefox = { 'security.fileuri.strict_origin_policy': true };
-  stage.browser = await puppeteer.launch({ browser: 'firefox', executablePath: findFirefox(), headless: true, extraPrefsFirefox });
+  stage.browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath: findFirefox(),
+    headless: true,
+    extraPrefsFirefox,
+  });
   stage.site = await serve(DIST, { prefix: '/somewhere/' });
 });
 after(async () => {
@@ -39,9 +54,14 @@ const text = (page, id) => page.evaluate((id) => document.getElementById(id).tex
 
 test('the page draws the native pictures on the CPU, says so and why, under its policy and without an error', async () => {
   let page;
-  const served = await servedWhile(stage.site.server, async () => (page = await open(`${stage.site.address}?seed=4&count=3`, isSettled)));
+  const served = await servedWhile(
+    stage.site.server,
+    async () => (page = await open(`${stage.site.address}?seed=4&count=3`, isSettled)),
+  );
   // What the page begins early is what its engine then takes.
-  for (const file of ['meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
+  for (const file of ['meanflow_bg.wasm', 'nouns.safetensors']) {
+    assert.equal(served.filter((name) => name === file).length, 1, file);
+  }
   assert.equal(await text(page, 'status'), '');
   assert.equal(await text(page, 'backend'), 'CPU');
   assert.match(await text(page, 'notice'), /^Not on WebGPU: .+\.$/);
@@ -65,8 +85,13 @@ test('the element draws in somebody else\'s page, and its events tell of it', as
   try {
     const page = await open(address, () => told.includes('generate') || told.includes('error'));
     const told = await page.evaluate(() => told);
-    assert.ok(told.includes('progress') && told.indexOf('ready') < told.indexOf('generate') && !told.includes('error'), told.join());
-    const badge = await page.evaluate(() => document.querySelector('mean-flow').shadowRoot.querySelector('[part=badge]').textContent);
+    assert.ok(
+      told.includes('progress') && told.indexOf('ready') < told.indexOf('generate') && !told.includes('error'),
+      told.join(),
+    );
+    const badge = await page.evaluate(
+      () => document.querySelector('mean-flow').shadowRoot.querySelector('[part=badge]').textContent,
+    );
     assert.equal(badge, 'CPU');
     assert.deepEqual(page.problems, []);
   } finally {

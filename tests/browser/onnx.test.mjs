@@ -22,7 +22,10 @@ for (const [what, net, dtype = 'f16'] of [
   ['told t alone', { ...TINY, times: 't' }],
   ['with a decoder', { ...TINY, times: 't', decoder_depth: 1 }],
   ['that gives images', { ...TINY, output: 'image' }],
-  ['of the size of the page', { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 }],
+  [
+    'of the size of the page',
+    { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 },
+  ],
 ]) {
   test(`a network ${what} is the same in ONNX Runtime`, async () => {
     const weights = randomWeights(net, dtype);
@@ -55,7 +58,10 @@ for (const [what, net, dtype = 'f16'] of [
 test('a network that has no ONNX form is refused with the reason', () => {
   const weights = randomWeights({ ...TINY, guidance: 'scale' });
   const command = () => meanflow('repack', weights, '--onnx', `${weights}.onnx`);
-  assert.throws(command, ({ status, stderr }) => status === 1 && /plain Diffusion Transformers/.test(stderr.toString()));
+  assert.throws(
+    command,
+    ({ status, stderr }) => status === 1 && /plain Diffusion Transformers/.test(stderr.toString()),
+  );
 });
 
 test('weights in half precision are written so', () => {

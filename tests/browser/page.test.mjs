@@ -4,7 +4,20 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ENGINE, ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, servedWhile, settled, variance, wall } from './support.mjs';
+import {
+  ENGINE,
+  ROOT,
+  fromEngine,
+  nativePicture,
+  open,
+  openStage,
+  overWhite,
+  psnr,
+  servedWhile,
+  settled,
+  variance,
+  wall,
+} from './support.mjs';
 
 /** Least agreement of browser and native pictures. */
 const MIN_PSNR = 45;
@@ -56,7 +69,9 @@ test('where the script that begins early comes late, nothing is downloaded twice
     await page.goto(`${stage.site.address}?count=1`);
     await settled(page);
   });
-  for (const file of ['preload.js', 'meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
+  for (const file of ['preload.js', 'meanflow_bg.wasm', 'nouns.safetensors']) {
+    assert.equal(served.filter((name) => name === file).length, 1, file);
+  }
 });
 
 test('the pictures of the page are those of the native build', async () => {
@@ -134,7 +149,9 @@ test('a picture opens beside its noise and is saved as a PNG', async () => {
   await page.click('#gallery button:nth-child(2)');
   assert.match(await page.textContent('#detail-title'), /^[A-Z][a-z ]+, seed 7$/);
   const shown = await page.evaluate(() =>
-    ['noise', 'picture'].map((part) => document.querySelector(`[data-part=${part}]`).getContext('2d').getImageData(0, 0, 32, 32).data.join()),
+    ['noise', 'picture'].map((part) =>
+      document.querySelector(`[data-part=${part}]`).getContext('2d').getImageData(0, 0, 32, 32).data.join(),
+    ),
   );
   assert.notEqual(shown[0], shown[1]);
   const download = page.waitForEvent('download');
@@ -174,7 +191,9 @@ for (const [name, width] of [['a desktop', 1280], ['a phone', 390]]) {
 test('pictures between classes are those of the native build, and a link and a saved picture hold the place', async () => {
   const between = 'item/potion:0.6,item/book:0.4';
   const page = await stage.open(`?model=tiles&class=${between}&seed=4&count=2&backend=cpu`);
-  const native = overWhite(nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: between }));
+  const native = overWhite(
+    nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: between }),
+  );
   assert.ok(psnr((await wall(page))[1], native) >= 40);
   assert.ok(await page.isChecked('input[name=class][value="item/potion"]'));
   assert.equal(await page.inputValue('#mix-with select'), 'item/book');
@@ -190,7 +209,9 @@ test('pictures between classes are those of the native build, and a link and a s
   assert.ok(psnr((await wall(page))[1], before[1]) < 60, 'another share, the same picture');
   await page.selectOption('#mix-with select', '');
   await settled(page);
-  const alone = overWhite(nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: 'item/potion' }));
+  const alone = overWhite(
+    nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: 'item/potion' }),
+  );
   await page.waitForFunction(() => /class=item%2Fpotion&/.test(location.search));
   await settled(page);
   assert.ok(psnr((await wall(page))[1], alone) >= 40);

@@ -41,7 +41,10 @@ export function serveForeignPage(site) {
   const folder = temporaryFolder();
   const listen = `globalThis.told = []; for (const type of ['progress', 'ready', 'generate', 'error']) document.addEventListener(type, (event) => told.push(event.type), true);`;
   const element = `<mean-flow src="${site}static/models/emoji.safetensors" seed="9" controls></mean-flow>`;
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${site}web/mean-flow.js"></script>${element}`);
+  writeFileSync(
+    join(folder, 'index.html'),
+    `<!doctype html><script>${listen}</script><script type="module" src="${site}web/mean-flow.js"></script>${element}`,
+  );
   return serve(folder);
 }
 
@@ -66,8 +69,8 @@ export function openStage({ webgpu, prefix }) {
 }
 
 /**
- * Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. Without `canvas` a canvas that
- * shows what that adapter drew costs the device.
+ * Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. Without `canvas` a
+ * canvas that shows what that adapter drew costs the device.
  */
 export function launch({ webgpu, canvas }) {
   return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
@@ -84,7 +87,8 @@ export const beforeWorkers = (page, script) =>
 export async function servedWhile(server, work) {
   const served = [];
   // To ask whether a file has changed, as the service worker does of all once a page is drawn, downloads nothing.
-  const listen = ({ url, headers }) => headers['if-none-match'] || served.push(new URL(url, 'http://localhost').pathname.split('/').pop());
+  const listen = ({ url, headers }) =>
+    headers['if-none-match'] || served.push(new URL(url, 'http://localhost').pathname.split('/').pop());
   server.on('request', listen);
   try {
     await work();
@@ -94,7 +98,9 @@ export async function servedWhile(server, work) {
   return served;
 }
 
-/** An empty page to time a visit in: a new window first loads parts of the browser itself, which no visitor waits for. */
+/**
+ * An empty page to time a visit in: a new window first loads parts of the browser itself, which no visitor waits for.
+ */
 export async function openQuietly(context) {
   const page = await context.newPage();
   await setTimeout(QUIET);
@@ -119,7 +125,10 @@ export async function open(browser, address, { state = 'ready', ...options } = {
 /** Waits for `ready` or `error`, and fails with the page's own words when it is the other one. */
 export async function settled(page, state = 'ready') {
   await page.waitForFunction(() => document.body.dataset.state !== 'loading', undefined, { timeout: PATIENCE });
-  const [reached, message] = await page.evaluate(() => [document.body.dataset.state, document.getElementById('status').textContent]);
+  const [reached, message] = await page.evaluate(() => [
+    document.body.dataset.state,
+    document.getElementById('status').textContent,
+  ]);
   if (reached !== state) throw new Error(`the page is in state ${reached}, not ${state}: ${message}`);
   return message;
 }
@@ -146,7 +155,9 @@ export function fromEngine(page, { backend, weights, ...request }) {
       const { Engine } = await import(new URL('web/engine.js', document.baseURI).href);
       const engine = new Engine(backend);
       const pictures = [];
-      const { backend: used } = await engine.load(new File([Uint8Array.from(atob(weights), (c) => c.charCodeAt(0))], 'weights.safetensors'));
+      const { backend: used } = await engine.load(
+        new File([Uint8Array.from(atob(weights), (c) => c.charCodeAt(0))], 'weights.safetensors'),
+      );
       if (used !== backend) throw new Error(`${used} ran instead of ${backend}`);
       await engine.generate(request, ({ rgba }) => pictures.push(...rgba));
       engine.close();
@@ -165,7 +176,23 @@ export function meanflow(...args) {
 export function nativePicture(weights, { seed, className, nfe = 1, solver = 'mean-flow' }) {
   const out = join(temporaryFolder(), 'picture.png');
   const more = className === undefined ? [] : ['--class', className];
-  meanflow('sample', weights, '--out', out, '--count', '1', '--seed', String(seed), '--nfe', String(nfe), '--solver', solver, '--device', 'cpu', ...more);
+  meanflow(
+    'sample',
+    weights,
+    '--out',
+    out,
+    '--count',
+    '1',
+    '--seed',
+    String(seed),
+    '--nfe',
+    String(nfe),
+    '--solver',
+    solver,
+    '--device',
+    'cpu',
+    ...more,
+  );
   return Array.from(decode(readFileSync(out)).data);
 }
 
@@ -200,18 +227,30 @@ export function trainTinyModel() {
   for (const [name, colour] of Object.entries(colours)) {
     mkdirSync(join(folder, 'images', name), { recursive: true });
     for (let i = 0; i < 6; i++) {
-      const data = Uint8Array.from({ length: 8 * 8 * 4 }, (_, k) => (k % 4 === 3 ? (k < 32 * i ? 0 : 255) : colour[k % 4]));
+      const data = Uint8Array.from({ length: 8 * 8 * 4 }, (_, k) =>
+        k % 4 === 3 ? (k < 32 * i ? 0 : 255) : colour[k % 4],
+      );
       writeFileSync(join(folder, 'images', name, `${i}.png`), encode({ width: 8, height: 8, data, channels: 4 }));
     }
   }
   writeFileSync(join(folder, 'tiny.toml'), TINY);
   const weights = join(folder, 'tiny.safetensors');
-  meanflow('train', '--data', join(folder, 'images'), '--out', join(folder, 'run'), '--config', join(folder, 'tiny.toml'));
+  meanflow(
+    'train',
+    '--data',
+    join(folder, 'images'),
+    '--out',
+    join(folder, 'run'),
+    '--config',
+    join(folder, 'tiny.toml'),
+  );
   meanflow('export', join(folder, 'run'), '--out', weights, '--dtype', 'f32');
   return weights;
 }
 
-/** A weights file of a network with these sizes, all of whose parameters are random: nothing is zero as before training. */
+/**
+ * A weights file of a network with these sizes, all of whose parameters are random: nothing is zero as before training.
+ */
 export function randomWeights(net, dtype = 'f32') {
   const weights = join(temporaryFolder(), 'random.safetensors');
   meanflow('random-weights', '--net', JSON.stringify(net), '--dtype', dtype, '--out', weights);

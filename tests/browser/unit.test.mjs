@@ -13,13 +13,18 @@ import { recipeOf, withRecipe } from '../../web/element/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
 import { DIST, ENGINE, ROOT } from './support.mjs';
 
-const { decode, encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
+const { decode, encode } = await import(
+  createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png')
+);
 
 /** Normal numbers that follow from a seed. */
 function normals(seed, count) {
   let state = seed;
   const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
-  return Float32Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
+  return Float32Array.from(
+    { length: count },
+    () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
 }
 
 const length = (x) => Math.hypot(...x);
@@ -51,11 +56,16 @@ test('the page builds on the element and the engine, the element on the engine, 
     for (const name of readdirSync(join(web, folder)).filter((name) => name.endsWith('.js'))) {
       const script = join(folder, name);
       // Types that a comment imports, too.
-      for (const [, address] of readFileSync(join(web, script), 'utf8').matchAll(/\b(?:from|import)\b[\s(]*'(\.[^']*)'/g)) {
+      for (const [, address] of readFileSync(join(web, script), 'utf8').matchAll(
+        /\b(?:from|import)\b[\s(]*'(\.[^']*)'/g,
+      )) {
         found += 1;
         const [from, ...inside] = join(folder, address).split('/');
         assert.ok([folder, ...others].includes(from), `${script} imports ${address}`);
-        assert.ok(inside[0] === 'pkg' || existsSync(join(web, from, ...inside)), `${script} imports ${address}, which is not there`);
+        assert.ok(
+          inside[0] === 'pkg' || existsSync(join(web, from, ...inside)),
+          `${script} imports ${address}, which is not there`,
+        );
       }
     }
   }
@@ -76,15 +86,39 @@ test('what is loaded comes in one script', () => {
 
 test('the engine lies in a folder that is named by what it holds, and no script knows another', () => {
   assert.equal(basename(ENGINE), hashOf(join(DIST, ENGINE)));
-  const scripts = [...readdirSync(join(DIST, 'web')).filter((name) => name.endsWith('.js')).map((name) => `web/${name}`), 'sw.js'];
-  const named = new Map(scripts.map((name) => [name, [...readFileSync(join(DIST, name), 'utf8').matchAll(/engine\/(\w+)\//g)].map(([, hash]) => hash)]));
-  for (const [name, hashes] of named) assert.ok(hashes.every((hash) => hash === basename(ENGINE)), name);
-  for (const name of ['page', 'mean-flow', 'engine', 'failover', 'preload'].map((name) => `web/${name}.js`)) assert.ok(named.get(name).length > 0, name);
+  const scripts = [
+    ...readdirSync(join(DIST, 'web'))
+      .filter((name) => name.endsWith('.js'))
+      .map((name) => `web/${name}`),
+    'sw.js',
+  ];
+  const named = new Map(
+    scripts.map((name) => [
+      name,
+      [...readFileSync(join(DIST, name), 'utf8').matchAll(/engine\/(\w+)\//g)].map(([, hash]) => hash),
+    ]),
+  );
+  for (const [name, hashes] of named) {
+    assert.ok(
+      hashes.every((hash) => hash === basename(ENGINE)),
+      name,
+    );
+  }
+  for (const name of ['page', 'mean-flow', 'engine', 'failover', 'preload'].map((name) => `web/${name}.js`)) {
+    assert.ok(named.get(name).length > 0, name);
+  }
   assert.ok(named.get('sw.js').length > 0);
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {
-  for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) assert.deepEqual(blendAt([7, 8, 9, 7], place), [[7, 8, 9, 7][i], 1]);
+  for (const [i, place] of [
+    [0, 0],
+    [1, 0],
+    [0, 1],
+    [1, 1],
+  ].entries()) {
+    assert.deepEqual(blendAt([7, 8, 9, 7], place), [[7, 8, 9, 7][i], 1]);
+  }
   assert.deepEqual(blendAt([1, 2, 3, 4], [0.25, 0.5]), [1, 0.375, 2, 0.125, 3, 0.375, 4, 0.125]);
   assert.deepEqual(blendAt([1, 2, 3, 4], [0.5, 0]), [1, 0.5, 2, 0.5]);
 });
@@ -102,7 +136,14 @@ test('in the plane u + (t − r) du/dt is v, and a step along u ends where the w
 });
 
 const PICTURE = encode({ width: 2, height: 2, data: Uint8Array.from({ length: 16 }, (_, i) => 13 * i), channels: 4 });
-const RECIPE = { model: 'tiles', sha256: 'ab', seed: '18446744073709551615', className: 'Köpfe/日本', steps: 4, place: [0.25, 1] };
+const RECIPE = {
+  model: 'tiles',
+  sha256: 'ab',
+  seed: '18446744073709551615',
+  className: 'Köpfe/日本',
+  steps: 4,
+  place: [0.25, 1],
+};
 
 test('a saved picture keeps its recipe and stays the same picture', () => {
   const png = withRecipe(PICTURE, RECIPE);
@@ -115,7 +156,9 @@ test('a saved picture keeps its recipe and stays the same picture', () => {
 test('pictures without a recipe, or with one that makes no sense, have none', () => {
   assert.equal(recipeOf(PICTURE), undefined);
   assert.equal(recipeOf(new TextEncoder().encode('no picture')), undefined);
-  for (const wrong of [{ seed: '-1' }, { seed: 'x' }, { steps: 0 }, { steps: '2' }, { steps: 1.5 }]) assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, ...wrong })), undefined, JSON.stringify(wrong));
+  for (const wrong of [{ seed: '-1' }, { seed: 'x' }, { steps: 0 }, { steps: '2' }, { steps: 1.5 }]) {
+    assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, ...wrong })), undefined, JSON.stringify(wrong));
+  }
   assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, place: [2, 0] })).place, undefined);
   // Cut anywhere, it is no recipe, and no endless loop.
   const png = withRecipe(PICTURE, RECIPE);
@@ -127,7 +170,9 @@ test('a place in the square stands in the address', () => {
   const choice = { ...defaults, place: [0.25, 1], className: undefined, backend: undefined };
   assert.equal(writeAddress(choice, defaults), '?at=0.25%2C1&seed=1');
   assert.deepEqual(readAddress('?at=0.25,1&seed=1', defaults).place, [0.25, 1]);
-  for (const wrong of ['1.5,0', '0.2', '0.2,', 'a,b', '-0.1,0']) assert.equal(readAddress(`?at=${wrong}`, defaults).place, undefined, wrong);
+  for (const wrong of ['1.5,0', '0.2', '0.2,', 'a,b', '-0.1,0']) {
+    assert.equal(readAddress(`?at=${wrong}`, defaults).place, undefined, wrong);
+  }
 });
 
 test('classes are read from text: a name, a place between names, or nothing known', () => {
@@ -137,7 +182,17 @@ test('classes are read from text: a name, a place between names, or nothing know
   assert.deepEqual(classesOf('dog', known), { classIndex: 1 });
   assert.deepEqual(classesOf('a:1', known), { classIndex: 3 }, 'a name may hold a colon');
   assert.deepEqual(classesOf('cat:3, item/potion:1', known), { blend: [0, 0.75, 2, 0.25] });
-  for (const text of ['cow', 'cat:0,dog:1', 'cat:1,cow:1', 'cat:x,dog:1', 'cat,dog', 'cat:-1,dog:2', 'cat:1,dog:1,cat:1,dog:1,cat:1']) assert.equal(classesOf(text, known), undefined, text);
+  for (const text of [
+    'cow',
+    'cat:0,dog:1',
+    'cat:1,cow:1',
+    'cat:x,dog:1',
+    'cat,dog',
+    'cat:-1,dog:2',
+    'cat:1,dog:1,cat:1,dog:1,cat:1',
+  ]) {
+    assert.equal(classesOf(text, known), undefined, text);
+  }
   assert.equal(blendText('cat', 'dog', 0.6), 'cat:0.6,dog:0.4');
   assert.equal(blendText('cat', 'dog', 1), 'cat');
   assert.deepEqual(partsOf('cat:0.6,dog:0.4').map(([name]) => name), ['cat', 'dog']);
@@ -145,11 +200,27 @@ test('classes are read from text: a name, a place between names, or nothing know
 
 test('what the wasm links of others is named with its licence, beside the wasm', () => {
   const notices = readFileSync(join(DIST, 'web/THIRD_PARTY.txt'), 'utf8');
-  const sections = notices.split(/^={80}\n/m).slice(1).map((section) => section.split(/\n\n([^]*)/));
-  const named = new Set(sections.flatMap(([titles]) => titles.split('\n').map((title) => title.replace(/ (\d[^ ]*)? ?\(.*/, (_, version) => (version ? `-${version}` : '')))));
+  const sections = notices
+    .split(/^={80}\n/m)
+    .slice(1)
+    .map((section) => section.split(/\n\n([^]*)/));
+  const named = new Set(
+    sections.flatMap(([titles]) =>
+      titles
+        .split('\n')
+        .map((title) => title.replace(/ (\d[^ ]*)? ?\(.*/, (_, version) => (version ? `-${version}` : ''))),
+    ),
+  );
   for (const [titles, text] of sections) assert.match(text, /permission|licen[cs]e/i, titles);
   // Code that can panic says where it comes from.
-  const linked = new Set(['cpu', 'relaxed', 'webgpu', 'burn'].flatMap((build) => readFileSync(join(DIST, ENGINE, `pkg/${build}/meanflow_bg.wasm`), 'latin1').match(/[a-z][\w-]*-\d+\.\d+\.\d+(?=\/src\/)/g) ?? []));
+  const linked = new Set(
+    ['cpu', 'relaxed', 'webgpu', 'burn'].flatMap(
+      (build) =>
+        readFileSync(join(DIST, ENGINE, `pkg/${build}/meanflow_bg.wasm`), 'latin1').match(
+          /[a-z][\w-]*-\d+\.\d+\.\d+(?=\/src\/)/g,
+        ) ?? [],
+    ),
+  );
   assert.ok(linked.size > 5, [...linked].join());
   // What comes with the compiler has its version.
   for (const one of linked) assert.ok(named.has(one) || named.has(one.replace(/-\d+\.\d+\.\d+$/, '')), one);

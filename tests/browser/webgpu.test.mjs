@@ -1,9 +1,23 @@
 // The WebGPU build through real WebGPU, on a software adapter: slow, so few and small pictures.
+/* global states -- of the page */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, beforeWorkers, fromEngine, launch, nativePicture, open, openStage, overWhite, psnr, settled, trainTinyModel, wall } from './support.mjs';
+import {
+  ROOT,
+  beforeWorkers,
+  fromEngine,
+  launch,
+  nativePicture,
+  open,
+  openStage,
+  overWhite,
+  psnr,
+  settled,
+  trainTinyModel,
+  wall,
+} from './support.mjs';
 
 /** Least agreement of WebGPU and native pictures, both computed in f32. */
 const MIN_PSNR = 45;
@@ -36,15 +50,26 @@ test('a GPU beside the CPU that turns out slower is not taken, and the page says
   const page = await context.newPage();
   // The adapter of the tests, presented as a real GPU.
   await page.addInitScript(() => {
-    for (const name of ['vendor', 'architecture', 'device', 'description']) Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => 'real' });
+    for (const name of ['vendor', 'architecture', 'device', 'description']) {
+      Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => 'real' });
+    }
     Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });
     globalThis.states = [];
-    addEventListener('DOMContentLoaded', () => new MutationObserver(() => states.push(document.body.dataset.state)).observe(document.body, { attributeFilter: ['data-state'] }));
+    addEventListener('DOMContentLoaded', () =>
+      new MutationObserver(() => states.push(document.body.dataset.state)).observe(document.body, {
+        attributeFilter: ['data-state'],
+      }),
+    );
   });
   await page.goto(`${stage.site.address}?count=1&seed=4`);
-  await page.waitForFunction(() => document.getElementById('notice').textContent.includes('slower'), undefined, { timeout: 120_000 });
+  await page.waitForFunction(() => document.getElementById('notice').textContent.includes('slower'), undefined, {
+    timeout: 120_000,
+  });
   assert.equal(await page.textContent('#backend'), 'CPU');
-  assert.deepEqual(await page.evaluate(() => states.filter((state, i) => state !== states[i - 1])), ['loading', 'ready']);
+  assert.deepEqual(await page.evaluate(() => states.filter((state, i) => state !== states[i - 1])), [
+    'loading',
+    'ready',
+  ]);
 });
 
 test('a software adapter is not taken unasked: the CPU is faster', async () => {
@@ -102,7 +127,9 @@ test('where a canvas costs the device, it is replaced once and the square drawn 
 /** Waits until the square and its corners are drawn. */
 async function squareOf(page) {
   await page.locator('#explore').scrollIntoViewIfNeeded();
-  await page.waitForFunction(() => document.querySelector('[data-part=corner3]').width === 32, undefined, { timeout: 120_000 });
+  await page.waitForFunction(() => document.querySelector('[data-part=corner3]').width === 32, undefined, {
+    timeout: 120_000,
+  });
   await page.waitForTimeout(500);
 }
 

@@ -1,4 +1,5 @@
 // <mean-flow> in somebody else's page: another origin, another path, plain HTML.
+/* global events -- of the page */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +17,10 @@ async function blog(html) {
     globalThis.events = [];
     for (const type of ['progress', 'ready', 'generate', 'error'])
       document.addEventListener(type, ({ target, detail }) => target.localName === 'mean-flow' && events.push({ id: target.id, type, ...detail }), true);`;
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${html}`);
+  writeFileSync(
+    join(folder, 'index.html'),
+    `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${html}`,
+  );
   const { server, address } = await serve(folder);
   const page = await stage.browser.newPage();
   page.on('close', () => server.close());
@@ -28,11 +32,16 @@ async function blog(html) {
   return page;
 }
 
-const element = (id, attributes) => `<mean-flow id="${id}" src="${stage.site.address}static/models/emoji.safetensors" backend="cpu" ${attributes}></mean-flow>`;
+const element = (id, attributes) =>
+  `<mean-flow id="${id}" src="${stage.site.address}static/models/emoji.safetensors" backend="cpu" ${attributes}></mean-flow>`;
 
 /** Waits for the n-th event of a type from an element. */
 async function event(page, id, type, n = 1) {
-  const found = await page.waitForFunction(({ id, type, n }) => events.filter((one) => one.id === id && one.type === type)[n - 1], { id, type, n }, { timeout: 60_000 });
+  const found = await page.waitForFunction(
+    ({ id, type, n }) => events.filter((one) => one.id === id && one.type === type)[n - 1],
+    { id, type, n },
+    { timeout: 60_000 },
+  );
   return found.evaluate(({ seed, ...rest }) => ({ seed: String(seed), ...rest }));
 }
 
@@ -102,7 +111,9 @@ test('nothing is fetched before it is near, and the poster stands until the pict
 });
 
 test('what goes wrong is an event with words: no file, no class, no src', async () => {
-  const page = await blog(`${element('a', '').replace('emoji.safetensors', 'none.safetensors')}${element('b', 'label="dog"')}<mean-flow id="c"></mean-flow>`);
+  const page = await blog(
+    `${element('a', '').replace('emoji.safetensors', 'none.safetensors')}${element('b', 'label="dog"')}<mean-flow id="c"></mean-flow>`,
+  );
   assert.match((await event(page, 'a', 'error')).message, /none\.safetensors.*404/);
   assert.match((await event(page, 'b', 'error')).message, /no class "dog"/);
   assert.match((await event(page, 'c', 'error')).message, /src/);

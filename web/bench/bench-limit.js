@@ -1,4 +1,5 @@
-// What this device's GPU could do at best: its rates of multiplication and of copying, for `make bench-web` to compare with.
+// What this device's GPU could do at best: its rates of multiplication and of copying, for `make bench-web` to compare
+// with.
 
 /** Rows and columns of the matrices. */
 const SIZE = 1024;
@@ -38,14 +39,22 @@ fn product(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lo
 
 /**
  * The best of some rounds.
- * @returns {Promise<{operations: number, bytes: number}>} a second: of a matrix product in f32, and read and written by a copy
+ * @returns {Promise<{operations: number, bytes: number}>} a second: of a matrix product in f32, and read and written by
+ *   a copy
  */
 export async function limits() {
   const adapter = await navigator.gpu.requestAdapter();
   if (!adapter) throw new Error('this browser found no GPU');
   const device = await adapter.requestDevice();
-  const buffer = (/** @type {number} */ floats) => device.createBuffer({ size: 4 * floats, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
-  const pipeline = await device.createComputePipelineAsync({ layout: 'auto', compute: { module: device.createShaderModule({ code: PRODUCT }), entryPoint: 'product' } });
+  const buffer = (/** @type {number} */ floats) =>
+    device.createBuffer({
+      size: 4 * floats,
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    });
+  const pipeline = await device.createComputePipelineAsync({
+    layout: 'auto',
+    compute: { module: device.createShaderModule({ code: PRODUCT }), entryPoint: 'product' },
+  });
   const entries = [0, 1, 2].map((binding) => ({ binding, resource: { buffer: buffer(SIZE * SIZE) } }));
   const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
   const product = (/** @type {GPUCommandEncoder} */ encoder) => {
@@ -70,7 +79,10 @@ export async function limits() {
     }
     return best;
   };
-  const result = { operations: (2 * SIZE ** 3) / (await seconds(product)), bytes: (8 * COPIED) / (await seconds(copy)) };
+  const result = {
+    operations: (2 * SIZE ** 3) / (await seconds(product)),
+    bytes: (8 * COPIED) / (await seconds(copy)),
+  };
   device.destroy();
   return result;
 }

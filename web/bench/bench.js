@@ -1,6 +1,6 @@
-// Times of one network through several engines, on the visitor's own device. `?only=ours-cpu&batches=1,16&repeats=9` runs one of
-// them by itself, for `make bench-web`, with `&rivals=FOLDER/&onnx=FILE&model=FILE`; `?only=limits` tells the GPU's, `?only=disagreement`
-// whether the rivals draw the same.
+// Times of one network through several engines, on the visitor's own device. `?only=ours-cpu&batches=1,16&repeats=9`
+// runs one of them by itself, for `make bench-web`, with `&rivals=FOLDER/&onnx=FILE&model=FILE`; `?only=limits` tells
+// the GPU's, `?only=disagreement` whether the rivals draw the same.
 import { limits } from './bench-limit.js';
 import { Engine } from '../engine/engine.js';
 import { FailoverEngine } from '../engine/failover.js';
@@ -23,7 +23,10 @@ const PATIENCE = 15_000;
 /** @typedef {(batch: number, seed: number) => Promise<(Uint8Array | Uint8ClampedArray)[]>} Draw pictures as bytes */
 /** @typedef {{title: string, load: () => Promise<Draw>}} Contender an engine as the bench sees it */
 /** @typedef {{median: number, p95: number, times: number[]}} Timing milliseconds a picture */
-/** @typedef {{first: number, batches: Record<number, Timing>}} Timings milliseconds to the first picture, and at each batch */
+/**
+ * @typedef {{first: number, batches: Record<number, Timing>}} Timings milliseconds to the first picture, and at each
+ *   batch
+ */
 
 /** @type {Record<string, Contender>} */
 const CONTENDERS = {
@@ -61,12 +64,17 @@ async function ours(engine) {
  */
 async function onnxRuntime(provider, threads = 1) {
   // It would fall back to one by itself.
-  if (threads > 1 && !crossOriginIsolated) throw new Error('threads need the headers COOP and COEP, which few hosts send');
+  if (threads > 1 && !crossOriginIsolated) {
+    throw new Error('threads need the headers COOP and COEP, which few hosts send');
+  }
   const folder = `${RIVALS}ort/`;
   const ort = await import(`${folder}${provider === 'wasm' ? 'ort.wasm.min.mjs' : 'ort.webgpu.min.mjs'}`);
   ort.env.wasm.wasmPaths = folder;
   ort.env.wasm.numThreads = threads;
-  const session = await ort.InferenceSession.create(ONNX, { executionProviders: [provider], graphOptimizationLevel: 'all' });
+  const session = await ort.InferenceSession.create(ONNX, {
+    executionProviders: [provider],
+    graphOptimizationLevel: 'all',
+  });
   const [channels, height, width] = SHAPE;
   const values = channels * height * width;
   return async (batch, seed) => {
@@ -106,7 +114,11 @@ async function tensorFlow(backend) {
 /** A script that is no module, as the rival is shipped. @param {string} address */
 function script(address) {
   return new Promise((resolve, reject) => {
-    const element = Object.assign(document.createElement('script'), { src: address, onload: resolve, onerror: () => reject(new Error(`${address} is not there`)) });
+    const element = Object.assign(document.createElement('script'), {
+      src: address,
+      onload: resolve,
+      onerror: () => reject(new Error(`${address} is not there`)),
+    });
     document.head.append(element);
   });
 }

@@ -28,7 +28,10 @@ canvas { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelate
 [hidden] { display: none; }
 `;
 
-/** An engine that no element has used for so long is closed, in milliseconds: elements that move in the page come back at once. */
+/**
+ * An engine that no element has used for so long is closed, in milliseconds: elements that move in the page come back
+ * at once.
+ */
 const UNUSED = 10_000;
 
 /** @import { FailoverEvents } from '../engine/failover.js' */
@@ -105,7 +108,8 @@ function leave(engine, element) {
  * @property {number} count
  * @property {number} nfe network calls per picture
  * @property {string} label
- * @property {number} milliseconds in network calls, for all pictures; where several Workers drew them, from the first call to the last
+ * @property {number} milliseconds in network calls, for all pictures; where several Workers drew them, from the first
+ *   call to the last
  * @property {ImageData[]} pictures the first seed first
  */
 
@@ -127,8 +131,8 @@ function leave(engine, element) {
  */
 
 /**
- * What a request changes of the attributes: what is left out or undefined stays, null takes an attribute away; `signal` ends the
- * request, which then fails with its reason.
+ * What a request changes of the attributes: what is left out or undefined stays, null takes an attribute away; `signal`
+ * ends the request, which then fails with its reason.
  * @typedef {object} Changes
  * @property {MeanFlowAttributes['seed'] | null | undefined} [seed]
  * @property {string | null | undefined} [seedText]
@@ -153,7 +157,12 @@ function leave(engine, element) {
  * The attributes that take a whole number, with the least and the most.
  * @type {Record<'seed' | 'count' | 'steps' | 'columns', [bigint, bigint]>}
  */
-const NUMBERS = { seed: [0n, MAX_SEED], count: [1n, BigInt(MAX_COUNT)], steps: [1n, BigInt(MAX_STEPS)], columns: [1n, BigInt(MAX_COUNT)] };
+const NUMBERS = {
+  seed: [0n, MAX_SEED],
+  count: [1n, BigInt(MAX_COUNT)],
+  steps: [1n, BigInt(MAX_STEPS)],
+  columns: [1n, BigInt(MAX_COUNT)],
+};
 
 /**
  * A seed from any text, the same everywhere: FNV-1a of 64 bits over its UTF-8 form.
@@ -167,16 +176,18 @@ export function seedFromText(text) {
 }
 
 /**
- * `<mean-flow src="…">`: pictures of a model. Elements with the same `src` share one download and one engine; nothing is
- * fetched before the element comes near the viewport.
+ * `<mean-flow src="…">`: pictures of a model. Elements with the same `src` share one download and one engine; nothing
+ * is fetched before the element comes near the viewport.
  *
  * @customElement mean-flow
  * @fires {MeanFlowEventMap['progress']} progress - bytes of the download; `total` is 0 while unknown
  * @fires {MeanFlowEventMap['ready']} ready - what the model says about itself; once a model
  * @fires {MeanFlowEventMap['generate']} generate - the pictures are there
  * @fires {MeanFlowEventMap['error']} error - what went wrong, in words
- * @fires {MeanFlowEventMap['device-lost']} device-lost - the device or its Worker has ended; the pictures that are there stay, and what is under way is made again
- * @fires {MeanFlowEventMap['recovered']} recovered - there is a device again, or the CPU goes on for good; `notice` says why it is not WebGPU
+ * @fires {MeanFlowEventMap['device-lost']} device-lost - the device or its Worker has ended; the pictures that are
+ *   there stay, and what is under way is made again
+ * @fires {MeanFlowEventMap['recovered']} recovered - there is a device again, or the CPU goes on for good; `notice`
+ *   says why it is not WebGPU
  * @slot poster - shown until there are pictures
  * @csspart gallery - the grid of pictures
  * @csspart picture - each picture
@@ -192,11 +203,24 @@ export function seedFromText(text) {
  * @cssprop [--mean-flow-accent=currentColor] - of the focus ring
  */
 export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
-  static observedAttributes = ['src', 'seed', 'seed-text', 'count', 'columns', 'steps', 'label', 'backend', 'controls', 'loading', 'alt', 'assets'];
+  static observedAttributes = [
+    'src',
+    'seed',
+    'seed-text',
+    'count',
+    'columns',
+    'steps',
+    'label',
+    'backend',
+    'controls',
+    'loading',
+    'alt',
+    'assets',
+  ];
 
   /**
-   * What the engine's folder, `engine/`, lies in, for all elements; beside this module where it is not said. The attribute `assets`
-   * of an element sets the same.
+   * What the engine's folder, `engine/`, lies in, for all elements; beside this module where it is not said. The
+   * attribute `assets` of an element sets the same.
    * @type {string | undefined}
    */
   static get assets() {
@@ -553,10 +577,16 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   /** @param {AbortSignal} signal @returns {Promise<Generated | undefined>} */
   async #generate(signal) {
     if (!this.src) throw coded('attribute', new Error('<mean-flow> needs the address of a weights file in its src'));
-    const [count, nfe, columns] = [this.#checked('count', 1n), this.#checked('steps', 1n), this.#checked('columns', 0n)].map(Number);
+    const [count, nfe, columns] = [
+      this.#checked('count', 1n),
+      this.#checked('steps', 1n),
+      this.#checked('columns', 0n),
+    ].map(Number);
     const seed = this.seedText ? seedFromText(this.seedText) : this.#checked('seed', 0n);
     const { label, backend } = this;
-    if (!['', 'cpu', 'webgpu'].includes(backend)) throw coded('attribute', new Error(`backend="${backend}" is neither webgpu nor cpu`));
+    if (!['', 'cpu', 'webgpu'].includes(backend)) {
+      throw coded('attribute', new Error(`backend="${backend}" is neither webgpu nor cpu`));
+    }
     const engine = sharedEngine(resolved(this.src).href, backend);
     engine.users.add(this);
     if (this.#engine !== engine) leave(this.#engine, this);
@@ -564,7 +594,14 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const info = await this.#load(engine, signal);
     if ('stale' in info || signal.aborted) return undefined;
     const classes = classesOf(label, info.classes);
-    if (!classes) throw coded('class', new Error(`the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`));
+    if (!classes) {
+      throw coded(
+        'class',
+        new Error(
+          `the model has no class "${label}"${info.classes.length ? `; it has ${info.classes.join(', ')}` : ''}`,
+        ),
+      );
+    }
 
     const canvases = this.#prepare(count, info, columns);
     const show = (/** @type {Report} */ report) => this.#show(canvases, report, info);
@@ -624,7 +661,10 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     if (type !== 'change') this.#tell(type, detail);
   }
 
-  /** Says what the model runs on, and why. @param {Pick<ModelInfo, 'backend' | 'arithmetic'> & {notice?: string} | BackendState} state */
+  /**
+   * Says what the model runs on, and why.
+   * @param {Pick<ModelInfo, 'backend' | 'arithmetic'> & {notice?: string} | BackendState} state
+   */
   #badge(state) {
     Object.assign(this.#parts.badge, { textContent: backendName(state), title: state.notice ?? '' });
   }
@@ -715,7 +755,9 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** What a request is for. */
   #key() {
-    return ['src', 'backend', 'seed', 'seed-text', 'count', 'steps', 'label', 'assets'].map((name) => this.getAttribute(name)).join('\n');
+    return ['src', 'backend', 'seed', 'seed-text', 'count', 'steps', 'label', 'assets']
+      .map((name) => this.getAttribute(name))
+      .join('\n');
   }
 
   #end() {

@@ -1,5 +1,5 @@
-// PNG files that know how they were made: a text chunk holds the recipe of the picture. They are written from the picture's
-// bytes: what is read back from a canvas has other pixels where a browser guards against fingerprinting.
+// PNG files that know how they were made: a text chunk holds the recipe of the picture. They are written from the
+// picture's bytes: what is read back from a canvas has other pixels where a browser guards against fingerprinting.
 
 import { MAX_SEED, MAX_STEPS, wholeNumber } from './numbers.js';
 
@@ -10,8 +10,8 @@ const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 /**
  * A picture as a PNG file, of eight bits a channel with transparency.
  * @param {ImageData} picture
- * @param {{scale?: number, recipe?: object}} [options] by which whole number each pixel is enlarged, and how the picture was made:
- *   anything that JSON can hold
+ * @param {{scale?: number, recipe?: object}} [options] by which whole number each pixel is enlarged, and how the
+ *   picture was made: anything that JSON can hold
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
 export async function encodePng({ data, width, height }, { scale = 1, recipe } = {}) {
@@ -32,7 +32,12 @@ export async function encodePng({ data, width, height }, { scale = 1, recipe } =
     }
     for (let again = 1; again < scale; again++) raw.copyWithin(start + again * row, start, start + row);
   }
-  const png = joined([Uint8Array.from(SIGNATURE), chunk('IHDR', header), chunk('IDAT', await deflate(raw)), chunk('IEND', new Uint8Array())]);
+  const png = joined([
+    Uint8Array.from(SIGNATURE),
+    chunk('IHDR', header),
+    chunk('IDAT', await deflate(raw)),
+    chunk('IEND', new Uint8Array()),
+  ]);
   return recipe ? withRecipe(png, recipe) : png;
 }
 
@@ -43,7 +48,10 @@ export async function encodePng({ data, width, height }, { scale = 1, recipe } =
  */
 export function withRecipe(png, recipe) {
   // A text chunk takes Latin-1; JSON can be written in ASCII.
-  const json = JSON.stringify(recipe).replaceAll(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const json = JSON.stringify(recipe).replaceAll(
+    /[^\x20-\x7e]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
   const text = chunk('tEXt', new TextEncoder().encode(`${KEYWORD}\0${json}`));
   // After the header chunk, which must come first: 8 bytes of signature, 25 of the chunk.
   return joined([png.subarray(0, 33), text, png.subarray(33)]);
@@ -71,7 +79,10 @@ async function deflate(bytes) {
   for (let at = 0; at < bytes.length; at += MOST) {
     const piece = bytes.subarray(at, at + MOST);
     const length = piece.length;
-    parts.push(Uint8Array.of(at + MOST >= bytes.length ? 1 : 0, length & 255, length >> 8, ~length & 255, (~length >> 8) & 255), piece);
+    parts.push(
+      Uint8Array.of(at + MOST >= bytes.length ? 1 : 0, length & 255, length >> 8, ~length & 255, (~length >> 8) & 255),
+      piece,
+    );
   }
   let [a, b] = [1, 0];
   for (const byte of bytes) {
@@ -130,7 +141,8 @@ function parse(json) {
   try {
     const { model, sha256, seed, className, steps, place } = JSON.parse(json);
     const isText = (/** @type {unknown} */ value) => typeof value === 'string';
-    const isPlace = Array.isArray(place) && place.length === 2 && place.every((x) => typeof x === 'number' && x >= 0 && x <= 1);
+    const isPlace =
+      Array.isArray(place) && place.length === 2 && place.every((x) => typeof x === 'number' && x >= 0 && x <= 1);
     const fits = [
       isText(model),
       isText(sha256),

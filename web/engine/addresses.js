@@ -1,12 +1,12 @@
-// Where the engine's files lie. The build puts them all into one folder that is named by what they hold, and that folder into the
-// addresses below (bundle.mjs): a script never meets the wasm of another version.
+// Where the engine's files lie. The build puts them all into one folder that is named by what they hold, and that
+// folder into the addresses below (bundle.mjs): a script never meets the wasm of another version.
 
 /** That folder; filled in by the build. */
 export const FOLDER = '';
 
 /**
- * Spelt out, so that bundlers find the files and carry them along as they are; asked for when first needed, as some bundles have no
- * address. The site, which no bundler reads, has a shorter form.
+ * Spelt out, so that bundlers find the files and carry them along as they are; asked for when first needed, as some
+ * bundles have no address. The site, which no bundler reads, has a shorter form.
  */
 const ADDRESSES = {
   'worker-cpu.js': () => new URL('./worker-cpu.js', import.meta.url),

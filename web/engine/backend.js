@@ -27,14 +27,23 @@ export async function chooseBackend(wanted, { softwareWillDo = false } = {}) {
   if (wanted === 'cpu') return { backend: 'cpu', reason: 'The CPU was asked for.' };
   const reason = await obstacle(wanted === 'webgpu' || softwareWillDo);
   if (!reason) return { backend: 'webgpu', reason: '' };
-  if (wanted === 'webgpu') throw coded('webgpu', new Error(`WebGPU cannot be used: ${reason}. Without backend=webgpu in the address, the page runs on the CPU.`));
+  if (wanted === 'webgpu') {
+    throw coded(
+      'webgpu',
+      new Error(`WebGPU cannot be used: ${reason}. Without backend=webgpu in the address, the page runs on the CPU.`),
+    );
+  }
   return { backend: 'cpu', reason: `Not on WebGPU: ${reason}.` };
 }
 
 /** What stands in the way of WebGPU, or nothing. @param {boolean} softwareWillDo */
 async function obstacle(softwareWillDo) {
   if (isInlined()) return CPU_ALONE;
-  if (!navigator.gpu) return globalThis.isSecureContext === false ? 'browsers offer it to pages that come by https only' : 'this browser does not offer it';
+  if (!navigator.gpu) {
+    return globalThis.isSecureContext === false
+      ? 'browsers offer it to pages that come by https only'
+      : 'this browser does not offer it';
+  }
   try {
     const adapter = await navigator.gpu.requestAdapter();
     if (!adapter) return 'this browser found no GPU for it';

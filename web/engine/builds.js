@@ -52,7 +52,8 @@ const locate = (file) => resolved(assets ? assets + FOLDER + file : addressOf(fi
 const moduleAt = (build) => locate(`pkg/${build}/meanflow_bg.wasm`);
 
 /** Where the build of few models lies, which the Worker loads itself; nothing inside a bundle. */
-export const addressesOfBurn = () => (isInlined() ? undefined : { script: locate('burn.js').href, module: moduleAt('burn').href });
+export const addressesOfBurn = () =>
+  isInlined() ? undefined : { script: locate('burn.js').href, module: moduleAt('burn').href };
 
 /**
  * The compiled wasm of a build.
@@ -60,18 +61,21 @@ export const addressesOfBurn = () => (isInlined() ? undefined : { script: locate
  * @param {ProgressListener} progress
  */
 export async function moduleOf(build, progress) {
-  if (!globalThis.WebAssembly) throw coded('wasm', new Error('WebAssembly, which computes the pictures, is switched off in this browser'));
+  if (!globalThis.WebAssembly) {
+    throw coded('wasm', new Error('WebAssembly, which computes the pictures, is switched off in this browser'));
+  }
   if (inlined && isInlined()) return inlined.module();
   const download = async () => downloadModule(moduleAt(build), progress);
   return assets || build === 'webgpu' ? download() : orSpare(download);
 }
 
 /** What keeps a Worker from its start; browsers do not always say which. */
-export const WORKERS_NEED = "a Content-Security-Policy must allow it in worker-src, with blob: from another origin or a bundle; a Cross-Origin-Embedder-Policy must come with it";
+export const WORKERS_NEED =
+  'a Content-Security-Policy must allow it in worker-src, with blob: from another origin or a bundle; a Cross-Origin-Embedder-Policy must come with it';
 
 /**
- * Starts the Worker of a build. A Worker may only start from the page's own origin; a script of another is imported by one
- * that does nothing else.
+ * Starts the Worker of a build. A Worker may only start from the page's own origin; a script of another is imported by
+ * one that does nothing else.
  * @param {Build} build
  * @throws where the page's policy forbids it, with what must be allowed
  */
@@ -83,19 +87,30 @@ export function startWorker(build) {
     const own = script.origin === self.origin || script.protocol === 'file:';
     return new Worker(trusted(own ? script.href : blobOf(importing(script.href))), { type: 'module' });
   } catch (error) {
-    throw coded('worker', new Error(`the engine's Worker cannot start (${error.message}): ${WORKERS_NEED}`, { cause: error }));
+    throw coded(
+      'worker',
+      new Error(`the engine's Worker cannot start (${error.message}): ${WORKERS_NEED}`, { cause: error }),
+    );
   }
 }
 
 /**
- * A Worker that is the script at another origin. What it imports while it runs is a matter of script-src, where the page's policy
- * allows that origin already; an import at its head would be one of worker-src. What is said to it meanwhile waits.
+ * A Worker that is the script at another origin. What it imports while it runs is a matter of script-src, where the
+ * page's policy allows that origin already; an import at its head would be one of worker-src. What is said to it
+ * meanwhile waits.
  * @param {string} address
  */
-const importing = (address) => `let w=[];onmessage=e=>w.push(e);import(${JSON.stringify(address)}).then(()=>w.map(onmessage),reportError)`;
+const importing = (address) =>
+  `let w=[];onmessage=e=>w.push(e);import(${JSON.stringify(address)}).then(()=>w.map(onmessage),reportError)`;
 
-/** The address of a script. In a sandboxed frame a Worker of modules does not start from a Blob. @param {string} script */
-const blobOf = (script) => (self.origin === 'null' ? `data:text/javascript,${encodeURIComponent(script)}` : URL.createObjectURL(new Blob([script], { type: 'text/javascript' })));
+/**
+ * The address of a script. In a sandboxed frame a Worker of modules does not start from a Blob.
+ * @param {string} script
+ */
+const blobOf = (script) =>
+  self.origin === 'null'
+    ? `data:text/javascript,${encodeURIComponent(script)}`
+    : URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
 
 /** @type {ReturnType<NonNullable<typeof trustedTypes>['createPolicy']> | undefined} */
 let policy;

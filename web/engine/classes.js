@@ -16,7 +16,9 @@ export function classesOf(text, classes) {
   const index = classes.indexOf(text);
   if (index >= 0) return { classIndex: index };
   const parts = partsOf(text).map(([name, weight]) => /** @type {const} */ ([classes.indexOf(name), weight]));
-  if (parts.length > MOST_BLENDED || !parts.every(([index, weight]) => index >= 0 && weight > 0 && weight < Infinity)) return undefined;
+  if (parts.length > MOST_BLENDED || !parts.every(([index, weight]) => index >= 0 && weight > 0 && weight < Infinity)) {
+    return undefined;
+  }
   return { blend: parts.flat() };
 }
 

@@ -5,7 +5,8 @@ import { coded } from './errors.js';
 /** @import { Progress, ProgressListener } from './types.js' */
 
 /**
- * An address as a whole one: bundlers also give addresses that are relative to the page, and objects that only look like a URL.
+ * An address as a whole one: bundlers also give addresses that are relative to the page, and objects that only look
+ * like a URL.
  * @param {string | URL} url
  */
 export const resolved = (url) => new URL(String(url), globalThis.document?.baseURI ?? location.href);
@@ -79,8 +80,8 @@ export async function download(url, progress, take, signal) {
 }
 
 /**
- * A wasm module, compiled while it streams. Its progress is its beginning and its end: browsers keep compiled code only of
- * responses that nothing else reads.
+ * A wasm module, compiled while it streams. Its progress is its beginning and its end: browsers keep compiled code only
+ * of responses that nothing else reads.
  * @param {string | URL} url
  * @param {ProgressListener} progress
  * @throws as {@link download}, and what is no module
@@ -91,15 +92,21 @@ export async function downloadModule(url, progress) {
   // Some servers do not know what wasm is.
   const type = response.headers.get('Content-Type') ?? '';
   try {
-    const module = await (type.startsWith('application/wasm') ? WebAssembly.compileStreaming(response) : response.arrayBuffer().then((bytes) => WebAssembly.compile(bytes)));
+    const module = await (type.startsWith('application/wasm')
+      ? WebAssembly.compileStreaming(response)
+      : response.arrayBuffer().then((bytes) => WebAssembly.compile(bytes)));
     progress(total || 1, total || 1);
     return module;
   } catch (error) {
     if (error instanceof TypeError) throw cut(url, error);
     const missing = type.startsWith('text/html');
     const html = missing ? WEB_PAGE : error.message;
-    const reason = /unsafe-eval|Content.Security|CSP/i.test(error.message) ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src" : html;
-    throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }), { missing });
+    const reason = /unsafe-eval|Content.Security|CSP/i.test(error.message)
+      ? "a Content-Security-Policy must allow 'wasm-unsafe-eval' in script-src"
+      : html;
+    throw coded('wasm', new Error(`${nameOf(url)} is not usable as WebAssembly: ${reason}`, { cause: error }), {
+      missing,
+    });
   }
 }
 
@@ -108,7 +115,8 @@ export async function downloadModule(url, progress) {
  * @param {string | URL} url
  * @param {Error} cause
  */
-const cut = (url, cause) => coded('download', new Error(`the download of ${nameOf(url)} broke off: ${cause.message}`, { cause }));
+const cut = (url, cause) =>
+  coded('download', new Error(`the download of ${nameOf(url)} broke off: ${cause.message}`, { cause }));
 
 /**
  * The response, and how many bytes it will have, or 0 where that is not known.

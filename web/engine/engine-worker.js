@@ -1,7 +1,8 @@
-// The engine's half that computes: it runs in a Worker, so that the page never waits for a network call. Each build's Worker
-// (worker-cpu.js and its like) is this with the build's script: together in one file, they need one download.
+// The engine's half that computes: it runs in a Worker, so that the page never waits for a network call. Each build's
+// Worker (worker-cpu.js and its like) is this with the build's script: together in one file, they need one download.
 //
-// Requests are served one after the other. A newer request, or an `abort` message, makes one stop before its next network call.
+// Requests are served one after the other. A newer request, or an `abort` message, makes one stop before its next
+// network call.
 import { between, blendAt } from './latent.js';
 
 /** @import { Backend, ClassChoice, Inversion, Mix, ModelInfo, Report, Request, Stale } from './types.js' */
@@ -54,7 +55,8 @@ let info;
 let file;
 /**
  * The weights that are arriving: for which load, their pieces, how many of those the build has read, and its reader.
- * @typedef {{of: number, total: number, pieces: Uint8Array<ArrayBuffer>[], read: number, reader?: ModelLoader}} Arriving
+ * @typedef {{of: number, total: number, pieces: Uint8Array<ArrayBuffer>[], read: number, reader?: ModelLoader}}
+ *   Arriving
  */
 /** @type {Arriving | undefined} */
 let arriving;
@@ -131,8 +133,8 @@ const tasks = {
   },
 
   /**
-   * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; before each the noise that it is made from, where that is asked
-   * for. With `mix` it is the one picture at a place between four noises.
+   * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; before each the noise that it is made from, where
+   * that is asked for. With `mix` it is the one picture at a place between four noises.
    * @param {Request} request
    * @param {Context} context
    * @returns {Promise<{milliseconds: number} | Stale>}
@@ -166,7 +168,10 @@ const tasks = {
   },
 };
 
-/** Which request a task takes is known to whoever calls it. @type {Record<string, (request: any, context: Context) => unknown>} */
+/**
+ * Which request a task takes is known to whoever calls it.
+ * @type {Record<string, (request: any, context: Context) => unknown>}
+ */
 const perform = tasks;
 
 /**
@@ -261,7 +266,9 @@ async function read({ total, reader = new build.ModelLoader(total), pieces }) {
   }
   // Few models are of the networks that only burn has here.
   const burn = await startBurn().catch((error) => {
-    throw new Error(`its network is computed by a build that lies beside the engine's scripts, which could not be loaded (${error.message})`);
+    throw new Error(
+      `its network is computed by a build that lies beside the engine's scripts, which could not be loaded (${error.message})`,
+    );
   });
   return [burn, await burn.Generator.load(bytes)];
 }
@@ -275,11 +282,15 @@ async function startBurn() {
 }
 
 /** Whether the device is lost; the news may come a moment after the error. */
-const isLost = () => Promise.race([lost.then(() => true), new Promise((resolve) => setTimeout(resolve, backend === 'webgpu' ? 100 : 0, false))]);
+const isLost = () =>
+  Promise.race([
+    lost.then(() => true),
+    new Promise((resolve) => setTimeout(resolve, backend === 'webgpu' ? 100 : 0, false)),
+  ]);
 
 /**
- * What a request gives, or nothing once it is no longer wanted: the build calls the function that `run` passes on between two
- * network calls, and goes on if that resolves with true.
+ * What a request gives, or nothing once it is no longer wanted: the build calls the function that `run` passes on
+ * between two network calls, and goes on if that resolves with true.
  * @template T
  * @param {AbortSignal} signal
  * @param {(pause: () => Promise<boolean>) => Promise<T>} run
@@ -302,14 +313,20 @@ async function unlessAborted(signal, run) {
 }
 
 /**
- * The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes too.
+ * The picture at `place` between `corners`, each a seed or a noise; where no class is asked for, between their classes
+ * too.
  * @param {Request} request
  * @param {Mix} mix
  * @param {Context['report']} report
  * @param {AbortSignal} signal
  * @returns {Promise<{milliseconds: number} | Stale>}
  */
-async function generateBetween({ seed, classIndex, blend: asked, nfe }, { corners, place, bitmap: asBitmap }, report, signal) {
+async function generateBetween(
+  { seed, classIndex, blend: asked, nfe },
+  { corners, place, bitmap: asBitmap },
+  report,
+  signal,
+) {
   const labels = corners.map((corner) => labelOf(corner instanceof Float32Array ? seed : corner));
   const isFree = asked === undefined && classIndex === undefined;
   const blend = isFree ? blendAt(labels, place) : asked;
@@ -322,7 +339,9 @@ async function generateBetween({ seed, classIndex, blend: asked, nfe }, { corner
     if (!bitmap) return { stale: true };
     report({ first: 0, bitmap, labels: [label] }, [bitmap]);
   } else {
-    const rgba = await unlessAborted(signal, (pause) => model.fromNoise(noise, label, nfe, undefined, sharesOf(blend), pause));
+    const rgba = await unlessAborted(signal, (pause) =>
+      model.fromNoise(noise, label, nfe, undefined, sharesOf(blend), pause),
+    );
     if (!rgba) return { stale: true };
     report({ first: 0, rgba, labels: [label] });
   }
@@ -330,7 +349,8 @@ async function generateBetween({ seed, classIndex, blend: asked, nfe }, { corner
 }
 
 /** @param {bigint | number} seed @param {number} count */
-const seedsFrom = (seed, count) => Array.from({ length: count }, (_, i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i)));
+const seedsFrom = (seed, count) =>
+  Array.from({ length: count }, (_, i) => BigInt.asUintN(64, BigInt(seed) + BigInt(i)));
 
 /** The noise of a seed. @param {bigint} seed */
 const noiseOf = (seed) => wasm.noise(seed, info.channels * info.width * info.height);
@@ -353,8 +373,8 @@ const sharesOf = (blend) => blend && Float32Array.from(blend);
 const turn = new MessageChannel();
 
 /**
- * Lets messages in: network calls on the CPU leave no gap for them. Its own message comes after those that wait already; timers would
- * do too, but browsers make each take four milliseconds once some have followed one another.
+ * Lets messages in: network calls on the CPU leave no gap for them. Its own message comes after those that wait
+ * already; timers would do too, but browsers make each take four milliseconds once some have followed one another.
  */
 const messages = () =>
   new Promise((resume) => {

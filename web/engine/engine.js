@@ -24,8 +24,8 @@ import { fetchWeights } from './store.js';
  */
 
 /**
- * Milliseconds after which a Worker that has not ended an aborted call is ended itself: a network call can take a minute. On a GPU
- * a new Worker compiles all shaders again, so it is given longer.
+ * Milliseconds after which a Worker that has not ended an aborted call is ended itself: a network call can take a
+ * minute. On a GPU a new Worker compiles all shaders again, so it is given longer.
  */
 const ABORT_GRACE = { cpu: 1000, webgpu: 10_000 };
 
@@ -50,8 +50,8 @@ export class Engine {
   #loadTime = 0;
 
   /**
-   * Hears when the device is lost or the Worker has ended, with the reason; the next call begins anew. Calls that were under
-   * way fail with an error whose `lost` is true.
+   * Hears when the device is lost or the Worker has ended, with the reason; the next call begins anew. Calls that were
+   * under way fail with an error whose `lost` is true.
    * @type {(reason: string) => void}
    */
   onlost = () => {};
@@ -68,7 +68,8 @@ export class Engine {
    * Reads a weights file and makes it the model.
    * @param {string | Blob} source an address, or a file
    * @param {(progress: Progress) => void} [onProgress]
-   * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
+   * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next
+   *   visit
    * @returns {Promise<ModelInfo | Stale>} or that a newer call came
    */
   async load(source, onProgress = () => {}, hash) {
@@ -96,8 +97,8 @@ export class Engine {
     const { signal } = this.#download;
     // What the old model is at, its own loading too, is not waited for: it can take minutes.
     for (const id of this.#calls.keys()) this.#abort(id, ABORT_GRACE[this.#build]);
-    // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up while the
-    // weights are on their way.
+    // Nothing waits for what it can do without: the downloads and the Worker begin at once, and the build warms up
+    // while the weights are on their way.
     const progress = new ProgressSum(onProgress);
     const compiling = compile(buildOf(this.#build), () => progress.part());
     compiling.catch(() => {});
@@ -137,7 +138,8 @@ export class Engine {
    * @param {Request} request
    * @param {(report: Report) => void} onPictures pictures as they are made
    * @param {AbortSignal} [signal] ends it before its next network call
-   * @returns {Promise<{milliseconds: number} | Stale>} time in network calls, or that a newer call came or it was aborted
+   * @returns {Promise<{milliseconds: number} | Stale>} time in network calls, or that a newer call came or it was
+   *   aborted
    */
   async generate(request, onPictures, signal) {
     // After a trap the worker is a new one, without a model.
@@ -188,14 +190,19 @@ export class Engine {
     // A script that does not load, or a wasm trap, after which that instance answers no more.
     worker.onerror = (event) => {
       event.preventDefault();
-      if (worker === this.#worker) this.#end(`the engine failed: ${event.message ?? `worker-${buildOf(this.#build)}.js did not load: ${WORKERS_NEED}`}`);
+      if (worker === this.#worker) {
+        this.#end(
+          `the engine failed: ${event.message ?? `worker-${buildOf(this.#build)}.js did not load: ${WORKERS_NEED}`}`,
+        );
+      }
     };
     // A Worker that is ended from outside tells nobody; but then it lets go of its lock.
     const lock = `meanflow ${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
     this.#watch = new AbortController();
     worker.postMessage({ lock });
     const { signal } = this.#watch;
-    this.#awaken = () => navigator.locks?.request(lock, { signal }, () => this.#end('the engine was ended')).catch(() => {});
+    this.#awaken = () =>
+      navigator.locks?.request(lock, { signal }, () => this.#end('the engine was ended')).catch(() => {});
     return worker;
   }
 
@@ -209,8 +216,8 @@ export class Engine {
   }
 
   /**
-   * Has a call end before its next network call; a Worker that does not come to that within `grace` is ended, which costs reading the
-   * model again.
+   * Has a call end before its next network call; a Worker that does not come to that within `grace` is ended, which
+   * costs reading the model again.
    * @param {number} id
    * @param {number} [grace]
    */
@@ -306,7 +313,8 @@ export class Engine {
   }
 }
 
-const lostError = (/** @type {string} */ reason) => coded('device-lost', Object.assign(new Error(reason), { lost: true }));
+const lostError = (/** @type {string} */ reason) =>
+  coded('device-lost', Object.assign(new Error(reason), { lost: true }));
 
 /**
  * Builds that are compiled, or about to be: once for all engines, and for Workers that begin anew.

@@ -2,7 +2,8 @@
 //
 // The CPU build starts in a moment; the GPU build is a smaller download, but a browser compiles its shaders first.
 // So where there is a GPU both start, and the GPU takes over once it has drawn the same picture, faster. When it fails
-// later, the CPU goes on where it stopped. A device that is lost is replaced, once; after a second loss it is left alone.
+// later, the CPU goes on where it stopped. A device that is lost is replaced, once; after a second loss it is left
+// alone.
 
 import { chooseBackend } from './backend.js';
 import { Engine } from './engine.js';
@@ -14,15 +15,16 @@ import { Scheduler } from './scheduler.js';
 /** @import { Part } from './scheduler.js' */
 
 /**
- * A part of a request, with the index of its first picture and how many are left after it; `failed` once an engine has failed at it.
+ * A part of a request, with the index of its first picture and how many are left after it; `failed` once an engine has
+ * failed at it.
  * @typedef {{first: number, left: number, failed?: boolean} & (PicturesPart | NoisePart)} RequestPart
  * @typedef {{noiseOnly?: false, request: Request}} PicturesPart
  * @typedef {{noiseOnly: true, request: Pick<Request, 'seed' | 'count'>}} NoisePart
  */
 
 /**
- * What has been drawn of a request: its first picture, the time in network calls, when the first began and the last ended, by which
- * engines.
+ * What has been drawn of a request: its first picture, the time in network calls, when the first began and the last
+ * ended, by which engines.
  * @typedef {object} Drawn
  * @property {Uint8Array | undefined} picture
  * @property {number} milliseconds
@@ -42,6 +44,17 @@ import { Scheduler } from './scheduler.js';
  */
 
 /**
+ * All but the first are for tests.
+ * @typedef {object} Options
+ * @property {boolean} [shared] requests take turns; without it a newer one ends an older one
+ * @property {boolean} [softwareWillDo] takes a GPU that is a software adapter
+ * @property {boolean} [slowerWillDo] takes a GPU that is slower than the CPU
+ * @property {number} [workers] so many Workers on the CPU
+ * @property {typeof chooseBackend} [choose]
+ * @property {(backend: Backend) => Engine} [open]
+ */
+
+/**
  * The details of the events.
  * @typedef {object} FailoverEvents
  * @property {BackendState} change
@@ -53,7 +66,9 @@ import { Scheduler } from './scheduler.js';
 
 /** Least agreement of the two builds' pictures, in dB: the same picture to the eye, and far from a broken one. */
 const MIN_PSNR = 40;
-/** Pictures of a part of a request: few on the CPU, so that the first appear at once; many on a GPU, which they fill. */
+/**
+ * Pictures of a part of a request: few on the CPU, so that the first appear at once; many on a GPU, which they fill.
+ */
 const PICTURES_AT_ONCE = { cpu: 2, webgpu: 64 };
 /** Most Workers of the CPU's build. */
 const MAX_WORKERS = 4;
@@ -68,9 +83,9 @@ const PATIENCE = 500;
 const MAX_LOSSES = 2;
 
 /**
- * The interface of an {@link Engine}, and events: `change` when another backend takes over, or stays for good; its `detail`
- * is `{backend, arithmetic, notice}`. `device-lost` when the device or its Worker has ended, `{reason, losses}`; `recovered` when there is
- * one again, or the CPU goes on for good, the same.
+ * The interface of an {@link Engine}, and events: `change` when another backend takes over, or stays for good; its
+ * `detail` is `{backend, arithmetic, notice}`. `device-lost` when the device or its Worker has ended, `{reason,
+ * losses}`; `recovered` when there is one again, or the CPU goes on for good, the same.
  */
 export class FailoverEngine extends EventTarget {
   #wanted;
@@ -110,28 +125,34 @@ export class FailoverEngine extends EventTarget {
 
   /**
    * @param {Backend} [wanted] forces one backend: no failover then
-   * @param {{shared?: boolean, softwareWillDo?: boolean, slowerWillDo?: boolean, workers?: number, choose?: typeof chooseBackend, open?: (backend: Backend) => Engine}} [options]
-   *   `shared`: requests take turns; without it a newer one ends an older one. For tests: take a software adapter, a GPU that is
-   *   slower than the CPU, so many Workers on the CPU, other parts
+   * @param {Options} [options]
    */
   constructor(wanted, options = {}) {
     super();
     this.#wanted = wanted;
-    this.#options = { choose: chooseBackend, open: (/** @type {Backend} */ backend) => new Engine(backend), ...options };
+    this.#options = {
+      choose: chooseBackend,
+      open: (/** @type {Backend} */ backend) => new Engine(backend),
+      ...options,
+    };
   }
 
   /**
    * As {@link Engine.load}; the answer also says which `backend` is at work, and in `notice` why it is not WebGPU.
    * @param {string | Blob} source an address, or a file
    * @param {(progress: Progress) => void} [onProgress]
-   * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next visit
+   * @param {string} [hash] the SHA-256 that the weights must have, in hexadecimal; with it they are kept for the next
+   *   visit
    * @returns {Promise<(ModelInfo & {notice: string}) | Stale>}
    */
   async load(source, onProgress, hash) {
     if (!this.#engine) await this.#begin();
     const info = await this.#load(source, onProgress, hash);
     // Some browsers never say whether there is a GPU; should one still come, it is tried then.
-    const known = await Promise.race([Promise.resolve(this.#chosen).then(() => true), new Promise((resolve) => setTimeout(resolve, PATIENCE, false))]);
+    const known = await Promise.race([
+      Promise.resolve(this.#chosen).then(() => true),
+      new Promise((resolve) => setTimeout(resolve, PATIENCE, false)),
+    ]);
     if ('stale' in info) return info;
     // They hold another model.
     this.#dismissAll();
@@ -165,8 +186,8 @@ export class FailoverEngine extends EventTarget {
   }
 
   /**
-   * As {@link Engine.generate}; the answer also says which `backend` gave it. On the CPU a gallery is drawn by as many Workers as
-   * there are cores for, and requests take turns.
+   * As {@link Engine.generate}; the answer also says which `backend` gave it. On the CPU a gallery is drawn by as many
+   * Workers as there are cores for, and requests take turns.
    * @param {Request} request
    * @param {(report: Report) => void} onPictures
    * @param {AbortSignal} [signal]
@@ -180,15 +201,27 @@ export class FailoverEngine extends EventTarget {
     this.#newest = controller;
     const source = this.#source;
     /** @type {Drawn} */
-    const drawn = { picture: undefined, milliseconds: 0, began: 0, ended: 0, engines: new Set(), backend: this.#backend };
+    const drawn = {
+      picture: undefined,
+      milliseconds: 0,
+      began: 0,
+      ended: 0,
+      engines: new Set(),
+      backend: this.#backend,
+    };
     const parts = partsOf(request, PICTURES_AT_ONCE[this.#backend]);
-    const run = parts.map(/** @returns {Part<Engine>} */ (part) => (engine) => this.#draw(engine, part, drawn, onPictures, controller.signal, source));
+    const run = parts.map(
+      /** @returns {Part<Engine>} */ (part) => (engine) =>
+        this.#draw(engine, part, drawn, onPictures, controller.signal, source),
+    );
     const { stale } = await this.#scheduler.add(run, controller.signal);
     if (stale) return { stale, backend: this.#backend };
     const { picture, began, ended, engines } = drawn;
     const milliseconds = engines.size > 1 ? ended - began : drawn.milliseconds;
     // Single pictures say nothing about how fast a gallery is drawn.
-    if (!request.mix && !request.solver) this.#see({ source, picture, request: { ...request, noise: false }, milliseconds });
+    if (!request.mix && !request.solver) {
+      this.#see({ source, picture, request: { ...request, noise: false }, milliseconds });
+    }
     return { milliseconds, backend: drawn.backend };
   }
 
@@ -206,7 +239,9 @@ export class FailoverEngine extends EventTarget {
     const listen = (/** @type {Report} */ report) => {
       if (signal.aborted) return;
       const first = part.first + report.first;
-      if (first === 0 && 'rgba' in report) drawn.picture = report.rgba.slice(0, report.rgba.length / report.labels.length);
+      if (first === 0 && 'rgba' in report) {
+        drawn.picture = report.rgba.slice(0, report.rgba.length / report.labels.length);
+      }
       onPictures({ ...report, first });
     };
     try {
@@ -231,7 +266,9 @@ export class FailoverEngine extends EventTarget {
       part.failed = true;
       if (engine === this.#engine) await this.#recover(engine, error);
       // A bitmap may be what cost the device.
-      if (!part.noiseOnly && part.request.mix) part.request = { ...part.request, mix: { ...part.request.mix, bitmap: false } };
+      if (!part.noiseOnly && part.request.mix) {
+        part.request = { ...part.request, mix: { ...part.request.mix, bitmap: false } };
+      }
       return 'again';
     }
   }
@@ -252,7 +289,8 @@ export class FailoverEngine extends EventTarget {
     try {
       const weights = await first.weights();
       // None where another model is being loaded.
-      while (weights && this.#others.length + 1 < wanted && source === this.#source && this.#backend === 'cpu') {
+      if (!weights) return;
+      while (this.#others.length + 1 < wanted && source === this.#source && this.#backend === 'cpu') {
         const engine = this.#options.open('cpu');
         engine.onlost = () => this.#doWithout(engine);
         await engine.load(weights);
@@ -446,7 +484,11 @@ export class FailoverEngine extends EventTarget {
     if (isSlower && !this.#options.slowerWillDo) throw new Error('it is slower than the CPU here');
   }
 
-  /** Goes on with the CPU, once for all requests that the GPU failed at. @param {EngineError} error @param {string} [notice] */
+  /**
+   * Goes on with the CPU, once for all requests that the GPU failed at.
+   * @param {EngineError} error
+   * @param {string} [notice]
+   */
   async #fallBack(error, notice) {
     if (!this.#standby) throw error;
     this.#falling ??= this.#reload(this.#standby)
@@ -483,8 +525,8 @@ function workersFor(parameters) {
 }
 
 /**
- * A request in parts of so many pictures, each with the index of its first and how many are left after it. Where the noise is
- * reported too, that of all but the first part comes second, as one part: it is seen before the pictures are.
+ * A request in parts of so many pictures, each with the index of its first and how many are left after it. Where the
+ * noise is reported too, that of all but the first part comes second, as one part: it is seen before the pictures are.
  * @param {Request} request
  * @param {number} size
  * @returns {RequestPart[]}
@@ -497,9 +539,18 @@ function partsOf(request, size) {
   for (let first = 0; first < count; first += size) {
     const seed = BigInt.asUintN(64, BigInt(request.seed) + BigInt(first));
     const these = Math.min(size, count - first);
-    parts.push({ first, left: count - first - these, request: { ...request, seed, count: these, noise: noise && first === 0 } });
+    parts.push({
+      first,
+      left: count - first - these,
+      request: { ...request, seed, count: these, noise: noise && first === 0 },
+    });
     if (!noise || first > 0) continue;
-    parts.push({ first: these, left: 0, noiseOnly: true, request: { seed: seed + BigInt(these), count: count - these } });
+    parts.push({
+      first: these,
+      left: 0,
+      noiseOnly: true,
+      request: { seed: seed + BigInt(these), count: count - these },
+    });
   }
   return parts;
 }

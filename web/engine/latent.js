@@ -1,8 +1,8 @@
 // Noise between noises: a walk through what the model can make.
 
 /**
- * The great circle from `a` (at 0) to `b` (at 1). Between two samples of normal noise a straight line would pass through
- * points that are too near the middle to be noise; the model has never seen such.
+ * The great circle from `a` (at 0) to `b` (at 1). Between two samples of normal noise a straight line would pass
+ * through points that are too near the middle to be noise; the model has never seen such.
  * @param {Float32Array} a
  * @param {Float32Array} b
  * @param {number} at
@@ -30,13 +30,15 @@ export function between([topLeft, topRight, bottomLeft, bottomRight], [x, y]) {
 }
 
 /**
- * The classes of a place of the square whose corners have classes of their own: each with its share, one after the other, as a
- * blend is asked for; nothing where they have none.
+ * The classes of a place of the square whose corners have classes of their own: each with its share, one after the
+ * other, as a blend is asked for; nothing where they have none.
  * @param {(number | undefined)[]} classes of the corners, in the order of {@link between}
  * @param {Place} place
  */
 export function blendAt(classes, [x, y]) {
   const shares = [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y];
-  const blend = classes.flatMap((index, corner) => (index !== undefined && shares[corner] > 0 ? [index, shares[corner]] : []));
+  const blend = classes.flatMap((index, corner) =>
+    index !== undefined && shares[corner] > 0 ? [index, shares[corner]] : [],
+  );
   return blend.length > 0 ? blend : undefined;
 }

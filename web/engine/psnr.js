@@ -1,5 +1,6 @@
 /**
- * Peak signal-to-noise ratio in dB of two pictures in bytes: infinite when they are equal, 0 when they cannot be compared.
+ * Peak signal-to-noise ratio in dB of two pictures in bytes: infinite when they are equal, 0 when they cannot be
+ * compared.
  * @param {ArrayLike<number> | undefined} a
  * @param {ArrayLike<number> | undefined} b
  */

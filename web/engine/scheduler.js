@@ -28,7 +28,10 @@ export class Scheduler {
   #jobs = [];
   #turns = 0;
 
-  /** @param {() => Engine[]} engines those that may be used now; each takes one part at a time, and the first free one is taken */
+  /**
+   * @param {() => Engine[]} engines those that may be used now; each takes one part at a time, and the first free one
+   *   is taken
+   */
   constructor(engines) {
     this.#engines = engines;
   }

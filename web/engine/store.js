@@ -10,8 +10,8 @@ const STORE = 'meanflow-weights';
 const PATIENCE = 500;
 
 /**
- * Fetches a weights file, giving each piece to `take` as it comes. With a checksum they come from the browser's store where it
- * has them, and go into it; only in the end is it known whether they match.
+ * Fetches a weights file, giving each piece to `take` as it comes. With a checksum they come from the browser's store
+ * where it has them, and go into it; only in the end is it known whether they match.
  * @param {string} address
  * @param {string | undefined} hash SHA-256 in hexadecimal
  * @param {ProgressListener} progress
@@ -40,7 +40,14 @@ export async function fetchWeights(address, hash, progress, take, signal) {
   if (!hash) return;
   const arrived = await new Blob(pieces).arrayBuffer();
   const found = await sha256(arrived);
-  if (found && found !== hash) throw coded('weights', new Error(`${nameOf(address)} is not the file that was announced: its checksum is ${found.slice(0, 12)}…, not ${hash.slice(0, 12)}…`));
+  if (found && found !== hash) {
+    throw coded(
+      'weights',
+      new Error(
+        `${nameOf(address)} is not the file that was announced: its checksum is ${found.slice(0, 12)}…, not ${hash.slice(0, 12)}…`,
+      ),
+    );
+  }
   // Nobody waits for it, and a full store is no reason to show no pictures.
   if (found && store) attempt(() => store.put(address, new Response(arrived)));
 }
@@ -50,7 +57,11 @@ export async function forgetWeights() {
   await attempt(() => globalThis.caches?.delete(STORE));
 }
 
-/** The SHA-256 of bytes in hexadecimal; nothing where the browser does not offer it, as on pages without a secure connection. @param {BufferSource} bytes */
+/**
+ * The SHA-256 of bytes in hexadecimal; nothing where the browser does not offer it, as on pages without a secure
+ * connection.
+ * @param {BufferSource} bytes
+ */
 export async function sha256(bytes) {
   const digest = await globalThis.crypto?.subtle?.digest('SHA-256', bytes);
   return digest && Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -8,7 +8,9 @@
  * @typedef {{loaded: number, total: number}} Progress
  */
 
-/** @typedef {(loaded: number, total: number) => void} ProgressListener bytes of one download; `total` is 0 while unknown */
+/**
+ * @typedef {(loaded: number, total: number) => void} ProgressListener bytes of one download; `total` is 0 while unknown
+ */
 
 /**
  * What a model says about itself.
@@ -30,8 +32,8 @@
  */
 
 /**
- * Which class pictures are of: one by its index, or a place between classes, as the index and the weight of each, one after the
- * other. Without either each picture draws its own.
+ * Which class pictures are of: one by its index, or a place between classes, as the index and the weight of each, one
+ * after the other. Without either each picture draws its own.
  * @typedef {{classIndex?: number, blend?: number[]}} ClassChoice
  */
 
@@ -40,8 +42,8 @@
 /** @typedef {[number, number]} Place in the square between four noises: right and down, 0 to 1 */
 
 /**
- * One picture between the noises of four seeds, or noises themselves: top left, top right, bottom left, bottom right; with
- * `bitmap` it may come as one, straight from the GPU.
+ * One picture between the noises of four seeds, or noises themselves: top left, top right, bottom left, bottom right;
+ * with `bitmap` it may come as one, straight from the GPU.
  * @typedef {{corners: (bigint | Float32Array)[], place: Place, bitmap?: boolean}} Mix
  */
 
@@ -59,8 +61,8 @@
  */
 
 /**
- * A picture whose noise is asked for: RGBA bytes of the model's size; `seed` draws the class if none is given; an even number of
- * calls.
+ * A picture whose noise is asked for: RGBA bytes of the model's size; `seed` draws the class if none is given; an even
+ * number of calls.
  * @typedef {{rgba: Uint8ClampedArray, seed: bigint, calls: number} & ClassChoice} Inversion
  */
 
@@ -68,12 +70,21 @@
  * Pictures as they are made: from the index `first` on, their RGBA bytes one after the other, and their classes.
  * @typedef {{first: number, rgba: Uint8Array, labels: (number | undefined)[]}} PicturesReport
  */
-/** @typedef {{first: number, bitmap: ImageBitmap, labels: (number | undefined)[]}} BitmapReport one picture straight from the GPU */
-/** @typedef {{first: number, noise: Uint8ClampedArray[]}} NoiseReport the noise of pictures that follow, as opaque pixels */
+/**
+ * @typedef {{first: number, bitmap: ImageBitmap, labels: (number | undefined)[]}} BitmapReport one picture straight
+ *   from the GPU
+ */
+/**
+ * @typedef {{first: number, noise: Uint8ClampedArray[]}} NoiseReport the noise of pictures that follow, as opaque
+ *   pixels
+ */
 /** @typedef {PicturesReport | BitmapReport | NoiseReport} Report */
 
 /** @typedef {{stale: true}} Stale a newer request came, or the request was aborted */
 
-/** @typedef {{backend: Backend, arithmetic: Arithmetic | undefined, notice: string}} BackendState what is at work, and why not WebGPU */
+/**
+ * @typedef {{backend: Backend, arithmetic: Arithmetic | undefined, notice: string}} BackendState what is at work, and
+ *   why not WebGPU
+ */
 
 export {};

@@ -21,8 +21,8 @@ const INVERSION = 64;
 /** @import { Made, Way } from './race.js' */
 
 /**
- * What the demos tell the page: that the place in the square has changed, and what failed; and ask it: how a picture of the square was
- * made, for its file.
+ * What the demos tell the page: that the place in the square has changed, and what failed; and ask it: how a picture of
+ * the square was made, for its file.
  * @typedef {{moved: () => void, recipe: (label?: number) => object, failed: (error: Error) => void}} Hooks
  */
 
@@ -44,7 +44,10 @@ export class Demos {
   #seen = new Set();
   #done = new Set();
   #raceSeed = 0n;
-  /** The noise of a picture of the visitor's, which takes the place of the first corner. @type {Float32Array | undefined} */
+  /**
+   * The noise of a picture of the visitor's, which takes the place of the first corner.
+   * @type {Float32Array | undefined}
+   */
   #own;
   /** @type {Promise<unknown>} */
   #queue = Promise.resolve();
@@ -130,8 +133,8 @@ export class Demos {
   }
 
   /**
-   * The noise that a picture comes from, by the counterpart that was trained by Flow Matching, where there is one: both go the same
-   * way, and the velocity is what that one has learnt, near the picture too.
+   * The noise that a picture comes from, by the counterpart that was trained by Flow Matching, where there is one: both
+   * go the same way, and the velocity is what that one has learnt, near the picture too.
    * @param {Inversion} picture
    */
   async #invert(picture) {
@@ -184,7 +187,10 @@ export class Demos {
     return this.#generate({ seed: this.#choice.seed, nfe: this.#choice.nfe, mix: { ...mix, bitmap } });
   }
 
-  /** The walks are those of a network that was trained by Flow Matching alone, where the page has one, else of its own. @param {Way} way */
+  /**
+   * The walks are those of a network that was trained by Flow Matching alone, where the page has one, else of its own.
+   * @param {Way} way
+   */
   async #single({ nfe, solver }) {
     const engine = solver && (await this.#walker());
     return this.#generate({ seed: this.#raceSeed, nfe, solver }, engine);

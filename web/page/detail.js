@@ -28,7 +28,8 @@ export class Detail {
 
   /**
    * @param {{picture: ImageData, noise: ImageData}} tile
-   * @param {{title: string, calls: string, link?: string, embed?: string}} words `link` and `embed` are there to be copied
+   * @param {{title: string, calls: string, link?: string, embed?: string}} words `link` and `embed` are there to be
+   *   copied
    * @param {Saved} saved
    */
   open({ picture, noise }, { title, calls, link, embed }, saved) {

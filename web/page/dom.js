@@ -20,7 +20,8 @@ export function byId(id, kind) {
  * @throws where one is missing
  */
 export function partsOf(root, kinds) {
-  const part = (/** @type {string} */ name) => ofKind(root.querySelector(`[data-part=${name}]`), kinds[name], `data-part="${name}"`);
+  const part = (/** @type {string} */ name) =>
+    ofKind(root.querySelector(`[data-part=${name}]`), kinds[name], `data-part="${name}"`);
   return /** @type {any} */ (Object.fromEntries(Object.keys(kinds).map((name) => [name, part(name)])));
 }
 

@@ -6,8 +6,8 @@ const REACH = 28;
 /** @typedef {{clientX: number, clientY: number}} Pointed a point in the window */
 
 /**
- * Has a handle follow the pointer. A mouse moves it from anywhere on the surface; a finger that begins on it drags it, a tap moves
- * it, and a swipe that begins elsewhere scrolls the page.
+ * Has a handle follow the pointer. A mouse moves it from anywhere on the surface; a finger that begins on it drags it,
+ * a tap moves it, and a swipe that begins elsewhere scrolls the page.
  * @param {HTMLElement | SVGElement} surface
  * @param {() => number[]} handle where the middle of the handle is in the window
  * @param {(at: Pointed) => void} follow
@@ -24,7 +24,10 @@ export function followPointer(surface, handle, follow) {
     const [x, y] = handle();
     return Math.hypot(clientX - x, clientY - y) <= REACH;
   };
-  /** The pointer that drags: a finger is captured from its first touch on, also where it only scrolls. @type {number | undefined} */
+  /**
+   * The pointer that drags: a finger is captured from its first touch on, also where it only scrolls.
+   * @type {number | undefined}
+   */
   let dragging;
   on('pointerdown', (event) => {
     if (event.pointerType === 'touch' && !isOnHandle(event)) return;

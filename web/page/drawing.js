@@ -34,14 +34,18 @@ export class Drawing {
     this.#wipe();
     colours.append(...COLOURS.map((colour, i) => this.#swatch(colour, i)));
     clear.addEventListener('click', () => this.#wipe());
-    const give = (/** @type {Blob | null} */ blob) => blob && onUse(new File([blob], 'drawing.png', { type: 'image/png' }));
+    const give = (/** @type {Blob | null} */ blob) =>
+      blob && onUse(new File([blob], 'drawing.png', { type: 'image/png' }));
     use.addEventListener('click', () => sheet.toBlob(give));
     sheet.addEventListener('pointerdown', (event) => {
       sheet.setPointerCapture(event.pointerId);
       this.#at = this.#place(event);
       this.#stroke(this.#at);
     });
-    sheet.addEventListener('pointermove', (event) => sheet.hasPointerCapture(event.pointerId) && this.#stroke(this.#place(event)));
+    sheet.addEventListener(
+      'pointermove',
+      (event) => sheet.hasPointerCapture(event.pointerId) && this.#stroke(this.#place(event)),
+    );
     sheet.addEventListener('keydown', (event) => this.#key(event));
   }
 
@@ -80,7 +84,12 @@ export class Drawing {
   /** @param {string} colour @param {number} index */
   #swatch(colour, index) {
     const label = document.createElement('label');
-    const input = Object.assign(document.createElement('input'), { type: 'radio', name: 'colour', value: colour, checked: index === 0 });
+    const input = Object.assign(document.createElement('input'), {
+      type: 'radio',
+      name: 'colour',
+      value: colour,
+      checked: index === 0,
+    });
     input.setAttribute('aria-label', `Colour ${index + 1}`);
     input.addEventListener('change', () => (this.#colour = colour));
     const dot = document.createElement('span');

@@ -6,7 +6,9 @@ import { followPointer } from './drag.js';
 /** @import { Mix, Place } from '../engine/types.js' */
 
 /** @typedef {{rgba?: Uint8Array, bitmap?: ImageBitmap}} Drawn a picture as bytes or as a bitmap */
-/** @typedef {{corners: Mix['corners'], width: number, height: number}} Square four noises, and the size of the pictures */
+/**
+ * @typedef {{corners: Mix['corners'], width: number, height: number}} Square four noises, and the size of the pictures
+ */
 import { draw, pictureAt } from '../element/canvas.js';
 
 /** Arrow keys move by this share of the square. */
@@ -31,7 +33,8 @@ export class Explore extends EventTarget {
 
   /**
    * @param {HTMLElement} root with the elements that carry `data-part`
-   * @param {(mix: Mix) => Promise<Drawn | undefined>} generate the picture at a place, or nothing where another request came between
+   * @param {(mix: Mix) => Promise<Drawn | undefined>} generate the picture at a place, or nothing where another request
+   *   came between
    */
   constructor(root, generate) {
     super();
@@ -50,7 +53,9 @@ export class Explore extends EventTarget {
     for (const [axis, slider] of [across, down].entries()) {
       slider.step = String(STEP);
       // A slider shows its own steps only: the other axis stays where the hand left it.
-      slider.addEventListener('input', () => this.#go(/** @type {Place} */ (this.#place.with(axis, Number(slider.value)))));
+      slider.addEventListener('input', () =>
+        this.#go(/** @type {Place} */ (this.#place.with(axis, Number(slider.value)))),
+      );
     }
     this.#mark(this.#place);
   }
@@ -134,6 +139,7 @@ export class Explore extends EventTarget {
   /** @param {number} milliseconds */
   #tell(milliseconds) {
     this.#pace = this.#pace ? 0.8 * this.#pace + 0.2 * milliseconds : milliseconds;
-    this.#parts.pace.textContent = this.#pace < 1000 ? Math.round(1000 / this.#pace).toLocaleString('en') : (1000 / this.#pace).toFixed(1);
+    this.#parts.pace.textContent =
+      this.#pace < 1000 ? Math.round(1000 / this.#pace).toLocaleString('en') : (1000 / this.#pace).toFixed(1);
   }
 }

@@ -29,7 +29,12 @@ export function velocity([x, y], t) {
   return [x, y].map((z, axis) => -middle[axis] + slope * (z - s * middle[axis]));
 }
 
-/** The way of the flow from `z` at `t` to `r`: its points, the first `z`. @param {Point} z @param {number} t @param {number} r */
+/**
+ * The way of the flow from `z` at `t` to `r`: its points, the first `z`.
+ * @param {Point} z
+ * @param {number} t
+ * @param {number} r
+ */
 export function way(z, t, r) {
   const step = (r - t) / STEPS;
   const points = [z];
@@ -121,19 +126,22 @@ export class Plane {
     const [z, v, u, du] = [this.#z, velocity(this.#z, t), average(this.#z, r, t), derivative(this.#z, r, t)];
     const moved = (/** @type {Point} */ by) => z.map((value, axis) => value - (t - r) * by[axis]);
     const [walked, jumped] = [moved(v), moved(u)];
-    const clouds = CLOUDS.map((cloud) => `<circle class="cloud" cx="${pixel(cloud)[0]}" cy="${pixel(cloud)[1]}" r="${((2 * WIDTH) / (2 * RANGE)) * SIZE}"/>`);
-    const end = (/** @type {Point} */ point, /** @type {string} */ kind) =>
-      `<circle class="${kind}" cx="${pixel(point)[0]}" cy="${pixel(point)[1]}" r="5"/>`;
+    const dot = (/** @type {Point} */ point, /** @type {string} */ kind, radius = 5) =>
+      `<circle class="${kind}" cx="${pixel(point)[0]}" cy="${pixel(point)[1]}" r="${radius}"/>`;
+    const line = (/** @type {Point[]} */ points, /** @type {string} */ kind) =>
+      `<path class="${kind}" d="${path(points)}"/>`;
     const label = (/** @type {Point} */ point, /** @type {string} */ text) =>
       `<text x="${pixel(point)[0] + 8}" y="${pixel(point)[1] - 8}">${text}</text>`;
     this.#svg.innerHTML = [
-      ...clouds,
-      `<path class="path" d="${path(way(z, t, r))}"/>`,
-      `<path class="walk" d="${path([z, walked])}"/><path class="rest" d="${path([jumped, walked])}"/><path class="chord" d="${path([z, jumped])}"/>`,
-      end(z, 'noise'), end(walked, 'noise'), end(jumped, 'image'), label(walked, 'v'), label(jumped, 'u'),
+      ...CLOUDS.map((cloud) => dot(cloud, 'cloud', ((2 * WIDTH) / (2 * RANGE)) * SIZE)),
+      line(way(z, t, r), 'path'), line([z, walked], 'walk'), line([jumped, walked], 'rest'), line([z, jumped], 'chord'),
+      dot(z, 'noise'), dot(walked, 'noise'), dot(jumped, 'image'), label(walked, 'v'), label(jumped, 'u'),
     ].join('');
     const sum = u.map((value, axis) => value + (t - r) * du[axis]);
-    const vector = (/** @type {number[]} */ values) => `(${values.map((value) => value.toFixed(2).replace('-', '−')).join(', ')})`;
-    this.#words.textContent = `u = ${vector(u)}   (t − r) du/dt = ${vector(du.map((value) => (t - r) * value))}   their sum ${vector(sum)}, and v = ${vector(v)}`;
+    const vector = (/** @type {number[]} */ values) =>
+      `(${values.map((value) => value.toFixed(2).replace('-', '−')).join(', ')})`;
+    const change = vector(du.map((value) => (t - r) * value));
+    this.#words.textContent =
+      `u = ${vector(u)}   (t − r) du/dt = ${change}   their sum ${vector(sum)}, and v = ${vector(v)}`;
   }
 }

@@ -37,7 +37,9 @@ export class Gallery {
     for (const { button } of this.#tiles.splice(count)) button.remove();
     while (this.#tiles.length < count) this.#tiles.push(this.#newTile(this.#tiles.length));
     for (const tile of this.#tiles) {
-      if (tile.canvas.width !== width || tile.canvas.height !== height) [tile.canvas.width, tile.canvas.height] = [width, height];
+      if (tile.canvas.width !== width || tile.canvas.height !== height) {
+        [tile.canvas.width, tile.canvas.height] = [width, height];
+      }
       tile.picture = tile.noise = undefined;
       tile.button.disabled = true;
     }

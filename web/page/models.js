@@ -18,10 +18,15 @@ export const MODELS = 'static/models/';
  * @property {ShippedFile} [flowMatching] its counterpart that was trained by Flow Matching
  */
 
-/** @typedef {{file: File, sha256?: string}} OpenedFile weights of the visitor's; the checksum once they have been loaded */
+/**
+ * @typedef {{file: File, sha256?: string}} OpenedFile weights of the visitor's; the checksum once they have been loaded
+ */
 /** @typedef {ShippedModel | OpenedFile} Model */
 
-/** Whether the page offers a model itself: then its file has an address. @type {(model: Model) => model is ShippedModel} */
+/**
+ * Whether the page offers a model itself: then its file has an address.
+ * @type {(model: Model) => model is ShippedModel}
+ */
 export const isShipped = (model) => 'id' in model;
 
 /** The list of shipped models. @returns {Promise<ShippedModel[]>} */

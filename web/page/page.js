@@ -74,8 +74,13 @@ async function begin() {
     describeBackend(detail);
     if (changed && document.body.dataset.state === 'ready') show({}, { anew: false });
   });
-  engine.addEventListener('device-lost', () => (byId('notice').textContent = 'The device was lost; it is being replaced.'));
-  engine.addEventListener('recovered', (event) => describeBackend(/** @type {CustomEvent<BackendState>} */ (event).detail));
+  engine.addEventListener(
+    'device-lost',
+    () => (byId('notice').textContent = 'The device was lost; it is being replaced.'),
+  );
+  engine.addEventListener('recovered', (event) =>
+    describeBackend(/** @type {CustomEvent<BackendState>} */ (event).detail),
+  );
   acceptDrops();
   gallery.resize(choice.count, 32, 32);
   offerSteps();
@@ -204,7 +209,9 @@ async function restore(file, { model, sha256, seed, className, steps, place }) {
   if (!picture) return;
   const { same, agreement } = await verify(file, picture);
   const exact = agreement === Infinity ? 'every pixel agrees' : `${agreement.toFixed(0)} dB`;
-  byId('status').textContent = same ? `${file.name} was made again: the same picture (${exact}).` : `${file.name} was made again, but it is another picture (${exact}).`;
+  byId('status').textContent = same
+    ? `${file.name} was made again: the same picture (${exact}).`
+    : `${file.name} was made again, but it is another picture (${exact}).`;
 }
 
 /** Weights dropped anywhere on the page become the model. */
@@ -239,7 +246,10 @@ function offerSteps() {
 /** @param {ModelInfo} info */
 function offerClasses(info) {
   byId('class-field').hidden = info.classes.length === 0;
-  const classes = [{ value: ANY, text: 'Any' }, ...info.classes.map((name) => ({ value: name, text: titleOfClass(name) }))];
+  const classes = [
+    { value: ANY, text: 'Any' },
+    ...info.classes.map((name) => ({ value: name, text: titleOfClass(name) })),
+  ];
   const parts = partsOf(choice.className ?? ANY);
   const chosen = parts[0][0];
   const choose = (/** @type {string} */ name) => {
@@ -257,7 +267,10 @@ function offerMixture(info) {
   const others = info.classes.filter((name) => name !== first);
   byId('mixture').hidden = first === ANY || others.length === 0;
   if (byId('mixture').hidden) return;
-  const options = [{ value: ANY, text: 'nothing' }, ...others.map((name) => ({ value: name, text: titleOfClass(name) }))];
+  const options = [
+    { value: ANY, text: 'nothing' },
+    ...others.map((name) => ({ value: name, text: titleOfClass(name) })),
+  ];
   list(byId('mix-with'), options, second, (name) => {
     show({ className: name === ANY ? first : blendText(first, name, 0.5) });
     offerMixture(info);
@@ -277,11 +290,13 @@ function describeBackend(state) {
 
 /** @param {ModelInfo} info @param {Model} model */
 function describeModel(info, model) {
+  const size = `${(info.parameters / 1e6).toFixed(1)} M parameters`;
+  const init = info.init ? `, from ${info.init}` : '';
   const about = [
     info.description || (isShipped(model) ? model.title : `Weights from ${model.file.name}`),
     info.source && `Source: ${info.source}`,
     info.license && `Licence: ${info.license}`,
-    `${(info.parameters / 1e6).toFixed(1)} M parameters, trained for ${info.step.toLocaleString('en')} steps${info.init ? `, from ${info.init}` : ''}`,
+    `${size}, trained for ${info.step.toLocaleString('en')} steps${init}`,
   ];
   byId('about').textContent = `${about.filter(Boolean).join('. ')}.`;
 }
@@ -313,7 +328,9 @@ function showSpeed(milliseconds) {
 function titleOf(index, label) {
   const seed = BigInt.asUintN(64, choice.seed + BigInt(index));
   if (choice.className?.includes(':') && label === undefined) {
-    const parts = partsOf(choice.className).map(([name, share]) => `${Math.round(100 * share)} % ${titleOfClass(name)}`);
+    const parts = partsOf(choice.className).map(
+      ([name, share]) => `${Math.round(100 * share)} % ${titleOfClass(name)}`,
+    );
     return `${parts.join(', ')}, seed ${seed}`;
   }
   return info && label !== undefined ? `${titleOfClass(info.classes[label])}, seed ${seed}` : `Seed ${seed}`;
@@ -354,16 +371,28 @@ const classNameOf = (label) => (label === undefined ? choice.className : info?.c
 
 /** What a saved picture says about itself. @param {bigint} seed @param {number} [label] */
 function recipeFor(seed, label) {
-  return { model: info?.name, sha256: info?.sha256, seed: String(seed), className: classNameOf(label), steps: choice.nfe };
+  return {
+    model: info?.name,
+    sha256: info?.sha256,
+    seed: String(seed),
+    className: classNameOf(label),
+    steps: choice.nfe,
+  };
 }
 
-/** The two lines that show a picture in another page. @param {string} file @param {bigint} seed @param {string} [className] */
+/**
+ * The two lines that show a picture in another page.
+ * @param {string} file
+ * @param {bigint} seed
+ * @param {string} [className]
+ */
 function embedCode(file, seed, className) {
   const at = (/** @type {string} */ path) => new URL(path, document.baseURI).href;
   const escape = (/** @type {string} */ text) => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
   const label = className === undefined ? '' : ` label="${escape(className)}"`;
   const steps = choice.nfe === 1 ? '' : ` steps="${choice.nfe}"`;
-  return `<script type="module" src="${at('web/mean-flow.js')}"></script>\n<mean-flow src="${at(MODELS + file)}" seed="${seed}"${label}${steps}></mean-flow>`;
+  const script = `<script type="module" src="${at('web/mean-flow.js')}"></script>`;
+  return `${script}\n<mean-flow src="${at(MODELS + file)}" seed="${seed}"${label}${steps}></mean-flow>`;
 }
 
 /** @param {'loading' | 'ready' | 'error'} state @param {string} message */

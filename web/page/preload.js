@@ -1,9 +1,9 @@
-// Begins the two downloads that the first picture waits for, while the browser still lays out the page; the engine then finds
-// both on their way.
+// Begins the two downloads that the first picture waits for, while the browser still lays out the page; the engine then
+// finds both on their way.
 //
-// build-site.sh writes this file to web/preload.js, after `buildFor` and file-notice.js, in a block of their own, with the list of models and the
-// engine's folder. It is no module: those run after the first layout. Where it comes late, and the page has removed it, it must not
-// download a second time what the engine does.
+// build-site.sh writes this file to web/preload.js, after `buildFor` and file-notice.js, in a block of their own, with
+// the list of models and the engine's folder. It is no module: those run after the first layout. Where it comes late,
+// and the page has removed it, it must not download a second time what the engine does.
 
 const MODELS = new Map([/* models, by build-site.sh */]);
 const query = new URLSearchParams(location.search);

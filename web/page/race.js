@@ -4,8 +4,14 @@ import { draw, pictureAt } from '../element/canvas.js';
 
 /** @import { Solver } from '../engine/types.js' */
 
-/** A way to make the picture: by the average velocity or, by a solver, along the velocity. @typedef {{nfe: number, solver?: Solver}} Way */
-/** @typedef {{rgba?: Uint8Array, milliseconds: number, width: number, height: number}} Made a picture, and how long it took */
+/**
+ * A way to make the picture: by the average velocity or, by a solver, along the velocity.
+ * @typedef {{nfe: number, solver?: Solver}} Way
+ */
+/**
+ * @typedef {{rgba?: Uint8Array, milliseconds: number, width: number, height: number}} Made a picture, and how long it
+ *   took
+ */
 
 /** Network calls of the walks. */
 const WALKS = [1, 2, 4, 8, 16, 32, 64];
@@ -17,11 +23,15 @@ export class Race {
 
   /**
    * @param {HTMLElement} root gets a figure for each way
-   * @param {(way: Way) => Promise<Made | undefined>} generate a picture by some way, or nothing where another request came between
+   * @param {(way: Way) => Promise<Made | undefined>} generate a picture by some way, or nothing where another request
+   *   came between
    */
   constructor(root, generate) {
     this.#generate = generate;
-    this.#runners = [runner({ nfe: 1 }, 'MeanFlow'), ...WALKS.map((nfe) => runner({ nfe, solver: 'euler' }, nfe === 1 ? 'Flow Matching' : ''))];
+    this.#runners = [
+      runner({ nfe: 1 }, 'MeanFlow'),
+      ...WALKS.map((nfe) => runner({ nfe, solver: 'euler' }, nfe === 1 ? 'Flow Matching' : '')),
+    ];
     root.replaceChildren(...this.#runners.map(({ figure }) => figure));
   }
 
@@ -54,7 +64,10 @@ function runner(way, title) {
   const canvas = document.createElement('canvas');
   const calls = `${nfe} ${nfe === 1 ? 'call' : 'calls'}`;
   canvas.setAttribute('role', 'img');
-  canvas.setAttribute('aria-label', solver ? `Picture after ${calls} along the velocity` : 'Picture after the one call of MeanFlow');
+  canvas.setAttribute(
+    'aria-label',
+    solver ? `Picture after ${calls} along the velocity` : 'Picture after the one call of MeanFlow',
+  );
   const words = document.createElement('figcaption');
   words.innerHTML = `<span>${title || '&nbsp;'}</span><span>${calls}</span><span><b></b> ms</span>`;
   const time = /** @type {HTMLElement} */ (words.querySelector('b'));

@@ -5,7 +5,10 @@ import { encodePng, recipeOf } from '../element/png.js';
 import { psnr } from '../engine/psnr.js';
 
 /** @typedef {{width: number, height: number}} Size */
-/** @typedef {{name: string, recipe?: object}} Saved the name of the file that a picture is saved as, and what it says about itself */
+/**
+ * @typedef {{name: string, recipe?: object}} Saved the name of the file that a picture is saved as, and what it says
+ *   about itself
+ */
 
 /** Each pixel of a saved picture is enlarged this many times. */
 const SCALE = 8;

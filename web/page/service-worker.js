@@ -5,7 +5,10 @@
 const KEPT = 'meanflow-page';
 /** @type {string[]} */
 const FILES = [/* filled in by build-site.sh */];
-/** Milliseconds after which a server that does not answer counts as a network that fails, and that where it has been so before. */
+/**
+ * Milliseconds after which a server that does not answer counts as a network that fails, and that where it has been so
+ * before.
+ */
 const PATIENCE = 4000;
 const LITTLE_PATIENCE = 100;
 /** The build that this browser does not take. */
@@ -34,7 +37,9 @@ const ENGINES = new URL('web/engine/', registration.scope).href;
 /** Forgets older engines, and copies for each query, which earlier versions kept. */
 async function forget() {
   const store = await caches.open(KEPT);
-  const old = (await store.keys()).filter(({ url }) => !OURS.has(url) && (OURS.has(placeOf(url)) || url.startsWith(ENGINES)));
+  const old = (await store.keys()).filter(
+    ({ url }) => !OURS.has(url) && (OURS.has(placeOf(url)) || url.startsWith(ENGINES)),
+  );
   await Promise.all(old.map((request) => store.delete(request)));
 }
 

@@ -1,8 +1,9 @@
-// Writes the scripts and wasm of the site, or of the npm package: `node bundle.mjs site|package FOLDER`. Each script comes with all
-// that it imports in one file, without what only people read, and each wasm with short names for what it imports and exports.
+// Writes the scripts and wasm of the site, or of the npm package: `node bundle.mjs site|package FOLDER`. Each script
+// comes with all that it imports in one file, without what only people read, and each wasm with short names for what it
+// imports and exports.
 //
-// A visit then waits for one script where it would wait for twenty, and a Worker for one where it would for three, one after the
-// other. What is fetched by its address stays beside them: Workers, wasm, and the build that few models need.
+// A visit then waits for one script where it would wait for twenty, and a Worker for one where it would for three, one
+// after the other. What is fetched by its address stays beside them: Workers, wasm, and the build that few models need.
 //
 // The package has the site's engine, and scripts that other bundlers can still read.
 import { execFileSync } from 'node:child_process';
@@ -15,7 +16,9 @@ import { engineFolder, nameByContent } from './engine-folder.mjs';
 
 const WEB = fileURLToPath(new URL('../', import.meta.url));
 const SITE = join(WEB, '../dist/web');
-/** What pages load, and parts of the element for those who use them alone: the name in the site, by the source in web/. */
+/**
+ * What pages load, and parts of the element for those who use them alone: the name in the site, by the source in web/.
+ */
 const SCRIPTS = {
   'page/page.js': 'page.js',
   'element/mean-flow.js': 'mean-flow.js',
@@ -35,7 +38,8 @@ const INLINE = {
 /** Modules of the package that are others in the site: no bundler leaves its files behind, or reads its addresses. */
 const FOR_SITE = {
   './spare.js': () => 'export const orSpare = (download) => download();',
-  './addresses.js': () => `export const FOLDER = '${engineFolder(folder)}';\nexport const addressOf = (file) => new URL(\`./\${FOLDER}\${file}\`, import.meta.url);`,
+  './addresses.js': () =>
+    `export const FOLDER = '${engineFolder(folder)}';\nexport const addressOf = (file) => new URL(\`./\${FOLDER}\${file}\`, import.meta.url);`,
 };
 /** New names of what each build's wasm imports and exports, by the old ones. */
 const renamed = new Map();
@@ -51,13 +55,16 @@ async function site() {
     await write(`engine/pkg/${build}/meanflow.js`, { to: `${engine}pkg/${build}/meanflow.js`, minify: false });
   }
   await write('engine/burn.js', { to: `${engine}burn.js`, given: true });
-  for (const file of ['meanflow.js', 'meanflow_bg.wasm']) cpSync(join(WEB, 'engine/pkg/burn', file), join(folder, engine, 'pkg/burn', file));
+  for (const file of ['meanflow.js', 'meanflow_bg.wasm']) {
+    cpSync(join(WEB, 'engine/pkg/burn', file), join(folder, engine, 'pkg/burn', file));
+  }
   nameByContent(folder);
   for (const [script, to] of Object.entries(SCRIPTS)) await write(script, { to });
   // The bench counts the engine's bytes.
   await write('bench/bench.js', { to: 'bench.js', external: { 'engine/engine.js': './engine.js' } });
   // The element with the Worker and the wasm of the CPU's build inside.
-  const banner = '/*! Holds WebAssembly of others: their notices are in THIRD_PARTY.txt, which goes where this file goes. */';
+  const banner =
+    '/*! Holds WebAssembly of others: their notices are in THIRD_PARTY.txt, which goes where this file goes. */';
   await write('element/inline.js', { to: 'mean-flow.inline.js', holds: true, banner });
 }
 
@@ -65,7 +72,11 @@ async function forPackage() {
   const engine = engineFolder(SITE);
   cpSync(join(SITE, engine), join(folder, engine), { recursive: true });
   cpSync(join(SITE, 'mean-flow.inline.js'), join(folder, 'mean-flow.inline.js'));
-  const made = await rolldown({ input: { 'mean-flow': join(WEB, 'element/mean-flow.js'), engine: join(WEB, 'engine/failover.js') }, platform: 'browser', plugins: [plugin()] });
+  const made = await rolldown({
+    input: { 'mean-flow': join(WEB, 'element/mean-flow.js'), engine: join(WEB, 'engine/failover.js') },
+    platform: 'browser',
+    plugins: [plugin()],
+  });
   // What both share is named by its content, too.
   await made.write({ dir: folder, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' });
   await made.close();
@@ -76,7 +87,11 @@ function shorten(build, engine) {
   const to = join(folder, engine, 'pkg', build, 'meanflow_bg.wasm');
   mkdirSync(dirname(to), { recursive: true });
   const from = join(WEB, 'engine/pkg', build, 'meanflow_bg.wasm');
-  const said = execFileSync(join(WEB, 'node_modules/.bin/wasm-opt'), ['--minify-imports-and-exports-and-modules', from, '-o', to], { encoding: 'utf8' });
+  const said = execFileSync(
+    join(WEB, 'node_modules/.bin/wasm-opt'),
+    ['--minify-imports-and-exports-and-modules', from, '-o', to],
+    { encoding: 'utf8' },
+  );
   const { imports, exports } = JSON.parse(said);
   return {
     // One module of imports: the script itself.
@@ -100,19 +115,26 @@ function rename(code, { module, imports, exports }) {
 /**
  * Bundles a script of web/.
  * @param {string} script
- * @param {{to: string, external?: Record<string, string>, given?: boolean, minify?: boolean, holds?: boolean, banner?: string}} options
- *   `external`: sources that stay apart, with the addresses that they are imported by
+ * @param {{to: string, external?: Record<string, string>, given?: boolean, minify?: boolean, holds?: boolean, banner?:
+ *   string}} options `external`: sources that stay apart, with the addresses that they are imported by
  */
 async function write(script, { to, external = {}, given = false, minify = true, holds = false, banner = '' }) {
   const plugins = [plugin({ external, given, holds, others: { ...INLINE, ...FOR_SITE } })];
   const made = await rolldown({ input: join(WEB, script), platform: 'browser', plugins });
-  await made.write({ file: join(folder, to), format: 'esm', minify, codeSplitting: false, comments: { annotation: false }, banner });
+  await made.write({
+    file: join(folder, to),
+    format: 'esm',
+    minify,
+    codeSplitting: false,
+    comments: { annotation: false },
+    banner,
+  });
   await made.close();
 }
 
 /**
- * `given`: whether the wasm is given to a build's script, which then need not look for it; `holds`: whether the CPU's build may be
- * inside, else nothing is left of the question; `others`: modules in the place of files.
+ * `given`: whether the wasm is given to a build's script, which then need not look for it; `holds`: whether the CPU's
+ * build may be inside, else nothing is left of the question; `others`: modules in the place of files.
  */
 function plugin({ external = {}, given = false, holds = true, others = INLINE } = {}) {
   return {
