@@ -38,6 +38,6 @@ export default [
   {
     // Tests hold functions that run in a page.
     files: ['**/*.mjs'],
-    languageOptions: { globals: { ...globals.node, ...globals.browser } },
+    languageOptions: { globals: { ...globals.nodeBuiltin, ...globals.browser } },
   },
 ];

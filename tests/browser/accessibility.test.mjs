@@ -2,17 +2,13 @@
 /* global axe -- of the page */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { openStage, temporaryFolder } from './support.mjs';
+import { openStage, require, temporaryFolder } from './support.mjs';
 
-const AXE = readFileSync(
-  createRequire(new URL('../../web/package.json', import.meta.url)).resolve('axe-core/axe.min.js'),
-  'utf8',
-);
+const AXE = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
 const stage = openStage({ webgpu: false });

@@ -9,10 +9,11 @@ import { serve } from '../../web/tools/serve.mjs';
 import {
   DIST,
   meanflow,
-  nativePicture,
+  nativeOverWhite,
   open,
   openStage,
-  overWhite,
+  pixelsOf,
+  problemsOf,
   psnr,
   settled,
   temporaryFolder,
@@ -50,7 +51,7 @@ test('from a folder of images to pictures in the page: train, export, open the f
     for (const [i, picture] of pictures.entries()) {
       assert.ok(sign * (mean(picture, 1) - mean(picture, 0)) > 10, `${name} ${i} has the wrong colour`);
     }
-    const native = overWhite(nativePicture(weights, { seed: 1, className: name }));
+    const native = nativeOverWhite(weights, { seed: 1, className: name });
     assert.ok(psnr(pictures[0], native) >= 45, `${name} differs from the native picture`);
   }
 });
@@ -175,8 +176,7 @@ test('an exported folder is a page of its own on any host', async () => {
   meanflow('export', join(weights, '../run'), '--web', folder, '--site', DIST, '--dtype', 'f32');
   const { server, address } = await serve(folder, { prefix: '/blog/post/' });
   const page = await stage.browser.newPage();
-  const problems = [];
-  page.on('pageerror', (error) => problems.push(error.message));
+  const problems = problemsOf(page);
   try {
     await page.goto(address);
     await page.waitForFunction(
@@ -196,15 +196,8 @@ test('an exported folder is a page of its own on any host', async () => {
       undefined,
       { timeout: 60_000 },
     );
-    const shown = await page.evaluate(() => {
-      const canvas = document.querySelector('mean-flow').shadowRoot.querySelectorAll('canvas')[3];
-      const over = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d');
-      over.fillStyle = '#fff';
-      over.fillRect(0, 0, canvas.width, canvas.height);
-      over.drawImage(canvas, 0, 0);
-      return Array.from(over.getImageData(0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 < 3);
-    });
-    assert.ok(psnr(shown, overWhite(nativePicture(weights, { seed: 3 }))) >= 40);
+    const shown = await pixelsOf(page, 'canvas', 'mean-flow');
+    assert.ok(psnr(shown[3], nativeOverWhite(weights, { seed: 3 })) >= 40);
     assert.match(
       await page.textContent('pre'),
       /<mean-flow src="tiny\.safetensors" seed="0" count="12" columns="6" controls><\/mean-flow>/,

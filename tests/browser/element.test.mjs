@@ -6,7 +6,17 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, openStage, overWhite, psnr, temporaryFolder } from './support.mjs';
+import {
+  DIST,
+  decode,
+  nativePicture,
+  openStage,
+  overWhite,
+  problemsOf,
+  psnr,
+  shipped,
+  temporaryFolder,
+} from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 const MODEL = '/static/models/emoji.safetensors';
@@ -14,8 +24,7 @@ const MODEL = '/static/models/emoji.safetensors';
 /** A page on the site's own origin with this body; the element's class is there once it has loaded. */
 async function visit(body, { before = () => {}, module = '/web/mean-flow.js', context } = {}) {
   const page = await (context ?? (await stage.browser.newContext({ serviceWorkers: 'block' }))).newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   await page.route('**/test.html', (route) =>
     route.fulfill({
       contentType: 'text/html',
@@ -143,12 +152,8 @@ test('a PNG holds the very pixels of the picture, also where canvases are guarde
   ]);
   const file = join(temporaryFolder(), 'a.png');
   writeFileSync(file, Uint8Array.from(bytes));
-  const { createRequire } = await import('node:module');
-  const { decode } = await import(
-    createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png')
-  );
   const { data } = decode(Uint8Array.from(bytes), { checkCrc: true });
-  const native = nativePicture(join(ROOT, 'static/models/emoji.safetensors'), { seed: 7 });
+  const native = nativePicture(shipped('emoji'), { seed: 7 });
   assert.equal(data.length, native.length);
   assert.ok(psnr(overWhite([...data]), overWhite(native)) >= 45);
 });

@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
@@ -12,30 +11,30 @@ import { serve } from '../../web/tools/serve.mjs';
 import {
   DIST,
   ENGINE,
+  encode,
+  nativeOverWhite,
   nativePicture,
   open,
   openStage,
   overWhite,
+  pixelsOf,
   psnr,
   randomWeights,
   settled,
+  statusSays,
   temporaryFolder,
   variance,
   wall,
 } from './support.mjs';
 
-const { encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
 const stage = openStage({ webgpu: false });
 
-/** Pixels of a canvas, each as RGB over white. */
-const pixels = (page, selector) =>
-  page.locator(selector).evaluate((canvas) => {
-    const over = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d');
-    over.fillStyle = '#fff';
-    over.fillRect(0, 0, canvas.width, canvas.height);
-    over.drawImage(canvas, 0, 0);
-    return Array.from(over.getImageData(0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 < 3);
-  });
+/** Pixels of a canvas, as RGB over white. */
+async function pixels(page, selector) {
+  const [found, ...more] = await pixelsOf(page, selector);
+  assert.ok(found && more.length === 0, `${selector} is not one canvas`);
+  return found;
+}
 
 const LIVE = '#explore [data-part=picture]';
 
@@ -128,9 +127,7 @@ test('a saved picture, opened again, brings back its model, class, steps and see
   const file = await saved(page, '[data-part=save]');
   const other = await stage.open('?seed=1&count=3&backend=cpu');
   await other.setInputFiles('#file', file);
-  await other.waitForFunction(() => /made again/.test(document.getElementById('status').textContent), undefined, {
-    timeout: 60_000,
-  });
+  await statusSays(other, /made again/);
   assert.match(await other.textContent('#status'), /the same picture \(every pixel agrees\)/);
   assert.match(other.url(), /model=tiles/);
   assert.match(other.url(), /class=item%2Fpotion&steps=4/);
@@ -143,9 +140,7 @@ test('a saved picture, opened again, brings back its model, class, steps and see
   forged.write('"seed":"34"', at);
   writeFileSync(file, forged);
   await other.setInputFiles('#file', file);
-  await other.waitForFunction(() => /another picture/.test(document.getElementById('status').textContent), undefined, {
-    timeout: 60_000,
-  });
+  await statusSays(other, /another picture/);
 });
 
 test('a picture by weights that were opened comes back with them, when another model is at work', async () => {
@@ -163,11 +158,7 @@ test('a picture by weights that were opened comes back with them, when another m
   await page.waitForSelector('#class-field:not([hidden])');
   await settled(page);
   await page.setInputFiles('#picture-file', file);
-  await page.waitForFunction(
-    () => /made again: the same picture/.test(document.getElementById('status').textContent),
-    undefined,
-    { timeout: 60_000 },
-  );
+  await statusSays(page, /made again: the same picture/);
   assert.equal(
     await page
       .locator('#gallery canvas')
@@ -185,9 +176,7 @@ test('a picture of the square comes back with its place', async () => {
   const file = await saved(page, '#explore-save');
   const other = await stage.open('?seed=1&count=2&backend=cpu');
   await other.setInputFiles('#picture-file', file);
-  await other.waitForFunction(() => /made again/.test(document.getElementById('status').textContent), undefined, {
-    timeout: 60_000,
-  });
+  await statusSays(other, /made again/);
   assert.match(await other.textContent('#status'), /the same picture/);
   assert.ok(psnr(await pixels(other, LIVE), shown) >= 60);
 });
@@ -270,11 +259,7 @@ test('a dropped picture whose recipe makes no sense changes nothing but, like an
   for (const place of ['0.5,0.5', [0.5], ['0', '1'], [2, 0]]) {
     await page.evaluate(() => (document.getElementById('status').textContent = ''));
     await drop(page, withRecipe(bare, { ...recipe, place }));
-    await page.waitForFunction(
-      () => /made again, but it is another picture/.test(document.getElementById('status').textContent),
-      undefined,
-      { timeout: 60_000 },
-    );
+    await statusSays(page, /made again, but it is another picture/);
     assert.match(await address(), /seed=7$/);
     assert.doesNotMatch(await address(), /at=/, JSON.stringify(place));
   }
@@ -323,7 +308,7 @@ test('the race is against a network that was trained by Flow Matching, where the
   );
   const weights = join(DIST, 'static/models/emoji-flow-matching.safetensors');
   for (const [i, nfe] of [[2, 1], [4, 4], [5, 8]]) {
-    const native = overWhite(nativePicture(weights, { seed: 5, nfe, solver: 'euler' }));
+    const native = nativeOverWhite(weights, { seed: 5, nfe, solver: 'euler' });
     assert.ok(psnr(await pixels(page, `#race figure:nth-child(${i}) canvas`), native) >= 40, `${nfe} steps`);
   }
   // The tiles have no such counterpart: their own velocity is followed.

@@ -473,8 +473,8 @@ test('in a browser a trap of the engine leaves no dead page, and neither does a 
   await page.route(/\/web\/engine\/\w+\/(worker-\w+|engine-worker|latent)\.js$/, async (route) => {
     const name = new URL(route.request().url()).pathname.split('/').pop();
     const [script, at] = [
-      readFileSync(join(ROOT, 'web', name), 'utf8'),
-      'async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {',
+      readFileSync(join(ROOT, 'web/engine', name), 'utf8'),
+      'async generate(request, { report, signal }) {',
     ];
     assert.equal(script.includes(at), name === 'engine-worker.js');
     // More numbers than there is memory for: a panic of the real thing.

@@ -1,6 +1,5 @@
 // The page and the element in Firefox, which has no WebGPU on Linux: the CPU draws, and says why.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -9,17 +8,18 @@ import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 import {
   DIST,
-  ROOT,
-  nativePicture,
-  overWhite,
+  nativeOverWhite,
+  problemsOf,
   psnr,
+  require,
   serveForeignPage,
   servedWhile,
+  shipped,
+  text,
   variance,
   wall,
 } from './support.mjs';
 
-const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
 
 const stage = {};
@@ -41,8 +41,7 @@ after(async () => {
 
 async function open(address, done) {
   const page = await stage.browser.newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
   await page.goto(address);
   await page.waitForFunction(done, { timeout: 60_000 });
@@ -50,7 +49,6 @@ async function open(address, done) {
 }
 
 const isSettled = () => document.body.dataset.state !== 'loading';
-const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
 
 test('the page draws the native pictures on the CPU, says so and why, under its policy and without an error', async () => {
   let page;
@@ -68,7 +66,7 @@ test('the page draws the native pictures on the CPU, says so and why, under its 
   const pictures = await wall(page);
   for (const [i, picture] of pictures.entries()) {
     assert.ok(variance(picture) > 100, 'a blank picture');
-    const native = overWhite(nativePicture(join(ROOT, 'static/models/nouns.safetensors'), { seed: 4 + i }));
+    const native = nativeOverWhite(shipped('nouns'), { seed: 4 + i });
     assert.ok(psnr(picture, native) >= 40, `picture ${i} is not the native one`);
   }
   assert.deepEqual(page.problems, []);

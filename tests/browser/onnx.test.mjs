@@ -1,12 +1,10 @@
 // The ONNX form of a network through ONNX Runtime, against the CPU build on the same noise.
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
-import { meanflow, randomWeights } from './support.mjs';
+import { meanflow, randomWeights, require } from './support.mjs';
 
-const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const ort = require('onnxruntime-web');
 const wasm = await import('../../web/engine/pkg/cpu/meanflow.js');
 wasm.initSync({ module: readFileSync(new URL('../../web/engine/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });

@@ -6,11 +6,20 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { ROOT, nativePicture, openStage, overWhite, psnr, temporaryFolder } from './support.mjs';
+import {
+  ROOT,
+  elementPicture,
+  nativeOverWhite,
+  openStage,
+  problemsOf,
+  psnr,
+  shipped,
+  temporaryFolder,
+} from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 const TOOLS = join(ROOT, 'web/node_modules');
-const WEIGHTS = join(ROOT, 'static/models/emoji.safetensors');
+const WEIGHTS = shipped('emoji');
 const PAGE = (script) =>
   `<!doctype html><html lang="en"><title>A project</title>${script}<mean-flow src="emoji.safetensors" seed="7" backend="cpu"></mean-flow></html>`;
 
@@ -46,8 +55,7 @@ async function showsThePicture(folder) {
   cpSync(WEIGHTS, join(folder, 'emoji.safetensors'));
   const { server, address } = await serve(folder);
   const page = await stage.browser.newPage();
-  const problems = [];
-  page.on('pageerror', (error) => problems.push(error.message));
+  const problems = problemsOf(page);
   try {
     await page.goto(address);
     await drawn(page, problems);
@@ -74,15 +82,7 @@ async function drawn(page, problems) {
 }
 
 async function agrees(page) {
-  const picture = await page.evaluate(async () => {
-    const bitmap = await createImageBitmap(await document.querySelector('mean-flow').toBlob());
-    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
-    context.fillStyle = '#fff';
-    context.fillRect(0, 0, bitmap.width, bitmap.height);
-    context.drawImage(bitmap, 0, 0);
-    return Array.from(context.getImageData(0, 0, bitmap.width, bitmap.height).data).filter((_, i) => i % 4 < 3);
-  });
-  assert.ok(psnr(picture, overWhite(nativePicture(WEIGHTS, { seed: 7 }))) >= 45);
+  assert.ok(psnr(await elementPicture(page), nativeOverWhite(WEIGHTS, { seed: 7 })) >= 45);
 }
 
 test('plain HTML', async () => {

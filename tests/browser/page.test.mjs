@@ -8,6 +8,7 @@ import {
   ENGINE,
   ROOT,
   fromEngine,
+  nativeOverWhite,
   nativePicture,
   open,
   openStage,
@@ -15,13 +16,13 @@ import {
   psnr,
   servedWhile,
   settled,
+  shipped,
   variance,
   wall,
 } from './support.mjs';
 
 /** Least agreement of browser and native pictures. */
 const MIN_PSNR = 45;
-const model = (name) => join(ROOT, `static/models/${name}.safetensors`);
 
 // Under a sub-path, as project pages are.
 const stage = openStage({ webgpu: false, prefix: '/some/where/' });
@@ -77,7 +78,7 @@ test('where the script that begins early comes late, nothing is downloaded twice
 test('the pictures of the page are those of the native build', async () => {
   const page = await stage.open(`?backend=cpu&seed=41&count=3`);
   for (const [i, picture] of (await wall(page)).entries()) {
-    const agreement = psnr(picture, overWhite(nativePicture(model('nouns'), { seed: 41 + i })));
+    const agreement = psnr(picture, nativeOverWhite(shipped('nouns'), { seed: 41 + i }));
     assert.ok(agreement >= MIN_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
   }
 });
@@ -85,7 +86,7 @@ test('the pictures of the page are those of the native build', async () => {
 test('the class-conditional model agrees with the native build too, in several steps', async () => {
   const page = await stage.open(`?backend=cpu&model=tiles&class=item/potion&steps=4&seed=5&count=2`);
   for (const [i, picture] of (await wall(page)).entries()) {
-    const native = nativePicture(model('tiles'), { seed: 5 + i, className: 'item/potion', nfe: 4 });
+    const native = nativePicture(shipped('tiles'), { seed: 5 + i, className: 'item/potion', nfe: 4 });
     assert.ok(psnr(picture, overWhite(native)) >= MIN_PSNR, `picture ${i}`);
   }
 });
@@ -93,8 +94,8 @@ test('the class-conditional model agrees with the native build too, in several s
 test('every byte of the engine agrees with the native build, alpha included', async () => {
   const page = await stage.open(`?backend=cpu&count=1`);
   const request = { seed: 12345678901, count: 1, nfe: 1 };
-  const rgba = await fromEngine(page, { backend: 'cpu', weights: model('emoji'), ...request });
-  const agreement = psnr(rgba, nativePicture(model('emoji'), request));
+  const rgba = await fromEngine(page, { backend: 'cpu', weights: shipped('emoji'), ...request });
+  const agreement = psnr(rgba, nativePicture(shipped('emoji'), request));
   assert.ok(agreement >= MIN_PSNR, `${agreement.toFixed(1)} dB`);
 });
 
@@ -192,7 +193,7 @@ test('pictures between classes are those of the native build, and a link and a s
   const between = 'item/potion:0.6,item/book:0.4';
   const page = await stage.open(`?model=tiles&class=${between}&seed=4&count=2&backend=cpu`);
   const native = overWhite(
-    nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: between }),
+    nativePicture(shipped('tiles'), { seed: 5, className: between }),
   );
   assert.ok(psnr((await wall(page))[1], native) >= 40);
   assert.ok(await page.isChecked('input[name=class][value="item/potion"]'));
@@ -210,7 +211,7 @@ test('pictures between classes are those of the native build, and a link and a s
   await page.selectOption('#mix-with select', '');
   await settled(page);
   const alone = overWhite(
-    nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: 'item/potion' }),
+    nativePicture(shipped('tiles'), { seed: 5, className: 'item/potion' }),
   );
   await page.waitForFunction(() => /class=item%2Fpotion&/.test(location.search));
   await settled(page);

@@ -1,12 +1,9 @@
 // People as they are: on a phone, with large letters, with colours of their own, reading from right to left, by ear.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
-import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
-import { open, openStage } from './support.mjs';
+import { launch, open, openStage } from './support.mjs';
 
-const { chromium } = createRequire(new URL('../../web/package.json', import.meta.url))('playwright-core');
 const stage = openStage({ webgpu: false });
 const QUERY = '?model=tiles&seed=4&count=4&backend=cpu';
 
@@ -129,10 +126,7 @@ for (const [what, options, size] of [
     const browser =
       size === 16
         ? stage.browser
-        : await chromium.launch({
-            executablePath: findChromium(),
-            args: [...chromiumArguments({ webgpu: false }), `--blink-settings=defaultFontSize=${size}`],
-          });
+        : await launch({ webgpu: false, args: [`--blink-settings=defaultFontSize=${size}`] });
     try {
       const page = await open(browser, stage.site.address + QUERY, options);
       assert.equal(await page.evaluate(() => getComputedStyle(document.body).fontSize), `${size}px`);

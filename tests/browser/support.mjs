@@ -14,12 +14,16 @@ import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
 import { engineFolder } from '../../web/tools/engine-folder.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 
-const require = createRequire(new URL('../../web/package.json', import.meta.url));
+/** For the packages of web/node_modules. */
+export const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { chromium } = require('playwright-core');
-const { decode, encode } = await import(require.resolve('fast-png'));
+/** Another program's reading and writing of PNG files. */
+export const { decode, encode } = await import(require.resolve('fast-png'));
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const DIST = join(ROOT, 'dist');
+/** The weights file of a shipped model. */
+export const shipped = (name) => join(ROOT, `static/models/${name}.safetensors`);
 const MEANFLOW = join(ROOT, 'target/release/meanflow');
 /** Long enough for a software adapter that compiles every shader on a busy machine. */
 const PATIENCE = 180_000;
@@ -70,10 +74,11 @@ export function openStage({ webgpu, prefix }) {
 
 /**
  * Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. Without `canvas` a
- * canvas that shows what that adapter drew costs the device.
+ * canvas that shows what that adapter drew costs the device. `args` are further ones of its own.
  */
-export function launch({ webgpu, canvas }) {
-  return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
+export function launch({ webgpu, canvas, args = [] }) {
+  const executablePath = findChromium();
+  return chromium.launch({ executablePath, args: [...chromiumArguments({ webgpu, canvas }), ...args] });
 }
 
 /** Has every Worker of the page's engine run `script` before its own. */
@@ -115,8 +120,7 @@ export async function open(browser, address, { state = 'ready', ...options } = {
   // A service worker would answer before the routes of a test.
   const context = await browser.newContext({ serviceWorkers: 'block', ...options });
   const page = await context.newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   await page.goto(address);
   await settled(page, state);
   return page;
@@ -133,18 +137,59 @@ export async function settled(page, state = 'ready') {
   return message;
 }
 
-/** Pixels of the wall's pictures, each as RGB over white: a canvas does not keep the colour of what is transparent. */
-export function wall(page) {
-  return page.evaluate(() =>
-    [...document.querySelectorAll('#gallery canvas')].map((canvas) => {
-      const over = document.createElement('canvas');
-      [over.width, over.height] = [canvas.width, canvas.height];
-      const context = over.getContext('2d');
+/** Waits until the page's status says something. */
+export function statusSays(page, pattern) {
+  const says = (source) => new RegExp(source).test(document.getElementById('status').textContent);
+  return page.waitForFunction(says, pattern.source, { timeout: 60_000 });
+}
+
+/** What an element of a page says, whichever driver the page is of. */
+export const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
+
+/** Notes the errors in a page that nobody handled. */
+export function problemsOf(page) {
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  return problems;
+}
+
+/**
+ * Pixels of the canvases that a selector finds, inside `within` where that is given, each as RGB over white: a canvas
+ * does not keep the colour of what is transparent.
+ */
+export function pixelsOf(page, selector, within) {
+  return page.evaluate(
+    ([selector, within]) => {
+      const root = within ? document.querySelector(within).shadowRoot : document;
+      return [...root.querySelectorAll(selector)].map((canvas) => {
+        const over = document.createElement('canvas');
+        [over.width, over.height] = [canvas.width, canvas.height];
+        const context = over.getContext('2d');
+        context.fillStyle = '#fff';
+        context.fillRect(0, 0, over.width, over.height);
+        context.drawImage(canvas, 0, 0);
+        return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
+      });
+    },
+    [selector, within],
+  );
+}
+
+/** The same of the wall's pictures. */
+export const wall = (page) => pixelsOf(page, '#gallery canvas');
+
+/** The same of a picture of the first element that a selector finds, as its PNG file has it. */
+export function elementPicture(page, selector = 'mean-flow', index = 0) {
+  return page.evaluate(
+    async ([selector, index]) => {
+      const bitmap = await createImageBitmap(await document.querySelector(selector).toBlob(index));
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
       context.fillStyle = '#fff';
-      context.fillRect(0, 0, over.width, over.height);
-      context.drawImage(canvas, 0, 0);
-      return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
-    }),
+      context.fillRect(0, 0, bitmap.width, bitmap.height);
+      context.drawImage(bitmap, 0, 0);
+      return Array.from(context.getImageData(0, 0, bitmap.width, bitmap.height).data).filter((_, i) => i % 4 < 3);
+    },
+    [selector, index],
   );
 }
 
@@ -204,6 +249,9 @@ export function overWhite(rgba) {
   }
   return rgb;
 }
+
+/** One picture of the native build as RGB over white. */
+export const nativeOverWhite = (weights, request) => overWhite(nativePicture(weights, request));
 
 /** Variance of a picture's values: a blank one has none. */
 export function variance(values) {

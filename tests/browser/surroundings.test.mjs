@@ -2,16 +2,24 @@
 // Either it works all the same, or the message names the file, the cause and what helps.
 import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
-import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, beforeWorkers, openStage, randomWeights, settled, temporaryFolder, wall } from './support.mjs';
+import {
+  DIST,
+  ROOT,
+  beforeWorkers,
+  launch,
+  openStage,
+  problemsOf,
+  randomWeights,
+  settled,
+  temporaryFolder,
+  wall,
+} from './support.mjs';
 
-const { chromium } = createRequire(new URL('../../web/package.json', import.meta.url))('playwright-core');
 const stage = openStage({ webgpu: false });
 const MODEL = 'static/models/emoji.safetensors';
 const page = async () => (await stage.browser.newContext({ serviceWorkers: 'block' })).newPage();
@@ -111,7 +119,7 @@ test('every page has the same policy, the bench works under it, and no other sit
   const policy = (file) =>
     /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(readFileSync(join(ROOT, file), 'utf8'))?.[1];
   assert.match(policy('index.html'), /form-action 'none'/);
-  assert.equal(policy('web/bench.html'), policy('index.html'));
+  assert.equal(policy('web/bench/bench.html'), policy('index.html'));
 
   const bench = await page();
   const refused = [];
@@ -187,8 +195,7 @@ for (const [what, before, expected] of [
 ]) {
   test(`${what}: the message names file and cause`, async () => {
     const opened = await page();
-    const problems = [];
-    opened.on('pageerror', (error) => problems.push(error.message));
+    const problems = problemsOf(opened);
     await before(opened);
     await opened.goto(`${stage.site.address}?seed=3&count=1`);
     assert.match(await settled(opened, 'error'), expected);
@@ -222,14 +229,10 @@ for (const [name, ending] of [
 }
 
 test('by plain http, where browsers withhold stores, checksums and WebGPU, there are pictures, and the reason for the CPU', async () => {
-  const browser = await chromium.launch({
-    executablePath: findChromium(),
-    args: [...chromiumArguments({ webgpu: false }), '--host-resolver-rules=MAP plain.test 127.0.0.1'],
-  });
+  const browser = await launch({ webgpu: false, args: ['--host-resolver-rules=MAP plain.test 127.0.0.1'] });
   try {
     const opened = await browser.newPage();
-    const problems = [];
-    opened.on('pageerror', (error) => problems.push(error.message));
+    const problems = problemsOf(opened);
     await opened.goto(`${stage.site.address.replace('localhost', 'plain.test')}?seed=3&count=2`);
     await settled(opened);
     assert.deepEqual(await opened.evaluate(() => [isSecureContext, typeof crypto.subtle, typeof globalThis.caches]), [

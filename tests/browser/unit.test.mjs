@@ -1,7 +1,6 @@
 // The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
@@ -11,11 +10,7 @@ import { between, blendAt, slerp } from '../../web/engine/latent.js';
 import { average, derivative, velocity, way } from '../../web/page/flow2d.js';
 import { recipeOf, withRecipe } from '../../web/element/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
-import { DIST, ENGINE, ROOT } from './support.mjs';
-
-const { decode, encode } = await import(
-  createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png')
-);
+import { DIST, ENGINE, ROOT, decode, encode } from './support.mjs';
 
 /** Normal numbers that follow from a seed. */
 function normals(seed, count) {

@@ -90,7 +90,7 @@ async function request(port, method, path, body) {
   return value;
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((done) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address();

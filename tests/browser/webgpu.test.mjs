@@ -1,11 +1,9 @@
 // The WebGPU build through real WebGPU, on a software adapter: slow, so few and small pictures.
 /* global states -- of the page */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
 import {
-  ROOT,
   beforeWorkers,
   fromEngine,
   launch,
@@ -13,8 +11,11 @@ import {
   open,
   openStage,
   overWhite,
+  pixelsOf,
+  problemsOf,
   psnr,
   settled,
+  shipped,
   trainTinyModel,
   wall,
 } from './support.mjs';
@@ -28,7 +29,7 @@ test('on WebGPU the page shows the pictures of the native build', async () => {
   const page = await stage.open(`?backend=webgpu&seed=11&count=2`);
   assert.equal(await page.textContent('#backend'), 'WebGPU');
   for (const [i, picture] of (await wall(page)).entries()) {
-    const native = nativePicture(join(ROOT, 'static/models/nouns.safetensors'), { seed: 11 + i });
+    const native = nativePicture(shipped('nouns'), { seed: 11 + i });
     const agreement = psnr(picture, overWhite(native));
     assert.ok(agreement >= MIN_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
   }
@@ -81,8 +82,7 @@ test('a software adapter is not taken unasked: the CPU is faster', async () => {
 test('the square is drawn from the GPU without reading back, and shows the same pictures', async () => {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   await beforeWorkers(page, `const map = GPUBuffer.prototype.mapAsync;
     self.readings = 0;
     GPUBuffer.prototype.mapAsync = function (...how) { self.readings += 1; return map.apply(this, how); };`);
@@ -134,15 +134,4 @@ async function squareOf(page) {
 }
 
 /** The picture at the chosen place, over white. */
-function live(page) {
-  return page.evaluate(() => {
-    const canvas = document.querySelector('[data-part=picture].live');
-    const over = document.createElement('canvas');
-    [over.width, over.height] = [canvas.width, canvas.height];
-    const context = over.getContext('2d');
-    context.fillStyle = '#fff';
-    context.fillRect(0, 0, over.width, over.height);
-    context.drawImage(canvas, 0, 0);
-    return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
-  });
-}
+const live = async (page) => (await pixelsOf(page, '[data-part=picture].live'))[0];

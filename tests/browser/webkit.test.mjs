@@ -1,16 +1,25 @@
 // The page and the element in WebKit, the third engine: the CPU draws, offline too, and PNG files hold the pictures.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, overWhite, psnr, serveForeignPage, variance, wall } from './support.mjs';
+import {
+  DIST,
+  decode,
+  nativeOverWhite,
+  overWhite,
+  psnr,
+  serveForeignPage,
+  shipped,
+  text,
+  variance,
+  wall,
+} from './support.mjs';
 import { hasWebKit, launchWebKit } from './webdriver.mjs';
 
-const { decode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
-const MODEL = join(ROOT, 'static/models/emoji.safetensors');
+const MODEL = shipped('emoji');
 const there = { skip: !hasWebKit() && 'skipped: no WebKit' };
 
 const stage = {};
@@ -40,8 +49,6 @@ async function settled() {
   assert.equal(state, 'ready', message);
 }
 
-const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
-
 test('the page draws the native pictures on the CPU, says so and why', there, async () => {
   const page = await open(`${stage.site.address}?model=emoji&seed=4&count=3`);
   assert.equal(await text(page, 'backend'), 'CPU');
@@ -49,7 +56,7 @@ test('the page draws the native pictures on the CPU, says so and why', there, as
   for (const [i, picture] of (await wall(page)).entries()) {
     assert.ok(variance(picture) > 100, 'a blank picture');
     assert.ok(
-      psnr(picture, overWhite(nativePicture(MODEL, { seed: 4 + i }))) >= 40,
+      psnr(picture, nativeOverWhite(MODEL, { seed: 4 + i })) >= 40,
       `picture ${i} is not the native one`,
     );
   }
@@ -96,7 +103,7 @@ test('a picture is saved as a PNG of the very pixels, with its recipe', there, a
   const small = Array.from({ length: 32 * 32 }, (_, i) => 4 * (8 * Math.floor(i / 32) * 256 + 8 * (i % 32))).flatMap(
     (at) => [...data.subarray(at, at + 4)],
   );
-  assert.ok(psnr(overWhite(small), overWhite(nativePicture(MODEL, { seed: 7 }))) >= 45);
+  assert.ok(psnr(overWhite(small), nativeOverWhite(MODEL, { seed: 7 })) >= 45);
 });
 
 test('dragging in the square shows the picture of a corner', there, async () => {
@@ -113,7 +120,7 @@ test('dragging in the square shows the picture of a corner', there, async () => 
     page.evaluate(() => [
       ...document.querySelector('#explore [data-part=picture]').getContext('2d').getImageData(0, 0, 32, 32).data,
     ]);
-  const corner = overWhite(nativePicture(MODEL, { seed: 8 }));
+  const corner = nativeOverWhite(MODEL, { seed: 8 });
   let agreement = 0;
   for (let i = 0; i < 50 && agreement < 40; i++) agreement = psnr(overWhite(await live()), corner);
   assert.ok(agreement >= 40, `${agreement.toFixed(1)} dB`);
@@ -179,7 +186,7 @@ test(
       ]);
       const { data, width } = decode(Uint8Array.from(png), { checkCrc: true });
       assert.equal(width, 32);
-      assert.ok(psnr(overWhite([...data]), overWhite(nativePicture(MODEL, { seed: 9 }))) >= 45);
+      assert.ok(psnr(overWhite([...data]), nativeOverWhite(MODEL, { seed: 9 })) >= 45);
     } finally {
       server.close();
     }

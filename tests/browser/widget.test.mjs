@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { ROOT, nativePicture, openStage, overWhite, psnr, temporaryFolder } from './support.mjs';
+import { elementPicture, nativeOverWhite, openStage, problemsOf, psnr, shipped, temporaryFolder } from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 
@@ -25,8 +25,7 @@ async function blog(html) {
   const page = await stage.browser.newPage();
   page.on('close', () => server.close());
   page.downloads = [];
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   page.on('request', (request) => page.downloads.push(request.url()));
   await page.goto(address);
   return page;
@@ -46,21 +45,9 @@ async function event(page, id, type, n = 1) {
 }
 
 /** Pixels over white of a picture of an element. */
-const picture = (page, id, index) =>
-  page.evaluate(
-    async ({ id, index }) => {
-      const bitmap = await createImageBitmap(await document.getElementById(id).toBlob(index));
-      const canvas = Object.assign(document.createElement('canvas'), { width: bitmap.width, height: bitmap.height });
-      const context = canvas.getContext('2d');
-      context.fillStyle = '#fff';
-      context.fillRect(0, 0, canvas.width, canvas.height);
-      context.drawImage(bitmap, 0, 0);
-      return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 < 3);
-    },
-    { id, index },
-  );
+const picture = (page, id, index) => elementPicture(page, `#${id}`, index);
 
-const native = (seed) => overWhite(nativePicture(join(ROOT, 'static/models/emoji.safetensors'), { seed }));
+const native = (seed) => nativeOverWhite(shipped('emoji'), { seed });
 
 test('two lines of HTML show the pictures of a seed, and two elements share one download', async () => {
   const page = await blog(element('a', 'seed="7" count="2"') + element('b', 'seed="21"'));

@@ -5,13 +5,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
 import { serve } from '../../web/tools/serve.mjs';
 import { ROOT, launch, psnr, randomWeights } from '../browser/support.mjs';
+import { freePort } from '../browser/webdriver.mjs';
 
 const HERE = join(ROOT, 'tests/embed');
 const TOOLS = join(HERE, 'node_modules');
@@ -168,14 +168,6 @@ async function started(folder, tool, ...args) {
     await end();
     throw new Error(`${tool} ${args.join(' ')} serves nothing:\n${readFileSync(log, 'utf8')}`);
   }
-}
-
-function freePort() {
-  const server = createServer();
-  return new Promise((resolve) => server.listen(0, () => {
-    const { port } = server.address();
-    server.close(() => resolve(port));
-  }));
 }
 
 /**
