@@ -2,91 +2,91 @@
 // Tests write into folders of their own, and print for those who run them.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
-#[path = "rust/augmentation.rs"]
+#[path = "rust/train/augmentation.rs"]
 mod augmentation;
-#[path = "rust/checkpoint.rs"]
+#[path = "rust/import/checkpoint.rs"]
 mod checkpoint;
-#[path = "rust/cli.rs"]
+#[path = "rust/bin/cli.rs"]
 mod cli;
-#[path = "rust/data.rs"]
+#[path = "rust/data/data.rs"]
 mod data;
-#[path = "rust/data_kinds.rs"]
+#[path = "rust/data/data_kinds.rs"]
 mod data_kinds;
-#[path = "rust/density.rs"]
+#[path = "rust/flow/density.rs"]
 mod density;
 #[cfg(unix)]
-#[path = "rust/documents.rs"]
+#[path = "rust/docs/documents.rs"]
 mod documents;
-#[path = "rust/dual.rs"]
+#[path = "rust/dual/dual.rs"]
 mod dual;
-#[path = "rust/engine.rs"]
+#[path = "rust/infer/engine.rs"]
 mod engine;
-#[path = "rust/evaluation.rs"]
+#[path = "rust/eval/evaluation.rs"]
 mod evaluation;
-#[path = "rust/examples.rs"]
+#[path = "rust/docs/examples.rs"]
 mod examples;
-#[path = "rust/files.rs"]
+#[path = "rust/io/files.rs"]
 mod files;
-#[path = "rust/flow.rs"]
+#[path = "rust/flow/flow.rs"]
 mod flow;
-#[path = "rust/fuzz.rs"]
+#[path = "rust/io/fuzz.rs"]
 mod fuzz;
-#[path = "rust/gpu.rs"]
+#[path = "rust/infer/gpu.rs"]
 mod gpu;
-#[path = "rust/guidance.rs"]
+#[path = "rust/flow/guidance.rs"]
 mod guidance;
-#[path = "rust/hostile.rs"]
+#[path = "rust/io/hostile.rs"]
 mod hostile;
-#[path = "rust/kill.rs"]
+#[path = "rust/train/kill.rs"]
 mod kill;
-#[path = "rust/latent.rs"]
+#[path = "rust/data/latent.rs"]
 mod latent;
-#[path = "rust/layers.rs"]
+#[path = "rust/data/layers.rs"]
 mod layers;
-#[path = "rust/net.rs"]
+#[path = "rust/net/net.rs"]
 mod net;
-#[path = "rust/networks.rs"]
+#[path = "rust/net/networks.rs"]
 mod networks;
-#[path = "rust/noise_scale.rs"]
+#[path = "rust/model/noise_scale.rs"]
 mod noise_scale;
-#[path = "rust/objective.rs"]
+#[path = "rust/flow/objective.rs"]
 mod objective;
-#[path = "rust/objective_parity.rs"]
+#[path = "rust/parity/objective_parity.rs"]
 mod objective_parity;
-#[path = "rust/optimization.rs"]
+#[path = "rust/train/optimization.rs"]
 mod optimization;
-#[path = "rust/optimizer_parity.rs"]
+#[path = "rust/parity/optimizer_parity.rs"]
 mod optimizer_parity;
-#[path = "rust/oracle.rs"]
+#[path = "rust/flow/oracle.rs"]
 mod oracle;
-#[path = "rust/parity.rs"]
+#[path = "rust/parity/parity.rs"]
 mod parity;
-#[path = "rust/parity_log.rs"]
+#[path = "rust/parity/parity_log.rs"]
 mod parity_log;
-#[path = "rust/playground.rs"]
+#[path = "rust/train/playground.rs"]
 mod playground;
-#[path = "rust/reproduction.rs"]
+#[path = "rust/docs/reproduction.rs"]
 mod reproduction;
-#[path = "rust/results.rs"]
+#[path = "rust/eval/results.rs"]
 mod results;
-#[path = "rust/rng.rs"]
+#[path = "rust/model/rng.rs"]
 mod rng;
-#[path = "rust/runs.rs"]
+#[path = "rust/train/runs.rs"]
 mod runs;
-#[path = "rust/settings.rs"]
+#[path = "rust/train/settings.rs"]
 mod settings;
-#[path = "rust/solver.rs"]
+#[path = "rust/flow/solver.rs"]
 mod solver;
 #[cfg(unix)]
-#[path = "rust/stand_ins.rs"]
+#[path = "rust/docs/stand_ins.rs"]
 mod stand_ins;
 #[path = "rust/support.rs"]
 mod support;
-#[path = "rust/threads.rs"]
+#[path = "rust/train/threads.rs"]
 mod threads;
-#[path = "rust/train.rs"]
+#[path = "rust/train/train.rs"]
 mod train;
-#[path = "rust/train_objectives.rs"]
+#[path = "rust/train/train_objectives.rs"]
 mod train_objectives;
-#[path = "rust/weights.rs"]
+#[path = "rust/model/weights.rs"]
 mod weights;

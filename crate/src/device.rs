@@ -15,7 +15,7 @@ pub fn names() -> Vec<&'static str> {
         ("cuda", cfg!(feature = "cuda")),
         ("vulkan", cfg!(feature = "vulkan")),
         ("wgpu", cfg!(feature = "wgpu")),
-        ("cpu", cfg!(feature = "flex")),
+        ("cpu", true),
     ];
     all.into_iter().filter_map(|(name, compiled)| compiled.then_some(name)).collect()
 }
@@ -24,11 +24,6 @@ pub fn names() -> Vec<&'static str> {
 pub(crate) fn is_cpu(device: &Device) -> bool {
     by_name("cpu", 0).is_some_and(|cpu| cpu == *device)
 }
-
-/// Most parts of a batch that are computed at once on one CPU: each has gradients of its own.
-const MAX_SHARED: usize = 4;
-/// Rows that are worth a thread.
-const MIN_ROWS: usize = 4;
 
 /// Opens a device by name: one of [`names`], with an optional index as in `cuda:1`. Without a name, the first.
 ///
@@ -54,60 +49,25 @@ pub fn open(name: Option<&str>) -> Result<Device, Error> {
     by_name(kind, index).ok_or_else(unknown)
 }
 
-/// Opens the devices of one kind that have these indices. Without any, the one that the name says; the CPU then as
-/// often as the threads of the pool can share batches of so many rows, since burn computes much of a step on one core.
-///
-/// # Errors
-/// As [`open`], and an index twice where each is another device, or beside one in the name.
-pub fn open_all(name: Option<&str>, indices: &[usize], rows: usize) -> Result<Vec<Device>, Error> {
-    let kind = name.or_else(|| names().first().copied()).unwrap_or_default();
-    if indices.is_empty() {
-        let shared = if kind == "cpu" { threads().min(MAX_SHARED).min(rows / MIN_ROWS).max(1) } else { 1 };
-        return open(name).map(|device| vec![device; shared]);
-    }
-    if kind.contains(':') {
-        return Err(Error::Device(format!("`{kind}` has an index already; give the others with it")));
-    }
-    if let Some(twice) = indices.iter().enumerate().find(|(i, index)| indices[..*i].contains(index)) {
-        return Err(Error::Device(format!("the device {} is given twice", twice.1)));
-    }
-    indices.iter().map(|index| open(Some(&format!("{kind}:{index}")))).collect()
-}
-
-/// Sets how many threads compute on the CPU, for the whole program and before any is needed; 0 is as many as it has
-/// cores, or as `RAYON_NUM_THREADS` says.
-///
-/// # Errors
-/// When they run already.
-#[cfg(feature = "train")]
-pub fn set_threads(count: usize) -> Result<(), Error> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
-    pool.map_err(|e| Error::Device(format!("cannot set the number of threads: {e}")))
-}
-
-/// How many threads compute on the CPU.
-fn threads() -> usize {
-    #[cfg(feature = "train")]
-    return rayon::current_num_threads();
-    #[cfg(not(feature = "train"))]
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-#[allow(unused_variables)] // `index` means nothing to the CPU
+#[allow(unused_variables, reason = "the CPU has no index")]
 fn by_name(kind: &str, index: usize) -> Option<Device> {
     match kind {
         #[cfg(feature = "cuda")]
         "cuda" => Some(Device::cuda(index)),
         #[cfg(feature = "vulkan")]
-        "vulkan" if index == 0 => Some(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "vulkan")]
-        "vulkan" => Some(Device::vulkan(burn::tensor::DeviceKind::DiscreteGpu(index))),
+        "vulkan" => Some(Device::vulkan(gpu(index))),
         #[cfg(feature = "wgpu")]
-        "wgpu" if index == 0 => Some(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "wgpu")]
-        "wgpu" => Some(Device::wgpu(burn::tensor::DeviceKind::DiscreteGpu(index))),
-        #[cfg(feature = "flex")]
+        "wgpu" => Some(Device::wgpu(gpu(index))),
         "cpu" => Some(Device::flex()),
         _ => None,
+    }
+}
+
+/// The GPU of an index; the first is the one that the system prefers.
+#[cfg(feature = "wgpu")]
+fn gpu(index: usize) -> burn::tensor::DeviceKind {
+    match index {
+        0 => burn::tensor::DeviceKind::DefaultDevice,
+        index => burn::tensor::DeviceKind::DiscreteGpu(index),
     }
 }

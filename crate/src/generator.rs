@@ -1,90 +1,16 @@
 //! A loaded model that answers seeds with pictures: the same code behind the command line and the page.
 
-use std::pin::Pin;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::class::Class;
 use crate::dual::in_thread_pool;
-use crate::error::{Error, name_of};
-use crate::flow::{
-    self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, Velocity,
-};
-use crate::net::{GuidanceInputs, GuidanceScale, Labels, Net, NetConfig};
-use crate::rng;
-use crate::weights::{self, ModelInfo};
-
-/// Most pictures of one call; a larger number is a typing error or an attack.
-pub const MAX_COUNT: usize = 4096;
-/// Most network calls per picture.
-pub const MAX_NFE: usize = 1024;
-
-/// What a caller does between two network calls; its error ends the request. A pointer, as a function of each caller's
-/// own type would have the engines compiled once for each.
-pub type Pause<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
-
-/// For callers who wait for the end.
-pub const NO_PAUSE: Pause<'static> = &|| Box::pin(std::future::ready(Ok(())));
-
-/// What to generate. Picture `i` has the seed `seed + i`.
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    /// Seed of the first picture.
-    pub seed: u64,
-    /// How many pictures.
-    pub count: usize,
-    /// What they are of.
-    pub class: Class,
-    /// Number of network calls (function evaluations) per picture; 1 is what MeanFlow is for.
-    pub nfe: usize,
-}
-
-impl Request {
-    /// The class of each picture, for a model of so many classes that has any.
-    ///
-    /// # Errors
-    /// A count, class or NFE that is out of range.
-    pub(crate) fn labels(&self, classes: usize) -> Result<Option<Vec<Class>>, Error> {
-        let Self { seed, count, class, nfe } = *self;
-        if !(1..=MAX_COUNT).contains(&count) {
-            return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
-        }
-        if !(1..=MAX_NFE).contains(&nfe) {
-            return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
-        }
-        class.of_pictures(seed, count, classes)
-    }
-
-    /// The same for the page's engines: `Any` where a picture is of no named class, as given noise without a class is.
-    ///
-    /// # Errors
-    /// As [`Self::labels`].
-    #[cfg(feature = "page")]
-    pub(crate) fn classes(&self, noise_is_given: bool, classes: usize) -> Result<Vec<Class>, Error> {
-        let labels = self.labels(classes)?;
-        Ok(match (labels, self.class) {
-            (None, _) => vec![Class::Any; self.count],
-            (Some(_), Class::Any) if noise_is_given => vec![Class::Any; self.count],
-            (Some(labels), _) => labels,
-        })
-    }
-}
-
-/// How many pictures of a network so many values are.
-///
-/// # Errors
-/// When it is no whole number above 0, or a value is not finite.
-pub(crate) fn whole_pictures(values: &[f32], net: &NetConfig) -> Result<usize, Error> {
-    let each = net.channels * net.image_size * net.image_size;
-    let count = values.len() / each;
-    if count == 0 || values.len() != count * each {
-        return Err(Error::Request(format!("{} values are no whole pictures; each takes {each}", values.len())));
-    }
-    match values.iter().find(|x| !x.is_finite()) {
-        Some(&bad) => Err(Error::Request(format!("pictures cannot hold {}", name_of(bad)))),
-        None => Ok(count),
-    }
-}
+use crate::error::Error;
+use crate::flow::{self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Velocity};
+use crate::model::Solver;
+use crate::model::weights::{self, ModelInfo};
+use crate::model::{Class, Request, rgba_of, whole_pictures};
+use crate::model::{GuidanceInputs, NetConfig};
+use crate::net::{GuidanceScale, Labels, Net};
+use crate::rng::{self, Purpose, Stream};
 
 /// How to generate, where it is not MeanFlow's own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,9 +44,9 @@ impl Generator {
     /// Reads a weights file.
     ///
     /// # Errors
-    /// As [`weights::decode`].
+    /// As [`net::decode`].
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
-        let (net, info) = weights::decode(bytes, device)?;
+        let (net, info) = crate::net::decode(bytes, device)?;
         Ok(Self::new(net, info, device))
     }
 
@@ -148,7 +74,6 @@ impl Generator {
     ///
     /// # Errors
     /// Says how far it is from that, or when the device cannot be read.
-    #[cfg(feature = "train")]
     pub fn verify(&self) -> Result<(), Error> {
         let Some(check) = &self.info.check else { return Ok(()) };
         let picture = self.images(weights::Check::request(check.seed))?.try_into_vec_as::<f32>();
@@ -224,7 +149,7 @@ impl Generator {
         let sampling = Sampling { solver, nfe, tolerance: SampleOptions::default().tolerance, guidance: None };
         let restarts = |restart: usize| match restart {
             0 => z.clone(),
-            _ => self.scaled(rng::restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device)),
+            _ => self.scaled(restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device)),
         };
         Ok(in_thread_pool(&self.device, || flow::sample(&self.net, restarts, labels, &sampling))?.images)
     }
@@ -312,8 +237,8 @@ impl Generator {
     fn noise(&self, request: Request, restart: usize) -> Tensor<4> {
         let shape = self.shape();
         self.scaled(match restart {
-            0 => rng::noise_images(request.seed, request.count, shape, &self.device),
-            _ => rng::restart_noise(request.seed, request.count, restart as u64, shape, &self.device),
+            0 => noise_images(request.seed, request.count, shape, &self.device),
+            _ => restart_noise(request.seed, request.count, restart as u64, shape, &self.device),
         })
     }
 
@@ -345,4 +270,44 @@ impl Generator {
         }
         Labels::blended(Tensor::from_data(TensorData::new(shares, [count, null + 1]), &self.device))
     }
+}
+
+/// Bytes of RGBA pictures, row by row, one picture after the other, straight alpha.
+///
+/// `x̂ = round(127.5 x + 127.5)`, clamped to 0–255. Grey is repeated; without an alpha channel alpha is 255.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` in `[−1, 1]`, with 1, 3 or 4 channels → `batch · height · width · 4` bytes.
+///
+/// # Errors
+/// When the device cannot be read.
+pub async fn to_rgba(images: Tensor<4>) -> Result<Vec<u8>, Error> {
+    let [batch, channels, height, width] = images.dims();
+    let pixels = height * width;
+    let data = images.into_data_async().await.map_err(|e| Error::Device(e.to_string()))?;
+    let values = data.convert::<f32>().try_into_vec::<f32>().map_err(|e| Error::Device(e.to_string()))?;
+    Ok(rgba_of(&values, [batch, channels, pixels]))
+}
+
+/// Noise of `count` pictures with seeds `first`, `first + 1`, …
+///
+/// # Shapes
+/// `[count, channels, size, size]` for `shape = [channels, size, size]`.
+pub fn noise_images(first: u64, count: usize, shape: [usize; 3], device: &Device) -> Tensor<4> {
+    images_from(|i| rng::noise(first.wrapping_add(i), shape.iter().product()), count, shape, device)
+}
+
+/// Fresh noise of the same pictures for restart `restart` of their sampling, counted from 1.
+///
+/// # Shapes
+/// As [`noise_images`].
+pub fn restart_noise(first: u64, count: usize, restart: u64, shape: [usize; 3], device: &Device) -> Tensor<4> {
+    let values = shape.iter().product();
+    images_from(|i| Stream::new(first.wrapping_add(i), Purpose::Restart, restart).normals(values), count, shape, device)
+}
+
+fn images_from(values: impl Fn(u64) -> Vec<f32>, count: usize, shape: [usize; 3], device: &Device) -> Tensor<4> {
+    let values = (0..count as u64).flat_map(values).collect();
+    let [channels, height, width] = shape;
+    Tensor::from_data(TensorData::new::<f32, _>(values, [count, channels, height, width]), device)
 }

@@ -20,33 +20,38 @@
 //!
 //! Images are `[batch, channels, height, width]` in `[−1, 1]`; times and labels are `[batch]`.
 //!
-//! [`dual`] is forward mode, [`net`] the network written over it, [`flow`] the method, [`weights`] the file format,
-//! [`generator`] a loaded model; `gpu` and `cpu` are the page's engines, without burn; `train`, `eval` and `import`
-//! (native only) are the training half, its measure, and checkpoints of other programs.
+//! | modules | what | feature |
+//! |---|---|---|
+//! | [`model`], [`rng`], [`error`](mod@error) | what all of them agree on: configuration, parameters, requests, weights | always |
+//! | `infer` | the page's engines: inference without burn, on the CPU and WebGPU | `cpu`, `webgpu` |
+//! | `dual`, `net`, `flow`, `generator` | the method over burn: forward mode, networks, objectives and solvers | `burn` |
+//! | `data`, `train`, `eval`, `import`, `latent`, `io` | the native half: training, its measure, checkpoints of others | `train` |
 
-pub mod class;
-#[cfg(feature = "page")]
-mod condition;
-#[cfg(feature = "cpu")]
-pub mod cpu;
-pub mod device;
-pub mod dual;
 pub mod error;
-pub mod flow;
-pub mod generator;
-pub mod image;
-#[cfg(any(feature = "flex", feature = "page"))]
-// Each build takes those that it needs.
-#[cfg_attr(not(all(feature = "cpu", feature = "flex")), allow(dead_code, unused_imports))]
-mod kernels;
-pub mod net;
+pub mod model;
 pub mod rng;
-pub mod weights;
+
+#[cfg(feature = "page")]
+pub mod infer;
+#[cfg(any(feature = "burn", feature = "page"))]
+#[allow(dead_code, unused_imports, reason = "each build takes those that it needs")]
+mod kernels;
+
+#[cfg(feature = "burn")]
+pub mod device;
+#[cfg(feature = "burn")]
+pub mod dual;
+#[cfg(feature = "burn")]
+pub mod flow;
+#[cfg(feature = "burn")]
+pub mod generator;
+#[cfg(feature = "burn")]
+pub mod net;
 
 #[cfg(feature = "train")]
+pub mod data;
+#[cfg(feature = "train")]
 pub mod eval;
-#[cfg(feature = "webgpu")]
-pub mod gpu;
 #[cfg(feature = "train")]
 pub mod import;
 #[cfg(feature = "train")]
@@ -54,16 +59,12 @@ pub mod io;
 #[cfg(feature = "train")]
 pub mod latent;
 #[cfg(feature = "train")]
-pub mod onnx;
-#[cfg(feature = "train")]
-mod protobuf;
-#[cfg(feature = "train")]
 pub mod train;
+
 #[cfg(target_family = "wasm")]
 mod wasm;
 
-pub use class::{Blend, Class};
-pub use dual::Dual;
 pub use error::Error;
-pub use generator::Generator;
-pub use net::{Net, NetConfig};
+pub use model::{Blend, Class, NetConfig};
+#[cfg(feature = "burn")]
+pub use {dual::Dual, generator::Generator, net::Net};

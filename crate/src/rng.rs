@@ -4,7 +4,6 @@
 //! gives the same noise natively and in a browser, whatever the backend. Training draws from `(seed, step, purpose)`,
 //! so a step can be repeated without its predecessors.
 
-use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
@@ -99,27 +98,4 @@ pub fn noise(seed: u64, count: usize) -> Vec<f32> {
 /// The class, below `classes`, of the picture with this seed when none is asked for.
 pub fn class_of(seed: u64, classes: usize) -> usize {
     Stream::new(seed, Purpose::Class, 0).below(classes)
-}
-
-/// Noise of `count` pictures with seeds `first`, `first + 1`, …
-///
-/// # Shapes
-/// `[count, channels, size, size]` for `shape = [channels, size, size]`.
-pub fn noise_images(first: u64, count: usize, shape: [usize; 3], device: &Device) -> Tensor<4> {
-    images_from(|i| noise(first.wrapping_add(i), shape.iter().product()), count, shape, device)
-}
-
-/// Fresh noise of the same pictures for restart `restart` of their sampling, counted from 1.
-///
-/// # Shapes
-/// As [`noise_images`].
-pub fn restart_noise(first: u64, count: usize, restart: u64, shape: [usize; 3], device: &Device) -> Tensor<4> {
-    let values = shape.iter().product();
-    images_from(|i| Stream::new(first.wrapping_add(i), Purpose::Restart, restart).normals(values), count, shape, device)
-}
-
-fn images_from(values: impl Fn(u64) -> Vec<f32>, count: usize, shape: [usize; 3], device: &Device) -> Tensor<4> {
-    let values = (0..count as u64).flat_map(values).collect();
-    let [channels, height, width] = shape;
-    Tensor::from_data(TensorData::new::<f32, _>(values, [count, channels, height, width]), device)
 }

@@ -8,7 +8,7 @@ cd "$root"
 use_wasm_toolchain
 export CARGO_TARGET_DIR="$root/target/wasm"
 
-stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/eval/*' -not -path '*/import/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
+stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/src/data/*' -not -path '*/src/io/*' -not -path '*/eval/*' -not -path '*/import/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
 
 # build NAME FEATURES [WASM_OPT_FLAG]
 build() {
@@ -34,5 +34,5 @@ build() {
 build cpu cpu
 build relaxed cpu,relaxed --enable-relaxed-simd
 build webgpu webgpu
-build burn flex
+build burn burn
 node web/tools/wasm-size.mjs target/wasm/{cpu,relaxed,webgpu,burn}.wasm

@@ -9,6 +9,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, FloatDType, Tensor, activation};
 
 use super::{Dual, aligned_primal, cpu, cube};
+use crate::model::tables::GELU;
 
 /// `x W + b`; the tangent is `dx W`. Where `W` is in bf16, so is `x` for the product, but not `dx`.
 ///
@@ -74,13 +75,6 @@ fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>
     });
     Dual { primal: x.primal * s, tangent }
 }
-
-/// `2·√(2/π)`: with it the tanh-GELU is `x σ(κ (x + 0.044715 x³))`, since `½(1 + tanh y) = σ(2y)`.
-const KAPPA: f64 = 1.595_769_121_605_730_7;
-/// The cubic coefficient of the tanh approximation.
-const CUBIC: f64 = 0.044_715;
-/// The polynomial of the gate, of `x` and `x³`.
-pub(crate) const GELU: [f64; 2] = [KAPPA, KAPPA * CUBIC];
 
 /// GELU in its tanh approximation, written as `x σ(κ(x + c x³))`: the same function in fewer passes over memory.
 pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {

@@ -19,18 +19,14 @@
 //! some rows move is one pass forward and one back, and only what moves is paid for. The first axis must then stay the
 //! batch's.
 
-#[cfg_attr(not(feature = "flex"), path = "cpu_stub.rs")]
 mod cpu;
 #[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), path = "cube_stub.rs")]
 mod cube;
 mod layers;
 mod ops;
 
-#[cfg(feature = "train")]
-pub(crate) use cpu::fused_update;
-pub(crate) use cpu::{in_parallel, in_thread_pool};
-#[cfg(feature = "cpu")]
-pub(crate) use layers::GELU;
+#[allow(unused_imports, reason = "builds for browsers do not train")]
+pub(crate) use cpu::{fused_update, in_parallel, in_thread_pool};
 pub use layers::{attend, convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
 
 use burn::tensor::Tensor;

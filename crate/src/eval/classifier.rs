@@ -13,13 +13,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Images;
 use crate::error::Error;
-use crate::image::from_byte;
-use crate::net::ParamRole;
-use crate::net::init::{Init, Initializer};
-use crate::train::data::Images;
+use crate::model::from_byte;
+use crate::model::params::ParamList;
+use crate::model::weights::{Precision, describe};
+use crate::model::{Initializer, ParamRole};
+use crate::net::init::Init;
+use crate::net::state::{apply, collect};
 use crate::train::{Optimization, Sampler};
-use crate::weights::{Precision, describe, params};
 
 /// The metadata entry that tells a features file from a model.
 const METADATA_KEY: &str = "meanflow-features";
@@ -66,13 +68,20 @@ struct Layers {
 
 impl Layers {
     fn new(channels: usize, classes: usize, seed: u64, device: &Device) -> Self {
-        let init = Init::new(seed, device);
         let [a, b, c] = CHANNELS;
+        let mut params = ParamList::default();
+        for (name, input, output) in [("conv1", channels, a), ("conv2", a, b), ("conv3", b, c)] {
+            // 3 × 3 convolutions, `U(−a, a)` with `a = √(6 / fan-in)` (Kaiming, for ReLU).
+            let bound = Initializer::Uniform((6.0 / (9 * input) as f64).sqrt());
+            params.add(name, ParamRole::Hidden, &[output, input, 3, 3], bound, false);
+        }
+        params.linear("head", ParamRole::Output, [c, classes], Initializer::xavier(c, classes));
+        let init = Init::new(seed, params.into_specs(), device);
         Self {
-            conv1: kernel(&init, channels, a),
-            conv2: kernel(&init, a, b),
-            conv3: kernel(&init, b, c),
-            head: init.linear(ParamRole::Output, c, classes, Initializer::Xavier),
+            conv1: init.param("conv1"),
+            conv2: init.param("conv2"),
+            conv3: init.param("conv3"),
+            head: init.linear("head"),
         }
     }
 
@@ -84,15 +93,6 @@ impl Layers {
         let x = layer(layer(layer(images, &self.conv1, 2), &self.conv2, 2), &self.conv3, 1);
         x.mean_dim(3).mean_dim(2).squeeze_dims(&[2, 3])
     }
-}
-
-/// A 3 × 3 convolution, `U(−a, a)` with `a = √(6 / fan-in)` (Kaiming, for ReLU).
-fn kernel(init: &Init, input: usize, output: usize) -> Param<Tensor<4>> {
-    let mut stream = init.next_stream();
-    let limit = (6.0 / (9 * input) as f64).sqrt();
-    init.parameter(ParamRole::Hidden, [output, input, 3, 3], move |count| {
-        (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect()
-    })
 }
 
 /// A trained classifier.
@@ -123,7 +123,7 @@ impl Classifier {
         }
         let file = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
         let layers = Layers::new(info.channels, info.classes.len(), 0, device);
-        Ok(Self { layers: params::apply(layers, &file, device)?.no_grad(), info })
+        Ok(Self { layers: apply(layers, &file, device)?.no_grad(), info })
     }
 
     /// The bytes of a features file.
@@ -132,7 +132,7 @@ impl Classifier {
     /// When the device cannot be read.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let json = serde_json::to_string(&self.info).map_err(|e| Error::Weights(e.to_string()))?;
-        let tensors = params::collect(&self.layers, Precision::F16)?;
+        let tensors = collect(&self.layers, Precision::F16)?;
         safetensors::serialize(tensors, Some(HashMap::from([(METADATA_KEY.to_owned(), json)])))
             .map_err(|e| Error::Weights(e.to_string()))
     }

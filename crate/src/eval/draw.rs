@@ -2,8 +2,8 @@
 
 use twox_hash::XxHash64;
 
+use crate::data::Images;
 use crate::rng::{Purpose, fold_in};
-use crate::train::data::Images;
 
 /// The images of a set in the order in which `seed` draws them, uniformly and without replacement: the first `n` are a
 /// random sample of `n` images.

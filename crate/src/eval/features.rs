@@ -8,10 +8,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::classifier::Classifier;
 use super::inception::Inception;
 use super::resize::InceptionResize;
+use crate::data::Images;
 use crate::error::Error;
-use crate::image::from_byte;
 use crate::import::Checkpoint;
-use crate::train::data::Images;
+use crate::model::from_byte;
 
 /// Images at a time: a bound on memory that keeps a device busy.
 const BATCH: usize = 200;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
 use crate::error::Error;
-use crate::weights::{self, ModelInfo};
+use crate::model::weights::{self, ModelInfo};
 
 /// What tells the model of a weights file from others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

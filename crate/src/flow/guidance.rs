@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{AverageVelocity, PathSample, per_image};
 use crate::error::{Error, check};
-use crate::net::{GuidanceInputs, GuidanceScale, Labels};
+use crate::model::GuidanceInputs;
+use crate::net::{GuidanceScale, Labels};
 use crate::rng::Stream;
 
 /// Guidance of the velocity that is regressed on: `v_g = ω v + κ u(z, t, t | y) + (1 − ω − κ) u(z, t, t | null)` for

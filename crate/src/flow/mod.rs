@@ -23,8 +23,8 @@ pub use objective::{
 };
 pub use path::{PathSample, interpolate};
 pub use solver::{
-    Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, TOLERANCES, Velocity, generate,
-    integrate, invert, one_step, restart, sample, step,
+    Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, TOLERANCES, Velocity, generate, integrate,
+    invert, one_step, restart, sample, step,
 };
 pub use times::{Times, TimesConfig, TimesOrder};
 

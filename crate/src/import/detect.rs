@@ -4,7 +4,8 @@ use burn::tensor::Device;
 
 use super::{Checkpoint, dit, in_context, unet};
 use crate::error::Error;
-use crate::net::{Net, NetConfig, TimeInputs};
+use crate::model::{NetConfig, TimeInputs};
+use crate::net::Net;
 
 /// What a checkpoint does not say about itself.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,9 @@ use super::detect::is_left_out;
 use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
-use crate::net::embed::{FREQUENCIES, positions};
-use crate::net::{Net, NetConfig, TimeInputs};
+use crate::model::tables::{FREQUENCIES, position_table};
+use crate::model::{NetConfig, TimeInputs};
+use crate::net::Net;
 
 /// Reads the network.
 ///
@@ -96,8 +97,7 @@ fn parts(checkpoint: &Checkpoint, config: &NetConfig, second: &str) -> TensorMap
 /// Stored positions must be the fixed table that this network has.
 fn check_positions(checkpoint: &Checkpoint, config: &NetConfig) -> Result<(), Error> {
     let Some(shape) = checkpoint.get("pos_embed").map(|tensor| &tensor.shape) else { return Ok(()) };
-    let ours = positions(config.side(), config.width, &Device::flex()).try_into_vec_as::<f32>();
-    let ours = ours.map_err(|e| Error::Device(e.to_string()))?;
+    let ours = position_table(config.side(), config.width);
     let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-3;
     let other = shape.iter().fold(1, |all: usize, &size| all.saturating_mul(size)) != ours.len()
         || checkpoint.read("pos_embed")?.values.iter().zip(&ours).any(far);

@@ -6,8 +6,9 @@ use super::detect::is_left_out;
 use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
-use crate::net::embed::FREQUENCIES;
-use crate::net::{Architecture, GuidanceInputs, InContextConfig, Net, NetConfig, Output, Positions, TimeInputs};
+use crate::model::tables::FREQUENCIES;
+use crate::model::{Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs};
+use crate::net::Net;
 
 /// Reads the network.
 ///

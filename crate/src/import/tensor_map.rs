@@ -5,8 +5,9 @@ use safetensors::SafeTensors;
 
 use super::{Array, Checkpoint};
 use crate::error::Error;
-use crate::net::{Net, NetConfig};
-use crate::weights::params;
+use crate::model::NetConfig;
+use crate::net::Net;
+use crate::net::state::apply;
 
 /// A tensor under both names, with the shape that the checkpoint has.
 pub(super) struct TensorMapping {
@@ -110,7 +111,7 @@ impl TensorMap {
         let tensors = self.0.iter().zip(found).map(|(part, array)| (part.ours.clone(), part.to_ours(&array)));
         let bytes = to_safetensors(tensors)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::Checkpoint(e.to_string()))?;
-        params::apply(config.init(0, device), &file, device)
+        apply(config.init(0, device), &file, device)
     }
 }
 

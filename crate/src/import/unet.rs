@@ -6,7 +6,9 @@ use super::detect::is_left_out;
 use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
-use crate::net::{AUGMENT_DIM, Architecture, BlockPlan, Net, NetConfig, TimeInputs, UnetConfig, UnetPlan};
+use crate::model::params::{BlockPlan, UnetPlan};
+use crate::model::{AUGMENT_DIM, Architecture, NetConfig, TimeInputs, UnetConfig};
+use crate::net::Net;
 
 /// Reads the network.
 ///

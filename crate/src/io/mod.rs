@@ -6,10 +6,15 @@
 mod decoder;
 mod escape;
 mod foreign;
+pub mod grid;
 mod inflate;
 mod input;
 mod memory;
 mod output;
+pub(crate) mod protobuf;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(not(unix), path = "not_unix.rs")]
+pub mod system;
 mod write;
 
 pub use decoder::catch_decoder_panic;

@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
+use super::system::{usual_file_mode, usual_folder_mode};
+
 /// Symbolic links that are followed one after the other; the bound of Linux.
 const MAX_LINKS: usize = 40;
 
@@ -132,7 +134,9 @@ impl AtomicFolder {
             }
             let parent = folder_of(path);
             fs::create_dir_all(parent)?;
-            let aside = temporary().permissions_of_a_folder().tempdir_in(parent)?;
+            let mut aside = temporary();
+            usual_folder_mode(&mut aside);
+            let aside = aside.tempdir_in(parent)?;
             Ok(Self { path: path.into(), _unfinished: Unfinished::begin(aside.path()), aside })
         };
         begin().map_err(|e| cannot_write(path, &e))
@@ -321,7 +325,11 @@ fn open(path: &Path) -> io::Result<Inner> {
         let reason = format!("there is no folder {}", folder.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, reason));
     }
-    let file = temporary().permissions_of_a_file(mode.is_none()).tempfile_in(folder)?;
+    let mut file = temporary();
+    if mode.is_none() {
+        usual_file_mode(&mut file);
+    }
+    let file = file.tempfile_in(folder)?;
     let _unfinished = Unfinished::begin(file.path());
     Ok(Inner::Aside { file: BufWriter::new(file), target, mode, _unfinished })
 }
@@ -339,37 +347,6 @@ fn temporary() -> Builder<'static, 'static> {
 /// Whether a name is of a temporary file or folder of this program, which a kill may have left.
 pub fn is_temporary(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(TEMPORARY[0]) && name.ends_with(TEMPORARY[1]))
-}
-
-/// The modes that files and folders have where nobody says otherwise; the temporary ones of a library are private.
-trait UsualPermissions {
-    fn permissions_of_a_file(&mut self, usual: bool) -> &mut Self;
-    fn permissions_of_a_folder(&mut self) -> &mut Self;
-}
-
-impl UsualPermissions for Builder<'_, '_> {
-    #[cfg(unix)]
-    fn permissions_of_a_file(&mut self, usual: bool) -> &mut Self {
-        use std::os::unix::fs::PermissionsExt as _;
-        // The system takes out what the user's mask forbids.
-        if usual { self.permissions(Permissions::from_mode(0o666)) } else { self }
-    }
-
-    #[cfg(unix)]
-    fn permissions_of_a_folder(&mut self) -> &mut Self {
-        use std::os::unix::fs::PermissionsExt as _;
-        self.permissions(Permissions::from_mode(0o777))
-    }
-
-    #[cfg(not(unix))]
-    fn permissions_of_a_file(&mut self, _: bool) -> &mut Self {
-        self
-    }
-
-    #[cfg(not(unix))]
-    fn permissions_of_a_folder(&mut self) -> &mut Self {
-        self
-    }
 }
 
 /// Whether a path names something that a process has open, which is written where it stands, whatever it is.

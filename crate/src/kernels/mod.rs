@@ -1,7 +1,7 @@
 //! Kernels for the CPU on slices, in vectors of four: matrix products from packed panels, attention, activations,
 //! normalisation.
 //!
-//! The page's CPU engine ([`crate::cpu`]) is made of them, and burn's CPU backend takes them where its own are slower
+//! The page's CPU engine ([`crate::infer::cpu`]) is made of them, and burn's CPU backend takes them where its own are slower
 //! ([`crate::dual`]). Nothing in here is of this program, so that it could live in `burn-flex`.
 
 pub mod attention;

@@ -1,10 +1,6 @@
-//! Latents: images through the autoencoder of Stable Diffusion, which the ImageNet models of the paper are trained on.
-//!
-//! [`Vae`] turns pictures into latents and back; [`encode`] caches a whole set in a file, from which training draws.
-//! The weights of the autoencoder are its users' to supply. Native only.
+//! The autoencoder of Stable Diffusion, which the ImageNet models of the paper are trained on: [`Vae`] turns pictures
+//! into latents and back. Its weights are its users' to supply. [`crate::data::latents`] caches a whole set. Native only.
 
-mod file;
 mod vae;
 
-pub use file::{LatentInfo, Latents, encode};
-pub use vae::Vae;
+pub use vae::{Moments, Vae};

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::dual::group_norm;
 use crate::error::Error;
 use crate::import::Checkpoint;
-use crate::weights::Normalization;
+use crate::model::weights::Normalization;
 
 /// Groups of every normalisation.
 const GROUPS: usize = 32;

@@ -3,12 +3,9 @@
 use burn::module::Module;
 use burn::nn::Linear;
 
-use super::init::{Init, Initializer};
-use super::param::ParamRole;
+use super::init::Init;
 use crate::dual::{Dual, attend, gelu_tanh, layer_norm, linear};
-
-/// ε of every layer normalisation (DiT).
-pub(crate) const NORM_EPSILON: f64 = 1e-6;
+use crate::model::tables::NORM_EPSILON;
 
 /// `x̂ · (1 + scale) + shift` of the normalised tokens.
 ///
@@ -28,11 +25,11 @@ pub struct Block {
 
 impl Block {
     /// A fresh block; its gates are zero, so it starts as the identity (adaLN-zero).
-    pub(super) fn new(width: usize, heads: usize, mlp_ratio: usize, init: &Init) -> Self {
+    pub(super) fn new(heads: usize, init: &Init) -> Self {
         Self {
-            modulation: init.linear(ParamRole::Modulation, width, 6 * width, Initializer::Zeros),
-            attention: Attention::new(width, heads, init),
-            mlp: Mlp::new(width, mlp_ratio * width, init),
+            modulation: init.linear("modulation"),
+            attention: Attention::new(heads, &init.scope("attention")),
+            mlp: Mlp::new(&init.scope("mlp")),
         }
     }
 
@@ -54,9 +51,8 @@ pub struct Attention {
 }
 
 impl Attention {
-    fn new(width: usize, heads: usize, init: &Init) -> Self {
-        let hidden = |output| init.linear(ParamRole::Hidden, width, output, Initializer::Xavier);
-        Self { qkv: hidden(3 * width), proj: hidden(width), heads }
+    fn new(heads: usize, init: &Init) -> Self {
+        Self { qkv: init.linear("qkv"), proj: init.linear("proj"), heads }
     }
 
     fn forward(&self, x: Dual<3>) -> Dual<3> {
@@ -76,9 +72,8 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn new(width: usize, hidden: usize, init: &Init) -> Self {
-        let layer = |input, output| init.linear(ParamRole::Hidden, input, output, Initializer::Xavier);
-        Self { fc1: layer(width, hidden), fc2: layer(hidden, width) }
+    fn new(init: &Init) -> Self {
+        Self { fc1: init.linear("fc1"), fc2: init.linear("fc2") }
     }
 
     fn forward(&self, x: Dual<3>) -> Dual<3> {

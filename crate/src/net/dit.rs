@@ -6,8 +6,7 @@ use burn::tensor::Tensor;
 
 use super::block::{Block, modulate};
 use super::embed::{GuidanceEmbedding, Table, TimeEmbedding, positions};
-use super::init::{Init, Initializer};
-use super::param::{ParamRole, Roles};
+use super::init::Init;
 use super::patches::{patchify, unpatchify};
 use super::{Conditioning, NetConfig, TimeInputs, Velocities};
 use crate::dual::{Dual, linear, silu};
@@ -29,8 +28,6 @@ pub struct Dit {
     positions: Tensor<3>,
     #[module(skip)]
     pub(super) config: NetConfig,
-    #[module(skip)]
-    pub(super) roles: Roles,
 }
 
 /// Final modulation and projection of tokens to patches; zero at the start, so a fresh network gives zero.
@@ -41,12 +38,8 @@ struct Head {
 }
 
 impl Head {
-    fn new(config: &NetConfig, init: &Init) -> Self {
-        let zeros = |role, output| init.linear(role, config.width, output, Initializer::Zeros);
-        Self {
-            modulation: zeros(ParamRole::Modulation, 2 * config.width),
-            linear: zeros(ParamRole::Output, config.patch_values()),
-        }
+    fn new(init: &Init) -> Self {
+        Self { modulation: init.linear("modulation"), linear: init.linear("linear") }
     }
 
     fn forward(&self, tokens: Dual<3>, condition: Dual<3>) -> Dual<3> {
@@ -63,30 +56,23 @@ pub(super) struct VelocityHead {
 }
 
 impl Dit {
-    /// Initialisation is the DiT's: linear layers Xavier-uniform, embeddings N(0, 0.02²), and zero for modulation and
-    /// output, so that every block starts as the identity and the output is zero.
     pub(super) fn new(config: &NetConfig, init: &Init) -> Self {
-        let NetConfig { width, heads, mlp_ratio, depth, classes, .. } = *config;
-        let normal = Initializer::Deviation(0.02);
-        let time = || TimeEmbedding::new(width, [normal; 2], init);
-        let blocks = |count| (0..count).map(|_| Block::new(width, heads, mlp_ratio, init)).collect();
-        let [t, r, h] = config.times.flags();
+        let blocks = |init: &Init| init.repeat("blocks", |init| Block::new(config.heads, init));
         Self {
-            patch: init.linear(ParamRole::Input, config.patch_values(), width, Initializer::Xavier),
-            time_t: t.then(time),
-            time_r: r.then(time),
-            time_h: h.then(time),
-            label: (classes > 0).then(|| Table::new(classes + 1, width, normal, init)),
-            blocks: blocks(depth),
-            head: Head::new(config, init),
-            // Drawn last, so that networks without them have the same numbers.
-            guidance: GuidanceEmbedding::new(config, [normal; 2], init),
-            velocity: config
-                .velocity_head
-                .map(|own| VelocityHead { blocks: blocks(own), head: Head::new(config, init) }),
-            positions: positions(config.side(), width, init.device),
+            patch: init.linear("patch"),
+            time_t: init.optional("time_t", TimeEmbedding::new),
+            time_r: init.optional("time_r", TimeEmbedding::new),
+            time_h: init.optional("time_h", TimeEmbedding::new),
+            label: init.optional("label", Table::new),
+            guidance: init.optional("guidance", GuidanceEmbedding::new),
+            blocks: blocks(init),
+            head: Head::new(&init.scope("head")),
+            velocity: init.optional("velocity", |init| VelocityHead {
+                blocks: blocks(init),
+                head: Head::new(&init.scope("head")),
+            }),
+            positions: positions(config.side(), config.width, init.device),
             config: config.clone(),
-            roles: Roles::default(),
         }
     }
 
@@ -153,20 +139,5 @@ impl Dit {
             }
         }
         silu(condition).reshape([batch, 1, self.config.width])
-    }
-
-    /// Trainable parameters of a configuration.
-    pub(super) fn parameters(config: &NetConfig) -> usize {
-        let linear = |input: usize, output: usize| (input + 1) * output;
-        let width = config.width;
-        let hidden = config.mlp_ratio * width;
-        let times = config.times.flags().into_iter().filter(|is_input| *is_input).count() + config.guidance.count();
-        let time = TimeEmbedding::parameters(width);
-        let label = if config.classes > 0 { (config.classes + 1) * width } else { 0 };
-        let attention = linear(width, 3 * width) + linear(width, width);
-        let block = linear(width, 6 * width) + attention + linear(width, hidden) + linear(hidden, width);
-        let head = linear(width, 2 * width) + linear(width, config.patch_values());
-        let velocity = config.velocity_head.map_or(0, |own| own * block + head);
-        linear(config.patch_values(), width) + times * time + label + config.depth * block + head + velocity
     }
 }

@@ -1,5 +1,4 @@
 //! Dropout, which the U-Net trains with.
-#![cfg_attr(not(feature = "train"), allow(dead_code, reason = "only the U-Net has it"))]
 
 use std::cell::Cell;
 

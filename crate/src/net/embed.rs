@@ -4,10 +4,10 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::init::{Init, Initializer};
-use super::param::ParamRole;
-use super::{GuidanceScale, NetConfig};
+use super::GuidanceScale;
+use super::init::Init;
 use crate::dual::{Dual, linear, silu};
+use crate::model::tables::{FREQUENCIES, frequencies, position_table};
 
 /// Learned rows: one per class and one for "no class", or one per token.
 #[derive(Module, Debug)]
@@ -16,15 +16,10 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new(rows: usize, width: usize, start: Initializer, init: &Init) -> Self {
-        Self { weight: init.matrix(ParamRole::Embedding, rows, width, start) }
+    pub fn new(init: &Init) -> Self {
+        Self { weight: init.param("weight") }
     }
 }
-
-/// Sinusoids per time; half cosines, half sines.
-pub const FREQUENCIES: usize = 256;
-/// Longest period of the sinusoids, in units of time / 2π.
-const MAX_PERIOD: f64 = 10_000.0;
 
 /// Embeds a raw time in `[0, 1]`: `[cos(s f) | sin(s f)]` through a two-layer MLP.
 ///
@@ -39,11 +34,10 @@ pub struct TimeEmbedding {
 }
 
 impl TimeEmbedding {
-    /// Fresh embedding into `width` features.
-    pub(super) fn new(width: usize, start: [Initializer; 2], init: &Init) -> Self {
+    pub(super) fn new(init: &Init) -> Self {
         Self {
-            fc1: init.linear(ParamRole::Conditioning, FREQUENCIES, width, start[0]),
-            fc2: init.linear(ParamRole::Conditioning, width, width, start[1]),
+            fc1: init.linear("fc1"),
+            fc2: init.linear("fc2"),
             frequencies: Tensor::from_data(
                 TensorData::new(frequencies(), [1, FREQUENCIES / 2]),
                 &init.device.clone().inner(),
@@ -68,11 +62,6 @@ impl TimeEmbedding {
         let constant = other.forward(Tensor::<1>::zeros([1], &device).into()).primal.inner().squeeze_dim(0);
         self.fc2.bias = self.fc2.bias.take().map(|bias| bias.map(|bias| bias + constant));
     }
-
-    /// Parameters of one into `width` features.
-    pub(super) fn parameters(width: usize) -> usize {
-        (FREQUENCIES + 1) * width + (width + 1) * width
-    }
 }
 
 /// Guidance as an input (improved MeanFlow, arXiv 2512.02012): the scale as `1 − 1/ω`, and the interval as times.
@@ -84,11 +73,9 @@ pub(super) struct GuidanceEmbedding {
 }
 
 impl GuidanceEmbedding {
-    /// What a network with this configuration is told of it, if anything.
-    pub fn new(config: &NetConfig, start: [Initializer; 2], init: &Init) -> Option<Self> {
-        let embedding = || TimeEmbedding::new(config.width, start, init);
-        let [scale, interval] = config.guidance.flags();
-        scale.then(|| Self { scale: embedding(), start: interval.then(embedding), end: interval.then(embedding) })
+    pub fn new(init: &Init) -> Self {
+        let interval = |name: &str| init.optional(name, TimeEmbedding::new);
+        Self { scale: TimeEmbedding::new(&init.scope("scale")), start: interval("start"), end: interval("end") }
     }
 
     /// The embeddings of scale, start and end, `[batch, width]`, as far as they are told.
@@ -100,36 +87,8 @@ impl GuidanceEmbedding {
     }
 }
 
-/// Angular frequencies of the sinusoids of a time, `[FREQUENCIES / 2]`.
-pub fn frequencies() -> Vec<f32> {
-    let half = FREQUENCIES / 2;
-    (0..half).map(|i| libm::exp(-libm::log(MAX_PERIOD) * i as f64 / half as f64) as f32).collect()
-}
-
 /// The table of [`position_table`] as `[1, side², width]`.
 pub fn positions(side: usize, width: usize, device: &Device) -> Tensor<3> {
     let table = TensorData::new(position_table(side, width), [1, side * side, width]);
     Tensor::from_data(table, &device.clone().inner())
-}
-
-/// Fixed 2-D sine-cosine table of patch positions, `[side², width]`.
-///
-/// The first half of the channels encodes the column, the second half the row, each as `[sin | cos]` (DiT, MAE).
-pub fn position_table(side: usize, width: usize) -> Vec<f32> {
-    let quarter = width / 4;
-    let periods: Vec<f64> = (0..quarter).map(|i| libm::pow(MAX_PERIOD, i as f64 / quarter as f64)).collect();
-    // Of each coordinate once: a visitor waits for this.
-    let waves = |coordinate: usize| {
-        let angles = || periods.iter().map(move |period| coordinate as f64 / period);
-        let waves = angles().map(libm::sin).chain(angles().map(libm::cos));
-        waves.map(|wave| wave as f32).collect::<Vec<_>>()
-    };
-    let waves: Vec<Vec<f32>> = (0..side).map(waves).collect();
-    let mut table = Vec::with_capacity(side * side * width);
-    for index in 0..side * side {
-        for coordinate in [index % side, index / side] {
-            table.extend_from_slice(&waves[coordinate]);
-        }
-    }
-    table
 }

@@ -6,17 +6,12 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::embed::{GuidanceEmbedding, Table, TimeEmbedding};
-use super::init::{Init, Initializer};
-use super::param::{ParamRole, Roles};
+use super::init::Init;
 use super::patches::{patchify, unpatchify};
 use super::rotary::Rotary;
 use super::{Conditioning, InContextConfig, NetConfig, Positions, Velocities};
 use crate::dual::{Dual, attend, linear, rms_norm, silu};
-
-/// ε of every normalisation.
-const NORM_EPSILON: f64 = 1e-6;
-/// The linear layers start as N(0, 0.32²/inputs).
-const START: f64 = 0.32;
+use crate::model::tables::NORM_EPSILON;
 
 /// Tokens for class, guidance, interval and time, then the patches.
 #[derive(Module, Debug)]
@@ -36,8 +31,6 @@ pub struct InContext {
     rotary: Rotary,
     #[module(skip)]
     pub(super) config: NetConfig,
-    #[module(skip)]
-    pub(super) roles: Roles,
 }
 
 /// Learned tokens by what they carry.
@@ -55,12 +48,6 @@ struct Prefix {
 pub(super) struct VelocityHead {
     blocks: Vec<Block>,
     head: Head,
-}
-
-/// Linear layer of a block: starts as N(0, 0.32²/inputs), without bias.
-fn scaled(init: &Init, input: usize, output: usize) -> Linear {
-    let start = Initializer::Deviation(START / (input as f64).sqrt());
-    init.linear_without_bias(ParamRole::Hidden, input, output, start)
 }
 
 /// `x += a · attention(norm(x))`, then `x += b · mlp(norm(x))`, with learned vectors `a` and `b` that start at zero.
@@ -83,23 +70,21 @@ struct Block {
 }
 
 impl Block {
-    fn new(width: usize, heads: usize, hidden: usize, init: &Init) -> Self {
-        let square = || scaled(init, width, width);
-        let head = width / heads;
+    fn new(heads: usize, init: &Init) -> Self {
         Self {
-            norm1: init.vector(width, 1.0),
-            q: square(),
-            k: square(),
-            v: square(),
-            proj: square(),
-            q_norm: init.vector(head, 1.0),
-            k_norm: init.vector(head, 1.0),
-            attention_scale: init.vector(width, 0.0),
-            norm2: init.vector(width, 1.0),
-            gate: scaled(init, width, hidden),
-            up: scaled(init, width, hidden),
-            down: scaled(init, hidden, width),
-            mlp_scale: init.vector(width, 0.0),
+            norm1: init.param("norm1"),
+            q: init.linear("q"),
+            k: init.linear("k"),
+            v: init.linear("v"),
+            proj: init.linear("proj"),
+            q_norm: init.param("q_norm"),
+            k_norm: init.param("k_norm"),
+            attention_scale: init.param("attention_scale"),
+            norm2: init.param("norm2"),
+            gate: init.linear("gate"),
+            up: init.linear("up"),
+            down: init.linear("down"),
+            mlp_scale: init.param("mlp_scale"),
             heads,
         }
     }
@@ -135,9 +120,8 @@ struct Head {
 }
 
 impl Head {
-    fn new(config: &NetConfig, init: &Init) -> Self {
-        let linear = init.linear(ParamRole::Output, config.width, config.patch_values(), Initializer::Zeros);
-        Self { norm: init.vector(config.width, 1.0), linear }
+    fn new(init: &Init) -> Self {
+        Self { norm: init.param("norm"), linear: init.linear("linear") }
     }
 
     fn forward(&self, tokens: Dual<3>) -> Dual<3> {
@@ -146,47 +130,35 @@ impl Head {
 }
 
 impl InContext {
-    /// Initialisation is the authors': see [`START`]; embeddings N(0, 1/inputs), tokens N(0, 1/width), zero for the
-    /// scales of the blocks and for the output.
     pub(super) fn new(config: &NetConfig, parts: &InContextConfig, init: &Init) -> Self {
-        let NetConfig { width, heads, classes, .. } = *config;
-        let deviation = |inputs: usize| Initializer::Deviation((inputs as f64).powf(-0.5));
-        let embedding = [deviation(super::embed::FREQUENCIES), deviation(width)];
-        let tokens = |count: usize| Table::new(count, width, deviation(width), init);
-        let blocks = |count| (0..count).map(|_| Block::new(width, heads, parts.hidden, init)).collect();
-        let prefix = config.prefix_tokens(parts);
-        let device = init.device;
-        let (places, rotary) = match parts.positions {
-            Positions::Sequence => (None, Rotary::along(prefix + config.side() * config.side(), width / heads, device)),
-            Positions::Plane => (
-                Some(Table::new(prefix + config.side() * config.side(), width, Initializer::Deviation(0.02), init)),
-                Rotary::over(prefix, config.side(), width / heads, device),
-            ),
-        };
-        let [guided, limited] = config.guidance.flags();
-        let input = |values, features| init.linear(ParamRole::Input, values, features, Initializer::Xavier);
+        let blocks = |init: &Init| init.repeat("blocks", |init| Block::new(config.heads, init));
+        let (prefix, side, head_width) = (config.prefix_tokens(parts), config.side(), config.width / config.heads);
+        let tokens = init.scope("prefix");
         Self {
-            patch: input(config.patch_values(), parts.bottleneck.unwrap_or(width)),
-            widen: parts.bottleneck.map(|narrow| input(narrow, width)),
-            time_h: TimeEmbedding::new(width, embedding, init),
-            label: (classes > 0).then(|| tokens(classes + 1)),
-            guidance: GuidanceEmbedding::new(config, embedding, init),
+            patch: init.linear("patch"),
+            widen: parts.bottleneck.map(|_| init.linear("widen")),
+            time_h: TimeEmbedding::new(&init.scope("time_h")),
+            label: init.optional("label", Table::new),
+            guidance: init.optional("guidance", GuidanceEmbedding::new),
             prefix: Prefix {
-                class: (classes > 0).then(|| tokens(parts.class_tokens)),
-                scale: guided.then(|| tokens(parts.guidance_tokens)),
-                start: limited.then(|| tokens(parts.interval_tokens)),
-                end: limited.then(|| tokens(parts.interval_tokens)),
-                time: tokens(parts.time_tokens),
+                class: tokens.optional("class", Table::new),
+                scale: tokens.optional("scale", Table::new),
+                start: tokens.optional("start", Table::new),
+                end: tokens.optional("end", Table::new),
+                time: Table::new(&tokens.scope("time")),
             },
-            places,
-            blocks: blocks(config.depth),
-            head: Head::new(config, init),
-            velocity: config
-                .velocity_head
-                .map(|own| VelocityHead { blocks: blocks(own), head: Head::new(config, init) }),
-            rotary,
+            places: init.optional("places", Table::new),
+            blocks: blocks(init),
+            head: Head::new(&init.scope("head")),
+            velocity: init.optional("velocity", |init| VelocityHead {
+                blocks: blocks(init),
+                head: Head::new(&init.scope("head")),
+            }),
+            rotary: match parts.positions {
+                Positions::Sequence => Rotary::along(prefix + side * side, head_width, init.device),
+                Positions::Plane => Rotary::over(prefix, side, head_width, init.device),
+            },
             config: config.clone(),
-            roles: Roles::default(),
         }
     }
 
@@ -243,23 +215,5 @@ impl InContext {
             Some(places) => sequence + places.weight.val().unsqueeze::<3>().into(),
             None => sequence,
         }
-    }
-
-    /// Trainable parameters of a configuration.
-    pub(super) fn parameters(config: &NetConfig, parts: &InContextConfig) -> usize {
-        let (width, values) = (config.width, config.patch_values());
-        let prefix = config.prefix_tokens(parts);
-        let patch = match parts.bottleneck {
-            Some(narrow) => (values + 1) * narrow + (narrow + 1) * width,
-            None => (values + 1) * width,
-        };
-        let tokens = prefix + config.side() * config.side();
-        let places = if parts.positions == Positions::Plane { tokens * width } else { 0 };
-        let label = if config.classes > 0 { (config.classes + 1) * width } else { 0 };
-        let times = (1 + config.guidance.count()) * TimeEmbedding::parameters(width);
-        let block = 4 * width * width + 3 * width * parts.hidden + 4 * width + 2 * (width / config.heads);
-        let head = width + (width + 1) * values;
-        let velocity = config.velocity_head.map_or(0, |own| own * block + head);
-        patch + times + label + prefix * width + places + config.depth * block + head + velocity
     }
 }

@@ -2,51 +2,33 @@
 //! of improved and pixel MeanFlow, and the U-Net of the CIFAR-10 experiments.
 
 mod block;
-mod config;
 mod dit;
 mod dropout;
-pub(crate) mod embed;
+mod embed;
 mod in_context;
 pub(crate) mod init;
 mod labels;
-#[cfg(feature = "train")]
-mod memory;
 mod parallel_forward;
-mod param;
 mod patches;
-mod presets;
 mod rotary;
-#[cfg_attr(not(feature = "train"), path = "unet_stub.rs")]
+pub(crate) mod state;
 mod unet;
 
-pub use config::{
-    AUGMENT_DIM, Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
-};
-#[cfg(feature = "page")]
-pub(crate) use config::{default_mlp_ratio, default_noise_scale};
 pub use dit::Dit;
 pub use dropout::Dropout;
 pub use in_context::InContext;
 pub use labels::{GuidanceScale, Labels};
-pub use param::{ParamRole, ParamSpec};
+pub use state::{decode, encode};
 pub use unet::Unet;
-#[cfg(feature = "train")]
-pub(crate) use unet::{BlockPlan, UnetPlan};
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-#[cfg(feature = "train")]
-use burn::tensor::{Int, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::dual::Dual;
 use crate::error::Error;
+use crate::model::tables::MIN_DIVISOR;
+use crate::model::{Architecture, InContextConfig, NetConfig, Output, ParamSpec, Positions, TimeInputs, UnetConfig};
 use init::Init;
-use param::Roles;
-#[cfg(any(feature = "train", feature = "page"))]
-pub(crate) use {
-    block::NORM_EPSILON,
-    embed::{FREQUENCIES, frequencies, position_table},
-};
 
 /// The average-velocity network. Made by [`NetConfig::init`].
 #[derive(Module, Debug)]
@@ -77,9 +59,6 @@ struct Conditioning {
     labels: Option<Labels>,
 }
 
-/// Below this time the velocity from an image is divided by this instead of `t` (pixel MeanFlow).
-pub(crate) const MIN_DIVISOR: f64 = 0.05;
-
 /// Average velocity towards an image: `u = (z − x) / max(t, 0.05)`, so at `t = 1` one step lands on `x`.
 ///
 /// # Shapes
@@ -92,14 +71,12 @@ pub fn velocity_from_image(z: Dual<4>, x: Dual<4>, t: Dual<1>) -> Dual<4> {
 impl NetConfig {
     /// A fresh network on `device`, whose parameters follow from `seed`; it gives zero.
     pub fn init(&self, seed: u64, device: &Device) -> Net {
-        let init = Init::new(seed, device);
-        let mut net = match &self.architecture {
+        let init = Init::new(seed, self.params(), device);
+        match &self.architecture {
             Architecture::Dit => Net::Dit(Dit::new(self, &init)),
             Architecture::InContext(parts) => Net::InContext(InContext::new(self, parts, &init)),
             Architecture::Unet(parts) => Net::Unet(Unet::new(self, parts, &init)),
-        };
-        *net.roles_mut() = init.roles(&net);
-        net
+        }
     }
 
     /// What the last layer gives, as the velocity.
@@ -121,30 +98,9 @@ impl Net {
         }
     }
 
-    fn roles(&self) -> &Roles {
-        match self {
-            Self::Dit(net) => &net.roles,
-            Self::InContext(net) => &net.roles,
-            Self::Unet(net) => &net.roles,
-        }
-    }
-
-    fn roles_mut(&mut self) -> &mut Roles {
-        match self {
-            Self::Dit(net) => &mut net.roles,
-            Self::InContext(net) => &mut net.roles,
-            Self::Unet(net) => &mut net.roles,
-        }
-    }
-
-    /// What the parameter of a name is for, as files name it; `None` where there is no such parameter.
-    pub fn param_role(&self, name: &str) -> Option<ParamRole> {
-        self.roles().get(name)
-    }
-
     /// Every parameter: its name, its shape, and what it is for.
     pub fn param_specs(&self) -> Vec<ParamSpec> {
-        self.roles().specs(self)
+        self.config().params()
     }
 
     /// Average velocity `u(z, r, t, y)` between the times `r ≤ t`, with its directional derivative where an input
@@ -203,8 +159,7 @@ impl Net {
 
     /// The network for other classes: class `i` of them begins as class `classes[i]` of this one, or as "no class"
     /// where it has none that fits. Without classes it stays as it is.
-    #[cfg(feature = "train")]
-    pub(crate) fn with_classes(mut self, classes: &[Option<usize>]) -> Self {
+    pub fn with_classes(mut self, classes: &[Option<usize>]) -> Self {
         let null = self.config().null_label();
         let rows = classes.iter().map(|class| class.unwrap_or(null)).chain([null]).map(|row| row as i32).collect();
         let (label, config) = match &mut self {

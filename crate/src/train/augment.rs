@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::net::AUGMENT_DIM;
+use crate::model::AUGMENT_DIM;
 use crate::rng::Stream;
 
 /// Standard deviation of the logarithm, to base 2, of the scale and of the stretch (EDM's `scale_std` and `aniso_std`).

@@ -6,10 +6,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::augment::Augmentation;
 use super::config::TrainConfig;
-use super::data::{DataError, Images};
 use super::optimization::Optimization;
-use crate::image::from_byte;
-use crate::net::AUGMENT_DIM;
+use crate::data::{DataError, Images};
+use crate::model::AUGMENT_DIM;
+use crate::model::from_byte;
 use crate::rng::{Purpose, Stream, fold_in};
 
 /// Draws batches without replacement: every image once per epoch, in a new order each time.

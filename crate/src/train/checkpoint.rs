@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::config::{Logging, TrainConfig};
-use super::data::sha256;
 use super::ema::Ema;
 use super::optimization::{OptimizerKind, PRIMARY_EMA};
 use super::resume;
 use super::trainer::{Trainer, optimizer};
+use crate::data::sha256;
 use crate::io;
-use crate::net::{Architecture, Net, NetConfig};
+use crate::model::{Architecture, NetConfig};
+use crate::net::Net;
 
 /// The small part of a checkpoint: where it stands.
 #[derive(Serialize, Deserialize)]
@@ -356,7 +357,7 @@ pub fn averaged(
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
-    use crate::train::data::{DataConfig, Images};
+    use crate::data::{DataConfig, Images};
     use crate::train::{NetOverrides, Sampler};
 
     fn trainer(steps: u64) -> Trainer {

@@ -1,17 +1,16 @@
 //! All settings of a training run: one TOML file, written back complete into the run folder.
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
-use super::data::{DataConfig, Images};
 use super::muon;
 use super::optimization::{EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
+use crate::data::{DataConfig, Images};
 use crate::error::{Error, check};
 use crate::eval::{InceptionResize, xxh64};
 use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
-use crate::net::{Architecture, GuidanceInputs, NetConfig, Output, TimeInputs, UnetConfig};
-use crate::weights::DataInfo;
+use crate::model::weights::DataInfo;
+use crate::model::{Architecture, GuidanceInputs, NetConfig, Output, TimeInputs, UnetConfig};
 
 /// Steps beyond which nobody trains, and sums of steps stay numbers.
 const MAX_STEPS: u64 = 1_000_000_000_000_000;
@@ -346,7 +345,7 @@ impl TrainConfig {
         )?;
         if self.train.optimizer != OptimizerKind::AdamW {
             // Nothing of this network is computed.
-            muon::check(&self.train, &net.init(0, &Device::default()).param_specs())?;
+            muon::check(&self.train, &net.params())?;
         }
         let takes_guidance = net.guidance != GuidanceInputs::None;
         match takes_guidance == self.guidance.input.is_some() {

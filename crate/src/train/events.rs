@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::log::Record;
 use crate::io;
-use crate::protobuf::Message;
+use crate::io::protobuf::Message;
 
 /// The file's name; TensorBoard looks for `tfevents` in it.
 pub const NAME: &str = "events.out.tfevents.meanflow";

@@ -3,8 +3,8 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 
-use super::data::{DataConfig, Images};
 use super::{NetOverrides, Sampler, TrainConfig, Trainer};
+use crate::data::{DataConfig, Images};
 use crate::device;
 use crate::net::Net;
 

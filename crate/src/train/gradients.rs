@@ -58,7 +58,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::net::NetConfig;
+    use crate::model::NetConfig;
 
     #[test]
     fn a_norm_beyond_the_bound_is_brought_to_it_and_no_other() {

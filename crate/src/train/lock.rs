@@ -12,6 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::io::system::is_at;
+
 /// The file that is locked. It stays when the run ends: to remove it would let two processes lock two files of one
 /// name.
 pub(super) const LOCK_FILE: &str = "run.lock";
@@ -77,21 +79,6 @@ impl Drop for RunLock {
         // Closing the file ends the lock; that it was held leaves no trace.
         let _ = self.file.set_len(0);
     }
-}
-
-/// Whether an open file is still the one of this path.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 /// The holder in words.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::data::{Digest, Images};
+use crate::data::{Digest, Images};
 
 /// Most classes that a message names.
 const MAX_NAMED: usize = 5;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn images(names: &[&str], classes: &[&str], pixel: u8) -> Images {
-        let images = Images::random(&super::super::data::DataConfig { size: 2, ..Default::default() }, names.len());
+        let images = Images::random(&crate::data::DataConfig { size: 2, ..Default::default() }, names.len());
         Images {
             pixels: vec![pixel; images.pixels.len()],
             labels: (0..names.len()).map(|i| (i % classes.len()) as u32).collect(),

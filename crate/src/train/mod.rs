@@ -9,16 +9,16 @@ mod augment;
 mod batch;
 mod checkpoint;
 mod config;
-pub mod data;
+mod devices;
 mod ema;
 mod events;
 #[cfg(all(test, feature = "wgpu"))]
 mod gpu_parity_tests;
 mod gradients;
-pub mod grid;
 mod lock;
 mod log;
 mod manifest;
+mod memory;
 mod micro_batch;
 mod muon;
 mod optimization;
@@ -35,6 +35,7 @@ pub use augment::{Augmentation, Change};
 pub use batch::{Batch, Sampler};
 pub use checkpoint::CheckpointSelector;
 pub use config::{EvalConfig, Logging, NetOverrides, TrainConfig};
+pub use devices::{open_all, set_threads};
 pub use ema::Ema;
 pub use log::{Record, peak_memory};
 pub use muon::{Muon, MuonParams, MuonScale, OptimizerShare};
@@ -50,8 +51,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
+use crate::data::Images;
 use crate::flow::Objective;
-use data::Images;
 use log::{MetricAccumulator, OneStep};
 
 /// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite; on one

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::optimization::{Optimization, OptimizerKind};
 use crate::error::Error;
-use crate::net::{Net, ParamRole, ParamSpec};
+use crate::model::{ParamRole, ParamSpec};
+use crate::net::Net;
+use crate::net::state::param_paths;
 
 /// How long an orthogonal step is, beside the learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +119,9 @@ pub(super) fn check(train: &Optimization, specs: &[ParamSpec]) -> Result<(), Err
 
 /// The parameters of a network that Muon trains.
 pub(super) fn group(params: MuonParams, net: &Net) -> ParamGroup {
+    let paths = param_paths(net);
     let specs = net.param_specs().into_iter().filter(|spec| params.has(spec));
-    ParamGroup::from_paths(specs.map(|spec| spec.path).collect())
+    ParamGroup::from_paths(specs.filter_map(|spec| paths.get(&spec.name).cloned()).collect())
 }
 
 /// burn's Muon with the scale of [`MuonScale`], also for kernels of convolutions. burn's own `√max(1, rows/columns)`
@@ -191,7 +194,7 @@ mod tests {
     use burn::tensor::Distribution;
 
     use super::*;
-    use crate::net::NetConfig;
+    use crate::model::NetConfig;
 
     /// `rows × columns`, row by row, in f64.
     #[derive(Clone)]

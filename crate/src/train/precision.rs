@@ -1,12 +1,15 @@
 //! Matrix products in half the bits, around which everything stays in single precision.
 
+use std::collections::HashSet;
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::net::{Net, ParamRole};
-use crate::weights::params::ParamPath;
+use crate::model::ParamRole;
+use crate::net::Net;
+use crate::net::state::ParamPath;
 
 /// In which numbers the transformers multiply their matrices while training. Weights, their averages and the optimizer,
 /// the derivative `du/dt`, the loss and all that is no matrix product are in f32 either way.
@@ -27,7 +30,13 @@ impl MatmulPrecision {
     pub fn of(self, net: &Net) -> Net {
         match self {
             Self::F32 => net.clone(),
-            Self::Bf16 => net.clone().map(&mut Rounded { place: ParamPath::default(), net }),
+            Self::Bf16 => {
+                // Matrices between features, which act on every token; convolutions have no such products.
+                let specs = net.param_specs().into_iter();
+                let hidden = specs.filter(|spec| spec.role == ParamRole::Hidden && spec.shape.len() == 2);
+                let hidden = hidden.map(|spec| spec.name).collect();
+                net.clone().map(&mut Rounded { place: ParamPath::default(), hidden })
+            }
         }
     }
 
@@ -43,12 +52,13 @@ impl MatmulPrecision {
     }
 }
 
-struct Rounded<'a> {
+struct Rounded {
     place: ParamPath,
-    net: &'a Net,
+    /// The names of the parameters that are rounded.
+    hidden: HashSet<String>,
 }
 
-impl ModuleMapper for Rounded<'_> {
+impl ModuleMapper for Rounded {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.place.enter(name, container);
     }
@@ -58,8 +68,7 @@ impl ModuleMapper for Rounded<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        // Matrices between features, which act on every token; convolutions have no such products.
-        match D == 2 && self.net.param_role(&self.place.name()) == Some(ParamRole::Hidden) {
+        match self.hidden.contains(&self.place.name()) {
             true => Param::initialized(param.id, param.val().cast(FloatDType::BF16)),
             false => param,
         }

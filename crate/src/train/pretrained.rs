@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
 use super::config::TrainConfig;
-use super::data::Images;
+use crate::data::Images;
 use crate::io::read_whole;
-use crate::net::Net;
-use crate::weights::{self, LatentSpace, ModelInfo};
+use crate::model::weights::{LatentSpace, ModelInfo};
+use crate::net::{self, Net};
 
 /// The network of a weights file, of the same shape as the one to train: to go on with a published network, to make one
 /// of few steps from one of Flow Matching, or to learn other images of the same size. Where the one to train is
@@ -28,7 +28,7 @@ impl Pretrained {
     /// When it is none, or does not fit the settings and images: the message names what differs.
     pub fn read(file: &Path, config: &TrainConfig, images: &Images, device: &Device) -> Result<Self> {
         let read = || -> Result<Self> {
-            let (net, info) = weights::decode(&read_whole(file)?, device)?;
+            let (net, info) = net::decode(&read_whole(file)?, device)?;
             let wanted = config.net_config(images.classes.len())?;
             let mut net = match wanted.decoder_depth {
                 Some(depth) if info.net.decoder_depth.is_none() => net.into_decoupled(depth)?,

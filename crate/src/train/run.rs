@@ -11,22 +11,24 @@ use burn::tensor::Device;
 
 use super::checkpoint::{self, CheckpointSelector};
 use super::config::{Logging, TrainConfig};
-use super::data::Images;
 use super::events;
-use super::grid;
 use super::lock::{LOCK_FILE, RunLock};
 use super::log::Record;
 use super::manifest::DataManifest;
 use super::optimization::PRIMARY_EMA;
 use super::pretrained::{Pretrained, same_latent_space};
 use super::trainer::Trainer;
-use crate::class::Class;
-use crate::flow::{Objective, Solver};
-use crate::generator::{Generator, Request, SampleOptions};
-use crate::image::to_rgba;
+use crate::data::Images;
+use crate::flow::Objective;
+use crate::generator::to_rgba;
+use crate::generator::{Generator, SampleOptions};
 use crate::io;
+use crate::io::grid;
+use crate::model::Class;
+use crate::model::Request;
+use crate::model::Solver;
+use crate::model::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
 use crate::net::Net;
-use crate::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
 
 /// Every setting of the run.
 const CONFIG: &str = "config.toml";

@@ -17,7 +17,8 @@ use super::optimization::OptimizerKind;
 use crate::dual::in_thread_pool;
 use crate::error::Error;
 use crate::flow::{Residuals, Times};
-use crate::net::{Labels, Net, NetConfig};
+use crate::model::NetConfig;
+use crate::net::{Labels, Net};
 use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
@@ -200,7 +201,7 @@ mod tests {
     use burn::module::{ModuleVisitor, Param};
 
     use super::*;
-    use crate::train::data::{DataConfig, Images};
+    use crate::data::{DataConfig, Images};
     use crate::train::{NetOverrides, Sampler};
 
     /// Where the values of the parameters lie.

@@ -3,13 +3,14 @@
 use burn::tensor::{Device as Cpu, Tensor};
 
 pub(super) use super::buffered_loader::BufferedLoader as WeightsLoader;
-use crate::class::Class;
 use crate::device;
 use crate::error::Error;
-use crate::flow::Solver;
-use crate::generator::{Generator, Pause, Request, SampleOptions};
-use crate::image::to_rgba;
-use crate::weights::{Check, ModelInfo};
+use crate::generator::to_rgba;
+use crate::generator::{Generator, SampleOptions};
+use crate::model::Class;
+use crate::model::Solver;
+use crate::model::weights::{Check, ModelInfo};
+use crate::model::{Pause, Request};
 
 /// The CPU is always there.
 #[derive(Clone)]

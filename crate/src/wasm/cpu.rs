@@ -1,13 +1,13 @@
-//! The CPU build: the engine of [`crate::cpu`], nothing of burn's.
+//! The CPU build: the engine of [`crate::infer::cpu`], nothing of burn's.
 
-use crate::class::Class;
-pub(super) use crate::condition::needs_fallback;
-pub(super) use crate::cpu::WeightsLoader;
-use crate::cpu::{CpuGenerator, Sampling, warm_up};
 use crate::error::Error;
-use crate::flow::Solver;
-use crate::generator::{Pause, Request};
-use crate::weights::ModelInfo;
+pub(super) use crate::infer::conditions::needs_fallback;
+pub(super) use crate::infer::cpu::WeightsLoader;
+use crate::infer::cpu::{CpuGenerator, Sampling, warm_up};
+use crate::model::Class;
+use crate::model::Solver;
+use crate::model::weights::ModelInfo;
+use crate::model::{Pause, Request};
 
 /// The CPU is always there.
 #[derive(Clone)]

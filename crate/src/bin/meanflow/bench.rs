@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
-use meanflow::train::data::Images;
+use meanflow::data::Images;
+use meanflow::io;
+use meanflow::model::weights::{FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
 use meanflow::train::{Sampler, TrainConfig, Trainer, peak_memory};
-use meanflow::weights::{self, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
-use meanflow::{device, io};
 
 use crate::train::read_config;
 
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     for path in &args.configs {
         let config = read_config(Some(path))?;
-        let devices = device::open_all(args.device.as_deref(), &args.devices, config.train.batch_size)?;
+        let devices = meanflow::train::open_all(args.device.as_deref(), &args.devices, config.train.batch_size)?;
         if let Some(file) = &args.weights {
             let bytes = untrained(&config, &devices[0])?;
             io::write_atomic(file, bytes)?;
@@ -112,5 +112,5 @@ fn untrained(config: &TrainConfig, device: &Device) -> Result<Vec<u8>> {
         data: config.card.clone(),
         training: TrainingInfo::default(),
     };
-    Ok(weights::encode(&net.init(config.train.seed, device), &info, Precision::F32)?)
+    Ok(meanflow::net::encode(&net.init(config.train.seed, device), &info, Precision::F32)?)
 }

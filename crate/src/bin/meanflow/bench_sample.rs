@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use meanflow::generator::Request;
+use meanflow::model::Request;
 use meanflow::{Class, device};
 
 use crate::model::read_generator;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
-use meanflow::train::data::Images;
+use meanflow::data::Images;
 use meanflow::train::{OptimizerShare, Sampler, TrainConfig, Trainer, peak_memory};
 
 /// Steps that are timed, after one that warms caches and pools.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use meanflow::latent::{self, Vae};
+use meanflow::data::latents;
+use meanflow::latent::Vae;
 use meanflow::{device, io};
 
 use crate::train::read_config;
@@ -46,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     let config = read_config(Some(&args.config))?.data;
     let vae = Vae::open(&args.vae, &device).with_context(|| args.vae.display().to_string())?;
     let bar = ProgressBar::new_spinner();
-    let count = latent::encode(&vae, &args.data, &config, &args.out, args.batch as usize, &device, |done| {
+    let count = latents::encode(&vae, &args.data, &config, &args.out, args.batch as usize, &device, |done| {
         bar.set_message(format!("{done} pictures"));
         bar.tick();
     })?;

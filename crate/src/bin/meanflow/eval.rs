@@ -10,9 +10,10 @@ use meanflow::eval::{
     Draw, Evaluation, Extractor, Features, InceptionResize, MIN_IMAGES, Manifold, ModelId, Moments, frechet_distance,
     kernel_distance, precision_recall, random_order, tables,
 };
-use meanflow::flow::Solver;
-use meanflow::generator::{Generator, MAX_NFE, Request, SampleOptions};
+use meanflow::generator::{Generator, SampleOptions};
 use meanflow::latent::Vae;
+use meanflow::model::Solver;
+use meanflow::model::{MAX_NFE, Request};
 use meanflow::{device, io};
 
 use crate::images::load_pictures;
@@ -235,7 +236,11 @@ fn measure(
         metric: extractor.metric().into(),
         features: extractor.describe(),
         inception_resize: extractor.resize(),
-        distance: moments.as_ref().ok().map(|moments| frechet_distance(&Moments::of(&generated), moments)),
+        distance: moments
+            .as_ref()
+            .ok()
+            .map(|moments| frechet_distance(&Moments::of(&generated), moments))
+            .transpose()?,
         no_distance: moments.as_ref().err().cloned(),
         kernel: kernel.mean,
         kernel_std: kernel.std,

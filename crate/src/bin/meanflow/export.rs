@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use meanflow::generator::{Generator, Request};
-use meanflow::image::to_rgba;
+use meanflow::generator::Generator;
+use meanflow::generator::to_rgba;
+use meanflow::infer::onnx;
+use meanflow::model::Request;
+use meanflow::model::weights::{self, ModelInfo, Precision};
 use meanflow::train::{CheckpointSelector, PRIMARY_EMA, RunFolder};
-use meanflow::weights::{self, ModelInfo, Precision};
-use meanflow::{Class, Net, device, io, onnx};
+use meanflow::{Class, Net, device, io};
 
 use crate::site;
 
@@ -117,10 +119,10 @@ const MEASURED: usize = 32;
 
 /// The bytes of a weights file, with what its model makes of the known seed, and in words what storing cost.
 pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> Result<(Vec<u8>, String)> {
-    let bytes = weights::encode(exact.net(), exact.info(), precision)?;
+    let bytes = meanflow::net::encode(exact.net(), exact.info(), precision)?;
     let stored = Generator::from_bytes(&bytes, device)?;
     let info = ModelInfo { check: Some(stored.check()?), ..exact.info().clone() };
-    let bytes = weights::encode(exact.net(), &info, precision)?;
+    let bytes = meanflow::net::encode(exact.net(), &info, precision)?;
     let request = Request { seed: 0, count: MEASURED, class: Class::Any, nfe: 1 };
     let rgba = |generator: &Generator| pollster::block_on(to_rgba(generator.images(request)?));
     let loss = match info.latent {

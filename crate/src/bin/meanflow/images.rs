@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use meanflow::train::data::{self, DataConfig, Images};
+use meanflow::data::{self, DataConfig, Images};
 
 /// The images of a set; what its user should know about it goes to standard error.
 pub fn load(path: &Path, config: &DataConfig) -> Result<Images> {

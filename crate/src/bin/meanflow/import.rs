@@ -8,10 +8,10 @@ use clap::ValueEnum;
 use meanflow::NetConfig;
 use meanflow::import::{Checkpoint, ImportChoice, import, left_out};
 use meanflow::io;
-use meanflow::net::{Architecture, TimeInputs};
-use meanflow::weights::{
-    self, DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Normalization, Precision, TrainingInfo,
+use meanflow::model::weights::{
+    DataInfo, FORMAT_VERSION, LatentSpace, ModelInfo, Normalization, Precision, TrainingInfo,
 };
+use meanflow::model::{Architecture, TimeInputs};
 
 /// Read a checkpoint of another program into a weights file.
 ///
@@ -128,7 +128,7 @@ pub fn run(args: Args) -> Result<()> {
         Bits::F16 => Precision::F16,
         Bits::F32 => Precision::F32,
     };
-    let bytes = weights::encode(&net, &info, precision)?;
+    let bytes = meanflow::net::encode(&net, &info, precision)?;
     io::write_atomic(&args.out, &bytes)?;
     let parameters = info.net.parameters() as f64 / 1e6;
     let made = match &info.latent {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use meanflow::{io, weights};
+use meanflow::{io, model::weights};
 
 /// Print what a weights file says about itself, as JSON.
 #[derive(clap::Args)]

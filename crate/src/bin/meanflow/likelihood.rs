@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
+use meanflow::data::Images;
 use meanflow::eval::random_order;
 use meanflow::flow::{Divergence, Integrator, TOLERANCES, bits_per_dimension, dequantise};
 use meanflow::generator::Generator;
-use meanflow::image::from_byte;
-use meanflow::train::data::Images;
+use meanflow::model::from_byte;
 use meanflow::{Error, device};
 
 use crate::images::load_pictures;

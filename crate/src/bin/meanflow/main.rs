@@ -24,7 +24,6 @@ mod random;
 mod repack;
 mod report;
 mod sample;
-mod signals;
 mod site;
 mod train;
 
@@ -79,29 +78,12 @@ enum Command {
 
 /// How long the allocator keeps what is freed, in milliseconds. Training takes the same memory again in its next step;
 /// what the system has been given back it clears first, which was a quarter of the time of a large network's step.
-#[cfg(unix)]
 const KEEP_FREED: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "60000");
-
-/// The allocator reads its settings from the environment before `main`, so the program begins again with them, as the
-/// same process.
-#[cfg(unix)]
-fn keep_freed_memory() {
-    use std::os::unix::process::CommandExt as _;
-    let (name, value) = KEEP_FREED;
-    let mut given = std::env::args_os();
-    if let (None, Ok(program), Some(called)) = (std::env::var_os(name), std::env::current_exe(), given.next()) {
-        // It returns only where the program could not begin again; then training is slower, no more.
-        let _ = std::process::Command::new(program).arg0(called).args(given).env(name, value).exec();
-    }
-}
-
-#[cfg(not(unix))]
-fn keep_freed_memory() {}
 
 /// A program that is ended leaves no half-written file.
 fn end_on_signals() {
     // Where the system refuses, what may be left is a hidden temporary file.
-    let _ = signals::on_end(|| io::exit_without_leftovers(130));
+    let _ = io::system::on_end(|| io::exit_without_leftovers(130));
 }
 
 /// The command line; where it cannot be read, the program ends with the reason.
@@ -116,17 +98,18 @@ fn parse() -> Cli {
 
 fn main() -> std::process::ExitCode {
     let Cli { command, max_memory, threads } = parse();
-    signals::report_file_limits();
+    io::system::report_file_limits();
     let threads = threads.map(|count| count as usize);
     if let Some(bytes) = max_memory {
         io::set_max_memory(bytes);
     }
     if matches!(command, Command::Train(_) | Command::Playground(_) | Command::Classifier(_) | Command::BenchTrain(_)) {
-        keep_freed_memory();
+        // The allocator reads its settings from the environment before `main`.
+        io::system::restart_with(KEEP_FREED.0, KEEP_FREED.1);
     }
     if let (Some(count), false) = (threads, matches!(command, Command::Train(_)))
         // Training settles it with its settings.
-        && let Err(error) = meanflow::device::set_threads(count)
+        && let Err(error) = meanflow::train::set_threads(count)
     {
         note!("warning: {error}");
     }

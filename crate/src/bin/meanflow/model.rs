@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use meanflow::flow::Solver;
 use meanflow::generator::Generator;
 use meanflow::io;
 use meanflow::latent::Vae;
-use meanflow::weights::ModelInfo;
+use meanflow::model::Solver;
+use meanflow::model::weights::ModelInfo;
 
 /// The bytes of a weights file.
 pub fn read_weights(path: &Path) -> Result<Vec<u8>> {

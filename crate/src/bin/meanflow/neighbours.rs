@@ -6,9 +6,10 @@ use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use meanflow::Class;
 use meanflow::eval::{Features, nearest, random_order};
-use meanflow::generator::Request;
-use meanflow::image::{from_byte, to_rgba};
-use meanflow::train::grid;
+use meanflow::generator::to_rgba;
+use meanflow::io::grid;
+use meanflow::model::Request;
+use meanflow::model::from_byte;
 use meanflow::{Error, device, io};
 
 use crate::images::load_pictures;

@@ -7,8 +7,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use meanflow::NetConfig;
 use meanflow::io;
+use meanflow::model::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
 use meanflow::rng::{Purpose, Stream};
-use meanflow::weights::{self, DataInfo, ModelInfo, TrainingInfo};
 
 use crate::export::Dtype;
 
@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let device = Device::default();
     let net = config.init(args.seed, &device).map(&mut Randomise { seed: args.seed, made: 0, device: &device });
     let info = ModelInfo {
-        format_version: weights::FORMAT_VERSION,
+        format_version: FORMAT_VERSION,
         name: "random".into(),
         classes: (0..config.classes).map(|i| i.to_string()).collect(),
         net: config,
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
         data: DataInfo { license: "CC0-1.0".into(), ..Default::default() },
         training: TrainingInfo::default(),
     };
-    let bytes = weights::encode(&net, &info, args.dtype.into())?;
+    let bytes = meanflow::net::encode(&net, &info, args.dtype.into())?;
     io::write_atomic(&args.out, bytes)?;
     Ok(())
 }

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use meanflow::flow::Solver;
-use meanflow::generator::{Request, SampleOptions};
-use meanflow::image::to_rgba;
-use meanflow::{device, io, train::grid};
+use meanflow::generator::SampleOptions;
+use meanflow::generator::to_rgba;
+use meanflow::io::grid;
+use meanflow::model::Request;
+use meanflow::model::Solver;
+use meanflow::{device, io};
 
 use crate::model::{Decoder, pictures, read_generator, solvers};
 
@@ -138,9 +140,8 @@ impl Args {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     args.check()?;
-    #[cfg(feature = "kernels")]
     if args.device.as_deref() == Some("webgpu") {
-        return kernels::run(&args);
+        return webgpu::run(&args);
     }
     let device = device::open(args.device.as_deref())?;
     let generator = read_generator(&args.weights, &device)?;
@@ -182,11 +183,10 @@ fn interval(text: &str) -> Result<[f64; 2], String> {
 }
 
 /// The page's own engine.
-#[cfg(feature = "kernels")]
-mod kernels {
+mod webgpu {
     use anyhow::{Context, Result, bail};
-    use meanflow::generator::Request;
-    use meanflow::gpu::{Gpu, GpuGenerator};
+    use meanflow::infer::webgpu::{Gpu, GpuGenerator};
+    use meanflow::model::Request;
 
     use crate::model::read_weights;
 
@@ -206,7 +206,7 @@ mod kernels {
         let (net, nfe) = (&info.net, args.nfe.unwrap_or(1));
         let calls = args.write(net.image_size, net.channels, &mut |seed, count| {
             let request = Request { seed, count, class, nfe };
-            Ok((pollster::block_on(generator.rgba(request, args.solver, meanflow::generator::NO_PAUSE))?, nfe))
+            Ok((pollster::block_on(generator.rgba(request, args.solver, meanflow::model::NO_PAUSE))?, nfe))
         })?;
         let (name, arithmetic) = (gpu.name(), generator.arithmetic());
         say!("{}: {} pictures, {calls} network calls each, on {name} in {arithmetic}", args.out.display(), args.count);

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use meanflow::generator::{Generator, Request};
-use meanflow::image::to_rgba;
-use meanflow::train::grid;
+use meanflow::generator::Generator;
+use meanflow::generator::to_rgba;
+use meanflow::io::grid;
+use meanflow::model::Request;
 use meanflow::{Class, io};
 
 /// Pictures of the poster and of the page.

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use meanflow::device;
-use meanflow::train::{Claim, Observer as _, OptimizerKind, Pretrained, RunFolder, TrainConfig, data, train};
+use meanflow::train::{Claim, Observer as _, OptimizerKind, Pretrained, RunFolder, TrainConfig, train};
+use meanflow::{data, io};
 
 use crate::dashboard::Dashboard;
 use crate::dry_run;
-use crate::signals;
 
 /// Train a generator on a folder, archive or data set of images.
 ///
@@ -239,10 +238,10 @@ fn read_settings(args: &Args, claim: &Claim) -> Result<TrainConfig> {
 /// The devices that a run computes on, once it is settled with how many threads.
 fn open_devices(args: &Args, config: &TrainConfig) -> Result<Vec<Device>> {
     if let Some(threads) = config.train.threads {
-        device::set_threads(threads)?;
+        meanflow::train::set_threads(threads)?;
     }
     let rows = config.train.batch_size / config.train.accumulate;
-    Ok(device::open_all(args.device.as_deref(), &args.devices, rows)?)
+    Ok(meanflow::train::open_all(args.device.as_deref(), &args.devices, rows)?)
 }
 
 /// The settings in a file, or the defaults.
@@ -264,7 +263,7 @@ fn summary(images: &data::Images, config: &TrainConfig, out: &Path) -> Result<St
 fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    signals::on_end(move || {
+    io::system::on_end(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::packed::matrix;
-use super::{dense, read, write};
+use super::{native, read, write};
 use crate::kernels::attention::{AttentionScratch, attend as attend_head};
 
 /// `softmax(q kᵀ / √d) v`.
@@ -14,7 +14,7 @@ use crate::kernels::attention::{AttentionScratch, attend as attend_head};
 pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> {
     match cfg!(target_family = "wasm") {
         true => in_browser(q, k, v),
-        false => dense::attend(q, k, v),
+        false => native::attend_dense(q, k, v),
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
                 (drawn * 6.0 - 3.0).swap_dims(1, 2)
             };
             let [q, k, v] = [part(), part(), part()];
-            let ours = [in_browser(&q, &k, &v), dense::attend(&q, &k, &v)];
+            let ours = [in_browser(&q, &k, &v), native::attend_dense(&q, &k, &v)];
             let theirs = burn::tensor::module::attention(q, k, v, None, None, Default::default());
             for ours in ours {
                 let apart = (ours.expect("it is the CPU") - theirs.clone()).abs().max();

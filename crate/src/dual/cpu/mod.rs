@@ -4,21 +4,16 @@
 //! device, another type of number, and for some the autodiff tape); burn's own way is then right.
 
 mod attention;
-#[cfg_attr(not(feature = "train"), path = "dense_stub.rs")]
-mod dense;
+#[cfg_attr(not(feature = "train"), path = "native_stub.rs")]
+mod native;
 mod packed;
-#[cfg_attr(not(feature = "train"), path = "pass_stub.rs")]
-mod pass;
 mod product;
 mod symmetric;
-#[cfg_attr(not(feature = "train"), path = "tape_stub.rs")]
-mod tape;
 
 pub(super) use attention::attend;
-pub(super) use dense::matmul;
-#[cfg(feature = "train")]
-pub(crate) use pass::fused_update;
-pub(crate) use pass::{in_parallel, in_thread_pool};
+pub(super) use native::matmul;
+#[allow(unused_imports, reason = "builds for browsers do not train")]
+pub(crate) use native::{fused_update, in_parallel, in_thread_pool};
 pub(super) use product::linear;
 pub(super) use symmetric::{gated, layer_norm, softmax};
 

@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 
 use super::packed::packed;
-use super::{dense, read, read_in_order, values, write_in_order};
+use super::{native, read, read_in_order, values, write_in_order};
 use crate::kernels::{Matrix, product};
 
 /// `x W + b`.
@@ -16,7 +16,7 @@ use crate::kernels::{Matrix, product};
 pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
     match cfg!(target_family = "wasm") {
         true => affine(x, weight, bias),
-        false => dense::linear(x, weight, bias),
+        false => native::linear_dense(x, weight, bias),
     }
 }
 

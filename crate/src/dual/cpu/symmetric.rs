@@ -8,8 +8,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
-use super::pass::in_chunks;
-use super::{in_order, like, read_in_order, tape, values};
+use super::{in_order, like, native, read_in_order, values};
 use crate::dual::Dual;
 use crate::kernels::attention::softmax as row_softmax;
 use crate::kernels::lanes::{WIDTH, dot, map, map_along, sum};
@@ -41,7 +40,7 @@ fn apply<const D: usize>(layer: impl Layer, x: &Dual<D>) -> Option<Dual<D>> {
             let (value, derivatives) = layer.at(place);
             (Tensor::from_primitive::<Flex>(value), derivatives)
         }
-        None => tape::apply(layer, &x.primal)?,
+        None => native::apply(layer, &x.primal)?,
     };
     let tangent = match &x.tangent {
         Some(tangent) => Some(Tensor::from_primitive::<Flex>(along(&derivatives, read_in_order(tangent)?))),
@@ -67,7 +66,7 @@ impl Layer for Gate {
 
     fn at(self, x: FlexTensor) -> (FlexTensor, Gated) {
         let mut out = values(&x).to_vec();
-        in_chunks(&mut out, WIDTH, |_, piece| map(piece, self));
+        native::in_chunks(&mut out, WIDTH, |_, piece| map(piece, self));
         (like(&x, out), Gated { x, gate: self })
     }
 }
@@ -82,7 +81,7 @@ impl Symmetric for Gated {
     fn along(&self, direction: &[f32]) -> Vec<f32> {
         let mut out = direction.to_vec();
         let places = values(&self.x);
-        in_chunks(&mut out, WIDTH, |first, piece| map_along(piece, &places[first..][..piece.len()], self.gate));
+        native::in_chunks(&mut out, WIDTH, |first, piece| map_along(piece, &places[first..][..piece.len()], self.gate));
         out
     }
 }
@@ -123,7 +122,7 @@ impl Symmetric for Normal {
     fn along(&self, direction: &[f32]) -> Vec<f32> {
         let mut out = direction.to_vec();
         let (normals, width) = (values(&self.out), self.width);
-        in_chunks(&mut out, width, |first, piece| {
+        native::in_chunks(&mut out, width, |first, piece| {
             let rows = piece.chunks_exact_mut(width).zip(normals[first..].chunks_exact(width));
             for ((row, normal), scale) in rows.zip(&self.scales[first / width..]) {
                 let mean = sum(row) / width as f32;
@@ -150,7 +149,7 @@ impl Layer for Softmax {
 
     fn at(self, x: FlexTensor) -> (FlexTensor, Shares) {
         let mut out = values(&x).to_vec();
-        in_chunks(&mut out, self.width, |_, piece| {
+        native::in_chunks(&mut out, self.width, |_, piece| {
             piece.chunks_exact_mut(self.width).for_each(|row| row_softmax(row, 1.0));
         });
         let out = like(&x, out);
@@ -169,7 +168,7 @@ impl Symmetric for Shares {
     fn along(&self, direction: &[f32]) -> Vec<f32> {
         let mut out = direction.to_vec();
         let (all, width) = (values(&self.out), self.width);
-        in_chunks(&mut out, width, |first, piece| {
+        native::in_chunks(&mut out, width, |first, piece| {
             for (row, shares) in piece.chunks_exact_mut(width).zip(all[first..].chunks_exact(width)) {
                 let mean = dot(row, shares);
                 row.iter_mut().zip(shares).for_each(|(d, share)| *d = share * (*d - mean));

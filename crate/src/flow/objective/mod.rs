@@ -47,7 +47,8 @@ use super::path::{PathSample, interpolate};
 use super::times::{Times, TimesConfig};
 use super::{AverageVelocity, per_image};
 use crate::error::{Error, check};
-use crate::net::{Labels, MIN_DIVISOR};
+use crate::model::tables::MIN_DIVISOR;
+use crate::net::Labels;
 use crate::rng::Stream;
 use mean_flow::Tangent;
 

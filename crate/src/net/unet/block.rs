@@ -3,44 +3,15 @@
 use burn::module::Module;
 use burn::nn::Linear;
 
-use super::conv::{Conv, GroupNorm, Resample};
+use super::conv::{Conv, GroupNorm, resample};
 use crate::dual::attend;
 use crate::dual::{Dual, linear, silu};
+use crate::model::params::BlockPlan;
 use crate::net::Dropout;
-use crate::net::init::{Init, Initializer};
-use crate::net::param::ParamRole;
+use crate::net::init::Init;
 
 /// Sums of two branches are divided by √2, so that their size stays.
 const HALVED: f64 = std::f64::consts::FRAC_1_SQRT_2;
-/// Branches start near zero.
-const NEAR_ZERO: f64 = 1e-5;
-
-/// The size of a block.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BlockPlan {
-    pub channels: [usize; 2],
-    pub resample: Resample,
-    pub attention: bool,
-}
-
-impl BlockPlan {
-    /// Whether the way around is a convolution.
-    pub fn has_skip(self) -> bool {
-        self.channels[0] != self.channels[1] || self.resample != Resample::Keep
-    }
-
-    /// Trainable parameters, with times embedded in so many features.
-    pub fn parameters(self, embedding: usize) -> usize {
-        let [input, output] = self.channels;
-        let skip = if self.has_skip() { Conv::parameters(self.channels, 1) } else { 0 };
-        let attention = match self.attention {
-            true => 2 * output + Conv::parameters([output, 3 * output], 1) + Conv::parameters([output, output], 1),
-            false => 0,
-        };
-        let convolutions = Conv::parameters(self.channels, 3) + Conv::parameters([output, output], 3);
-        2 * input + 2 * output + convolutions + (embedding + 1) * output + skip + attention
-    }
-}
 
 /// Two convolutions with the times' embedding added between, and attention over the image where the plan says so.
 #[derive(Module, Debug)]
@@ -59,20 +30,18 @@ pub(super) struct UnetBlock {
 }
 
 impl UnetBlock {
-    pub fn new(plan: BlockPlan, embedding: usize, init: &Init) -> Self {
-        let [input, output] = plan.channels;
-        let conv = |channels, kernel, scale| Conv::new(ParamRole::Hidden, channels, kernel, scale, init);
-        let attention = |channels, scale| plan.attention.then(|| conv(channels, 1, scale));
+    pub fn new(plan: BlockPlan, init: &Init) -> Self {
+        let (norm, conv) = (|name: &str| GroupNorm::new(&init.scope(name)), |name: &str| Conv::new(&init.scope(name)));
         Self {
-            norm0: GroupNorm::new(input, init),
-            conv0: conv(plan.channels, 3, 1.0),
-            affine: init.linear(ParamRole::Modulation, embedding, output, Initializer::Xavier),
-            norm1: GroupNorm::new(output, init),
-            conv1: conv([output, output], 3, NEAR_ZERO),
-            skip: plan.has_skip().then(|| conv(plan.channels, 1, 1.0)),
-            norm2: plan.attention.then(|| GroupNorm::new(output, init)),
-            qkv: attention([output, 3 * output], 0.2f64.sqrt()),
-            proj: attention([output, output], NEAR_ZERO),
+            norm0: norm("norm0"),
+            conv0: conv("conv0"),
+            affine: init.linear("affine"),
+            norm1: norm("norm1"),
+            conv1: conv("conv1"),
+            skip: init.optional("skip", Conv::new),
+            norm2: init.optional("norm2", GroupNorm::new),
+            qkv: init.optional("qkv", Conv::new),
+            proj: init.optional("proj", Conv::new),
             plan,
         }
     }
@@ -85,7 +54,7 @@ impl UnetBlock {
     /// # Shapes
     /// `x`: `[batch, input, height, width]`; `embedding`: `[batch, features]`.
     pub fn forward(&self, x: Dual<4>, embedding: Dual<2>, dropout: Option<&Dropout>) -> Dual<4> {
-        let resample = |x: Dual<4>| self.plan.resample.forward(x);
+        let resample = |x: Dual<4>| resample(x, self.plan.resample);
         let inner = self.conv0.forward(resample(silu(self.norm0.forward(x.clone()))));
         let [batch, channels, ..] = inner.dims();
         let conditioning = linear(&self.affine, embedding).reshape([batch, channels, 1, 1]);

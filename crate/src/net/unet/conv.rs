@@ -4,8 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::dual::{Dual, convolve, group_norm};
+use crate::model::params::Resample;
+use crate::model::tables::NORM_EPSILON;
 use crate::net::init::Init;
-use crate::net::param::ParamRole;
 
 /// A convolution of odd kernel that keeps the size of the image.
 #[derive(Module, Debug)]
@@ -15,24 +16,14 @@ pub(super) struct Conv {
 }
 
 impl Conv {
-    /// Xavier-uniform, times `scale`; bias zero.
-    pub fn new(role: ParamRole, [input, output]: [usize; 2], kernel: usize, scale: f64, init: &Init) -> Self {
-        let area = kernel * kernel;
-        let limit = scale * (6.0 / ((input + output) * area) as f64).sqrt();
-        let mut stream = init.next_stream();
-        let values = move |count: usize| (0..count).map(|_| (limit * (2.0 * stream.uniform() - 1.0)) as f32).collect();
-        Self { weight: init.parameter(role, [output, input, kernel, kernel], values), bias: init.vector(output, 0.0) }
+    pub fn new(init: &Init) -> Self {
+        Self { weight: init.param("weight"), bias: init.param("bias") }
     }
 
     /// # Shapes
     /// `[batch, input, height, width]` → `[batch, output, height, width]`.
     pub fn forward(&self, x: Dual<4>) -> Dual<4> {
         convolve(x, &self.weight.val(), &self.bias.val())
-    }
-
-    /// Parameters of such a layer.
-    pub fn parameters([input, output]: [usize; 2], kernel: usize) -> usize {
-        (input * kernel * kernel + 1) * output
     }
 }
 
@@ -43,12 +34,9 @@ pub(super) struct GroupNorm {
     bias: Param<Tensor<1>>,
 }
 
-/// ε of every normalisation.
-const NORM_EPSILON: f64 = 1e-6;
-
 impl GroupNorm {
-    pub fn new(channels: usize, init: &Init) -> Self {
-        Self { weight: init.vector(channels, 1.0), bias: init.vector(channels, 0.0) }
+    pub fn new(init: &Init) -> Self {
+        Self { weight: init.param("weight"), bias: init.param("bias") }
     }
 
     /// # Shapes
@@ -66,44 +54,36 @@ fn groups(channels: usize) -> usize {
 }
 
 /// Half or twice the size of an image, with the filter `[1, 3, 3, 1] / 8` along both edges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resample {
-    Keep,
-    Down,
-    Up,
-}
-
-impl Resample {
-    /// # Shapes
-    /// `[batch, channels, height, width]`, edges kept, halved or doubled.
-    pub fn forward(self, x: Dual<4>) -> Dual<4> {
-        use burn::tensor::module::{conv_transpose2d, conv2d};
-        use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-        if self == Self::Keep {
-            return x;
-        }
-        let [batch, channels, height, width] = x.dims();
-        // Every channel by itself, as a batch of grey images.
-        let grey = x.reshape([batch * channels, 1, height, width]);
-        let (resized, [height, width]) = match self {
-            Self::Up => {
-                let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
-                let up = |x: Tensor<4>| {
-                    let filter = filter(4.0, &x);
-                    conv_transpose2d(x, filter, None, options.clone())
-                };
-                (grey.linear_map(up), [2 * height, 2 * width])
-            }
-            _ => {
-                let down = |x: Tensor<4>| {
-                    let filter = filter(1.0, &x);
-                    conv2d(x, filter, None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1))
-                };
-                (grey.linear_map(down), [height / 2, width / 2])
-            }
-        };
-        resized.reshape([batch, channels, height, width])
+///
+/// # Shapes
+/// `[batch, channels, height, width]`, edges kept, halved or doubled.
+pub(super) fn resample(x: Dual<4>, to: Resample) -> Dual<4> {
+    use burn::tensor::module::{conv_transpose2d, conv2d};
+    use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+    if to == Resample::Keep {
+        return x;
     }
+    let [batch, channels, height, width] = x.dims();
+    // Every channel by itself, as a batch of grey images.
+    let grey = x.reshape([batch * channels, 1, height, width]);
+    let (resized, [height, width]) = match to {
+        Resample::Up => {
+            let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
+            let up = |x: Tensor<4>| {
+                let filter = filter(4.0, &x);
+                conv_transpose2d(x, filter, None, options.clone())
+            };
+            (grey.linear_map(up), [2 * height, 2 * width])
+        }
+        _ => {
+            let down = |x: Tensor<4>| {
+                let filter = filter(1.0, &x);
+                conv2d(x, filter, None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1))
+            };
+            (grey.linear_map(down), [height / 2, width / 2])
+        }
+    };
+    resized.reshape([batch, channels, height, width])
 }
 
 /// `gain · [1, 3, 3, 1]ᵀ[1, 3, 3, 1] / 64`, where `like` lies.

@@ -21,7 +21,8 @@ use super::trainer::Trainer;
 use super::{Observer, Record};
 use crate::error::Error;
 use crate::flow::{AverageVelocity, Differential, Objective, Velocity, one_step};
-use crate::net::{Net, NetConfig};
+use crate::model::NetConfig;
+use crate::net::Net;
 use crate::rng::{Purpose, Stream};
 
 /// Points per step.

@@ -1,0 +1,197 @@
+//! Weights that are tensors out while the rest of their file is still on its way. Of its bytes nothing is kept.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::generator::CpuGenerator;
+use super::network::is_multiplied;
+use crate::error::Error;
+use crate::infer::weights::{Source, StreamingReader};
+use crate::kernels::{COLUMNS, Matrix, Packed};
+use crate::model::weights::quantization::scales_of;
+use crate::model::weights::values::{missing, shape_mismatch, values};
+
+/// Where a network's weights come from.
+pub(super) trait Weights: Source {
+    /// The weights of a linear layer, which files have as `[outputs, inputs]`, for products.
+    ///
+    /// # Errors
+    /// As [`Source::values`].
+    fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
+        Ok(pack(&self.values(name, &shape)?, shape[1]))
+    }
+}
+
+fn pack(values: &[f32], inputs: usize) -> Packed {
+    Packed::new(Matrix::of_rows(values, inputs).transposed())
+}
+
+/// Zeros for every tensor.
+pub(super) struct Zeros;
+
+impl Source for Zeros {
+    fn values(&self, _: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        // As those of a file in half precision are read, so that browsers compile that.
+        let bytes = vec![0; 2 * shape.iter().product::<usize>()];
+        let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes);
+        let view = view.map_err(|_| Error::Weights("zeros of no shape".into()))?;
+        values("zeros", &view, || Err("zeros need no scales".into())).map_err(Error::Weights)
+    }
+}
+
+impl Weights for Zeros {}
+
+/// A weights file on its way to become a [`Generator`].
+pub struct WeightsLoader {
+    reader: StreamingReader,
+    tensors: LoadedTensors,
+}
+
+/// Tensors by name, with their shapes, in the form that the network has them in.
+#[derive(Default)]
+struct LoadedTensors(RefCell<HashMap<String, (Vec<usize>, StoredTensor)>>);
+
+enum StoredTensor {
+    Values(Vec<f32>),
+    Packed(Packed),
+    /// Whole numbers whose scales have not arrived yet.
+    Whole(Vec<u8>),
+    /// What cannot be read, and why.
+    Wrong(String),
+}
+
+impl WeightsLoader {
+    /// Of a file of `total` bytes; 0 where that is not known.
+    pub fn new(total: usize) -> Self {
+        reserve(3 * total.min(MAX_RESERVED));
+        Self { reader: StreamingReader::new(), tensors: LoadedTensors::default() }
+    }
+
+    /// Takes the next piece of the file, and lays out what tensors it completes.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.reader.push(piece, |name, view| self.tensors.add(name, &view));
+    }
+
+    /// The model, once all has arrived.
+    ///
+    /// # Errors
+    /// As [`Generator::from_bytes`].
+    pub fn finish(self) -> Result<CpuGenerator, Error> {
+        CpuGenerator::new(self.reader.finish()?, &self.tensors)
+    }
+}
+
+/// Larger files are not believed before they are there.
+const MAX_RESERVED: usize = 64 << 20;
+
+/// Makes room for a network in half precision and some more: left to grow as it is needed, memory costs browsers dozens
+/// of steps.
+fn reserve(bytes: usize) {
+    let mut room = Vec::<u8>::new();
+    // Without it there is only less haste.
+    let _ = room.try_reserve_exact(bytes);
+    std::hint::black_box(&room);
+}
+
+impl LoadedTensors {
+    fn add(&mut self, name: &str, view: &TensorView) {
+        let form = self.form(name, view).unwrap_or_else(StoredTensor::Wrong);
+        self.0.get_mut().insert(name.to_owned(), (view.shape().to_vec(), form));
+    }
+
+    fn form(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
+        match view.dtype() == Dtype::I8 && !self.0.borrow().contains_key(&scales_of(name)) {
+            true => Ok(StoredTensor::Whole(view.data().to_vec())),
+            false => self.lay_out(name, view),
+        }
+    }
+
+    fn lay_out(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
+        let of = scales_of(name);
+        let scales = || match self.0.borrow().get(&of) {
+            Some((shape, StoredTensor::Values(scales))) => Ok((shape.clone(), scales.clone())),
+            Some((_, StoredTensor::Wrong(reason))) => Err(reason.clone()),
+            _ => Err(missing(&of)),
+        };
+        let values = values(name, view, scales)?;
+        Ok(match view.shape() {
+            // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that
+            // lie.
+            &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
+                StoredTensor::Packed(pack(&values, inputs))
+            }
+            _ => StoredTensor::Values(values),
+        })
+    }
+
+    /// A tensor of the given shape.
+    fn take(&self, name: &str, shape: &[usize]) -> Result<StoredTensor, Error> {
+        let taken = self.0.borrow_mut().remove(name);
+        let form = match taken {
+            None => Err(missing(name)),
+            Some((of, _)) if of != shape => Err(shape_mismatch(name, &of, shape)),
+            Some((_, StoredTensor::Wrong(reason))) => Err(reason),
+            Some((_, StoredTensor::Whole(bytes))) => TensorView::new(Dtype::I8, shape.to_vec(), &bytes)
+                .map_err(|_| missing(name))
+                .and_then(|view| self.lay_out(name, &view)),
+            Some((_, form)) => Ok(form),
+        };
+        form.map_err(Error::Weights)
+    }
+}
+
+impl Source for LoadedTensors {
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        match self.take(name, shape)? {
+            StoredTensor::Values(values) => Ok(values),
+            _ => Err(Error::Weights(missing(name))),
+        }
+    }
+}
+
+impl Weights for LoadedTensors {
+    fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
+        match self.take(name, &shape)? {
+            StoredTensor::Packed(packed) => Ok(packed),
+            StoredTensor::Values(values) => Ok(pack(&values, shape[1])),
+            _ => Err(Error::Weights(missing(name))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::model::NetConfig;
+    use crate::model::weights::{FORMAT_VERSION, ModelInfo, Precision};
+    use crate::net;
+
+    /// What would otherwise be done after the last byte, while a visitor waits.
+    #[test]
+    fn every_matrix_for_products_is_packed_before_the_file_ends() {
+        let net = NetConfig { depth: 2, ..NetConfig::preset("browser-s", 16, 4, 3).expect("it is a preset") };
+        let info = ModelInfo {
+            format_version: FORMAT_VERSION,
+            name: "random".into(),
+            classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            latent: None,
+            check: None,
+            data: Default::default(),
+            training: Default::default(),
+            net: net.clone(),
+        };
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            let bytes = net::encode(&net.init(0, &Device::flex()), &info, precision).expect("it encodes");
+            let mut loading = WeightsLoader::new(bytes.len());
+            bytes.chunks(1000).for_each(|piece| loading.push(piece));
+            let tensors = loading.tensors.0.borrow();
+            let packed = tensors.values().filter(|(_, form)| matches!(form, StoredTensor::Packed(_))).count();
+            // Four in each block; those of patches and of the head.
+            assert_eq!(packed, 4 * net.depth + 2, "{precision:?}");
+        }
+    }
+}

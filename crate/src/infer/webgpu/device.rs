@@ -1,0 +1,199 @@
+//! The GPU: opened once, its buffers and their limits, and what becomes of it.
+
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+use futures_channel::oneshot;
+use wgpu::{BufferUsages, ErrorFilter};
+
+use crate::error::Error;
+
+/// An open GPU.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// What canvases are made with, in browsers.
+    #[allow(dead_code, reason = "canvases are in browsers only")]
+    pub(super) origin: (wgpu::Instance, wgpu::Adapter),
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    state: Arc<State>,
+}
+
+/// What the GPU reports on its own accord.
+#[derive(Debug, Default)]
+struct State {
+    /// Why it is gone for good.
+    lost: Mutex<Option<String>>,
+    /// An error that no scope caught.
+    fault: Mutex<Option<String>>,
+    /// Who waits for its loss.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Gpu {
+    /// Opens the fastest adapter, with buffers as large as it allows.
+    ///
+    /// # Errors
+    /// When there is no adapter, or it does not give a device.
+    pub async fn open() -> Result<Self, Error> {
+        let wrong = |e: &dyn std::fmt::Display| Error::Device(format!("WebGPU: {e}"));
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let power_preference = wgpu::PowerPreference::HighPerformance;
+        let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+        let adapter = instance.request_adapter(&options).await.map_err(|e| wrong(&e))?;
+        let most = adapter.limits();
+        let required_limits = wgpu::Limits {
+            max_buffer_size: most.max_buffer_size,
+            max_storage_buffer_binding_size: most.max_storage_buffer_binding_size,
+            ..Default::default()
+        };
+        let required_features = adapter.features() & wgpu::Features::SHADER_F16;
+        let label = Some("meanflow");
+        let wanted = wgpu::DeviceDescriptor { label, required_features, required_limits, ..Default::default() };
+        let (device, queue) = adapter.request_device(&wanted).await.map_err(|e| wrong(&e))?;
+        let state = Arc::new(State::default());
+        let lost = state.clone();
+        device.set_device_lost_callback(move |reason, message| lost.lose(format!("{reason:?}: {message}")));
+        let fault = state.clone();
+        device.on_uncaptured_error(Arc::new(move |e| {
+            locked(&fault.fault).get_or_insert_with(|| e.to_string());
+        }));
+        Ok(Self { origin: (instance, adapter), device, queue, state })
+    }
+
+    /// The adapter and how it is reached, for people.
+    pub fn name(&self) -> String {
+        let info = self.origin.1.get_info();
+        format!("{} ({})", info.name, info.backend)
+    }
+
+    /// Whether it has half-precision arithmetic.
+    pub fn has_half(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Whether it still computes.
+    ///
+    /// # Errors
+    /// Says why not; once lost, only a new one helps.
+    pub fn check(&self) -> Result<(), Error> {
+        let lost = locked(&self.state.lost).as_ref().map(|reason| format!("the GPU was lost ({reason})"));
+        match lost.or_else(|| locked(&self.state.fault).take()) {
+            Some(reason) => Err(Error::Device(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the GPU is lost, and says why.
+    pub async fn lost(&self) -> String {
+        poll_fn(|context| match locked(&self.state.lost).clone() {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                locked(&self.state.waiting).push(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// Runs `make`, which makes pipelines, buffers and the like, and waits until the GPU has accepted them all.
+    ///
+    /// # Errors
+    /// What the GPU refused and why, or the error of `make`.
+    pub(super) async fn accepted<T>(&self, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(ErrorFilter::Validation);
+        let made = make();
+        let refused: [_; 2] =
+            [Box::pin(validation.pop()) as std::pin::Pin<Box<dyn Future<Output = _>>>, Box::pin(memory.pop())];
+        for refused in refused {
+            if let Some(error) = refused.await {
+                return Err(Error::Device(error.to_string()));
+            }
+        }
+        self.check()?;
+        made
+    }
+
+    /// Most bytes of one buffer that a kernel may use.
+    pub(super) fn most_bytes(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
+    }
+
+    /// A buffer of `bytes`, up to a multiple of 4.
+    ///
+    /// # Errors
+    /// When it is larger than the GPU allows.
+    pub(super) fn buffer(&self, label: &str, bytes: u64, usage: BufferUsages) -> Result<wgpu::Buffer, Error> {
+        if bytes > self.most_bytes() {
+            return Err(Error::Device(format!(
+                "{label} take {} MB, but the GPU allows {} MB in one buffer",
+                bytes >> 20,
+                self.most_bytes() >> 20
+            )));
+        }
+        let size = bytes.next_multiple_of(4).max(16);
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage: usage | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// A buffer for kernels with these contents.
+    ///
+    /// # Errors
+    /// As [`Self::buffer`].
+    pub(super) fn upload(&self, label: &str, contents: &[u8]) -> Result<wgpu::Buffer, Error> {
+        let buffer = self.buffer(label, contents.len() as u64, BufferUsages::STORAGE)?;
+        self.queue.write_buffer(&buffer, 0, contents);
+        Ok(buffer)
+    }
+
+    /// Waits until the GPU has done what was submitted.
+    ///
+    /// # Errors
+    /// When the GPU was lost or refused some earlier command.
+    pub(super) async fn finished(&self) -> Result<(), Error> {
+        let (tell, done) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || tell.send(()).unwrap_or_default());
+        // Natively nothing else hears of it; browsers do so by themselves.
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Device(e.to_string()))?;
+        // A GPU that was lost tells nothing; the check says so.
+        done.await.unwrap_or_default();
+        self.check()
+    }
+
+    /// The first `bytes` of a buffer made for reading.
+    ///
+    /// # Errors
+    /// When the GPU was lost or refused some earlier command.
+    pub(super) async fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
+        let (tell, told) = oneshot::channel();
+        buffer.map_async(wgpu::MapMode::Read, ..bytes, move |mapped| drop(tell.send(mapped)));
+        // Natively nothing else hears of it; browsers do so by themselves.
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Device(e.to_string()))?;
+        let mapped = told.await;
+        self.check()?;
+        let unreadable = |e: &dyn std::fmt::Display| Error::Device(format!("the pictures cannot be read: {e}"));
+        mapped.map_err(|e| unreadable(&e))?.map_err(|e| unreadable(&e))?;
+        let contents = buffer.get_mapped_range(..bytes).map_err(|e| unreadable(&e))?.to_vec();
+        buffer.unmap();
+        Ok(contents)
+    }
+}
+
+impl State {
+    fn lose(&self, reason: String) {
+        *locked(&self.lost) = Some(reason);
+        locked(&self.waiting).drain(..).for_each(Waker::wake);
+    }
+}
+
+/// Nothing here can panic halfway, so a poisoned lock holds whole values.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

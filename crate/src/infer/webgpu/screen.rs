@@ -1,0 +1,127 @@
+//! A picture from the GPU to a canvas, without a way through the CPU's memory. In browsers only.
+
+use web_sys::{ImageBitmap, OffscreenCanvas};
+
+use super::device::Gpu;
+use super::generator::{GpuGenerator, Readback, RunOptions};
+use super::workspace::bind_layout;
+use crate::error::Error;
+use crate::model::Class;
+use crate::model::Solver;
+use crate::model::{Pause, Request};
+
+/// Draws RGBA pixels over the whole canvas.
+const SHADER: &str = include_str!("wgsl/screen.wgsl");
+
+/// A canvas of a model's size that nobody sees; what is drawn on it is handed out as a bitmap.
+#[derive(Debug)]
+pub(super) struct Screen {
+    canvas: OffscreenCanvas,
+    surface: wgpu::Surface<'static>,
+    pipeline: wgpu::RenderPipeline,
+}
+
+fn wrong(what: impl std::fmt::Debug) -> Error {
+    Error::Device(format!("no canvas for WebGPU: {what:?}"))
+}
+
+impl Screen {
+    /// # Errors
+    /// When the browser has no such canvas.
+    pub async fn new(gpu: &Gpu, size: u32) -> Result<Self, Error> {
+        let canvas = OffscreenCanvas::new(size, size).map_err(wrong)?;
+        let target = wgpu::SurfaceTarget::OffscreenCanvas(canvas.clone());
+        let surface = gpu.origin.0.create_surface(target).map_err(wrong)?;
+        let config = surface.get_default_config(&gpu.origin.1, size, size).ok_or_else(|| wrong("no format"))?;
+        let config = wgpu::SurfaceConfiguration { alpha_mode: wgpu::CompositeAlphaMode::PreMultiplied, ..config };
+        let pipeline = gpu.accepted(|| Ok(pipeline(&gpu.device, size, config.format))).await?;
+        surface.configure(&gpu.device, &config);
+        Ok(Self { canvas, surface, pipeline })
+    }
+
+    /// The picture whose bytes a buffer holds, once it is drawn.
+    ///
+    /// # Errors
+    /// When the GPU was lost, or gives no frame to draw on.
+    pub async fn show(&self, gpu: &Gpu, rgba: &wgpu::Buffer) -> Result<ImageBitmap, Error> {
+        use wgpu::CurrentSurfaceTexture::{Suboptimal, Success};
+        let (Success(frame) | Suboptimal(frame)) = self.surface.get_current_texture() else {
+            return Err(wrong("no frame"));
+        };
+        let group = bind_layout(gpu, &self.pipeline.get_bind_group_layout(0), &[(0, rgba)]);
+        let view = frame.texture.create_view(&Default::default());
+        let attachment = wgpu::RenderPassColorAttachment {
+            view: &view,
+            depth_slice: None,
+            resolve_target: None,
+            ops: wgpu::Operations { load: wgpu::LoadOp::Clear(wgpu::Color::TRANSPARENT), store: wgpu::StoreOp::Store },
+        };
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        {
+            let attachments = [Some(attachment)];
+            let descriptor = wgpu::RenderPassDescriptor { color_attachments: &attachments, ..Default::default() };
+            let mut pass = encoder.begin_render_pass(&descriptor);
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.draw(0..3, 0..1);
+        }
+        gpu.queue.submit([encoder.finish()]);
+        // In the same turn: the canvas is empty in the next.
+        let bitmap = self.canvas.transfer_to_image_bitmap().map_err(wrong)?;
+        gpu.finished().await.map(|()| bitmap)
+    }
+}
+
+impl GpuGenerator {
+    /// The picture that noise becomes, as a bitmap; its bytes are never in the CPU's memory.
+    ///
+    /// # Shapes
+    /// `noise`: `channels · size · size` standard normals.
+    ///
+    /// # Errors
+    /// As [`Self::from_noise`], or a browser without such canvases.
+    pub async fn show(&self, noise: &[f32], class: Class, nfe: usize, pause: Pause<'_>) -> Result<ImageBitmap, Error> {
+        let (gpu, size) = (&self.model.gpu, self.model.info.net.image_size as u32);
+        let request = Request { seed: 0, count: 1, class, nfe };
+        let way = RunOptions { nfe, solver: Solver::MeanFlow, wanted: Readback::Nothing };
+        self.run(request, Some(noise), way, pause).await?;
+        let rgba = self.model.state.borrow().as_ref().map(|state| state.workspace.rgba.clone());
+        let rgba = rgba.ok_or_else(|| wrong("the model is at work on another request"))?;
+        let screen = match self.model.screen.take() {
+            Some(screen) => screen,
+            None => Screen::new(gpu, size).await?,
+        };
+        let shown = screen.show(gpu, &rgba).await;
+        self.model.screen.replace(Some(screen));
+        shown
+    }
+}
+
+fn pipeline(device: &wgpu::Device, size: u32, format: wgpu::TextureFormat) -> wgpu::RenderPipeline {
+    let source = format!("const EDGE = {size}u;\n{SHADER}");
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("screen"),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+        label: Some("screen"),
+        layout: None,
+        vertex: wgpu::VertexState {
+            module: &module,
+            entry_point: None,
+            compilation_options: Default::default(),
+            buffers: &[],
+        },
+        primitive: Default::default(),
+        depth_stencil: None,
+        multisample: Default::default(),
+        fragment: Some(wgpu::FragmentState {
+            module: &module,
+            entry_point: None,
+            compilation_options: Default::default(),
+            targets: &[Some(format.into())],
+        }),
+        multiview_mask: None,
+        cache: None,
+    })
+}

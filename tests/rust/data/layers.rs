@@ -1,0 +1,98 @@
+//! Pictures of layers: what is drawn, what lies over what, what it is called.
+
+use std::fs;
+
+use image::{ImageFormat, Rgba, RgbaImage};
+use meanflow::data::{DataConfig, DataError, Images, Layers, load, load_stored};
+use tempfile::TempDir;
+
+use super::data::data_samples::{encoded, folder, png};
+
+const RED: [u8; 4] = [255, 0, 0, 255];
+const BLUE: [u8; 4] = [0, 0, 255, 255];
+const GREEN: [u8; 4] = [0, 255, 0, 255];
+
+/// Two backs, and two marks of which one covers a pixel and the other none.
+fn parts() -> TempDir {
+    let clear = RgbaImage::from_pixel(2, 2, Rgba([9, 9, 9, 0]));
+    let mut dot = clear.clone();
+    dot.put_pixel(1, 0, Rgba(GREEN));
+    folder(&[
+        ("all/1-backs/back-red.png", png(RED)),
+        ("all/1-backs/back-blue.png", png(BLUE)),
+        ("all/2-marks/mark-dot.png", encoded(dot, ImageFormat::Png)),
+        ("all/2-marks/mark-no-dot.png", encoded(clear, ImageFormat::Png)),
+        ("all/other/x.png", png(GREEN)),
+    ])
+}
+
+fn config(count: usize, seed: u64, class: Option<&str>) -> DataConfig {
+    let folders = ["all/1-backs", "all/2-marks"].map(String::from).to_vec();
+    let layers = Layers { folders, count, class: class.map(String::from), seed };
+    DataConfig { size: 2, channels: 4, layers: Some(layers), ..DataConfig::default() }
+}
+
+fn ok(place: &TempDir, config: &DataConfig) -> Images {
+    load(place.path(), config).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn a_picture_is_its_parts_over_one_another_and_has_their_names() {
+    let place = parts();
+    let set = ok(&place, &config(200, 0, Some("all/2-marks")));
+    assert_eq!((set.len(), &set.classes[..]), (200, &["dot".to_owned(), "no-dot".to_owned()][..]));
+    let mut seen = std::collections::BTreeMap::new();
+    for (i, name) in set.names.iter().enumerate() {
+        *seen.entry(name.as_str()).or_insert(0) += 1;
+        let (back, mark) = name.split_once(" + ").expect("two parts");
+        let under = if back == "red" { RED } else { BLUE };
+        let corner = if mark == "dot" { GREEN } else { under };
+        for (channel, plane) in set.pixels[16 * i..16 * (i + 1)].chunks(4).enumerate() {
+            let (under, corner) = (under[channel], corner[channel]);
+            assert_eq!(plane, [under, corner, under, under], "{name}, channel {channel}");
+        }
+        assert_eq!(set.classes[set.labels[i] as usize], mark);
+    }
+    assert_eq!(seen.len(), 4, "each of the four pictures occurs: {seen:?}");
+    assert!(seen.values().all(|&times| times > 25), "about as often as the others: {seen:?}");
+}
+
+#[test]
+fn what_is_drawn_depends_on_the_seed_alone() {
+    let place = parts();
+    let set = ok(&place, &config(1200, 0, None));
+    assert_eq!((set.classes.len(), set.labels[7]), (0, 0));
+    assert_eq!(ok(&place, &config(50, 0, None)).names, set.names[..50], "fewer are the first of more");
+    assert_ne!(ok(&place, &config(1200, 1, None)).names, set.names, "another seed draws others");
+    // In a file on the disk, which is written in parts.
+    let marks = config(1200, 0, Some("all/2-marks"));
+    let disk = load_stored(place.path(), &marks, &place.path().join("cache")).expect("it loads");
+    let memory = ok(&place, &marks);
+    assert_eq!((&disk.names, &disk.labels, &disk.classes), (&memory.names, &memory.labels, &memory.classes));
+    let stored = disk.stored.expect("it is on the disk");
+    for i in [0, 511, 512, 1199] {
+        assert_eq!(stored.read(i).expect("it reads"), memory.pixels[16 * i..16 * (i + 1)]);
+    }
+}
+
+#[test]
+fn layers_that_cannot_be_say_why() {
+    let place = parts();
+    let says = |change: &dyn Fn(&mut Layers), part: &str| {
+        let mut config = config(8, 0, None);
+        change(config.layers.as_mut().expect("layers"));
+        let message = load(place.path(), &config).expect_err(part).to_string();
+        assert!(message.contains(part), "“{message}” does not say “{part}”");
+    };
+    says(&|layers| layers.folders.truncate(1), "two folders or more, not 1");
+    says(&|layers| layers.count = 0, "count must be 1 or more");
+    says(&|layers| layers.class = Some("3-hats".into()), "class = \"3-hats\" is none of the folders");
+    says(&|layers| layers.folders.push("3-hats".into()), "folder \"3-hats\" matches none");
+    // A part that is left out or damaged is not silently missing.
+    let without = DataConfig { exclude: vec!["*/mark-no*".into()], ..config(9, 0, Some("all/2-marks")) };
+    assert_eq!(ok(&place, &without).classes, ["mark-dot"], "a name alone is kept whole");
+    let torn = place.path().join("all/2-marks/mark-dot.png");
+    fs::write(&torn, &png(RED)[..20]).expect("it writes");
+    let error = load(place.path(), &config(8, 0, None)).expect_err("a torn part");
+    assert!(matches!(&error, DataError::Damaged { path, .. } if *path == torn), "{error}");
+}
