@@ -120,15 +120,6 @@ test('weights that are not there are named', async () => {
   }
 });
 
-test('an answer that is fine and has no file is an error with the address and the answer', async () => {
-  const page = await stage.browser.newPage();
-  await page.route('**/nouns.safetensors', (route) => route.fulfill({ status: 204 }));
-  await page.goto(stage.site.address);
-  await settled(page, 'error');
-  assert.match(await page.textContent('#status'), /cannot download nouns\.safetensors: the server answered 204/);
-  await page.close();
-});
-
 test('without WebGPU the page says so when it is asked for, and runs on the CPU when it is not', async () => {
   const page = await stage.open(`?backend=webgpu`, { state: 'error' });
   assert.match(await page.textContent('#status'), /WebGPU cannot be used: this browser/);

@@ -1,11 +1,13 @@
 // The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
 import { readAddress, writeAddress } from '../../web/page/address.js';
 import { blendText, classesOf, partsOf } from '../../web/engine/classes.js';
+import { download } from '../../web/engine/download.js';
 import { between, blendAt, slerp } from '../../web/engine/latent.js';
 import { average, derivative, velocity, way } from '../../web/page/flow2d.js';
 import { recipeOf, withRecipe } from '../../web/element/png.js';
@@ -191,6 +193,19 @@ test('classes are read from text: a name, a place between names, or nothing know
   assert.equal(blendText('cat', 'dog', 0.6), 'cat:0.6,dog:0.4');
   assert.equal(blendText('cat', 'dog', 1), 'cat');
   assert.deepEqual(partsOf('cat:0.6,dog:0.4').map(([name]) => name), ['cat', 'dog']);
+});
+
+test('an answer that is fine and has no file is an error with the answer', async () => {
+  const server = createServer((_, response) => response.writeHead(204).end());
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  globalThis.location = { href: `http://127.0.0.1:${server.address().port}/` };
+  try {
+    const taken = download('a/model.safetensors', () => {}, () => assert.fail('there is nothing to take'));
+    await assert.rejects(taken, { message: /^cannot download model\.safetensors: the server answered 204/, code: 'download' });
+  } finally {
+    delete globalThis.location;
+    server.close();
+  }
 });
 
 test('what the wasm links of others is named with its licence, beside the wasm', () => {
