@@ -37,7 +37,7 @@ test: test-rust test-browser test-embed
 
 # What one runs while working: the Rust suite, and what of the scripts needs no browser.
 test-quick: test-rust
-	node --test tests/browser/unit.test.mjs
+	node --test tests/browser/unit.test.mjs tests/browser/lint.test.mjs
 
 test-setup:
 	@bash web/tools/setup.sh tests
@@ -103,4 +103,4 @@ reproduction:
 	@bash docs/reproduction/tables.sh
 
 clean:
-	rm -rf target dist dist-npm web/pkg web/node_modules docs/benchmarks/node_modules tests/embed/node_modules tests/embed/built .tools
+	rm -rf target dist dist-npm web/engine/pkg web/node_modules docs/benchmarks/node_modules tests/embed/node_modules tests/embed/built .tools

@@ -9,19 +9,35 @@ import { ROOT } from './support.mjs';
 export const KINDS = {
   cpu: { 'ours-cpu': 'ours, CPU', 'ort-wasm': 'ONNX Runtime Web, wasm', 'tfjs-wasm': 'TensorFlow.js, wasm' },
   cores: { 'ours-workers': 'ours, CPU, all cores', 'ort-threads': 'ONNX Runtime Web, wasm, threads' },
-  webgpu: { 'ours-webgpu': 'ours, WebGPU', 'ort-webgpu': 'ONNX Runtime Web, WebGPU', 'tfjs-webgpu': 'TensorFlow.js, WebGPU' },
+  webgpu: {
+    'ours-webgpu': 'ours, WebGPU',
+    'ort-webgpu': 'ONNX Runtime Web, WebGPU',
+    'tfjs-webgpu': 'TensorFlow.js, WebGPU',
+  },
 };
 const BATCHES = [1, 16, 64];
-const HEADS = ['runtime, MB brotli', 'peak memory, MB', 'first picture, ms, empty cache', 'warm cache', ...BATCHES.map((batch) => `ms a picture, batch ${batch}`)];
+const HEADS = [
+  'runtime, MB brotli',
+  'peak memory, MB',
+  'first picture, ms, empty cache',
+  'warm cache',
+  ...BATCHES.map((batch) => `ms a picture, batch ${batch}`),
+];
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 function spread(values, digits) {
   const of = (value) => value.toFixed(digits);
-  return values.length === 1 ? of(values[0]) : `${of(median(values))} (${of(Math.min(...values))}–${of(Math.max(...values))})`;
+  return values.length === 1
+    ? of(values[0])
+    : `${of(median(values))} (${of(Math.min(...values))}–${of(Math.max(...values))})`;
 }
 
-const table = (heads, rows) => [`| | ${heads.join(' | ')} |`, `|${'---|'.repeat(heads.length + 1)}`, ...rows.map((row) => `| ${row.join(' | ')} |`)];
+const table = (heads, rows) => [
+  `| | ${heads.join(' | ')} |`,
+  `|${'---|'.repeat(heads.length + 1)}`,
+  ...rows.map((row) => `| ${row.join(' | ')} |`),
+];
 
 /**
  * @param {keyof KINDS} kind
@@ -46,21 +62,49 @@ export function write(kind, rounds, limits, net) {
     ...BATCHES.map((batch) => cell(name, batch)),
   ]);
   const ratios = rivals.map((theirs) => {
-    const ratio = (read) => spread(rounds.filter((round) => read(round[ours])).map((round) => read(round[theirs]) / read(round[ours])), 2);
-    const reads = [({ memory }) => memory, ({ first }) => first, ({ again }) => again, ...BATCHES.map((batch) => ({ batches }) => batches[batch]?.median)];
-    return [`${names[theirs]} to ours`, (rounds[0][theirs].bytes / rounds[0][ours].bytes).toFixed(1), ...reads.map(ratio)];
+    const ratio = (read) =>
+      spread(
+        rounds.filter((round) => read(round[ours])).map((round) => read(round[theirs]) / read(round[ours])),
+        2,
+      );
+    const reads = [
+      ({ memory }) => memory,
+      ({ first }) => first,
+      ({ again }) => again,
+      ...BATCHES.map(
+        (batch) =>
+          ({ batches }) =>
+            batches[batch]?.median,
+      ),
+    ];
+    return [
+      `${names[theirs]} to ours`,
+      (rounds[0][theirs].bytes / rounds[0][ours].bytes).toFixed(1),
+      ...reads.map(ratio),
+    ];
   });
   const about = `${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model}, ${cpus().length} cores, headless Chromium, ${kind === 'webgpu' ? 'WebGPU on SwiftShader, ' : ''}${rounds.length} rounds, medians (smallest–largest): \`make bench-web\`.${kind === 'webgpu' ? ' Batch 64: one round.' : ''}`;
   const text = [
-    about, '', 'A DiT of 6 blocks, width 192, 64 tokens, random weights. Memory is the most that the processes of page and GPU held.', '',
-    ...table(HEADS, rows), '',
-    'How many times more the rival takes, of single rounds:', '', ...table(HEADS, ratios), '',
+    about,
+    '',
+    'A DiT of 6 blocks, width 192, 64 tokens, random weights. Memory is the most that the processes of page and GPU held.',
+    '',
+    ...table(HEADS, rows),
+    '',
+    'How many times more the rival takes, of single rounds:',
+    '',
+    ...table(HEADS, ratios),
+    '',
     ...(kind !== 'webgpu' ? [] : [distance(limits, net, median(of(ours, ({ batches }) => batches[16].median))), '']),
     `![First picture and warm pictures](web-${kind}.svg)`, '',
   ];
   writeFileSync(join(ROOT, `docs/benchmarks/web-${kind}.md`), text.join('\n'));
   const middle = (name, read) => median(of(name, read));
-  const medians = (name) => ({ first: middle(name, ({ first }) => first), one: middle(name, ({ batches }) => batches[1].median), sixteen: middle(name, ({ batches }) => batches[16].median) });
+  const medians = (name) => ({
+    first: middle(name, ({ first }) => first),
+    one: middle(name, ({ batches }) => batches[1].median),
+    sixteen: middle(name, ({ batches }) => batches[16].median),
+  });
   writeFileSync(join(ROOT, `docs/benchmarks/web-${kind}.svg`), plot(names, medians, rounds.length));
   console.log(text.join('\n'));
 }
@@ -86,7 +130,11 @@ function plot(names, medians, rounds) {
   const [left, bar, wide] = [220, 22, 380];
   const lines = [];
   let y = 8;
-  for (const [title, read] of [['First picture, empty cache, ms', 'first'], ['Then a picture, one at a time, ms', 'one'], ['Sixteen at a time, ms each', 'sixteen']]) {
+  for (const [title, read] of [
+    ['First picture, empty cache, ms', 'first'],
+    ['Then a picture, one at a time, ms', 'one'],
+    ['Sixteen at a time, ms each', 'sixteen'],
+  ]) {
     lines.push(`<text x="${left}" y="${y + 14}" font-weight="600">${title}</text>`);
     y += 24;
     const most = Math.max(...Object.keys(names).map((name) => medians(name)[read]));
@@ -102,6 +150,7 @@ function plot(names, medians, rounds) {
     }
     y += 12;
   }
-  const style = '<style>text { font: 13px system-ui, sans-serif; fill: #495057 } @media (prefers-color-scheme: dark) { text { fill: #ced4da } }</style>';
+  const style =
+    '<style>text { font: 13px system-ui, sans-serif; fill: #495057 } @media (prefers-color-scheme: dark) { text { fill: #ced4da } }</style>';
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 ${y}" width="680" height="${y}" role="img" aria-label="Medians of ${rounds} rounds">${style}${lines.join('')}</svg>\n`;
 }

@@ -1,6 +1,6 @@
-// One network through this project, ONNX Runtime Web and TensorFlow.js, in one browser, one after the other in every round:
-// writes docs/benchmarks/web-cpu.md, web-cores.md and web-webgpu.md with their plots; `ONLY=ours-cpu,ort-wasm` runs some. WebGPU is a software
-// adapter here, so its times compare engines, not GPUs.
+// One network through this project, ONNX Runtime Web and TensorFlow.js, in one browser, one after the other in every
+// round: writes docs/benchmarks/web-cpu.md, web-cores.md and web-webgpu.md with their plots; `ONLY=ours-cpu,ort-wasm`
+// runs some. WebGPU is a software adapter here, so its times compare engines, not GPUs.
 import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
@@ -35,7 +35,9 @@ const site = prepare();
 const { server, address } = await serve(site);
 const isolated = await serve(site, { isolated: true });
 const { bytes, distinct } = await inPage('disagreement', '', false, async ({ result }) => result);
-if (bytes > 1 || distinct < 50) throw new Error(`the rivals draw other pictures: ${bytes} of 255 apart, ${distinct} values`);
+if (bytes > 1 || distinct < 50) {
+  throw new Error(`the rivals draw other pictures: ${bytes} of 255 apart, ${distinct} values`);
+}
 const isWhole = (kind) => Object.keys(KINDS[kind]).every((name) => chosen.includes(name));
 const limits = isWhole('webgpu') && (await inPage('limits', '', true, async ({ result }) => result));
 const rounds = [];
@@ -45,7 +47,9 @@ for (let round = 0; round < ROUNDS; round++) {
     results[name] = await contend(name, CONTENDERS[name], round === 0);
     const { first, again, memory, batches } = results[name];
     const warm = Object.entries(batches).map(([batch, { median }]) => `${batch}: ${median.toFixed(1)}`);
-    console.log(`round ${round + 1}, ${name}: first ${first.toFixed(0)} ms, again ${again.toFixed(0)} ms, ${(memory / 1e6).toFixed(0)} MB; ${warm.join(', ')}`);
+    console.log(
+      `round ${round + 1}, ${name}: first ${first.toFixed(0)} ms, again ${again.toFixed(0)} ms, ${(memory / 1e6).toFixed(0)} MB; ${warm.join(', ')}`,
+    );
   }
   rounds.push(results);
 }
@@ -60,11 +64,15 @@ function prepare() {
   const bench = join(folder, 'bench');
   const copy = (from, to, wanted) => {
     mkdirSync(join(bench, to), { recursive: true });
-    for (const file of readdirSync(from).filter((name) => wanted.test(name))) copyFileSync(join(from, file), join(bench, to, file));
+    for (const file of readdirSync(from).filter((name) => wanted.test(name))) {
+      copyFileSync(join(from, file), join(bench, to, file));
+    }
   };
   copy(join(ROOT, 'web/node_modules/onnxruntime-web/dist'), 'ort', /\.(mjs|wasm)$/);
   const tensorFlow = join(ROOT, 'docs/benchmarks/node_modules/@tensorflow');
-  for (const part of ['core', 'backend-webgpu', 'backend-wasm']) copy(join(tensorFlow, `tfjs-${part}/dist`), 'tfjs', /^tf-[a-z-]+\.min\.js$/);
+  for (const part of ['core', 'backend-webgpu', 'backend-wasm']) {
+    copy(join(tensorFlow, `tfjs-${part}/dist`), 'tfjs', /^tf-[a-z-]+\.min\.js$/);
+  }
   copy(join(tensorFlow, 'tfjs-backend-wasm/wasm-out'), 'tfjs', /\.wasm$/);
   copyFileSync(new URL('onnx-in-tensorflow.mjs', import.meta.url), join(bench, 'tfjs/onnx-in-tensorflow.mjs'));
   const weights = randomWeights(NET, DTYPE);
@@ -75,10 +83,15 @@ function prepare() {
 
 /** One engine in a fresh browser: an empty cache, then the same page again with a warm one. */
 async function contend(name, { batches, once, repeats }, whole) {
-  return inPage(name, `batches=${[...batches, ...(whole ? once : [])]}&repeats=${repeats}`, name.endsWith('webgpu'), async ({ result, fetched, memory, visit }) => {
-    const cold = { ...result, bytes: runtimeBytes(fetched), memory: await memory() };
-    return { ...cold, again: (await visit('batches=1&repeats=1')).first };
-  });
+  return inPage(
+    name,
+    `batches=${[...batches, ...(whole ? once : [])]}&repeats=${repeats}`,
+    name.endsWith('webgpu'),
+    async ({ result, fetched, memory, visit }) => {
+      const cold = { ...result, bytes: runtimeBytes(fetched), memory: await memory() };
+      return { ...cold, again: (await visit('batches=1&repeats=1')).first };
+    },
+  );
 }
 
 /** Runs one entry of the bench page, and `then` with what it said, in the same browser. */
@@ -90,7 +103,9 @@ async function inPage(name, query, webgpu, then) {
   const fetched = new Set();
   context.on('response', (response) => fetched.add(new URL(response.url()).pathname));
   const visit = async (more) => {
-    await page.goto(`${CONTENDERS[name]?.isolated ? isolated.address : address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`);
+    await page.goto(
+      `${CONTENDERS[name]?.isolated ? isolated.address : address}web/bench.html?only=${name}&model=../bench/model.safetensors&${more}`,
+    );
     await page.waitForFunction(() => globalThis.result, undefined, { timeout: 1_200_000 });
     const result = await page.evaluate(() => globalThis.result);
     if (result.error) throw new Error(`${name}: ${result.error}`);

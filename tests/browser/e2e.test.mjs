@@ -6,7 +6,20 @@ import { before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, meanflow, nativePicture, open, openStage, overWhite, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
+import {
+  DIST,
+  meanflow,
+  nativeOverWhite,
+  open,
+  openStage,
+  pixelsOf,
+  problemsOf,
+  psnr,
+  settled,
+  temporaryFolder,
+  trainTinyModel,
+  wall,
+} from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 
@@ -15,14 +28,19 @@ before(() => {
   weights = trainTinyModel();
 });
 
-const mean = (picture, channel) => picture.filter((_, i) => i % 3 === channel).reduce((sum, value) => sum + value, 0) / (picture.length / 3);
+const mean = (picture, channel) =>
+  picture.filter((_, i) => i % 3 === channel).reduce((sum, value) => sum + value, 0) / (picture.length / 3);
 
 test('from a folder of images to pictures in the page: train, export, open the file', async () => {
   const page = await stage.open(`?seed=1&count=8`);
   await page.setInputFiles('#file', weights);
   await page.waitForSelector('#class-field:not([hidden])');
   await settled(page);
-  assert.deepEqual(await page.$$eval('input[name=class]', (inputs) => inputs.map(({ value }) => value)), ['', 'moss', 'rust']);
+  assert.deepEqual(await page.$$eval('input[name=class]', (inputs) => inputs.map(({ value }) => value)), [
+    '',
+    'moss',
+    'rust',
+  ]);
   assert.match(await page.textContent('#about'), /two colours.*CC0-1\.0/);
 
   // Moss is greener than red, rust is redder than green: the pictures are what was asked for, in one step.
@@ -33,7 +51,7 @@ test('from a folder of images to pictures in the page: train, export, open the f
     for (const [i, picture] of pictures.entries()) {
       assert.ok(sign * (mean(picture, 1) - mean(picture, 0)) > 10, `${name} ${i} has the wrong colour`);
     }
-    const native = overWhite(nativePicture(weights, { seed: 1, className: name }));
+    const native = nativeOverWhite(weights, { seed: 1, className: name });
     assert.ok(psnr(pictures[0], native) >= 45, `${name} differs from the native picture`);
   }
 });
@@ -46,9 +64,24 @@ function changed(name, change) {
 }
 
 const REFUSED = [
-  ['truncated weights', 'cut.safetensors', (bytes) => bytes.subarray(0, bytes.length / 2), /cut\.safetensors: .*truncated/],
-  ['another format version', 'new.safetensors', (bytes) => replace(bytes, '\\"format_version\\":1', '\\"format_version\\":9'), /new\.safetensors: .*format version 9.*reads version 1/],
-  ['a file of another kind', 'cat.safetensors', () => Buffer.from('these are words, not weights'), /cat\.safetensors: not usable as MeanFlow weights/],
+  [
+    'truncated weights',
+    'cut.safetensors',
+    (bytes) => bytes.subarray(0, bytes.length / 2),
+    /cut\.safetensors: .*truncated/,
+  ],
+  [
+    'another format version',
+    'new.safetensors',
+    (bytes) => replace(bytes, '\\"format_version\\":1', '\\"format_version\\":9'),
+    /new\.safetensors: .*format version 9.*reads version 1/,
+  ],
+  [
+    'a file of another kind',
+    'cat.safetensors',
+    () => Buffer.from('these are words, not weights'),
+    /cat\.safetensors: not usable as MeanFlow weights/,
+  ],
   ['an empty file', 'empty.safetensors', () => Buffer.alloc(0), /empty\.safetensors: .*0 bytes/],
 ];
 for (const [what, name, change, message] of REFUSED) {
@@ -99,7 +132,10 @@ test('without JavaScript there are pictures all the same', async () => {
   const context = await stage.browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
   await page.goto(stage.site.address);
-  const drawn = await page.locator('noscript img').evaluate((image) => image.complete && image.naturalWidth).catch(() => 0);
+  const drawn = await page
+    .locator('noscript img')
+    .evaluate((image) => image.complete && image.naturalWidth)
+    .catch(() => 0);
   assert.ok(drawn > 100, 'the sample grid is not shown');
 });
 
@@ -110,8 +146,15 @@ test('where no engine starts, there are pictures from earlier and the reason', a
   await page.goto(`${stage.site.address}?seed=3`);
   const message = await settled(page, 'error');
   assert.match(message, /meanflow_bg\.wasm|404|cannot download/);
-  assert.ok(await page.isVisible('#poster') && !(await page.isVisible('#gallery')));
-  assert.ok(await page.evaluate(() => document.getElementById('poster').decode().then(() => document.getElementById('poster').naturalWidth > 0)));
+  assert.ok((await page.isVisible('#poster')) && !(await page.isVisible('#gallery')));
+  assert.ok(
+    await page.evaluate(() =>
+      document
+        .getElementById('poster')
+        .decode()
+        .then(() => document.getElementById('poster').naturalWidth > 0),
+    ),
+  );
   // Once it starts, they make room.
   await page.unroute('**/*.wasm');
   await page.check('input[name=model] >> nth=1', { force: true });
@@ -124,29 +167,44 @@ test('an exported folder is a page of its own on any host', async () => {
   meanflow('export', join(weights, '../run'), '--web', folder, '--site', DIST, '--dtype', 'f32');
   const { server, address } = await serve(folder, { prefix: '/blog/post/' });
   const page = await stage.browser.newPage();
-  const problems = [];
-  page.on('pageerror', (error) => problems.push(error.message));
+  const problems = problemsOf(page);
   try {
     await page.goto(address);
-    await page.waitForFunction(() => document.querySelector('mean-flow').shadowRoot?.querySelectorAll('canvas').length === 12, undefined, { timeout: 60_000 });
-    await page.waitForFunction(() => document.querySelector('mean-flow').toBlob(11).then(() => true, () => false), undefined, { timeout: 60_000 });
-    const shown = await page.evaluate(() => {
-      const canvas = document.querySelector('mean-flow').shadowRoot.querySelectorAll('canvas')[3];
-      const over = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d');
-      over.fillStyle = '#fff';
-      over.fillRect(0, 0, canvas.width, canvas.height);
-      over.drawImage(canvas, 0, 0);
-      return Array.from(over.getImageData(0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 < 3);
-    });
-    assert.ok(psnr(shown, overWhite(nativePicture(weights, { seed: 3 }))) >= 40);
-    assert.match(await page.textContent('pre'), /<mean-flow src="tiny\.safetensors" seed="0" count="12" columns="6" controls><\/mean-flow>/);
+    await page.waitForFunction(
+      () => document.querySelector('mean-flow').shadowRoot?.querySelectorAll('canvas').length === 12,
+      undefined,
+      { timeout: 60_000 },
+    );
+    await page.waitForFunction(
+      () =>
+        document
+          .querySelector('mean-flow')
+          .toBlob(11)
+          .then(
+            () => true,
+            () => false,
+          ),
+      undefined,
+      { timeout: 60_000 },
+    );
+    const shown = await pixelsOf(page, 'canvas', 'mean-flow');
+    assert.ok(psnr(shown[3], nativeOverWhite(weights, { seed: 3 })) >= 40);
+    assert.match(
+      await page.textContent('pre'),
+      /<mean-flow src="tiny\.safetensors" seed="0" count="12" columns="6" controls><\/mean-flow>/,
+    );
     assert.ok(await page.evaluate(async () => (await fetch('poster.png')).ok));
     assert.deepEqual(problems, []);
     await page.goto(pathToFileURL(join(folder, 'index.html')).href);
-    await page.waitForFunction(() => /cannot run from a file.*python3 -m http\.server/.test(document.querySelector('[role=status]').textContent));
+    await page.waitForFunction(() =>
+      /cannot run from a file.*python3 -m http\.server/.test(document.querySelector('[role=status]').textContent),
+    );
   } finally {
     await page.close();
     server.close();
   }
-  assert.throws(() => meanflow('export', join(weights, '../run'), '--web', folder, '--site', folder + '-missing'), ({ stderr }) => /holds no built page/.test(stderr));
+  assert.throws(
+    () => meanflow('export', join(weights, '../run'), '--web', folder, '--site', folder + '-missing'),
+    ({ stderr }) => /holds no built page/.test(stderr),
+  );
 });

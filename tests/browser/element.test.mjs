@@ -1,11 +1,22 @@
 // <mean-flow> as frameworks and impatient visitors use it: values of any type, requests that end, elements that leave.
+/* global meanFlow -- of the page */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, openStage, overWhite, psnr, temporaryFolder } from './support.mjs';
+import {
+  DIST,
+  decode,
+  nativePicture,
+  openStage,
+  overWhite,
+  problemsOf,
+  psnr,
+  shipped,
+  temporaryFolder,
+} from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 const MODEL = '/static/models/emoji.safetensors';
@@ -13,10 +24,13 @@ const MODEL = '/static/models/emoji.safetensors';
 /** A page on the site's own origin with this body; the element's class is there once it has loaded. */
 async function visit(body, { before = () => {}, module = '/web/mean-flow.js', context } = {}) {
   const page = await (context ?? (await stage.browser.newContext({ serviceWorkers: 'block' }))).newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   await page.route('**/test.html', (route) =>
-    route.fulfill({ contentType: 'text/html', body: `<!doctype html><title>A page</title><style>mean-flow { width: 80px; float: left }</style>${body}<script type="module">import * as module from '${module}'; globalThis.meanFlow = module;</script>` }));
+    route.fulfill({
+      contentType: 'text/html',
+      body: `<!doctype html><title>A page</title><style>mean-flow { width: 80px; float: left }</style>${body}<script type="module">import * as module from '${module}'; globalThis.meanFlow = module;</script>`,
+    }),
+  );
   await before(page);
   await page.goto(`${stage.site.address}test.html`);
   await page.waitForFunction(() => globalThis.meanFlow);
@@ -24,24 +38,35 @@ async function visit(body, { before = () => {}, module = '/web/mean-flow.js', co
 }
 
 const element = (attributes = '') => `<mean-flow id="a" backend="cpu" src="${MODEL}" ${attributes}></mean-flow>`;
-const drawn = (page, id = 'a') => page.waitForFunction((id) => document.getElementById(id).complete, id, { timeout: 60_000 });
+const drawn = (page, id = 'a') =>
+  page.waitForFunction((id) => document.getElementById(id).complete, id, { timeout: 60_000 });
 
 test('values are taken as frameworks pass them', async () => {
   const page = await visit(element('seed="7"'));
   await drawn(page);
   const said = await page.evaluate(() => {
     const a = document.getElementById('a');
-    const after = (name, ...values) => values.map((value) => {
-      a[name] = value;
-      return a.getAttribute(name);
-    });
-    return [after('label', 'cat', undefined), after('label', 'cat', null), after('controls', true, false), after('columns', 3, undefined), after('backend', 'webgpu', 'cpu'), after('alt', 'A face', false)];
+    const after = (name, ...values) =>
+      values.map((value) => {
+        a[name] = value;
+        return a.getAttribute(name);
+      });
+    return [
+      after('label', 'cat', undefined),
+      after('label', 'cat', null),
+      after('controls', true, false),
+      after('columns', 3, undefined),
+      after('backend', 'webgpu', 'cpu'),
+      after('alt', 'A face', false),
+    ];
   });
   assert.deepEqual(said, [['cat', null], ['cat', null], ['', null], ['3', null], ['webgpu', 'cpu'], ['A face', null]]);
   // A request takes its own fields, and no others.
   const kept = await page.evaluate(async () => {
     const a = document.getElementById('a');
-    await a.generate(JSON.parse('{"label": null, "seed": 9, "count": 2, "innerHTML": "<b>no</b>", "__proto__": {"seed": 1}}'));
+    await a.generate(
+      JSON.parse('{"label": null, "seed": 9, "count": 2, "innerHTML": "<b>no</b>", "__proto__": {"seed": 1}}'),
+    );
     return [a instanceof meanFlow.MeanFlowElement, a.innerHTML, String(a.seed), a.pictures.length];
   });
   assert.deepEqual(kept, [true, '', '9', 2]);
@@ -51,20 +76,43 @@ test('values are taken as frameworks pass them', async () => {
 test('numbers that are none are errors with words and a code, not zero', async () => {
   const page = await visit(element('seed="7"'));
   await drawn(page);
-  const refused = (changes) => page.evaluate((changes) => document.getElementById('a').generate(changes).then(() => 'drawn', ({ message, code }) => `${code}: ${message}`), changes);
-  for (const seed of ['7.5', '-1', '1e3', '18446744073709551616', 'seven']) assert.equal(await refused({ seed }), `attribute: seed="${seed}" is no whole number from 0 to 18446744073709551615`);
+  const refused = (changes) =>
+    page.evaluate(
+      (changes) =>
+        document
+          .getElementById('a')
+          .generate(changes)
+          .then(
+            () => 'drawn',
+            ({ message, code }) => `${code}: ${message}`,
+          ),
+      changes,
+    );
+  for (const seed of ['7.5', '-1', '1e3', '18446744073709551616', 'seven']) {
+    assert.equal(
+      await refused({ seed }),
+      `attribute: seed="${seed}" is no whole number from 0 to 18446744073709551615`,
+    );
+  }
   assert.match(await refused({ seed: '7', count: '0' }), /^attribute: count="0" is no whole number from 1 to 256/);
-  assert.match(await refused({ count: 1, steps: '2000' }), /^attribute: steps="2000" is no whole number from 1 to 1024/);
+  assert.match(
+    await refused({ count: 1, steps: '2000' }),
+    /^attribute: steps="2000" is no whole number from 1 to 1024/,
+  );
   assert.match(await refused({ steps: 1, label: 'dog' }), /^class: the model has no class "dog"/);
   assert.equal(await refused({ label: null }), 'drawn');
 });
 
 test('properties that were set before the element was known work', async () => {
-  const page = await visit(`<mean-flow id="a" backend="cpu" controls></mean-flow><script>const a = document.getElementById('a'); a.src = '${MODEL}'; a.seed = 7;</script>`);
+  const page = await visit(
+    `<mean-flow id="a" backend="cpu" controls></mean-flow><script>const a = document.getElementById('a'); a.src = '${MODEL}'; a.seed = 7;</script>`,
+  );
   await drawn(page);
   assert.equal(await page.evaluate(() => document.getElementById('a').getAttribute('seed')), '7');
   await page.evaluate(() => (document.getElementById('a').seed = 8));
-  await page.waitForFunction(() => document.getElementById('a').getAttribute('seed') === '8' && document.getElementById('a').complete);
+  await page.waitForFunction(
+    () => document.getElementById('a').getAttribute('seed') === '8' && document.getElementById('a').complete,
+  );
 });
 
 test('an element that was just put in place answers with its pictures, and they are drawn once', async () => {
@@ -87,24 +135,33 @@ test('an element that was just put in place answers with its pictures, and they 
 test('a PNG holds the very pixels of the picture, also where canvases are guarded', async () => {
   const page = await visit(element('seed="7"'), {
     // As Firefox's protection against fingerprinting: every read of a canvas is noise.
-    before: (page) => page.addInitScript(() => {
-      CanvasRenderingContext2D.prototype.getImageData = (x, y, width, height) => new ImageData(Uint8ClampedArray.from({ length: 4 * width * height }, () => 256 * Math.random()), width, height);
-      HTMLCanvasElement.prototype.toBlob = (then) => then(new Blob([]));
-    }),
+    before: (page) =>
+      page.addInitScript(() => {
+        CanvasRenderingContext2D.prototype.getImageData = (x, y, width, height) =>
+          new ImageData(
+            Uint8ClampedArray.from({ length: 4 * width * height }, () => 256 * Math.random()),
+            width,
+            height,
+          );
+        HTMLCanvasElement.prototype.toBlob = (then) => then(new Blob([]));
+      }),
   });
   await drawn(page);
-  const bytes = await page.evaluate(async () => [...new Uint8Array(await (await document.getElementById('a').toBlob()).arrayBuffer())]);
+  const bytes = await page.evaluate(async () => [
+    ...new Uint8Array(await (await document.getElementById('a').toBlob()).arrayBuffer()),
+  ]);
   const file = join(temporaryFolder(), 'a.png');
   writeFileSync(file, Uint8Array.from(bytes));
-  const { createRequire } = await import('node:module');
-  const { decode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
   const { data } = decode(Uint8Array.from(bytes), { checkCrc: true });
-  const native = nativePicture(join(ROOT, 'static/models/emoji.safetensors'), { seed: 7 });
+  const native = nativePicture(shipped('emoji'), { seed: 7 });
   assert.equal(data.length, native.length);
   assert.ok(psnr(overWhite([...data]), overWhite(native)) >= 45);
 });
 
-/** How long another element of the model waits for its first picture, in milliseconds, after `end` has ended a long request. */
+/**
+ * How long another element of the model waits for its first picture, in milliseconds, after `end` has ended a long
+ * request.
+ */
 const waitAfter = (page, end) =>
   page.evaluate(async (end) => {
     const a = document.getElementById('a');
@@ -122,7 +179,11 @@ const waitAfter = (page, end) =>
     return [performance.now() - began, milliseconds, await Promise.race([long, rest()]), a.complete];
   }, end);
 
-for (const [what, end] of [['aborted', 'a.abort()'], ['removed', 'a.remove()'], ['replaced', 'a.generate({ count: 1, steps: 1 })']]) {
+for (const [what, end] of [
+  ['aborted', 'a.abort()'],
+  ['removed', 'a.remove()'],
+  ['replaced', 'a.generate({ count: 1, steps: 1 })'],
+]) {
   test(`a request that was ${what} lets the next one through at once`, async () => {
     const page = await visit(element('seed="7"'));
     await drawn(page);
@@ -138,9 +199,18 @@ test('an AbortSignal ends a request, and its reason is what the caller gets', as
   const [name, before] = await page.evaluate(async () => {
     const a = document.getElementById('a');
     const controller = new AbortController();
-    const long = a.generate({ count: 32, steps: 200, signal: controller.signal }).then(() => 'drawn', (error) => error.name);
+    const long = a.generate({ count: 32, steps: 200, signal: controller.signal }).then(
+      () => 'drawn',
+      (error) => error.name,
+    );
     setTimeout(() => controller.abort(), 100);
-    return [await long, await a.generate({ signal: AbortSignal.abort(new RangeError('early')) }).then(() => 'drawn', (error) => error.name)];
+    return [
+      await long,
+      await a.generate({ signal: AbortSignal.abort(new RangeError('early')) }).then(
+        () => 'drawn',
+        (error) => error.name,
+      ),
+    ];
   });
   assert.deepEqual([name, before], ['AbortError', 'RangeError']);
 });
@@ -161,7 +231,10 @@ test('another src leaves the old engine: Workers do not pile up', async () => {
   const page = await visit(element('seed="7"'));
   await drawn(page);
   await page.evaluate(async (model) => {
-    for (let i = 0; i < 6; i++) await document.getElementById('a').generate(Object.assign(document.getElementById('a'), { src: `${model}?v=${i}` }) && {});
+    for (let i = 0; i < 6; i++) {
+      await document
+        .getElementById('a')
+        .generate(Object.assign(document.getElementById('a'), { src: `${model}?v=${i}` }) && {});}
   }, MODEL);
   assert.equal(page.workers().length, 1);
   await page.evaluate(() => document.getElementById('a').dispose());
@@ -172,13 +245,25 @@ test('another src leaves the old engine: Workers do not pile up', async () => {
 });
 
 test('a large gallery is drawn by several Workers where there are cores, and is the same', async () => {
-  const page = await visit(element('seed="7"'), { before: (page) => page.addInitScript(() => Object.defineProperty(navigator, 'hardwareConcurrency', { get: () => 2 })) });
+  const page = await visit(element('seed="7"'), {
+    before: (page) =>
+      page.addInitScript(() => Object.defineProperty(navigator, 'hardwareConcurrency', { get: () => 2 })),
+  });
   await drawn(page);
   const alike = await page.evaluate(async () => {
     const a = document.getElementById('a');
     const { pictures } = await a.generate({ count: 128, seed: 100 });
-    const [first, last] = [(await a.generate({ count: 1, seed: 100 })).pictures[0], (await a.generate({ count: 1, seed: 227 })).pictures[0]];
-    return [pictures.length, ...[[pictures[0], first], [pictures[127], last]].map(([x, y]) => x.data.every((value, i) => value === y.data[i]))];
+    const [first, last] = [
+      (await a.generate({ count: 1, seed: 100 })).pictures[0],
+      (await a.generate({ count: 1, seed: 227 })).pictures[0],
+    ];
+    return [
+      pictures.length,
+      ...[
+        [pictures[0], first],
+        [pictures[127], last],
+      ].map(([x, y]) => x.data.every((value, i) => value === y.data[i])),
+    ];
   });
   assert.deepEqual(alike, [128, true, true]);
   assert.equal(page.workers().length, 2);
@@ -194,7 +279,9 @@ test('a Worker that does not start is a plain error, before anything else is ask
     const events = await page.evaluate(async () => {
       const events = [];
       const a = document.getElementById('a');
-      for (const type of ['ready', 'device-lost', 'error']) a.addEventListener(type, ({ detail }) => events.push([type, detail?.code]));
+      for (const type of ['ready', 'device-lost', 'error']) {
+        a.addEventListener(type, ({ detail }) => events.push([type, detail?.code]));
+      }
       await a.generate({ seed: 3 }).catch(() => {});
       return events;
     });
@@ -235,11 +322,17 @@ test('one file is enough: the element with its engine inside, from a server that
   const { copyFileSync } = await import('node:fs');
   copyFileSync(join(DIST, 'web/mean-flow.inline.js'), join(folder, 'mean-flow.js'));
   copyFileSync(join(DIST, MODEL), join(folder, 'emoji.safetensors'));
-  writeFileSync(join(folder, 'index.html'), '<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src \'self\'; script-src \'self\' \'wasm-unsafe-eval\'; worker-src blob:"><script type="module" src="mean-flow.js"></script><mean-flow id="a" src="emoji.safetensors" seed="7"></mean-flow>');
+  writeFileSync(
+    join(folder, 'index.html'),
+    '<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src \'self\'; script-src \'self\' \'wasm-unsafe-eval\'; worker-src blob:"><script type="module" src="mean-flow.js"></script><mean-flow id="a" src="emoji.safetensors" seed="7"></mean-flow>',
+  );
   const { server, address } = await serve(folder);
   const page = await stage.browser.newPage();
   const missing = [];
-  page.on('response', (response) => response.status() >= 400 && !response.url().endsWith('favicon.ico') && missing.push(response.url()));
+  page.on(
+    'response',
+    (response) => response.status() >= 400 && !response.url().endsWith('favicon.ico') && missing.push(response.url()),
+  );
   try {
     await page.goto(address);
     await page.waitForFunction(() => document.getElementById('a').complete, undefined, { timeout: 60_000 });
@@ -253,7 +346,10 @@ test('one file is enough: the element with its engine inside, from a server that
 
 test('the engine may lie elsewhere: assets names the folder', async () => {
   const page = await visit(`<mean-flow id="a" assets="/elsewhere" backend="cpu" src="${MODEL}" seed="7"></mean-flow>`, {
-    before: (page) => page.route('**/elsewhere/**', async (route) => route.fulfill({ response: await route.fetch({ url: route.request().url().replace('/elsewhere/', '/web/') }) })),
+    before: (page) =>
+      page.route('**/elsewhere/**', async (route) =>
+        route.fulfill({ response: await route.fetch({ url: route.request().url().replace('/elsewhere/', '/web/') }) }),
+      ),
   });
   const asked = [];
   page.on('request', (request) => asked.push(new URL(request.url()).pathname));
@@ -263,21 +359,36 @@ test('the engine may lie elsewhere: assets names the folder', async () => {
 test('a text is a seed: the same everywhere', async () => {
   const page = await visit(element('seed-text="alice@example.org"'));
   await drawn(page);
-  const [seed, other] = await page.evaluate(async () => [String((await document.getElementById('a').generate({ steps: 2 })).seed), String(meanFlow.seedFromText('foobar'))]);
+  const [seed, other] = await page.evaluate(async () => [
+    String((await document.getElementById('a').generate({ steps: 2 })).seed),
+    String(meanFlow.seedFromText('foobar')),
+  ]);
   // FNV-1a of 64 bits, as its authors list it.
   assert.equal(other, String(0x85944171f73967e8n));
   let hash = 0xcbf29ce484222325n;
-  for (const byte of Buffer.from('alice@example.org')) hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & (2n ** 64n - 1n);
+  for (const byte of Buffer.from('alice@example.org')) {
+    hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & (2n ** 64n - 1n);
+  }
   assert.equal(seed, String(hash));
 });
 
 test('a policy that takes trusted types, and a sandboxed frame, show pictures', async () => {
-  for (const [policy, attributes] of [["require-trusted-types-for 'script'", ''], [undefined, 'sandbox="allow-scripts"']]) {
+  for (const [policy, attributes] of [
+    ["require-trusted-types-for 'script'", ''],
+    [undefined, 'sandbox="allow-scripts"'],
+  ]) {
     const context = await stage.browser.newContext({ serviceWorkers: 'block' });
     const page = await context.newPage();
     const inner = `<!doctype html>${policy ? `<meta http-equiv="Content-Security-Policy" content="${policy}">` : ''}<script type="module" src="/web/mean-flow.js"></script>${element('seed="7"')}`;
-    await page.route('**/inner.html', (route) => route.fulfill({ contentType: 'text/html', headers: { 'Access-Control-Allow-Origin': '*' }, body: inner }));
-    await page.route('**/outer.html', (route) => route.fulfill({ contentType: 'text/html', body: `<!doctype html><iframe ${attributes} src="inner.html" width="300" height="300"></iframe>` }));
+    await page.route('**/inner.html', (route) =>
+      route.fulfill({ contentType: 'text/html', headers: { 'Access-Control-Allow-Origin': '*' }, body: inner }),
+    );
+    await page.route('**/outer.html', (route) =>
+      route.fulfill({
+        contentType: 'text/html',
+        body: `<!doctype html><iframe ${attributes} src="inner.html" width="300" height="300"></iframe>`,
+      }),
+    );
     await page.goto(`${stage.site.address}outer.html`);
     const frame = await (await page.waitForSelector('iframe')).contentFrame();
     await frame.waitForFunction(() => document.getElementById('a')?.complete, undefined, { timeout: 60_000 });

@@ -1,6 +1,7 @@
-// The builds against one another in one page: burn's network, the CPU engine, the same with fused multiplications, and the GPU
-// engine give the same numbers for any shape. The GPU engine alone: no allocation while it works, and what it does when it cannot go on.
-// It computes on a software adapter here.
+// The builds against one another in one page: burn's network, the CPU engine, the same with fused multiplications, and
+// the GPU engine give the same numbers for any shape. The GPU engine alone: no allocation while it works, and what it
+// does when it cannot go on. It computes on a software adapter here.
+/* global builds, load -- of the page */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -23,7 +24,8 @@ async function openBuilds(weights) {
       await wasm.default();
       builds[build] = wasm;
     }
-    globalThis.load = async (build) => builds[build].Generator.load(new Uint8Array(await (await fetch('/weights')).arrayBuffer()));
+    globalThis.load = async (build) =>
+      builds[build].Generator.load(new Uint8Array(await (await fetch('/weights')).arrayBuffer()));
   }, stage.site.address + ENGINE);
   return page;
 }
@@ -32,14 +34,42 @@ const NET = { image_size: 8, channels: 3, patch: 2, width: 32, depth: 2, heads: 
 
 /** What each shape is there for; `count`, `nfe` and `dtype` where they are not 1, 1 and f32. */
 const SHAPES = {
-  'preset browser-s, whole': { net: { image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4 }, dtype: 'f16' },
-  'preset browser-m, with classes': { net: { image_size: 32, channels: 3, patch: 4, width: 160, depth: 2, heads: 5, classes: 10 }, count: 5 },
-  'width and heads of dit-s/2, 256 tokens': { net: { image_size: 32, channels: 4, patch: 2, width: 384, depth: 1, heads: 6 }, dtype: 'f16' },
-  'width and heads of dit-b/4': { net: { image_size: 16, channels: 4, patch: 4, width: 768, depth: 1, heads: 12 }, dtype: 'f16' },
-  'width and heads of dit-m/2 and dit-l/2': { net: { image_size: 4, channels: 4, patch: 2, width: 1024, depth: 1, heads: 16 }, dtype: 'f16' },
-  'width and heads of dit-xl/2': { net: { image_size: 6, channels: 4, patch: 2, width: 1152, depth: 1, heads: 16 }, dtype: 'f16' },
+  'preset browser-s, whole': {
+    net: { image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4 },
+    dtype: 'f16',
+  },
+  'preset browser-m, with classes': {
+    net: { image_size: 32, channels: 3, patch: 4, width: 160, depth: 2, heads: 5, classes: 10 },
+    count: 5,
+  },
+  'width and heads of dit-s/2, 256 tokens': {
+    net: { image_size: 32, channels: 4, patch: 2, width: 384, depth: 1, heads: 6 },
+    dtype: 'f16',
+  },
+  'width and heads of dit-b/4': {
+    net: { image_size: 16, channels: 4, patch: 4, width: 768, depth: 1, heads: 12 },
+    dtype: 'f16',
+  },
+  'width and heads of dit-m/2 and dit-l/2': {
+    net: { image_size: 4, channels: 4, patch: 2, width: 1024, depth: 1, heads: 16 },
+    dtype: 'f16',
+  },
+  'width and heads of dit-xl/2': {
+    net: { image_size: 6, channels: 4, patch: 2, width: 1152, depth: 1, heads: 16 },
+    dtype: 'f16',
+  },
   'grey, patches of 9 values, told t and r, image output': {
-    net: { ...NET, image_size: 9, channels: 1, patch: 3, width: 20, heads: 5, mlp_ratio: 3, times: 't,r', output: 'image' },
+    net: {
+      ...NET,
+      image_size: 9,
+      channels: 1,
+      patch: 3,
+      width: 20,
+      heads: 5,
+      mlp_ratio: 3,
+      times: 't,r',
+      output: 'image',
+    },
     count: 3,
     nfe: 3,
   },
@@ -62,10 +92,13 @@ for (const [name, { net, count = 1, nfe = 1, dtype = 'f32' }] of Object.entries(
     const found = await page.evaluate(
       async ({ count, nfe }) => {
         const images = {};
-        for (const build of Object.keys(builds)) images[build] = await (await load(build)).images(3n, count, undefined, nfe);
+        for (const build of Object.keys(builds)) {
+          images[build] = await (await load(build)).images({ seed: 3n, count, nfe });
+        }
         const largest = images.burn.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
         // A comparison with NaN is false, so it must not be the one that lets through.
-        const worst = (other) => images.burn.reduce((most, x, i) => (Math.abs(x - other[i]) <= most ? most : Math.abs(x - other[i])), 0);
+        const worst = (other) =>
+          images.burn.reduce((most, x, i) => (Math.abs(x - other[i]) <= most ? most : Math.abs(x - other[i])), 0);
         return Object.values(images).map((values) => ({ values: values.length, error: worst(values) / largest }));
       },
       { count, nfe },
@@ -83,7 +116,10 @@ test('what the engine cannot run it refuses in words, and the CPU runs it', asyn
   const page = await openBuilds(randomWeights({ ...NET, width: 260, heads: 1, depth: 1 }));
   const refusal = await page.evaluate(() => load('webgpu').then(() => 'none', (error) => error.message));
   assert.match(refusal, /heads have 260 features/);
-  assert.equal(await page.evaluate(async () => (await (await load('cpu')).generate(1n, 1, undefined, 1)).length), 8 * 8 * 4);
+  assert.equal(
+    await page.evaluate(async () => (await (await load('cpu')).generate({ seed: 1n, count: 1, nfe: 1 })).length),
+    8 * 8 * 4,
+  );
   await page.context().close();
 });
 
@@ -98,16 +134,18 @@ test('once warm the engine makes nothing new, and a call of a network takes 2 + 
         return original.apply(this, given);
       };
     };
-    for (const what of ['Buffer', 'BindGroup', 'ComputePipeline', 'ShaderModule']) count(GPUDevice, `create${what}`, 'made');
+    for (const what of ['Buffer', 'BindGroup', 'ComputePipeline', 'ShaderModule']) {
+      count(GPUDevice, `create${what}`, 'made');
+    }
     count(GPUComputePassEncoder, 'dispatchWorkgroups', 'dispatches');
     const model = await load('webgpu');
     if (counts.made === 0) throw new Error('the counters do not count');
-    const first = await model.generate(0n, 4, undefined, 1);
+    const first = await model.generate({ seed: 0n, count: 4, nfe: 1 });
     counts.made = 0;
-    for (let seed = 0; seed < 100; seed += 4) await model.generate(BigInt(seed), 4, undefined, 1);
+    for (let seed = 0; seed < 100; seed += 4) await model.generate({ seed: BigInt(seed), count: 4 });
     const { made } = counts;
     counts.dispatches = 0;
-    const again = await model.generate(0n, 1, undefined, 1);
+    const again = await model.generate({ seed: 0n, count: 1, nfe: 1 });
     // The same picture, whatever batch it is in and whatever was drawn before.
     return { made, dispatches: counts.dispatches, moved: again.filter((byte, i) => byte !== first[i]).length };
   });
@@ -119,7 +157,7 @@ test('a second request during a first is refused, and the first is served', asyn
   const page = await openBuilds(randomWeights(NET));
   const answers = await page.evaluate(async () => {
     const model = await load('webgpu');
-    const one = () => model.generate(1n, 1, undefined, 1).then((rgba) => rgba.length, (error) => error.message);
+    const one = () => model.generate({ seed: 1n }).then((rgba) => rgba.length, (error) => error.message);
     return [...(await Promise.all([one(), one()])), await one()];
   });
   assert.deepEqual([answers[0], answers[2]], [8 * 8 * 4, 8 * 8 * 4]);
@@ -137,12 +175,12 @@ test('a lost GPU is reported, requests fail with the reason, and loading again o
       return devices.at(-1);
     };
     const model = await load('webgpu');
-    const before = await model.generate(1n, 1, undefined, 1);
+    const before = await model.generate({ seed: 1n, count: 1, nfe: 1 });
     const lost = builds.webgpu.deviceLost();
     devices[0].destroy();
     const reason = await lost;
-    const failure = await model.generate(1n, 1, undefined, 1).then(() => 'none', (error) => error.message);
-    const after = await (await load('webgpu')).generate(1n, 1, undefined, 1);
+    const failure = await model.generate({ seed: 1n, count: 1, nfe: 1 }).then(() => 'none', (error) => error.message);
+    const after = await (await load('webgpu')).generate({ seed: 1n, count: 1, nfe: 1 });
     if (devices.length !== 2) throw new Error(`${devices.length} devices were opened`);
     return { reason, failure, same: before.every((byte, i) => byte === after[i]) };
   });
@@ -154,8 +192,11 @@ test('a lost GPU is reported, requests fail with the reason, and loading again o
 
 test('a network that the engines do not have is computed by burn, and the next one by the engine again', async () => {
   const unet = { kind: 'unet', multipliers: [1, 2], attention: [] };
-  const page = await openBuilds(randomWeights({ ...NET, patch: 1, heads: 1, depth: 1, classes: 3, architecture: unet }));
-  await page.route('**/plain', (route) => route.fulfill({ path: randomWeights(NET), contentType: 'application/octet-stream' }));
+  const net = { ...NET, patch: 1, heads: 1, depth: 1, classes: 3, architecture: unet };
+  const page = await openBuilds(randomWeights(net));
+  await page.route('**/plain', (route) =>
+    route.fulfill({ path: randomWeights(NET), contentType: 'application/octet-stream' }),
+  );
   const { pixels, reference } = await page.evaluate(async (site) => {
     const { Engine } = await import(`${site}web/engine.js`);
     const engine = new Engine('cpu');
@@ -166,7 +207,7 @@ test('a network that the engines do not have is computed by burn, and the next o
       return drawn;
     };
     const pixels = [await draw('/weights'), await draw('/plain'), await draw('/weights')];
-    const reference = [...(await (await load('burn')).generate(4n, 1, undefined, 2))];
+    const reference = [...(await (await load('burn')).generate({ seed: 4n, count: 1, nfe: 2 }))];
     engine.close();
     return { pixels, reference };
   }, stage.site.address);
@@ -183,10 +224,18 @@ test('a damaged file is refused by every build in the same words', async () => {
     const refused = (wasm, file) => wasm.Generator.load(file).then(() => 'none', (error) => error.message);
     const renamed = bytes.slice();
     renamed[new TextDecoder('latin1').decode(bytes).indexOf('mlp.fc1.bias')] = 'q'.charCodeAt(0);
-    return Promise.all([bytes.slice(0, 5000), renamed].map(async (file) => [await refused(builds.burn, file.slice()), await refused(builds.cpu, file.slice()), await refused(builds.webgpu, file)]));
+    return Promise.all(
+      [bytes.slice(0, 5000), renamed].map(async (file) => [
+        await refused(builds.burn, file.slice()),
+        await refused(builds.cpu, file.slice()),
+        await refused(builds.webgpu, file),
+      ]),
+    );
   });
   // burn's lists everything that is wrong, the engines what they meet first.
-  for (const [burn, ...engines] of refusals) for (const engine of engines) assert.ok(burn.startsWith(engine), `${burn}, but ${engine}`);
+  for (const [burn, ...engines] of refusals) {
+    for (const engine of engines) assert.ok(burn.startsWith(engine), `${burn}, but ${engine}`);
+  }
   assert.match(refusals[0][0], /truncated/);
   assert.match(refusals[1][0], /missing/);
   await page.context().close();
@@ -198,12 +247,12 @@ test('along the velocity, and from noise that is given, the engine draws what th
     const models = [await load('cpu'), await load('webgpu')];
     const noise = builds.cpu.noise(9n, 2 * 3 * 8 * 8);
     const ways = [
-      (model) => model.generate(5n, 3, 1, 4, 'euler'),
-      (model) => model.fromNoise(noise, 2, 1),
-      (model) => model.fromNoise(noise, undefined, 3, 'euler'),
+      (model) => model.generate({ seed: 5n, count: 3, classIndex: 1, nfe: 4, solver: 'euler' }),
+      (model) => model.generate({ initialNoise: noise, classIndex: 2 }),
+      (model) => model.generate({ initialNoise: noise, nfe: 3, solver: 'euler' }),
       // Between classes, from seeds and from noise.
-      (model) => model.generate(5n, 3, undefined, 2, undefined, Float32Array.of(0, 0.6, 2, 0.4)),
-      (model) => model.fromNoise(noise, undefined, 1, undefined, Float32Array.of(0, 1, 1, 1, 2, 2)),
+      (model) => model.generate({ seed: 5n, count: 3, nfe: 2, blend: [0, 0.6, 2, 0.4] }),
+      (model) => model.generate({ initialNoise: noise, blend: Float32Array.of(0, 1, 1, 1, 2, 2) }),
     ];
     const worst = [];
     for (const way of ways) {
@@ -211,9 +260,12 @@ test('along the velocity, and from noise that is given, the engine draws what th
       if (cpu.length !== webgpu.length) throw new Error(`${webgpu.length} bytes, not ${cpu.length}`);
       worst.push(cpu.reduce((most, byte, i) => Math.max(most, Math.abs(byte - webgpu[i])), 0));
     }
-    const [euler, average] = [await models[1].generate(5n, 3, 1, 4, 'euler'), await models[1].generate(5n, 3, 1, 4)];
+    const [euler, average] = [await models[1].generate({ seed: 5n, count: 3, classIndex: 1, nfe: 4, solver: 'euler' }), await models[1].generate({ seed: 5n, count: 3, classIndex: 1, nfe: 4 })];
     if (euler.every((byte, i) => byte === average[i])) throw new Error('both ways draw the same');
-    const [mixed, first] = [await models[1].generate(5n, 1, undefined, 1, undefined, Float32Array.of(0, 0.5, 2, 0.5)), await models[1].generate(5n, 1, 0, 1)];
+    const [mixed, first] = [
+      await models[1].generate({ seed: 5n, blend: [0, 0.5, 2, 0.5] }),
+      await models[1].generate({ seed: 5n, classIndex: 0 }),
+    ];
     if (mixed.every((byte, i) => byte === first[i])) throw new Error('a mixture is one of its classes');
     return worst;
   });
@@ -223,11 +275,13 @@ test('along the velocity, and from noise that is given, the engine draws what th
     const model = await load('webgpu');
     const refused = (request) => request.then(() => 'none', (error) => error.message);
     return Promise.all([
-      refused(model.generate(1n, 1, 1, 2, 'heun')),
-      refused(model.fromNoise(new Float32Array(100), 1, 1)),
-      refused(model.invert(new Float32Array(192), 1, 2)),
+      refused(model.generate({ seed: 1n, classIndex: 1, nfe: 2, solver: 'heun' })),
+      refused(model.generate({ initialNoise: new Float32Array(100), classIndex: 1 })),
+      refused(model.invert({ values: new Float32Array(192), classIndex: 1, nfe: 2 })),
     ]);
   });
-  for (const [i, words] of ['not heun', 'each takes 192', 'CPU build only'].entries()) assert.ok(refusals[i].includes(words), refusals[i]);
+  for (const [i, words] of ['not heun', 'each takes 192', 'CPU build only'].entries()) {
+    assert.ok(refusals[i].includes(words), refusals[i]);
+  }
   await page.context().close();
 });

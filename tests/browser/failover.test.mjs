@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { backendName } from '../../web/backend.js';
-import { FailoverEngine } from '../../web/failover.js';
+import { backendName } from '../../web/engine/backend.js';
+import { FailoverEngine } from '../../web/engine/failover.js';
 import { ROOT, beforeWorkers, openStage, psnr, settled, temporaryFolder, trainTinyModel, wall } from './support.mjs';
 
 /** An engine that draws flat pictures of a colour that the model and the seed decide. */
@@ -36,7 +36,11 @@ class PaperEngine {
 
 function stubFailover({ cpu = { milliseconds: 50 }, gpu = { milliseconds: 5 }, shared = false } = {}) {
   const engines = { cpu: new PaperEngine(cpu), webgpu: new PaperEngine(gpu) };
-  const failover = new FailoverEngine(undefined, { shared, choose: async () => ({ backend: 'webgpu', reason: '' }), open: (backend) => engines[backend] });
+  const failover = new FailoverEngine(undefined, {
+    shared,
+    choose: async () => ({ backend: 'webgpu', reason: '' }),
+    open: (backend) => engines[backend],
+  });
   return { failover, engines };
 }
 
@@ -60,7 +64,10 @@ test('the CPU answers at once, then the GPU takes over with the same picture', a
 test('the CPU loads the model while the browser still looks for a GPU', async () => {
   const cpu = new PaperEngine({ milliseconds: 50 });
   let answer;
-  const failover = new FailoverEngine(undefined, { choose: () => new Promise((resolve) => (answer = resolve)), open: () => cpu });
+  const failover = new FailoverEngine(undefined, {
+    choose: () => new Promise((resolve) => (answer = resolve)),
+    open: () => cpu,
+  });
   const loading = failover.load('cat');
   for (let i = 0; i < 10; i++) await undefined;
   assert.deepEqual(cpu.loaded, ['cat']);
@@ -126,7 +133,9 @@ test('a model chosen while the GPU gets ready is the one it takes over with', as
 test('a model whose download is under way while the GPU takes over is the one that the GPU draws', async () => {
   let release;
   const held = new Promise((resolve) => (release = resolve));
-  const { failover } = stubFailover({ cpu: { milliseconds: 50, loads: (source) => (source === 'horse' ? held : undefined) } });
+  const { failover } = stubFailover({
+    cpu: { milliseconds: 50, loads: (source) => (source === 'horse' ? held : undefined) },
+  });
   const change = once(failover, 'change');
   await failover.load('cat');
   await colour(failover, 7);
@@ -163,7 +172,8 @@ test('a newer request ends an older one, unless the engine is shared: then they 
     await failover.load('cat');
     await colour(failover, 7);
     const order = [];
-    const request = (name, count) => failover.generate({ seed: 1, count, nfe: 1 }, ({ first }) => order.push(`${name}${first}`));
+    const request = (name, count) =>
+      failover.generate({ seed: 1, count, nfe: 1 }, ({ first }) => order.push(`${name}${first}`));
     const results = await Promise.all([request('a', 5), request('b', 3)]);
     assert.deepEqual(results.map(({ stale }) => Boolean(stale)), [!shared, false]);
     assert.deepEqual(order, shared ? ['a0', 'b0', 'a2', 'b2', 'a4'] : ['b0', 'b2']);
@@ -183,7 +193,9 @@ test('a request that is aborted ends before its next part, and the others go on'
   assert.ok((await ended).stale);
   assert.equal((await other).stale, undefined);
   assert.deepEqual(seen, [0, 2, 4]);
-  assert.ok((await failover.generate({ seed: 1, count: 1, nfe: 1 }, () => seen.push('after'), AbortSignal.abort())).stale);
+  assert.ok(
+    (await failover.generate({ seed: 1, count: 1, nfe: 1 }, () => seen.push('after'), AbortSignal.abort())).stale,
+  );
   assert.deepEqual(seen, [0, 2, 4]);
 });
 
@@ -204,12 +216,18 @@ test('a long gallery is drawn by several Workers, each picture once; one that fa
     opened.push(engine);
     return engine;
   };
-  const failover = new FailoverEngine('cpu', { workers: 3, choose: async () => ({ backend: 'cpu', reason: '' }), open });
+  const failover = new FailoverEngine('cpu', {
+    workers: 3,
+    choose: async () => ({ backend: 'cpu', reason: '' }),
+    open,
+  });
   await failover.load('cat');
   await failover.generate({ seed: 0, count: 3, nfe: 1 }, () => {});
   assert.equal(opened.length, 1, 'a few pictures are not worth another Worker');
   const seen = new Map();
-  await failover.generate({ seed: 5, count: 99, nfe: 1 }, ({ first, rgba, labels }) => labels.forEach((_, i) => seen.set(first + i, [...rgba.subarray(4 * i, 4 * i + 4)])));
+  await failover.generate({ seed: 5, count: 99, nfe: 1 }, ({ first, rgba, labels }) =>
+    labels.forEach((_, i) => seen.set(first + i, [...rgba.subarray(4 * i, 4 * i + 4)])),
+  );
   assert.equal(opened.length, 3);
   assert.deepEqual([...seen.keys()].sort((a, b) => a - b), Array.from({ length: 99 }, (_, i) => i));
   assert.ok(opened[0].drawn > 0 && opened[1].drawn > 10, opened.map(({ drawn }) => drawn).join());
@@ -222,7 +240,10 @@ test('a GPU that cannot load a model leaves it to the CPU, but a bad file is no 
   const refuse = (bad) => async (source) => {
     if (source === bad) throw new Error(`${source} is refused`);
   };
-  const bad = await climbed({ cpu: { milliseconds: 50, loads: refuse('toad') }, gpu: { milliseconds: 5, loads: refuse('toad') } });
+  const bad = await climbed({
+    cpu: { milliseconds: 50, loads: refuse('toad') },
+    gpu: { milliseconds: 5, loads: refuse('toad') },
+  });
   await assert.rejects(bad.failover.load('toad'), /toad is refused/);
   assert.equal(await colour(bad.failover, 7), 'cat'.length + 7);
   assert.ok(!bad.engines.webgpu.closed, 'a bad file cost the GPU');
@@ -241,9 +262,19 @@ function failoverOfMany({ wanted, ...kinds }) {
     opened.push({ backend, engine });
     return engine;
   };
-  const failover = new FailoverEngine(wanted, { choose: async () => ({ backend: wanted ?? 'webgpu', reason: '' }), open });
-  for (const type of ['change', 'device-lost', 'recovered']) failover.addEventListener(type, ({ detail }) => events.push([type, detail]));
-  return { failover, opened, events, of: (backend) => opened.filter((entry) => entry.backend === backend).map(({ engine }) => engine) };
+  const failover = new FailoverEngine(wanted, {
+    choose: async () => ({ backend: wanted ?? 'webgpu', reason: '' }),
+    open,
+  });
+  for (const type of ['change', 'device-lost', 'recovered']) {
+    failover.addEventListener(type, ({ detail }) => events.push([type, detail]));
+  }
+  return {
+    failover,
+    opened,
+    events,
+    of: (backend) => opened.filter((entry) => entry.backend === backend).map(({ engine }) => engine),
+  };
 }
 
 const lose = (engine) => {
@@ -265,7 +296,10 @@ test('a lost GPU is replaced once, the request is answered meanwhile, and after 
     const [{ detail }] = await recovered;
     assert.equal(detail.backend, losses === 1 ? 'webgpu' : 'cpu');
     assert.equal(of('webgpu').length, losses === 1 ? 2 : 2, 'a GPU that was lost twice is not tried again');
-    assert.deepEqual(events.filter(([type]) => type === 'device-lost').at(-1)[1], { reason: 'the device is lost', losses });
+    assert.deepEqual(events.filter(([type]) => type === 'device-lost').at(-1)[1], {
+      reason: 'the device is lost',
+      losses,
+    });
     assert.equal(await colour(failover, 8), picture + 1);
   }
   assert.match(events.at(-1)[1].notice, /lost 2 times/);
@@ -290,7 +324,7 @@ test('where the GPU was asked for, it is begun anew, and after a second loss the
   const [engine] = of('webgpu');
   const works = engine.generate;
   for (const losses of [1, 2]) {
-    engine.generate = async (...request) => {
+    engine.generate = async () => {
       engine.generate = works;
       if (losses === 1) assert.equal(engine.loaded.length, 1);
       throw Object.assign(new Error('the device is lost'), { lost: true });
@@ -316,7 +350,10 @@ test('a request that ends with the lost engine is answered by the next, and not 
     throw new Error('the engine was closed');
   };
   let seen;
-  await failover.generate({ seed: 7, count: 1, nfe: 1, mix: { corners: [], place: [0, 0], bitmap: true } }, ({ rgba }) => (seen = rgba[0]));
+  await failover.generate(
+    { seed: 7, count: 1, nfe: 1, mix: { corners: [], place: [0, 0], bitmap: true } },
+    ({ rgba }) => (seen = rgba[0]),
+  );
   assert.equal(seen, 'cat'.length + 7);
   assert.deepEqual(asked, [false]);
 });
@@ -393,7 +430,9 @@ test('in a browser a destroyed device is replaced, with the same pictures; a sec
   for (const backend of ['WebGPU', 'CPU']) {
     await page.evaluate(() => (document.getElementById('backend').textContent = '…'));
     await page.workers()[0].evaluate(() => self.devices.at(-1).destroy());
-    await page.waitForFunction((name) => document.getElementById('backend').textContent === name, backend, { timeout: 120_000 });
+    await page.waitForFunction((name) => document.getElementById('backend').textContent === name, backend, {
+      timeout: 120_000,
+    });
     await settled(page);
     await drawSeedThreeAgain(page);
     assert.ok(psnr((await wall(page))[0], before[0]) >= 40, `the picture on ${backend} is another one`);
@@ -433,7 +472,10 @@ test('in a browser a trap of the engine leaves no dead page, and neither does a 
   // The Worker as it is written, in its parts.
   await page.route(/\/web\/engine\/\w+\/(worker-\w+|engine-worker|latent)\.js$/, async (route) => {
     const name = new URL(route.request().url()).pathname.split('/').pop();
-    const [script, at] = [readFileSync(join(ROOT, 'web', name), 'utf8'), "async generate({ seed, count, classIndex, blend, nfe, noise, solver, mix }, { report, signal }) {"];
+    const [script, at] = [
+      readFileSync(join(ROOT, 'web/engine', name), 'utf8'),
+      'async generate({ noise, mix, ...request }, { report, signal }) {',
+    ];
     assert.equal(script.includes(at), name === 'engine-worker.js');
     // More numbers than there is memory for: a panic of the real thing.
     const body = script.replace(at, `${at} if (self.trap) { self.trap = false; wasm.noise(1n, 3_000_000_000); }`);
@@ -460,7 +502,11 @@ test('weights that say another picture of their seed are refused, and the reason
   const weights = readFileSync('static/models/emoji.safetensors');
   const at = weights.indexOf('\\"means\\":[') + 12;
   // The first mean by another of the same length.
-  weights.write(weights.toString('latin1', at, at + 3).replace(/\d/, (digit) => String(9 - Number(digit))), at, 'latin1');
+  weights.write(
+    weights.toString('latin1', at, at + 3).replace(/\d/, (digit) => String(9 - Number(digit))),
+    at,
+    'latin1',
+  );
   const file = join(temporaryFolder(), 'forged.safetensors');
   writeFileSync(file, weights);
   const page = await stage.open('?backend=cpu&seed=3&count=1');

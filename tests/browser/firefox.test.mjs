@@ -1,22 +1,37 @@
 // The page and the element in Firefox, which has no WebGPU on Linux: the CPU draws, and says why.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, overWhite, psnr, serveForeignPage, servedWhile, variance, wall } from './support.mjs';
+import {
+  DIST,
+  nativeOverWhite,
+  problemsOf,
+  psnr,
+  require,
+  serveForeignPage,
+  servedWhile,
+  shipped,
+  text,
+  variance,
+  wall,
+} from './support.mjs';
 
-const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { default: puppeteer } = await import(require.resolve('puppeteer-core'));
 
 const stage = {};
 before(async () => {
   // As visitors have it; the driver lets files load files.
   const extraPrefsFirefox = { 'security.fileuri.strict_origin_policy': true };
-  stage.browser = await puppeteer.launch({ browser: 'firefox', executablePath: findFirefox(), headless: true, extraPrefsFirefox });
+  stage.browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath: findFirefox(),
+    headless: true,
+    extraPrefsFirefox,
+  });
   stage.site = await serve(DIST, { prefix: '/somewhere/' });
 });
 after(async () => {
@@ -26,8 +41,7 @@ after(async () => {
 
 async function open(address, done) {
   const page = await stage.browser.newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
   await page.goto(address);
   await page.waitForFunction(done, { timeout: 60_000 });
@@ -35,20 +49,24 @@ async function open(address, done) {
 }
 
 const isSettled = () => document.body.dataset.state !== 'loading';
-const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
 
 test('the page draws the native pictures on the CPU, says so and why, under its policy and without an error', async () => {
   let page;
-  const served = await servedWhile(stage.site.server, async () => (page = await open(`${stage.site.address}?seed=4&count=3`, isSettled)));
+  const served = await servedWhile(
+    stage.site.server,
+    async () => (page = await open(`${stage.site.address}?seed=4&count=3`, isSettled)),
+  );
   // What the page begins early is what its engine then takes.
-  for (const file of ['meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
+  for (const file of ['meanflow_bg.wasm', 'nouns.safetensors']) {
+    assert.equal(served.filter((name) => name === file).length, 1, file);
+  }
   assert.equal(await text(page, 'status'), '');
   assert.equal(await text(page, 'backend'), 'CPU');
   assert.match(await text(page, 'notice'), /^Not on WebGPU: .+\.$/);
   const pictures = await wall(page);
   for (const [i, picture] of pictures.entries()) {
     assert.ok(variance(picture) > 100, 'a blank picture');
-    const native = overWhite(nativePicture(join(ROOT, 'static/models/nouns.safetensors'), { seed: 4 + i }));
+    const native = nativeOverWhite(shipped('nouns'), { seed: 4 + i });
     assert.ok(psnr(picture, native) >= 40, `picture ${i} is not the native one`);
   }
   assert.deepEqual(page.problems, []);
@@ -65,8 +83,13 @@ test('the element draws in somebody else\'s page, and its events tell of it', as
   try {
     const page = await open(address, () => told.includes('generate') || told.includes('error'));
     const told = await page.evaluate(() => told);
-    assert.ok(told.includes('progress') && told.indexOf('ready') < told.indexOf('generate') && !told.includes('error'), told.join());
-    const badge = await page.evaluate(() => document.querySelector('mean-flow').shadowRoot.querySelector('[part=badge]').textContent);
+    assert.ok(
+      told.includes('progress') && told.indexOf('ready') < told.indexOf('generate') && !told.includes('error'),
+      told.join(),
+    );
+    const badge = await page.evaluate(
+      () => document.querySelector('mean-flow').shadowRoot.querySelector('[part=badge]').textContent,
+    );
     assert.equal(badge, 'CPU');
     assert.deepEqual(page.problems, []);
   } finally {

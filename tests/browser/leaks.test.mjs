@@ -1,18 +1,18 @@
 // What must not grow from picture to picture: memory, buffers, dispatches.
+/* global draw, engine -- of the page */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { DIST, beforeWorkers, launch, randomWeights } from './support.mjs';
+import { DIST, beforeWorkers, cpuBuild, launch, randomWeights } from './support.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 
 const TINY = { image_size: 16, channels: 3, patch: 4, width: 32, depth: 2, heads: 2, mlp_ratio: 2, classes: 3 };
 
 test('a thousand pictures on the CPU take no more memory than the first', async () => {
-  const wasm = await import('../../web/pkg/cpu/meanflow.js');
-  const { memory } = wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
+  const { wasm, memory } = await cpuBuild();
   const model = await wasm.Generator.load(readFileSync(randomWeights(TINY, 'f16')));
-  const draw = (seed) => model.generate(BigInt(seed), 2, undefined, 1);
+  const draw = (seed) => model.generate({ seed, count: 2 });
   for (let i = 0; i < 5; i++) await draw(i);
   const before = memory.buffer.byteLength;
   for (let i = 0; i < 500; i++) await draw(i);
@@ -26,7 +26,9 @@ async function onBench({ webgpu, prepare = () => {} }, use) {
   try {
     const page = await (await browser.newContext({ serviceWorkers: 'block' })).newPage();
     const weights = readFileSync(randomWeights(TINY, 'f16'));
-    await page.route('**/tiny.safetensors', (route) => route.fulfill({ body: weights, contentType: 'application/octet-stream' }));
+    await page.route('**/tiny.safetensors', (route) =>
+      route.fulfill({ body: weights, contentType: 'application/octet-stream' }),
+    );
     await prepare(page);
     await page.goto(`${site.address}web/bench.html`);
     await use(page);
@@ -86,7 +88,8 @@ test('on the CPU no pause lies between calls of the network, and a newer request
       await newer;
       return { pauses, before, stale };
     });
-    // 32 calls: timers would take four milliseconds before almost each, however fast the machine; a busy one is slow by chance.
+    // 32 calls: timers would take four milliseconds before almost each, however fast the machine; a busy one is slow by
+    // chance.
     assert.ok(Math.min(...pauses) < 60, `${pauses.map(Math.round)} ms`);
     assert.ok(stale && before < 500, `${before} of 1000 calls before the newer request was heard`);
   }));

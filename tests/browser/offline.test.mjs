@@ -1,4 +1,5 @@
-// The service worker: visits without a network, and with one that is worse than none; what is kept, and what is left alone.
+// The service worker: visits without a network, and with one that is worse than none; what is kept, and what is left
+// alone.
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +29,8 @@ function end(server) {
 }
 
 /** What lies in a store of the page's origin. */
-const kept = (page, name = 'meanflow-page') => page.evaluate(async (name) => (await (await caches.open(name)).keys()).map(({ url }) => url), name);
+const kept = (page, name = 'meanflow-page') =>
+  page.evaluate(async (name) => (await (await caches.open(name)).keys()).map(({ url }) => url), name);
 
 test('one copy of the page is kept, whatever its address asks for, and those of earlier versions go', async () => {
   const context = await stage.browser.newContext();
@@ -57,7 +59,9 @@ test('files of other applications on the same origin are neither taken nor touch
   await other.evaluate(async () => {
     const store = await caches.open('another-application');
     // Of its own, and by mistake or malice of ours.
-    for (const name of ['/another/app.js', '/web/page.js', '/']) await store.put(name, new Response('document.body.textContent = "another application"'));
+    for (const name of ['/another/app.js', '/web/page.js', '/']) {
+      await store.put(name, new Response('document.body.textContent = "another application"'));
+    }
     // Another copy of this site, in a folder below.
     await (await caches.open('meanflow-page')).put('/another/copy/web/page.js', new Response('another copy'));
   });
@@ -67,7 +71,15 @@ test('files of other applications on the same origin are neither taken nor touch
   await page.reload();
   await settled(page);
   assert.deepEqual(await wall(page), pictures);
-  assert.equal(await page.evaluate(() => fetch('/another/app.js').then(() => 'answered', () => 'left to the network')), 'left to the network');
+  assert.equal(
+    await page.evaluate(() =>
+      fetch('/another/app.js').then(
+        () => 'answered',
+        () => 'left to the network',
+      ),
+    ),
+    'left to the network',
+  );
   assert.equal((await kept(page, 'another-application')).length, 3);
   assert.ok((await kept(page)).includes(`${stage.site.address}another/copy/web/page.js`));
   await context.close();
@@ -79,7 +91,10 @@ test('the newest page wins, with a query too, and is the one that is kept', asyn
   const { server, address } = await serve(folder);
   t.after(() => end(server));
   const page = await visit(address + QUERY);
-  writeFileSync(join(folder, 'index.html'), readFileSync(join(folder, 'index.html'), 'utf8').replace(/<title>.*?<\/title>/, '<title>newer</title>'));
+  writeFileSync(
+    join(folder, 'index.html'),
+    readFileSync(join(folder, 'index.html'), 'utf8').replace(/<title>.*?<\/title>/, '<title>newer</title>'),
+  );
   await page.goto(address + QUERY);
   await settled(page);
   assert.equal(await page.title(), 'newer');

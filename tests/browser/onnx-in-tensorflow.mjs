@@ -1,5 +1,5 @@
-// Runs the ONNX files that `meanflow export --onnx` writes in TensorFlow.js, for the bench: the operators that occur in them,
-// as its own converter would put them, with bias added in the product.
+// Runs the ONNX files that `meanflow export --onnx` writes in TensorFlow.js, for the bench: the operators that occur in
+// them, as its own converter would put them, with bias added in the product.
 
 /** The fields of a protocol buffer: numbers, or bytes of what is longer. */
 function* fields(bytes) {
@@ -34,12 +34,20 @@ const all = (bytes, wanted) => [...fields(bytes)].filter(([field]) => field === 
 function readAttribute(bytes) {
   const of = (field) => all(bytes, field);
   // The kinds that are written: 1 a float, 2 an integer, 3 a text, 7 integers.
-  return [text(of(1)[0]), { 1: () => of(2)[0], 2: () => of(3)[0], 3: () => text(of(4)[0]), 7: () => of(8) }[of(20)[0]]()];
+  return [
+    text(of(1)[0]),
+    { 1: () => of(2)[0], 2: () => of(3)[0], 3: () => text(of(4)[0]), 7: () => of(8) }[of(20)[0]](),
+  ];
 }
 
 function readNode(bytes) {
   const names = (field) => all(bytes, field).map(text);
-  return { kind: names(4)[0], inputs: names(1), outputs: names(2), attributes: Object.fromEntries(all(bytes, 5).map(readAttribute)) };
+  return {
+    kind: names(4)[0],
+    inputs: names(1),
+    outputs: names(2),
+    attributes: Object.fromEntries(all(bytes, 5).map(readAttribute)),
+  };
 }
 
 /** Numbers in half precision. */
@@ -57,7 +65,11 @@ function readTensor(bytes) {
   const [raw] = all(bytes, 9);
   const data = raw.slice().buffer;
   // The kinds that are written: 1 single precision, 7 whole numbers, 10 half precision.
-  const values = { 1: () => new Float32Array(data), 7: () => Array.from(new BigInt64Array(data), Number), 10: () => fromHalf(data) }[all(bytes, 2)[0]]();
+  const values = {
+    1: () => new Float32Array(data),
+    7: () => Array.from(new BigInt64Array(data), Number),
+    10: () => fromHalf(data),
+  }[all(bytes, 2)[0]]();
   return { name: text(all(bytes, 8)[0]), shape: all(bytes, 1), values };
 }
 
@@ -101,12 +113,22 @@ const operators = (tf) => ({
  */
 export function readOnnx(tf, bytes) {
   const [graph] = all(bytes, 7);
-  const constants = new Map(all(graph, 5).map(readTensor).map(({ name, shape, values }) => [name, Array.isArray(values) ? values : tf.tensor(values, shape)]));
-  const nodes = all(graph, 1).map(readNode).filter(({ kind, inputs: [from], outputs: [to] }) => kind !== 'Cast' || !constants.set(to, constants.get(from)));
+  const constants = new Map(
+    all(graph, 5)
+      .map(readTensor)
+      .map(({ name, shape, values }) => [name, Array.isArray(values) ? values : tf.tensor(values, shape)]),
+  );
+  const nodes = all(graph, 1)
+    .map(readNode)
+    .filter(({ kind, inputs: [from], outputs: [to] }) => kind !== 'Cast' || !constants.set(to, constants.get(from)));
   // A product whose next step adds a constant vector is one of theirs with a bias.
   const fused = nodes.flatMap((node, i) => {
     const next = nodes[i + 1];
-    const adds = (product, sum) => product?.kind === 'MatMul' && sum?.kind === 'Add' && sum.inputs[0] === product.outputs[0] && constants.get(sum.inputs[1])?.rank === 1;
+    const adds = (product, sum) =>
+      product?.kind === 'MatMul' &&
+      sum?.kind === 'Add' &&
+      sum.inputs[0] === product.outputs[0] &&
+      constants.get(sum.inputs[1])?.rank === 1;
     if (adds(node, next)) return [{ ...next, kind: 'Affine', inputs: [...node.inputs, next.inputs[1]] }];
     return adds(nodes[i - 1], node) ? [] : [node];
   });

@@ -1,17 +1,21 @@
 // The ONNX form of a network through ONNX Runtime, against the CPU build on the same noise.
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
-import { meanflow, randomWeights } from './support.mjs';
+import { cpuBuild, meanflow, randomWeights, require } from './support.mjs';
 
-const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const ort = require('onnxruntime-web');
-const wasm = await import('../../web/pkg/cpu/meanflow.js');
-wasm.initSync({ module: readFileSync(new URL('../../web/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
+const { wasm } = await cpuBuild();
 
-const IN_CONTEXT = { kind: 'in-context', hidden: 50, class_tokens: 2, guidance_tokens: 1, interval_tokens: 3, time_tokens: 2 };
+const IN_CONTEXT = {
+  kind: 'in-context',
+  hidden: 50,
+  class_tokens: 2,
+  guidance_tokens: 1,
+  interval_tokens: 3,
+  time_tokens: 2,
+};
 const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
 
 for (const [what, net, dtype = 'f16'] of [
@@ -26,8 +30,20 @@ for (const [what, net, dtype = 'f16'] of [
   ['told the scale of guidance', { ...TINY, guidance: 'scale' }],
   ['told guidance', { ...TINY, guidance: 'scale-and-interval' }],
   ['with tokens in front', { ...TINY, times: 'h', architecture: IN_CONTEXT }],
-  ['with tokens in front, told guidance', { ...TINY, times: 'h', guidance: 'scale-and-interval', output: 'image', architecture: { ...IN_CONTEXT, bottleneck: 7, positions: 'plane' } }],
-  ['of the size of the page', { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 }],
+  [
+    'with tokens in front, told guidance',
+    {
+      ...TINY,
+      times: 'h',
+      guidance: 'scale-and-interval',
+      output: 'image',
+      architecture: { ...IN_CONTEXT, bottleneck: 7, positions: 'plane' },
+    },
+  ],
+  [
+    'of the size of the page',
+    { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 },
+  ],
 ]) {
   test(`a network ${what} is the same in ONNX Runtime`, async () => {
     const weights = randomWeights(net, dtype);
@@ -38,7 +54,7 @@ for (const [what, net, dtype = 'f16'] of [
     const { image_size: size, channels, classes } = net;
     const values = channels * size * size;
     const [seed, count, label] = [3, 2, classes ? 1 : undefined];
-    const ours = await model.images(BigInt(seed), count, label, 1);
+    const ours = await model.images({ seed, count, classIndex: label });
     const noise = Float32Array.from([0, 1].flatMap((i) => [...wasm.noise(BigInt(seed + i), values)]));
     const feeds = {
       z: new ort.Tensor('float32', noise, [count, channels, size, size]),
@@ -58,9 +74,13 @@ for (const [what, net, dtype = 'f16'] of [
 }
 
 test('a network that has no ONNX form is refused with the reason', () => {
-  const weights = randomWeights({ ...TINY, patch: 1, heads: 1, depth: 1, architecture: { kind: 'unet', multipliers: [1, 2], attention: [] } });
+  const architecture = { kind: 'unet', multipliers: [1, 2], attention: [] };
+  const weights = randomWeights({ ...TINY, patch: 1, heads: 1, depth: 1, architecture });
   const command = () => meanflow('repack', weights, '--onnx', `${weights}.onnx`);
-  assert.throws(command, ({ status, stderr }) => status === 1 && /only Diffusion Transformers/.test(stderr.toString()));
+  assert.throws(
+    command,
+    ({ status, stderr }) => status === 1 && /only Diffusion Transformers/.test(stderr.toString()),
+  );
 });
 
 test('weights in half precision are written so', () => {

@@ -4,11 +4,25 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ENGINE, ROOT, fromEngine, nativePicture, open, openStage, overWhite, psnr, servedWhile, settled, variance, wall } from './support.mjs';
+import {
+  ENGINE,
+  ROOT,
+  fromEngine,
+  nativeOverWhite,
+  nativePicture,
+  open,
+  openStage,
+  overWhite,
+  psnr,
+  servedWhile,
+  settled,
+  shipped,
+  variance,
+  wall,
+} from './support.mjs';
 
 /** Least agreement of browser and native pictures. */
 const MIN_PSNR = 45;
-const model = (name) => join(ROOT, `static/models/${name}.safetensors`);
 
 // Under a sub-path, as project pages are.
 const stage = openStage({ webgpu: false, prefix: '/some/where/' });
@@ -56,13 +70,15 @@ test('where the script that begins early comes late, nothing is downloaded twice
     await page.goto(`${stage.site.address}?count=1`);
     await settled(page);
   });
-  for (const file of ['preload.js', 'meanflow_bg.wasm', 'nouns.safetensors']) assert.equal(served.filter((name) => name === file).length, 1, file);
+  for (const file of ['preload.js', 'meanflow_bg.wasm', 'nouns.safetensors']) {
+    assert.equal(served.filter((name) => name === file).length, 1, file);
+  }
 });
 
 test('the pictures of the page are those of the native build', async () => {
   const page = await stage.open(`?backend=cpu&seed=41&count=3`);
   for (const [i, picture] of (await wall(page)).entries()) {
-    const agreement = psnr(picture, overWhite(nativePicture(model('nouns'), { seed: 41 + i })));
+    const agreement = psnr(picture, nativeOverWhite(shipped('nouns'), { seed: 41 + i }));
     assert.ok(agreement >= MIN_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
   }
 });
@@ -70,7 +86,7 @@ test('the pictures of the page are those of the native build', async () => {
 test('the class-conditional model agrees with the native build too, in several steps', async () => {
   const page = await stage.open(`?backend=cpu&model=tiles&class=item/potion&steps=4&seed=5&count=2`);
   for (const [i, picture] of (await wall(page)).entries()) {
-    const native = nativePicture(model('tiles'), { seed: 5 + i, className: 'item/potion', nfe: 4 });
+    const native = nativePicture(shipped('tiles'), { seed: 5 + i, className: 'item/potion', nfe: 4 });
     assert.ok(psnr(picture, overWhite(native)) >= MIN_PSNR, `picture ${i}`);
   }
 });
@@ -78,8 +94,8 @@ test('the class-conditional model agrees with the native build too, in several s
 test('every byte of the engine agrees with the native build, alpha included', async () => {
   const page = await stage.open(`?backend=cpu&count=1`);
   const request = { seed: 12345678901, count: 1, nfe: 1 };
-  const rgba = await fromEngine(page, { backend: 'cpu', weights: model('emoji'), ...request });
-  const agreement = psnr(rgba, nativePicture(model('emoji'), request));
+  const rgba = await fromEngine(page, { backend: 'cpu', weights: shipped('emoji'), ...request });
+  const agreement = psnr(rgba, nativePicture(shipped('emoji'), request));
   assert.ok(agreement >= MIN_PSNR, `${agreement.toFixed(1)} dB`);
 });
 
@@ -134,7 +150,9 @@ test('a picture opens beside its noise and is saved as a PNG', async () => {
   await page.click('#gallery button:nth-child(2)');
   assert.match(await page.textContent('#detail-title'), /^[A-Z][a-z ]+, seed 7$/);
   const shown = await page.evaluate(() =>
-    ['noise', 'picture'].map((part) => document.querySelector(`[data-part=${part}]`).getContext('2d').getImageData(0, 0, 32, 32).data.join()),
+    ['noise', 'picture'].map((part) =>
+      document.querySelector(`[data-part=${part}]`).getContext('2d').getImageData(0, 0, 32, 32).data.join(),
+    ),
   );
   assert.notEqual(shown[0], shown[1]);
   const download = page.waitForEvent('download');
@@ -174,7 +192,9 @@ for (const [name, width] of [['a desktop', 1280], ['a phone', 390]]) {
 test('pictures between classes are those of the native build, and a link and a saved picture hold the place', async () => {
   const between = 'item/potion:0.6,item/book:0.4';
   const page = await stage.open(`?model=tiles&class=${between}&seed=4&count=2&backend=cpu`);
-  const native = overWhite(nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: between }));
+  const native = overWhite(
+    nativePicture(shipped('tiles'), { seed: 5, className: between }),
+  );
   assert.ok(psnr((await wall(page))[1], native) >= 40);
   assert.ok(await page.isChecked('input[name=class][value="item/potion"]'));
   assert.equal(await page.inputValue('#mix-with select'), 'item/book');
@@ -190,7 +210,9 @@ test('pictures between classes are those of the native build, and a link and a s
   assert.ok(psnr((await wall(page))[1], before[1]) < 60, 'another share, the same picture');
   await page.selectOption('#mix-with select', '');
   await settled(page);
-  const alone = overWhite(nativePicture(join(ROOT, 'static/models/tiles.safetensors'), { seed: 5, className: 'item/potion' }));
+  const alone = overWhite(
+    nativePicture(shipped('tiles'), { seed: 5, className: 'item/potion' }),
+  );
   await page.waitForFunction(() => /class=item%2Fpotion&/.test(location.search));
   await settled(page);
   assert.ok(psnr((await wall(page))[1], alone) >= 40);

@@ -1,12 +1,9 @@
 // People as they are: on a phone, with large letters, with colours of their own, reading from right to left, by ear.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
-import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
-import { open, openStage } from './support.mjs';
+import { launch, open, openStage } from './support.mjs';
 
-const { chromium } = createRequire(new URL('../../web/package.json', import.meta.url))('playwright-core');
 const stage = openStage({ webgpu: false });
 const QUERY = '?model=tiles&seed=4&count=4&backend=cpu';
 
@@ -14,23 +11,46 @@ const QUERY = '?model=tiles&seed=4&count=4&backend=cpu';
 const overflow = (page) =>
   page.evaluate(() => {
     const width = document.documentElement.clientWidth;
-    const outside = [...document.querySelectorAll('body *')].filter((element) => element.getBoundingClientRect().right > width + 1 || element.getBoundingClientRect().left < -1);
-    return { by: document.documentElement.scrollWidth - width, what: outside.slice(0, 3).map(({ tagName, className }) => `${tagName}.${className}`) };
+    const outside = [...document.querySelectorAll('body *')].filter(
+      (element) => element.getBoundingClientRect().right > width + 1 || element.getBoundingClientRect().left < -1,
+    );
+    return {
+      by: document.documentElement.scrollWidth - width,
+      what: outside.slice(0, 3).map(({ tagName, className }) => `${tagName}.${className}`),
+    };
   });
 
-for (const [what, surface, handle] of [['square', '#explore [data-part=pad]', '#explore [data-part=handle]'], ['plane', '#plane', '#plane .noise']]) {
+for (const [what, surface, handle] of [
+  ['square', '#explore [data-part=pad]', '#explore [data-part=handle]'],
+  ['plane', '#plane', '#plane .noise'],
+]) {
   test(`on a phone a swipe over the ${what} scrolls the page, unless it begins on the handle`, async () => {
     const page = await stage.open(QUERY, { viewport: { width: 375, height: 667 }, hasTouch: true, isMobile: true });
     const touch = await page.context().newCDPSession(page);
     await page.locator(surface).evaluate((element) => element.scrollIntoView({ block: 'center' }));
-    if (what === 'square') await page.waitForFunction(() => [...document.querySelectorAll('.pad canvas')].every(({ width }) => width === 32));
+    if (what === 'square') {
+      await page.waitForFunction(() =>
+        [...document.querySelectorAll('.pad canvas')].every(({ width }) => width === 32),
+      );
+    }
     const box = (selector) => page.locator(selector).first().boundingBox();
-    const place = () => page.evaluate((selector) => [...document.querySelectorAll(selector)].slice(0, 1).map(({ style, attributes }) => `${style.left} ${style.top} ${attributes.cx?.value} ${attributes.cy?.value}`)[0], handle);
+    const place = () =>
+      page.evaluate(
+        (selector) =>
+          [...document.querySelectorAll(selector)]
+            .slice(0, 1)
+            .map(
+              ({ style, attributes }) => `${style.left} ${style.top} ${attributes.cx?.value} ${attributes.cy?.value}`,
+            )[0],
+        handle,
+      );
     const scrolled = () => page.evaluate(() => scrollY);
     const swipe = async (x, y, [right, down]) => {
       const points = (by) => [{ x: x + by * right, y: y + by * down }];
       await touch.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints: points(0) });
-      for (let i = 1; i <= 8; i++) await touch.send('Input.dispatchTouchEvent', { type: 'touchMove', touchPoints: points(i / 8) });
+      for (let i = 1; i <= 8; i++) {
+        await touch.send('Input.dispatchTouchEvent', { type: 'touchMove', touchPoints: points(i / 8) });
+      }
       await touch.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
       await page.waitForTimeout(400);
     };
@@ -56,14 +76,24 @@ for (const [what, surface, handle] of [['square', '#explore [data-part=pad]', '#
 test('with colours of the reader\'s own, what is chosen is seen, and colours to draw with are colours', async () => {
   const page = await stage.open(QUERY, { forcedColors: 'active' });
   await page.locator('#drawing summary').click();
-  const swatches = await page.locator('.colours span').evaluateAll((spans) => spans.map((span) => getComputedStyle(span).backgroundColor));
+  const swatches = await page
+    .locator('.colours span')
+    .evaluateAll((spans) => spans.map((span) => getComputedStyle(span).backgroundColor));
   assert.equal(new Set(swatches).size, 7, swatches.join());
   for (const group of ['#models', '#steps']) {
-    const outlines = await page.locator(`${group} span`).evaluateAll((spans) => spans.map((span) => getComputedStyle(span).outlineStyle !== 'none' && getComputedStyle(span).outlineWidth !== '0px'));
+    const outlines = await page
+      .locator(`${group} span`)
+      .evaluateAll((spans) =>
+        spans.map(
+          (span) => getComputedStyle(span).outlineStyle !== 'none' && getComputedStyle(span).outlineWidth !== '0px',
+        ),
+      );
     assert.deepEqual(outlines.filter(Boolean).length, 1, `${group}: ${outlines}`);
   }
   // The handle is not of the colour of the square.
-  const [handle, pad] = await page.evaluate(() => ['.handle', '.pad'].map((selector) => getComputedStyle(document.querySelector(selector)).backgroundColor));
+  const [handle, pad] = await page.evaluate(() =>
+    ['.handle', '.pad'].map((selector) => getComputedStyle(document.querySelector(selector)).backgroundColor),
+  );
   assert.notEqual(handle, pad);
 });
 
@@ -93,17 +123,30 @@ for (const [what, options, size] of [
 ]) {
   test(`with ${what} the text is as large as asked for, and nothing sticks out`, async () => {
     // The reader's setting, which a page cannot see: `rem` and `em` of media queries follow it.
-    const browser = size === 16 ? stage.browser : await chromium.launch({ executablePath: findChromium(), args: [...chromiumArguments({ webgpu: false }), `--blink-settings=defaultFontSize=${size}`] });
+    const browser =
+      size === 16
+        ? stage.browser
+        : await launch({ webgpu: false, args: [`--blink-settings=defaultFontSize=${size}`] });
     try {
       const page = await open(browser, stage.site.address + QUERY, options);
       assert.equal(await page.evaluate(() => getComputedStyle(document.body).fontSize), `${size}px`);
       const { by, what } = await overflow(page);
       assert.ok(by <= 0, `${by} pixels: ${what}`);
       // Nothing is cut off: what a button says fits into it, and no field lies over its neighbour.
-      const cut = await page.evaluate(() => [...document.querySelectorAll('button:not(.tile), .choices span, legend')].filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1).map(({ textContent }) => textContent));
+      const cut = await page.evaluate(() =>
+        [...document.querySelectorAll('button:not(.tile), .choices span, legend')]
+          .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
+          .map(({ textContent }) => textContent),
+      );
       assert.deepEqual(cut, []);
       const over = await page.evaluate(() =>
-        [...document.querySelectorAll('#controls fieldset:not([hidden])')].filter((field) => field.querySelector('legend').getBoundingClientRect().right > field.querySelector('.choices > *').getBoundingClientRect().left + 1).map((field) => field.textContent.trim().slice(0, 20)),
+        [...document.querySelectorAll('#controls fieldset:not([hidden])')]
+          .filter(
+            (field) =>
+              field.querySelector('legend').getBoundingClientRect().right >
+              field.querySelector('.choices > *').getBoundingClientRect().left + 1,
+          )
+          .map((field) => field.textContent.trim().slice(0, 20)),
       );
       assert.deepEqual(over, [], 'legends lie over their choices');
     } finally {
@@ -114,7 +157,12 @@ for (const [what, options, size] of [
 
 test('the name that an embedder gives the element is that of its pictures', async () => {
   const page = await (await stage.browser.newContext({ serviceWorkers: 'block' })).newPage();
-  await page.route('**/test.html', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><script type="module" src="/web/mean-flow.js"></script><mean-flow id="a" aria-label="Two faces" count="2" backend="cpu" src="/static/models/emoji.safetensors"></mean-flow>' }));
+  await page.route('**/test.html', (route) =>
+    route.fulfill({
+      contentType: 'text/html',
+      body: '<!doctype html><script type="module" src="/web/mean-flow.js"></script><mean-flow id="a" aria-label="Two faces" count="2" backend="cpu" src="/static/models/emoji.safetensors"></mean-flow>',
+    }),
+  );
   await page.goto(`${stage.site.address}test.html`);
   await page.waitForFunction(() => document.getElementById('a').complete, undefined, { timeout: 60_000 });
   assert.equal(await page.getByRole('img', { name: 'Two faces' }).count(), 1);
@@ -126,5 +174,8 @@ test('the name that an embedder gives the element is that of its pictures', asyn
   }, change);
   assert.equal(await name("a.ariaLabel = 'Two others'"), 'Two others');
   assert.equal(await name("a.alt = 'Twins'"), 'Twins');
-  assert.match(await name("a.alt = null; a.removeAttribute('aria-label')"), /^2 pictures generated by the model emoji, seed 0$/);
+  assert.match(
+    await name("a.alt = null; a.removeAttribute('aria-label')"),
+    /^2 pictures generated by the model emoji, seed 0$/,
+  );
 });

@@ -8,18 +8,22 @@ import { after, before } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-export { psnr } from '../../web/psnr.js';
+export { psnr } from '../../web/engine/psnr.js';
 
 import { chromiumArguments, findChromium } from '../../web/tools/browser.mjs';
 import { engineFolder } from '../../web/tools/engine-folder.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 
-const require = createRequire(new URL('../../web/package.json', import.meta.url));
+/** For the packages of web/node_modules. */
+export const require = createRequire(new URL('../../web/package.json', import.meta.url));
 const { chromium } = require('playwright-core');
-const { decode, encode } = await import(require.resolve('fast-png'));
+/** Another program's reading and writing of PNG files. */
+export const { decode, encode } = await import(require.resolve('fast-png'));
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const DIST = join(ROOT, 'dist');
+/** The weights file of a shipped model. */
+export const shipped = (name) => join(ROOT, `static/models/${name}.safetensors`);
 const MEANFLOW = join(ROOT, 'target/release/meanflow');
 /** Long enough for a software adapter that compiles every shader on a busy machine. */
 const PATIENCE = 180_000;
@@ -41,7 +45,10 @@ export function serveForeignPage(site) {
   const folder = temporaryFolder();
   const listen = `globalThis.told = []; for (const type of ['progress', 'ready', 'generate', 'error']) document.addEventListener(type, (event) => told.push(event.type), true);`;
   const element = `<mean-flow src="${site}static/models/emoji.safetensors" seed="9" controls></mean-flow>`;
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${site}web/mean-flow.js"></script>${element}`);
+  writeFileSync(
+    join(folder, 'index.html'),
+    `<!doctype html><script>${listen}</script><script type="module" src="${site}web/mean-flow.js"></script>${element}`,
+  );
   return serve(folder);
 }
 
@@ -66,11 +73,12 @@ export function openStage({ webgpu, prefix }) {
 }
 
 /**
- * Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. Without `canvas` a canvas that
- * shows what that adapter drew costs the device.
+ * Starts Chromium; with `webgpu` it has a real WebGPU on a software adapter, without it has none. Without `canvas` a
+ * canvas that shows what that adapter drew costs the device. `args` are further ones of its own.
  */
-export function launch({ webgpu, canvas }) {
-  return chromium.launch({ executablePath: findChromium(), args: chromiumArguments({ webgpu, canvas }) });
+export function launch({ webgpu, canvas, args = [] }) {
+  const executablePath = findChromium();
+  return chromium.launch({ executablePath, args: [...chromiumArguments({ webgpu, canvas }), ...args] });
 }
 
 /** Has every Worker of the page's engine run `script` before its own. */
@@ -84,7 +92,8 @@ export const beforeWorkers = (page, script) =>
 export async function servedWhile(server, work) {
   const served = [];
   // To ask whether a file has changed, as the service worker does of all once a page is drawn, downloads nothing.
-  const listen = ({ url, headers }) => headers['if-none-match'] || served.push(new URL(url, 'http://localhost').pathname.split('/').pop());
+  const listen = ({ url, headers }) =>
+    headers['if-none-match'] || served.push(new URL(url, 'http://localhost').pathname.split('/').pop());
   server.on('request', listen);
   try {
     await work();
@@ -94,7 +103,9 @@ export async function servedWhile(server, work) {
   return served;
 }
 
-/** An empty page to time a visit in: a new window first loads parts of the browser itself, which no visitor waits for. */
+/**
+ * An empty page to time a visit in: a new window first loads parts of the browser itself, which no visitor waits for.
+ */
 export async function openQuietly(context) {
   const page = await context.newPage();
   await setTimeout(QUIET);
@@ -109,8 +120,7 @@ export async function open(browser, address, { state = 'ready', ...options } = {
   // A service worker would answer before the routes of a test.
   const context = await browser.newContext({ serviceWorkers: 'block', ...options });
   const page = await context.newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   await page.goto(address);
   await settled(page, state);
   return page;
@@ -119,23 +129,67 @@ export async function open(browser, address, { state = 'ready', ...options } = {
 /** Waits for `ready` or `error`, and fails with the page's own words when it is the other one. */
 export async function settled(page, state = 'ready') {
   await page.waitForFunction(() => document.body.dataset.state !== 'loading', undefined, { timeout: PATIENCE });
-  const [reached, message] = await page.evaluate(() => [document.body.dataset.state, document.getElementById('status').textContent]);
+  const [reached, message] = await page.evaluate(() => [
+    document.body.dataset.state,
+    document.getElementById('status').textContent,
+  ]);
   if (reached !== state) throw new Error(`the page is in state ${reached}, not ${state}: ${message}`);
   return message;
 }
 
-/** Pixels of the wall's pictures, each as RGB over white: a canvas does not keep the colour of what is transparent. */
-export function wall(page) {
-  return page.evaluate(() =>
-    [...document.querySelectorAll('#gallery canvas')].map((canvas) => {
-      const over = document.createElement('canvas');
-      [over.width, over.height] = [canvas.width, canvas.height];
-      const context = over.getContext('2d');
+/** Waits until the page's status says something. */
+export function statusSays(page, pattern) {
+  const says = (source) => new RegExp(source).test(document.getElementById('status').textContent);
+  return page.waitForFunction(says, pattern.source, { timeout: 60_000 });
+}
+
+/** What an element of a page says, whichever driver the page is of. */
+export const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
+
+/** Notes the errors in a page that nobody handled. */
+export function problemsOf(page) {
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  return problems;
+}
+
+/**
+ * Pixels of the canvases that a selector finds, inside `within` where that is given, each as RGB over white: a canvas
+ * does not keep the colour of what is transparent.
+ */
+export function pixelsOf(page, selector, within) {
+  return page.evaluate(
+    ([selector, within]) => {
+      const root = within ? document.querySelector(within).shadowRoot : document;
+      return [...root.querySelectorAll(selector)].map((canvas) => {
+        const over = document.createElement('canvas');
+        [over.width, over.height] = [canvas.width, canvas.height];
+        const context = over.getContext('2d');
+        context.fillStyle = '#fff';
+        context.fillRect(0, 0, over.width, over.height);
+        context.drawImage(canvas, 0, 0);
+        return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
+      });
+    },
+    [selector, within],
+  );
+}
+
+/** The same of the wall's pictures. */
+export const wall = (page) => pixelsOf(page, '#gallery canvas');
+
+/** The same of a picture of the first element that a selector finds, as its PNG file has it. */
+export function elementPicture(page, selector = 'mean-flow', index = 0) {
+  return page.evaluate(
+    async ([selector, index]) => {
+      const bitmap = await createImageBitmap(await document.querySelector(selector).toBlob(index));
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
       context.fillStyle = '#fff';
-      context.fillRect(0, 0, over.width, over.height);
-      context.drawImage(canvas, 0, 0);
-      return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
-    }),
+      context.fillRect(0, 0, bitmap.width, bitmap.height);
+      context.drawImage(bitmap, 0, 0);
+      return Array.from(context.getImageData(0, 0, bitmap.width, bitmap.height).data).filter((_, i) => i % 4 < 3);
+    },
+    [selector, index],
   );
 }
 
@@ -146,7 +200,9 @@ export function fromEngine(page, { backend, weights, ...request }) {
       const { Engine } = await import(new URL('web/engine.js', document.baseURI).href);
       const engine = new Engine(backend);
       const pictures = [];
-      const { backend: used } = await engine.load(new File([Uint8Array.from(atob(weights), (c) => c.charCodeAt(0))], 'weights.safetensors'));
+      const { backend: used } = await engine.load(
+        new File([Uint8Array.from(atob(weights), (c) => c.charCodeAt(0))], 'weights.safetensors'),
+      );
       if (used !== backend) throw new Error(`${used} ran instead of ${backend}`);
       await engine.generate(request, ({ rgba }) => pictures.push(...rgba));
       engine.close();
@@ -157,6 +213,14 @@ export function fromEngine(page, { backend, weights, ...request }) {
   );
 }
 
+/** The CPU's wasm build as others get it, here in Node.js, with its memory. */
+export async function cpuBuild() {
+  const wasm = await import('../../web/engine/pkg/cpu/meanflow.js');
+  const module = readFileSync(new URL('../../web/engine/pkg/cpu/meanflow_bg.wasm', import.meta.url));
+  const { memory } = wasm.initSync({ module });
+  return { wasm, memory };
+}
+
 export function meanflow(...args) {
   return execFileSync(MEANFLOW, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
@@ -165,7 +229,23 @@ export function meanflow(...args) {
 export function nativePicture(weights, { seed, className, nfe = 1, solver = 'mean-flow' }) {
   const out = join(temporaryFolder(), 'picture.png');
   const more = className === undefined ? [] : ['--class', className];
-  meanflow('sample', weights, '--out', out, '--count', '1', '--seed', String(seed), '--nfe', String(nfe), '--solver', solver, '--device', 'cpu', ...more);
+  meanflow(
+    'sample',
+    weights,
+    '--out',
+    out,
+    '--count',
+    '1',
+    '--seed',
+    String(seed),
+    '--nfe',
+    String(nfe),
+    '--solver',
+    solver,
+    '--device',
+    'cpu',
+    ...more,
+  );
   return Array.from(decode(readFileSync(out)).data);
 }
 
@@ -177,6 +257,9 @@ export function overWhite(rgba) {
   }
   return rgb;
 }
+
+/** One picture of the native build as RGB over white. */
+export const nativeOverWhite = (weights, request) => overWhite(nativePicture(weights, request));
 
 /** Variance of a picture's values: a blank one has none. */
 export function variance(values) {
@@ -200,18 +283,30 @@ export function trainTinyModel() {
   for (const [name, colour] of Object.entries(colours)) {
     mkdirSync(join(folder, 'images', name), { recursive: true });
     for (let i = 0; i < 6; i++) {
-      const data = Uint8Array.from({ length: 8 * 8 * 4 }, (_, k) => (k % 4 === 3 ? (k < 32 * i ? 0 : 255) : colour[k % 4]));
+      const data = Uint8Array.from({ length: 8 * 8 * 4 }, (_, k) =>
+        k % 4 === 3 ? (k < 32 * i ? 0 : 255) : colour[k % 4],
+      );
       writeFileSync(join(folder, 'images', name, `${i}.png`), encode({ width: 8, height: 8, data, channels: 4 }));
     }
   }
   writeFileSync(join(folder, 'tiny.toml'), TINY);
   const weights = join(folder, 'tiny.safetensors');
-  meanflow('train', '--data', join(folder, 'images'), '--out', join(folder, 'run'), '--config', join(folder, 'tiny.toml'));
+  meanflow(
+    'train',
+    '--data',
+    join(folder, 'images'),
+    '--out',
+    join(folder, 'run'),
+    '--config',
+    join(folder, 'tiny.toml'),
+  );
   meanflow('export', join(folder, 'run'), '--out', weights, '--dtype', 'f32');
   return weights;
 }
 
-/** A weights file of a network with these sizes, all of whose parameters are random: nothing is zero as before training. */
+/**
+ * A weights file of a network with these sizes, all of whose parameters are random: nothing is zero as before training.
+ */
 export function randomWeights(net, dtype = 'f32') {
   const weights = join(temporaryFolder(), 'random.safetensors');
   meanflow('random-weights', '--net', JSON.stringify(net), '--dtype', dtype, '--out', weights);

@@ -1,25 +1,27 @@
 // The page's parts that need no browser: noise between noises, pictures that know how they were made, the plane.
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
-import { readAddress, writeAddress } from '../../web/address.js';
-import { blendText, classesOf, partsOf } from '../../web/classes.js';
-import { between, blendAt, slerp } from '../../web/latent.js';
-import { average, derivative, velocity, way } from '../../web/flow2d.js';
-import { recipeOf, withRecipe } from '../../web/png.js';
+import { readAddress, writeAddress } from '../../web/page/address.js';
+import { blendText, classesOf, partsOf } from '../../web/engine/classes.js';
+import { download } from '../../web/engine/download.js';
+import { between, blendAt, slerp } from '../../web/engine/latent.js';
+import { average, derivative, velocity, way } from '../../web/page/flow2d.js';
+import { recipeOf, withRecipe } from '../../web/element/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
-import { DIST, ENGINE } from './support.mjs';
-
-const { decode, encode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
+import { DIST, ENGINE, ROOT, decode, encode } from './support.mjs';
 
 /** Normal numbers that follow from a seed. */
 function normals(seed, count) {
   let state = seed;
   const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
-  return Float32Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
+  return Float32Array.from(
+    { length: count },
+    () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
 }
 
 const length = (x) => Math.hypot(...x);
@@ -41,6 +43,32 @@ test('each corner of the square is the noise that stands there', () => {
   }
 });
 
+/** What the scripts of a folder of web/ may import, beside their own. */
+const MAY_IMPORT = { engine: [], element: ['engine'], page: ['element', 'engine'], bench: ['element', 'engine'] };
+
+test('the page builds on the element and the engine, the element on the engine, and the engine on neither', () => {
+  const web = join(ROOT, 'web');
+  let found = 0;
+  for (const [folder, others] of Object.entries(MAY_IMPORT)) {
+    for (const name of readdirSync(join(web, folder)).filter((name) => name.endsWith('.js'))) {
+      const script = join(folder, name);
+      // Types that a comment imports, too.
+      for (const [, address] of readFileSync(join(web, script), 'utf8').matchAll(
+        /\b(?:from|import)\b[\s(]*'(\.[^']*)'/g,
+      )) {
+        found += 1;
+        const [from, ...inside] = join(folder, address).split('/');
+        assert.ok([folder, ...others].includes(from), `${script} imports ${address}`);
+        assert.ok(
+          inside[0] === 'pkg' || existsSync(join(web, from, ...inside)),
+          `${script} imports ${address}, which is not there`,
+        );
+      }
+    }
+  }
+  assert.ok(found > 50, `${found} imports were found`);
+});
+
 test('what is loaded comes in one script', () => {
   for (const name of ['page', 'mean-flow', 'engine', 'worker-cpu', 'worker-relaxed', 'worker-webgpu']) {
     const script = readFileSync(join(DIST, name.startsWith('worker') ? ENGINE : 'web', `${name}.js`), 'utf8');
@@ -55,15 +83,39 @@ test('what is loaded comes in one script', () => {
 
 test('the engine lies in a folder that is named by what it holds, and no script knows another', () => {
   assert.equal(basename(ENGINE), hashOf(join(DIST, ENGINE)));
-  const scripts = [...readdirSync(join(DIST, 'web')).filter((name) => name.endsWith('.js')).map((name) => `web/${name}`), 'sw.js'];
-  const named = new Map(scripts.map((name) => [name, [...readFileSync(join(DIST, name), 'utf8').matchAll(/engine\/(\w+)\//g)].map(([, hash]) => hash)]));
-  for (const [name, hashes] of named) assert.ok(hashes.every((hash) => hash === basename(ENGINE)), name);
-  for (const name of ['page', 'mean-flow', 'engine', 'failover', 'preload'].map((name) => `web/${name}.js`)) assert.ok(named.get(name).length > 0, name);
+  const scripts = [
+    ...readdirSync(join(DIST, 'web'))
+      .filter((name) => name.endsWith('.js'))
+      .map((name) => `web/${name}`),
+    'sw.js',
+  ];
+  const named = new Map(
+    scripts.map((name) => [
+      name,
+      [...readFileSync(join(DIST, name), 'utf8').matchAll(/engine\/(\w+)\//g)].map(([, hash]) => hash),
+    ]),
+  );
+  for (const [name, hashes] of named) {
+    assert.ok(
+      hashes.every((hash) => hash === basename(ENGINE)),
+      name,
+    );
+  }
+  for (const name of ['page', 'mean-flow', 'engine', 'failover', 'preload'].map((name) => `web/${name}.js`)) {
+    assert.ok(named.get(name).length > 0, name);
+  }
   assert.ok(named.get('sw.js').length > 0);
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {
-  for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) assert.deepEqual(blendAt([7, 8, 9, 7], place), [[7, 8, 9, 7][i], 1]);
+  for (const [i, place] of [
+    [0, 0],
+    [1, 0],
+    [0, 1],
+    [1, 1],
+  ].entries()) {
+    assert.deepEqual(blendAt([7, 8, 9, 7], place), [[7, 8, 9, 7][i], 1]);
+  }
   assert.deepEqual(blendAt([1, 2, 3, 4], [0.25, 0.5]), [1, 0.375, 2, 0.125, 3, 0.375, 4, 0.125]);
   assert.deepEqual(blendAt([1, 2, 3, 4], [0.5, 0]), [1, 0.5, 2, 0.5]);
 });
@@ -81,7 +133,14 @@ test('in the plane u + (t − r) du/dt is v, and a step along u ends where the w
 });
 
 const PICTURE = encode({ width: 2, height: 2, data: Uint8Array.from({ length: 16 }, (_, i) => 13 * i), channels: 4 });
-const RECIPE = { model: 'tiles', sha256: 'ab', seed: '18446744073709551615', className: 'Köpfe/日本', steps: 4, place: [0.25, 1] };
+const RECIPE = {
+  model: 'tiles',
+  sha256: 'ab',
+  seed: '18446744073709551615',
+  className: 'Köpfe/日本',
+  steps: 4,
+  place: [0.25, 1],
+};
 
 test('a saved picture keeps its recipe and stays the same picture', () => {
   const png = withRecipe(PICTURE, RECIPE);
@@ -94,7 +153,9 @@ test('a saved picture keeps its recipe and stays the same picture', () => {
 test('pictures without a recipe, or with one that makes no sense, have none', () => {
   assert.equal(recipeOf(PICTURE), undefined);
   assert.equal(recipeOf(new TextEncoder().encode('no picture')), undefined);
-  for (const wrong of [{ seed: '-1' }, { seed: 'x' }, { steps: 0 }, { steps: '2' }, { steps: 1.5 }]) assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, ...wrong })), undefined, JSON.stringify(wrong));
+  for (const wrong of [{ seed: '-1' }, { seed: 'x' }, { steps: 0 }, { steps: '2' }, { steps: 1.5 }]) {
+    assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, ...wrong })), undefined, JSON.stringify(wrong));
+  }
   assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, place: [2, 0] })).place, undefined);
   // Cut anywhere, it is no recipe, and no endless loop.
   const png = withRecipe(PICTURE, RECIPE);
@@ -106,7 +167,9 @@ test('a place in the square stands in the address', () => {
   const choice = { ...defaults, place: [0.25, 1], className: undefined, backend: undefined };
   assert.equal(writeAddress(choice, defaults), '?at=0.25%2C1&seed=1');
   assert.deepEqual(readAddress('?at=0.25,1&seed=1', defaults).place, [0.25, 1]);
-  for (const wrong of ['1.5,0', '0.2', '0.2,', 'a,b', '-0.1,0']) assert.equal(readAddress(`?at=${wrong}`, defaults).place, undefined, wrong);
+  for (const wrong of ['1.5,0', '0.2', '0.2,', 'a,b', '-0.1,0']) {
+    assert.equal(readAddress(`?at=${wrong}`, defaults).place, undefined, wrong);
+  }
 });
 
 test('classes are read from text: a name, a place between names, or nothing known', () => {
@@ -116,19 +179,58 @@ test('classes are read from text: a name, a place between names, or nothing know
   assert.deepEqual(classesOf('dog', known), { classIndex: 1 });
   assert.deepEqual(classesOf('a:1', known), { classIndex: 3 }, 'a name may hold a colon');
   assert.deepEqual(classesOf('cat:3, item/potion:1', known), { blend: [0, 0.75, 2, 0.25] });
-  for (const text of ['cow', 'cat:0,dog:1', 'cat:1,cow:1', 'cat:x,dog:1', 'cat,dog', 'cat:-1,dog:2', 'cat:1,dog:1,cat:1,dog:1,cat:1']) assert.equal(classesOf(text, known), undefined, text);
+  for (const text of [
+    'cow',
+    'cat:0,dog:1',
+    'cat:1,cow:1',
+    'cat:x,dog:1',
+    'cat,dog',
+    'cat:-1,dog:2',
+    'cat:1,dog:1,cat:1,dog:1,cat:1',
+  ]) {
+    assert.equal(classesOf(text, known), undefined, text);
+  }
   assert.equal(blendText('cat', 'dog', 0.6), 'cat:0.6,dog:0.4');
   assert.equal(blendText('cat', 'dog', 1), 'cat');
   assert.deepEqual(partsOf('cat:0.6,dog:0.4').map(([name]) => name), ['cat', 'dog']);
 });
 
+test('an answer that is fine and has no file is an error with the answer', async () => {
+  const server = createServer((_, response) => response.writeHead(204).end());
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  globalThis.location = { href: `http://127.0.0.1:${server.address().port}/` };
+  try {
+    const taken = download('a/model.safetensors', () => {}, () => assert.fail('there is nothing to take'));
+    await assert.rejects(taken, { message: /^cannot download model\.safetensors: the server answered 204/, code: 'download' });
+  } finally {
+    delete globalThis.location;
+    server.close();
+  }
+});
+
 test('what the wasm links of others is named with its licence, beside the wasm', () => {
   const notices = readFileSync(join(DIST, 'web/THIRD_PARTY.txt'), 'utf8');
-  const sections = notices.split(/^={80}\n/m).slice(1).map((section) => section.split(/\n\n([^]*)/));
-  const named = new Set(sections.flatMap(([titles]) => titles.split('\n').map((title) => title.replace(/ (\d[^ ]*)? ?\(.*/, (_, version) => (version ? `-${version}` : '')))));
+  const sections = notices
+    .split(/^={80}\n/m)
+    .slice(1)
+    .map((section) => section.split(/\n\n([^]*)/));
+  const named = new Set(
+    sections.flatMap(([titles]) =>
+      titles
+        .split('\n')
+        .map((title) => title.replace(/ (\d[^ ]*)? ?\(.*/, (_, version) => (version ? `-${version}` : ''))),
+    ),
+  );
   for (const [titles, text] of sections) assert.match(text, /permission|licen[cs]e/i, titles);
   // Code that can panic says where it comes from.
-  const linked = new Set(['cpu', 'relaxed', 'webgpu', 'burn'].flatMap((build) => readFileSync(join(DIST, ENGINE, `pkg/${build}/meanflow_bg.wasm`), 'latin1').match(/[a-z][\w-]*-\d+\.\d+\.\d+(?=\/src\/)/g) ?? []));
+  const linked = new Set(
+    ['cpu', 'relaxed', 'webgpu', 'burn'].flatMap(
+      (build) =>
+        readFileSync(join(DIST, ENGINE, `pkg/${build}/meanflow_bg.wasm`), 'latin1').match(
+          /[a-z][\w-]*-\d+\.\d+\.\d+(?=\/src\/)/g,
+        ) ?? [],
+    ),
+  );
   assert.ok(linked.size > 5, [...linked].join());
   // What comes with the compiler has its version.
   for (const one of linked) assert.ok(named.has(one) || named.has(one.replace(/-\d+\.\d+\.\d+$/, '')), one);

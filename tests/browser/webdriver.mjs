@@ -1,4 +1,5 @@
-// A browser by the W3C's WebDriver protocol: WebKit, which neither Playwright nor Puppeteer drives as distributions build it.
+// A browser by the W3C's WebDriver protocol: WebKit, which neither Playwright nor Puppeteer drives as distributions
+// build it.
 import { spawn, spawnSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
@@ -22,7 +23,10 @@ export function hasWebKit() {
 export async function launchWebKit() {
   const port = await freePort();
   // A group of its own: the driver, the browser and the screen end together.
-  const driver = spawn('xvfb-run', ['-a', '-s', '-screen 0 1400x1000x24', findWebKit(), `--port=${port}`], { stdio: 'ignore', detached: true });
+  const driver = spawn('xvfb-run', ['-a', '-s', '-screen 0 1400x1000x24', findWebKit(), `--port=${port}`], {
+    stdio: 'ignore',
+    detached: true,
+  });
   const failed = new Promise((_, reject) => driver.once('error', reject));
   const end = () => {
     try {
@@ -34,7 +38,14 @@ export async function launchWebKit() {
   process.once('exit', end);
   const call = (method, path, body) => Promise.race([failed, request(port, method, path, body)]);
   for (const began = Date.now(); ; await setTimeout(50)) {
-    if (await call('GET', '/status').then(({ ready }) => ready, (error) => driver.pid === undefined && Promise.reject(error))) break;
+    if (
+      await call('GET', '/status').then(
+        ({ ready }) => ready,
+        (error) => driver.pid === undefined && Promise.reject(error),
+      )
+    ) {
+      break;
+    }
     if (Date.now() - began > START) throw new Error('the driver of WebKit does not start');
   }
   const { sessionId } = await call('POST', '/session', { capabilities: { alwaysMatch: {} } });
@@ -56,7 +67,9 @@ export async function launchWebKit() {
     async drag(from, to) {
       const move = ([x, y]) => ({ type: 'pointerMove', x: Math.round(x), y: Math.round(y), duration: 50 });
       const actions = [move(from), { type: 'pointerDown', button: 0 }, move(to), { type: 'pointerUp', button: 0 }];
-      await call('POST', `${at}/actions`, { actions: [{ type: 'pointer', id: 'mouse', parameters: { pointerType: 'mouse' }, actions }] });
+      await call('POST', `${at}/actions`, {
+        actions: [{ type: 'pointer', id: 'mouse', parameters: { pointerType: 'mouse' }, actions }],
+      });
     },
     async waitFor(isSo, argument) {
       for (const began = Date.now(); !(await this.evaluate(isSo, argument)); await setTimeout(50)) {
@@ -77,7 +90,7 @@ async function request(port, method, path, body) {
   return value;
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((done) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address();

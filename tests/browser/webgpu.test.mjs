@@ -1,9 +1,24 @@
 // The WebGPU build through real WebGPU, on a software adapter: slow, so few and small pictures.
+/* global states -- of the page */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { ROOT, beforeWorkers, fromEngine, launch, nativePicture, open, openStage, overWhite, psnr, settled, trainTinyModel, wall } from './support.mjs';
+import {
+  beforeWorkers,
+  fromEngine,
+  launch,
+  nativePicture,
+  open,
+  openStage,
+  overWhite,
+  pixelsOf,
+  problemsOf,
+  psnr,
+  settled,
+  shipped,
+  trainTinyModel,
+  wall,
+} from './support.mjs';
 
 /** Least agreement of WebGPU and native pictures, both computed in f32. */
 const MIN_PSNR = 45;
@@ -14,7 +29,7 @@ test('on WebGPU the page shows the pictures of the native build', async () => {
   const page = await stage.open(`?backend=webgpu&seed=11&count=2`);
   assert.equal(await page.textContent('#backend'), 'WebGPU');
   for (const [i, picture] of (await wall(page)).entries()) {
-    const native = nativePicture(join(ROOT, 'static/models/nouns.safetensors'), { seed: 11 + i });
+    const native = nativePicture(shipped('nouns'), { seed: 11 + i });
     const agreement = psnr(picture, overWhite(native));
     assert.ok(agreement >= MIN_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
   }
@@ -36,15 +51,26 @@ test('a GPU beside the CPU that turns out slower is not taken, and the page says
   const page = await context.newPage();
   // The adapter of the tests, presented as a real GPU.
   await page.addInitScript(() => {
-    for (const name of ['vendor', 'architecture', 'device', 'description']) Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => 'real' });
+    for (const name of ['vendor', 'architecture', 'device', 'description']) {
+      Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => 'real' });
+    }
     Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });
     globalThis.states = [];
-    addEventListener('DOMContentLoaded', () => new MutationObserver(() => states.push(document.body.dataset.state)).observe(document.body, { attributeFilter: ['data-state'] }));
+    addEventListener('DOMContentLoaded', () =>
+      new MutationObserver(() => states.push(document.body.dataset.state)).observe(document.body, {
+        attributeFilter: ['data-state'],
+      }),
+    );
   });
   await page.goto(`${stage.site.address}?count=1&seed=4`);
-  await page.waitForFunction(() => document.getElementById('notice').textContent.includes('slower'), undefined, { timeout: 120_000 });
+  await page.waitForFunction(() => document.getElementById('notice').textContent.includes('slower'), undefined, {
+    timeout: 120_000,
+  });
   assert.equal(await page.textContent('#backend'), 'CPU');
-  assert.deepEqual(await page.evaluate(() => states.filter((state, i) => state !== states[i - 1])), ['loading', 'ready']);
+  assert.deepEqual(await page.evaluate(() => states.filter((state, i) => state !== states[i - 1])), [
+    'loading',
+    'ready',
+  ]);
 });
 
 test('a software adapter is not taken unasked: the CPU is faster', async () => {
@@ -56,8 +82,7 @@ test('a software adapter is not taken unasked: the CPU is faster', async () => {
 test('the square is drawn from the GPU without reading back, and shows the same pictures', async () => {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   await beforeWorkers(page, `const map = GPUBuffer.prototype.mapAsync;
     self.readings = 0;
     GPUBuffer.prototype.mapAsync = function (...how) { self.readings += 1; return map.apply(this, how); };`);
@@ -102,20 +127,11 @@ test('where a canvas costs the device, it is replaced once and the square drawn 
 /** Waits until the square and its corners are drawn. */
 async function squareOf(page) {
   await page.locator('#explore').scrollIntoViewIfNeeded();
-  await page.waitForFunction(() => document.querySelector('[data-part=corner3]').width === 32, undefined, { timeout: 120_000 });
+  await page.waitForFunction(() => document.querySelector('[data-part=corner3]').width === 32, undefined, {
+    timeout: 120_000,
+  });
   await page.waitForTimeout(500);
 }
 
 /** The picture at the chosen place, over white. */
-function live(page) {
-  return page.evaluate(() => {
-    const canvas = document.querySelector('[data-part=picture].live');
-    const over = document.createElement('canvas');
-    [over.width, over.height] = [canvas.width, canvas.height];
-    const context = over.getContext('2d');
-    context.fillStyle = '#fff';
-    context.fillRect(0, 0, over.width, over.height);
-    context.drawImage(canvas, 0, 0);
-    return Array.from(context.getImageData(0, 0, over.width, over.height).data).filter((_, i) => i % 4 < 3);
-  });
-}
+const live = async (page) => (await pixelsOf(page, '[data-part=picture].live'))[0];

@@ -1,16 +1,25 @@
 // The page and the element in WebKit, the third engine: the CPU draws, offline too, and PNG files hold the pictures.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { DIST, ROOT, nativePicture, overWhite, psnr, serveForeignPage, variance, wall } from './support.mjs';
+import {
+  DIST,
+  decode,
+  nativeOverWhite,
+  overWhite,
+  psnr,
+  serveForeignPage,
+  shipped,
+  text,
+  variance,
+  wall,
+} from './support.mjs';
 import { hasWebKit, launchWebKit } from './webdriver.mjs';
 
-const { decode } = await import(createRequire(new URL('../../web/package.json', import.meta.url)).resolve('fast-png'));
-const MODEL = join(ROOT, 'static/models/emoji.safetensors');
+const MODEL = shipped('emoji');
 const there = { skip: !hasWebKit() && 'skipped: no WebKit' };
 
 const stage = {};
@@ -33,11 +42,12 @@ async function open(address) {
 
 async function settled() {
   await stage.browser.waitFor(() => document.body?.dataset.state !== 'loading');
-  const [state, message] = await stage.browser.evaluate(() => [document.body.dataset.state, document.getElementById('status').textContent]);
+  const [state, message] = await stage.browser.evaluate(() => [
+    document.body.dataset.state,
+    document.getElementById('status').textContent,
+  ]);
   assert.equal(state, 'ready', message);
 }
-
-const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
 
 test('the page draws the native pictures on the CPU, says so and why', there, async () => {
   const page = await open(`${stage.site.address}?model=emoji&seed=4&count=3`);
@@ -45,14 +55,22 @@ test('the page draws the native pictures on the CPU, says so and why', there, as
   assert.match(await text(page, 'notice'), /^Not on WebGPU: .+\.$/);
   for (const [i, picture] of (await wall(page)).entries()) {
     assert.ok(variance(picture) > 100, 'a blank picture');
-    assert.ok(psnr(picture, overWhite(nativePicture(MODEL, { seed: 4 + i }))) >= 40, `picture ${i} is not the native one`);
+    assert.ok(
+      psnr(picture, nativeOverWhite(MODEL, { seed: 4 + i })) >= 40,
+      `picture ${i} is not the native one`,
+    );
   }
 });
 
 test('the switches change the pictures, and the address says so', there, async () => {
   const page = await open(`${stage.site.address}?model=emoji&seed=2&count=4`);
   const seen = [await wall(page)];
-  const choices = [['#steps input[value="4"]', 'steps=4'], ['#models input[value=tiles]', 'model=tiles'], ['#classes input[value="item/book"]', 'class=item%2Fbook'], ['#new-seed', 'seed=']];
+  const choices = [
+    ['#steps input[value="4"]', 'steps=4'],
+    ['#models input[value=tiles]', 'model=tiles'],
+    ['#classes input[value="item/book"]', 'class=item%2Fbook'],
+    ['#new-seed', 'seed='],
+  ];
   for (const [control, address] of choices) {
     await page.evaluate((control) => document.querySelector(control).click(), control);
     await settled();
@@ -61,7 +79,10 @@ test('the switches change the pictures, and the address says so', there, async (
     seen.push(await wall(page));
   }
   assert.equal(new Set(seen.map(String)).size, seen.length, 'a choice gave the pictures of another');
-  assert.match(await page.evaluate(() => document.querySelector('#gallery button').getAttribute('aria-label')), /^Book, seed \d+$/);
+  assert.match(
+    await page.evaluate(() => document.querySelector('#gallery button').getAttribute('aria-label')),
+    /^Book, seed \d+$/,
+  );
 });
 
 test('a picture is saved as a PNG of the very pixels, with its recipe', there, async () => {
@@ -79,8 +100,10 @@ test('a picture is saved as a PNG of the very pixels, with its recipe', there, a
   const { seed, model } = JSON.parse(text.MeanFlow);
   assert.deepEqual([seed, model], ['7', 'emoji']);
   // Every eighth pixel of every eighth row.
-  const small = Array.from({ length: 32 * 32 }, (_, i) => 4 * (8 * Math.floor(i / 32) * 256 + 8 * (i % 32))).flatMap((at) => [...data.subarray(at, at + 4)]);
-  assert.ok(psnr(overWhite(small), overWhite(nativePicture(MODEL, { seed: 7 }))) >= 45);
+  const small = Array.from({ length: 32 * 32 }, (_, i) => 4 * (8 * Math.floor(i / 32) * 256 + 8 * (i % 32))).flatMap(
+    (at) => [...data.subarray(at, at + 4)],
+  );
+  assert.ok(psnr(overWhite(small), nativeOverWhite(MODEL, { seed: 7 })) >= 45);
 });
 
 test('dragging in the square shows the picture of a corner', there, async () => {
@@ -93,8 +116,11 @@ test('dragging in the square shows the picture of a corner', there, async () => 
   });
   await page.drag([left + edge / 2, top + edge / 2], [left + edge + 20, top - 10]);
   await page.waitFor(() => location.search.includes('at=1%2C0'));
-  const live = () => page.evaluate(() => [...document.querySelector('#explore [data-part=picture]').getContext('2d').getImageData(0, 0, 32, 32).data]);
-  const corner = overWhite(nativePicture(MODEL, { seed: 8 }));
+  const live = () =>
+    page.evaluate(() => [
+      ...document.querySelector('#explore [data-part=picture]').getContext('2d').getImageData(0, 0, 32, 32).data,
+    ]);
+  const corner = nativeOverWhite(MODEL, { seed: 8 });
   let agreement = 0;
   for (let i = 0; i < 50 && agreement < 40; i++) agreement = psnr(overWhite(await live()), corner);
   assert.ok(agreement >= 40, `${agreement.toFixed(1)} dB`);
@@ -108,7 +134,11 @@ test('each legend stands beside its choices, and nothing sticks out sideways', t
         const { top, height, left, right } = field.querySelector(selector).getBoundingClientRect();
         return { y: top + height / 2, left, right };
       };
-      return { name: field.querySelector('legend').textContent, legend: middle('legend'), first: middle('.choices label, .choices select') };
+      return {
+        name: field.querySelector('legend').textContent,
+        legend: middle('legend'),
+        first: middle('.choices label, .choices select'),
+      };
     }),
   );
   assert.deepEqual(fields.map(({ name }) => name), ['Model', 'Class', 'Sampling']);
@@ -137,22 +167,31 @@ test('after one visit the page works with the server gone', there, async (t) => 
   assert.deepEqual(await wall(page), pictures);
 });
 
-test('the element draws in somebody else\'s page, its events tell of it, and its PNG holds the very pixels', there, async () => {
-  const { server, address } = await serveForeignPage(stage.site.address);
-  try {
-    const page = stage.browser;
-    await page.goto(address);
-    await page.waitFor(() => told.includes('generate') || told.includes('error'));
-    const told = await page.evaluate(() => told);
-    assert.ok(told.includes('progress') && told.indexOf('ready') < told.indexOf('generate') && !told.includes('error'), told.join());
-    const png = await page.evaluate(async () => [...new Uint8Array(await (await document.querySelector('mean-flow').toBlob()).arrayBuffer())]);
-    const { data, width } = decode(Uint8Array.from(png), { checkCrc: true });
-    assert.equal(width, 32);
-    assert.ok(psnr(overWhite([...data]), overWhite(nativePicture(MODEL, { seed: 9 }))) >= 45);
-  } finally {
-    server.close();
-  }
-});
+test(
+  "the element draws in somebody else's page, its events tell of it, and its PNG holds the very pixels",
+  there,
+  async () => {
+    const { server, address } = await serveForeignPage(stage.site.address);
+    try {
+      const page = stage.browser;
+      await page.goto(address);
+      await page.waitFor(() => told.includes('generate') || told.includes('error'));
+      const told = await page.evaluate(() => told);
+      assert.ok(
+        told.includes('progress') && told.indexOf('ready') < told.indexOf('generate') && !told.includes('error'),
+        told.join(),
+      );
+      const png = await page.evaluate(async () => [
+        ...new Uint8Array(await (await document.querySelector('mean-flow').toBlob()).arrayBuffer()),
+      ]);
+      const { data, width } = decode(Uint8Array.from(png), { checkCrc: true });
+      assert.equal(width, 32);
+      assert.ok(psnr(overWhite([...data]), nativeOverWhite(MODEL, { seed: 9 })) >= 45);
+    } finally {
+      server.close();
+    }
+  },
+);
 
 test('opened as a file the page says why it cannot run', there, async () => {
   const page = stage.browser;

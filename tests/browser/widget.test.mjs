@@ -1,11 +1,12 @@
 // <mean-flow> in somebody else's page: another origin, another path, plain HTML.
+/* global events -- of the page */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { ROOT, nativePicture, openStage, overWhite, psnr, temporaryFolder } from './support.mjs';
+import { elementPicture, nativeOverWhite, openStage, problemsOf, psnr, shipped, temporaryFolder } from './support.mjs';
 
 const stage = openStage({ webgpu: false });
 
@@ -16,42 +17,37 @@ async function blog(html) {
     globalThis.events = [];
     for (const type of ['progress', 'ready', 'generate', 'error'])
       document.addEventListener(type, ({ target, detail }) => target.localName === 'mean-flow' && events.push({ id: target.id, type, ...detail }), true);`;
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${html}`);
+  writeFileSync(
+    join(folder, 'index.html'),
+    `<!doctype html><script>${listen}</script><script type="module" src="${stage.site.address}web/mean-flow.js"></script>${html}`,
+  );
   const { server, address } = await serve(folder);
   const page = await stage.browser.newPage();
   page.on('close', () => server.close());
   page.downloads = [];
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(error.message));
+  page.problems = problemsOf(page);
   page.on('request', (request) => page.downloads.push(request.url()));
   await page.goto(address);
   return page;
 }
 
-const element = (id, attributes) => `<mean-flow id="${id}" src="${stage.site.address}static/models/emoji.safetensors" backend="cpu" ${attributes}></mean-flow>`;
+const element = (id, attributes) =>
+  `<mean-flow id="${id}" src="${stage.site.address}static/models/emoji.safetensors" backend="cpu" ${attributes}></mean-flow>`;
 
 /** Waits for the n-th event of a type from an element. */
 async function event(page, id, type, n = 1) {
-  const found = await page.waitForFunction(({ id, type, n }) => events.filter((one) => one.id === id && one.type === type)[n - 1], { id, type, n }, { timeout: 60_000 });
+  const found = await page.waitForFunction(
+    ({ id, type, n }) => events.filter((one) => one.id === id && one.type === type)[n - 1],
+    { id, type, n },
+    { timeout: 60_000 },
+  );
   return found.evaluate(({ seed, ...rest }) => ({ seed: String(seed), ...rest }));
 }
 
 /** Pixels over white of a picture of an element. */
-const picture = (page, id, index) =>
-  page.evaluate(
-    async ({ id, index }) => {
-      const bitmap = await createImageBitmap(await document.getElementById(id).toBlob(index));
-      const canvas = Object.assign(document.createElement('canvas'), { width: bitmap.width, height: bitmap.height });
-      const context = canvas.getContext('2d');
-      context.fillStyle = '#fff';
-      context.fillRect(0, 0, canvas.width, canvas.height);
-      context.drawImage(bitmap, 0, 0);
-      return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data).filter((_, i) => i % 4 < 3);
-    },
-    { id, index },
-  );
+const picture = (page, id, index) => elementPicture(page, `#${id}`, index);
 
-const native = (seed) => overWhite(nativePicture(join(ROOT, 'static/models/emoji.safetensors'), { seed }));
+const native = (seed) => nativeOverWhite(shipped('emoji'), { seed });
 
 test('two lines of HTML show the pictures of a seed, and two elements share one download', async () => {
   const page = await blog(element('a', 'seed="7" count="2"') + element('b', 'seed="21"'));
@@ -102,7 +98,9 @@ test('nothing is fetched before it is near, and the poster stands until the pict
 });
 
 test('what goes wrong is an event with words: no file, no class, no src', async () => {
-  const page = await blog(`${element('a', '').replace('emoji.safetensors', 'none.safetensors')}${element('b', 'label="dog"')}<mean-flow id="c"></mean-flow>`);
+  const page = await blog(
+    `${element('a', '').replace('emoji.safetensors', 'none.safetensors')}${element('b', 'label="dog"')}<mean-flow id="c"></mean-flow>`,
+  );
   assert.match((await event(page, 'a', 'error')).message, /none\.safetensors.*404/);
   assert.match((await event(page, 'b', 'error')).message, /no class "dog"/);
   assert.match((await event(page, 'c', 'error')).message, /src/);
@@ -110,6 +108,6 @@ test('what goes wrong is an event with words: no file, no class, no src', async 
 });
 
 test('its module may be imported where there is no document', async () => {
-  const { MeanFlowElement } = await import('../../web/mean-flow.js');
+  const { MeanFlowElement } = await import('../../web/element/mean-flow.js');
   assert.equal(typeof MeanFlowElement, 'function');
 });

@@ -1,17 +1,17 @@
-// <mean-flow> in other people's projects: `npm pack` installed, built or served as they would, opened in Chromium. What is checked
-// is the picture: byte for byte the one that plain HTML draws of the same model and seed.
+// <mean-flow> in other people's projects: `npm pack` installed, built or served as they would, opened in Chromium. What
+// is checked is the picture: byte for byte the one that plain HTML draws of the same model and seed.
 //
 // `make test-embed` runs all; with MEANFLOW_EMBED=quick those that take long are skipped.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
 import { serve } from '../../web/tools/serve.mjs';
 import { ROOT, launch, psnr, randomWeights } from '../browser/support.mjs';
+import { freePort } from '../browser/webdriver.mjs';
 
 const HERE = join(ROOT, 'tests/embed');
 const TOOLS = join(HERE, 'node_modules');
@@ -21,7 +21,24 @@ const BUILT = join(HERE, 'built');
 /** The model of the projects, and one that is computed by a build which the Worker asks for itself. */
 const WEIGHTS = {
   'emoji.safetensors': join(ROOT, 'static/models/emoji.safetensors'),
-  'other.safetensors': randomWeights({ image_size: 8, channels: 3, patch: 2, width: 32, depth: 2, heads: 2, times: 'h', classes: 3, architecture: { kind: 'in-context', hidden: 48, class_tokens: 2, guidance_tokens: 1, interval_tokens: 1, time_tokens: 2 } }),
+  'other.safetensors': randomWeights({
+    image_size: 8,
+    channels: 3,
+    patch: 2,
+    width: 32,
+    depth: 2,
+    heads: 2,
+    times: 'h',
+    classes: 3,
+    architecture: {
+      kind: 'in-context',
+      hidden: 48,
+      class_tokens: 2,
+      guidance_tokens: 1,
+      interval_tokens: 1,
+      time_tokens: 2,
+    },
+  }),
 };
 /** Milliseconds for a server that compiles first, on a busy machine. */
 const PATIENCE = 120_000;
@@ -29,16 +46,27 @@ const QUICK = process.env.MEANFLOW_EMBED === 'quick';
 const ENVIRONMENT = { ...process.env, NEXT_TELEMETRY_DISABLED: '1', ASTRO_TELEMETRY_DISABLED: '1' };
 
 let browser;
-/** What plain HTML draws, by the engine of the package's files and by that inside the bundle: the picture of each seed. */
+/**
+ * What plain HTML draws, by the engine of the package's files and by that inside the bundle: the picture of each seed.
+ */
 const reference = {};
 
 before(async () => {
   rmSync(BUILT, { recursive: true, force: true });
   mkdirSync(BUILT);
   execFileSync('bash', [join(ROOT, 'web/tools/build-package.sh')]);
-  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', BUILT], { cwd: join(ROOT, 'dist-npm'), encoding: 'utf8' }));
+  const [{ filename }] = JSON.parse(
+    execFileSync('npm', ['pack', '--json', '--pack-destination', BUILT], {
+      cwd: join(ROOT, 'dist-npm'),
+      encoding: 'utf8',
+    }),
+  );
   const archive = join(BUILT, filename);
-  execFileSync('npm', ['install', '--no-save', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', archive], { cwd: HERE });
+  execFileSync(
+    'npm',
+    ['install', '--no-save', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', archive],
+    { cwd: HERE },
+  );
   // What Vite has prepared of an earlier package.
   rmSync(join(TOOLS, '.vite'), { recursive: true, force: true });
   browser = await launch({ webgpu: false });
@@ -55,7 +83,11 @@ async function draw({ address, end }, seeds, other = false) {
     await page.goto(address);
     const pictures = {};
     for (const seed of seeds) {
-      await page.evaluate((seed) => customElements.whenDefined('mean-flow').then(() => document.querySelector('mean-flow').generate({ seed })), seed);
+      await page.evaluate(
+        (seed) =>
+          customElements.whenDefined('mean-flow').then(() => document.querySelector('mean-flow').generate({ seed })),
+        seed,
+      );
       pictures[seed] = await pictureOf(page);
     }
     if (other) pictures.other = await drawOther(page);
@@ -77,7 +109,8 @@ async function drawOther(page) {
 }
 
 /** The bytes of the element's picture, as text. */
-const pictureOf = (page) => page.evaluate(() => String.fromCharCode(...document.querySelector('mean-flow').pictures[0].data));
+const pictureOf = (page) =>
+  page.evaluate(() => String.fromCharCode(...document.querySelector('mean-flow').pictures[0].data));
 
 function copyWeights(folder) {
   for (const [name, file] of Object.entries(WEIGHTS)) cpSync(file, join(folder, name));
@@ -94,9 +127,13 @@ function project(name, from = name) {
 /** Runs a tool by its name in `node_modules/.bin`, or by its file. */
 function run(folder, tool, ...args) {
   try {
-    execFileSync(join(TOOLS, tool.includes('/') ? tool : `.bin/${tool}`), args, { cwd: folder, env: { ...ENVIRONMENT, NODE_ENV: 'production' }, stdio: 'pipe' });
+    execFileSync(join(TOOLS, tool.includes('/') ? tool : `.bin/${tool}`), args, {
+      cwd: folder,
+      env: { ...ENVIRONMENT, NODE_ENV: 'production' },
+      stdio: 'pipe',
+    });
   } catch (error) {
-    throw new Error(`${tool} ${args.join(' ')} failed:\n${error.stdout}\n${error.stderr}`);
+    throw new Error(`${tool} ${args.join(' ')} failed:\n${error.stdout}\n${error.stderr}`, { cause: error });
   }
 }
 
@@ -113,7 +150,12 @@ async function started(folder, tool, ...args) {
   const log = join(folder, 'server.log');
   const output = openSync(log, 'w');
   // A process group of its own: it may start others.
-  const server = spawn(process.execPath, [join(TOOLS, tool), ...args, '--port', String(port)], { cwd: folder, env: ENVIRONMENT, stdio: ['ignore', output, output], detached: true });
+  const server = spawn(process.execPath, [join(TOOLS, tool), ...args, '--port', String(port)], {
+    cwd: folder,
+    env: ENVIRONMENT,
+    stdio: ['ignore', output, output],
+    detached: true,
+  });
   const ended = new Promise((resolve) => server.once('exit', resolve));
   const end = async () => {
     if (server.exitCode === null) process.kill(-server.pid, 'SIGTERM');
@@ -128,14 +170,6 @@ async function started(folder, tool, ...args) {
   }
 }
 
-function freePort() {
-  const server = createServer();
-  return new Promise((resolve) => server.listen(0, () => {
-    const { port } = server.address();
-    server.close(() => resolve(port));
-  }));
-}
-
 /**
  * @param {{address: string, end: () => void}} site
  * @param {{engine: 'files' | 'bundle', button?: boolean}} options `button`: it asks for the next seed
@@ -148,14 +182,25 @@ async function showsThePicture({ address, end }, { engine, button = false }) {
   try {
     await page.goto(address);
     await drawn(page, 7, said);
-    assert.ok((await pictureOf(page)) === reference[engine][7], `the picture is not that of plain HTML\n${said.join('\n')}`);
-    assert.ok(page.workers().every((worker) => worker.url().startsWith('blob:') === (engine === 'bundle')), page.workers().map((worker) => worker.url()).join());
+    assert.ok(
+      (await pictureOf(page)) === reference[engine][7],
+      `the picture is not that of plain HTML\n${said.join('\n')}`,
+    );
+    assert.ok(
+      page.workers().every((worker) => worker.url().startsWith('blob:') === (engine === 'bundle')),
+      page
+        .workers()
+        .map((worker) => worker.url())
+        .join(),
+    );
     if (button) {
       await page.click('button:text("Another")');
       await drawn(page, 8, said);
       assert.ok((await pictureOf(page)) === reference[engine][8], 'the second picture is not that of plain HTML');
     }
-    if (engine === 'files') assert.ok((await drawOther(page)) === reference.files.other, 'the other model gives another picture');
+    if (engine === 'files') {
+      assert.ok((await drawOther(page)) === reference.files.other, 'the other model gives another picture');
+    }
   } finally {
     await page.close();
     await end();
@@ -169,7 +214,9 @@ async function drawn(page, seed, said) {
       return element?.complete && element.seed === BigInt(seed);
     }, seed, { timeout: 60_000, polling: 100 });
   } catch (error) {
-    const status = await page.evaluate(() => document.querySelector('mean-flow')?.shadowRoot?.querySelector('[role=status]').textContent);
+    const status = await page.evaluate(
+      () => document.querySelector('mean-flow')?.shadowRoot?.querySelector('[role=status]').textContent,
+    );
     throw new Error(`no picture; the element says "${status}"; the console:\n${said.join('\n')}`, { cause: error });
   }
 }
@@ -213,19 +260,30 @@ test('both engines draw the same to the eye', () => {
 
 embeds('plain HTML', () => join(BUILT, 'plain'), { quick: true });
 embeds('plain HTML, one file', () => join(BUILT, 'inline'), { quick: true, engine: 'bundle' });
-embeds('an import map', () => {
-  const folder = project('import-map');
-  cpSync(PACKAGE, join(folder, 'mean-flow'), { recursive: true });
-  return folder;
-}, { quick: true });
-embeds('WordPress: a block of HTML', () => {
-  const folder = project('wordpress');
-  const uploads = join(folder, 'wp-content/uploads');
-  cpSync(PACKAGE, join(uploads, 'mean-flow'), { recursive: true });
-  copyWeights(uploads);
-  writeFileSync(join(folder, 'index.html'), `<!doctype html><html lang="en"><title>A post</title><article>\n${readFileSync(join(folder, 'block.html'), 'utf8')}</article></html>`);
-  return folder;
-}, { quick: true });
+embeds(
+  'an import map',
+  () => {
+    const folder = project('import-map');
+    cpSync(PACKAGE, join(folder, 'mean-flow'), { recursive: true });
+    return folder;
+  },
+  { quick: true },
+);
+embeds(
+  'WordPress: a block of HTML',
+  () => {
+    const folder = project('wordpress');
+    const uploads = join(folder, 'wp-content/uploads');
+    cpSync(PACKAGE, join(uploads, 'mean-flow'), { recursive: true });
+    copyWeights(uploads);
+    writeFileSync(
+      join(folder, 'index.html'),
+      `<!doctype html><html lang="en"><title>A post</title><article>\n${readFileSync(join(folder, 'block.html'), 'utf8')}</article></html>`,
+    );
+    return folder;
+  },
+  { quick: true },
+);
 
 embeds('esbuild, esm', () => {
   const folder = project('esbuild', 'script');
@@ -262,11 +320,26 @@ embeds('Rollup, the engine beside it', () => {
   return withEngine(withPage(folder));
 }, { quick: true });
 
-embeds('Rollup, iife', () => {
-  const folder = project('rollup-iife', 'script');
-  run(folder, 'rollup', 'main.js', '--plugin', 'node-resolve', '--format', 'iife', '--inlineDynamicImports', '--file', 'dist/main.js');
-  return withPage(folder, 'classic.html');
-}, { quick: true, engine: 'bundle' });
+embeds(
+  'Rollup, iife',
+  () => {
+    const folder = project('rollup-iife', 'script');
+    run(
+      folder,
+      'rollup',
+      'main.js',
+      '--plugin',
+      'node-resolve',
+      '--format',
+      'iife',
+      '--inlineDynamicImports',
+      '--file',
+      'dist/main.js',
+    );
+    return withPage(folder, 'classic.html');
+  },
+  { quick: true, engine: 'bundle' },
+);
 
 embeds('webpack 5', () => {
   const folder = project('webpack', 'script');
@@ -286,8 +359,16 @@ for (const version of [5, 6, 7, 8]) {
     return join(folder, 'dist');
   };
   embeds(`Vite ${version}, build`, () => build(project(`vite-${version}`, 'script')), { quick: version === 8 });
-  embeds(`Vite ${version}, dev`, () => started(project(`vite-${version}-dev`, 'script'), vite, '--strictPort', '--force'), { engine: version < 8 ? 'bundle' : 'files' });
-  if (version < 8) embeds(`Vite ${version}, dev, not optimised`, () => started(project(`vite-${version}-excluded`, 'old-vite'), vite, '--strictPort', '--force'));
+  embeds(
+    `Vite ${version}, dev`,
+    () => started(project(`vite-${version}-dev`, 'script'), vite, '--strictPort', '--force'),
+    { engine: version < 8 ? 'bundle' : 'files' },
+  );
+  if (version < 8) {
+    embeds(`Vite ${version}, dev, not optimised`, () =>
+      started(project(`vite-${version}-excluded`, 'old-vite'), vite, '--strictPort', '--force'),
+    );
+  }
 }
 
 for (const framework of ['react', 'vue', 'svelte']) {
@@ -304,22 +385,49 @@ embeds('Astro', () => {
 });
 
 for (const bundler of ['turbopack', 'webpack']) {
-  embeds(`Next 16, ${bundler}, build`, () => {
-    const folder = project(`next-${bundler}`, 'next');
-    run(folder, 'next', 'build', `--${bundler}`);
-    return started(folder, 'next/dist/bin/next', 'start');
-  }, { button: true });
-  embeds(`Next 16, ${bundler}, dev`, () => started(project(`next-${bundler}-dev`, 'next'), 'next/dist/bin/next', 'dev', `--${bundler}`), { button: true });
+  embeds(
+    `Next 16, ${bundler}, build`,
+    () => {
+      const folder = project(`next-${bundler}`, 'next');
+      run(folder, 'next', 'build', `--${bundler}`);
+      return started(folder, 'next/dist/bin/next', 'start');
+    },
+    { button: true },
+  );
+  embeds(
+    `Next 16, ${bundler}, dev`,
+    () => started(project(`next-${bundler}-dev`, 'next'), 'next/dist/bin/next', 'dev', `--${bundler}`),
+    { button: true },
+  );
 }
 
-/** How each framework's templates write the element, in TypeScript: what must hold, and what must not where `7` is a word. */
+/**
+ * How each framework's templates write the element, in TypeScript: what must hold, and what must not where `7` is a
+ * word.
+ */
 const JSX = '<mean-flow src="emoji.safetensors" seed={7} count="3" label={undefined} controls={false} class="wide" />';
 const TYPED = {
   React: [readFileSync(join(HERE, 'react/App.tsx'), 'utf8').replace('seed={seed}', 'seed={7}'), '--jsx', 'react-jsx'],
-  Preact: [`import '@meanflow/element';\nexport const use = ${JSX};`, '--jsx', 'react-jsx', '--jsxImportSource', 'preact'],
-  Solid: [`import '@meanflow/element';\nexport const use = ${JSX};`, '--jsx', 'preserve', '--jsxImportSource', 'solid-js'],
-  Vue: ["import '@meanflow/element';\nimport type { GlobalComponents } from 'vue';\nexport const use: InstanceType<GlobalComponents['mean-flow']>['$props'] = { seed: {7} };"],
-  Svelte: ["import '@meanflow/element';\nimport type { SvelteHTMLElements } from 'svelte/elements';\nexport const use: SvelteHTMLElements['mean-flow'] = { seed: {7}, class: 'wide' };"],
+  Preact: [
+    `import '@meanflow/element';\nexport const use = ${JSX};`,
+    '--jsx',
+    'react-jsx',
+    '--jsxImportSource',
+    'preact',
+  ],
+  Solid: [
+    `import '@meanflow/element';\nexport const use = ${JSX};`,
+    '--jsx',
+    'preserve',
+    '--jsxImportSource',
+    'solid-js',
+  ],
+  Vue: [
+    "import '@meanflow/element';\nimport type { GlobalComponents } from 'vue';\nexport const use: InstanceType<GlobalComponents['mean-flow']>['$props'] = { seed: {7} };",
+  ],
+  Svelte: [
+    "import '@meanflow/element';\nimport type { SvelteHTMLElements } from 'svelte/elements';\nexport const use: SvelteHTMLElements['mean-flow'] = { seed: {7}, class: 'wide' };",
+  ],
 };
 for (const [framework, [source, ...options]] of Object.entries(TYPED)) {
   test(`${framework} knows the element's types`, () => {
@@ -327,7 +435,25 @@ for (const [framework, [source, ...options]] of Object.entries(TYPED)) {
     mkdirSync(folder);
     const check = (source) => {
       writeFileSync(join(folder, 'use.tsx'), source);
-      execFileSync(join(ROOT, 'web/node_modules/.bin/tsc'), ['--noEmit', '--strict', '--target', 'es2022', '--module', 'esnext', '--moduleResolution', 'bundler', '--skipLibCheck', '--types', '', ...options, 'use.tsx'], { cwd: folder, encoding: 'utf8' });
+      execFileSync(
+        join(ROOT, 'web/node_modules/.bin/tsc'),
+        [
+          '--noEmit',
+          '--strict',
+          '--target',
+          'es2022',
+          '--module',
+          'esnext',
+          '--moduleResolution',
+          'bundler',
+          '--skipLibCheck',
+          '--types',
+          '',
+          ...options,
+          'use.tsx',
+        ],
+        { cwd: folder, encoding: 'utf8' },
+      );
     };
     const seeded = (value) => (options.length > 0 ? source.replace('{7}', `{${value}}`) : source.replace('{7}', value));
     check(seeded('7'));
@@ -336,7 +462,9 @@ for (const [framework, [source, ...options]] of Object.entries(TYPED)) {
 }
 
 test('publint finds nothing', () => {
-  const said = execFileSync(process.execPath, [join(TOOLS, 'publint/src/cli.js'), join(ROOT, 'dist-npm'), '--strict'], { encoding: 'utf8' });
+  const said = execFileSync(process.execPath, [join(TOOLS, 'publint/src/cli.js'), join(ROOT, 'dist-npm'), '--strict'], {
+    encoding: 'utf8',
+  });
   assert.match(said, /All good!/);
 });
 
@@ -344,5 +472,9 @@ test('Are The Types Wrong finds nothing', () => {
   const { version } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
   const archive = join(BUILT, `meanflow-element-${version}.tgz`);
   // The package is for modules; require() of old Node.js is not among its readers.
-  execFileSync(process.execPath, [join(TOOLS, '@arethetypeswrong/cli/dist/index.js'), archive, '--profile', 'esm-only'], { encoding: 'utf8' });
+  execFileSync(
+    process.execPath,
+    [join(TOOLS, '@arethetypeswrong/cli/dist/index.js'), archive, '--profile', 'esm-only'],
+    { encoding: 'utf8' },
+  );
 });

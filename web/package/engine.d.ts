@@ -1,1 +1,2 @@
-export { FailoverEngine, type ModelInfo, type Request } from './types/failover.js';
+export { FailoverEngine } from './types/engine/failover.js';
+export type { ModelInfo, Report, Request } from './types/engine/types.js';

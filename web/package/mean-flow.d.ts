@@ -1,9 +1,9 @@
 // The types come from the code (`types/`); here is what JSDoc cannot say: which events the element has, and that frameworks know it.
-import type { MeanFlowAttributes, MeanFlowElement, MeanFlowEventMap } from './types/mean-flow.js';
+import type { MeanFlowAttributes, MeanFlowElement, MeanFlowEventMap } from './types/element/mean-flow.js';
 
-export * from './types/mean-flow.js';
+export * from './types/element/mean-flow.js';
 
-declare module './types/mean-flow.js' {
+declare module './types/element/mean-flow.js' {
   interface MeanFlowElement {
     addEventListener<K extends keyof MeanFlowEventMap>(type: K, listener: (this: this, event: MeanFlowEventMap[K]) => unknown, options?: boolean | AddEventListenerOptions): void;
     addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;

@@ -1,4 +1,5 @@
-// Where the system's Chromium, Firefox and WebKit are, and how Chromium starts headless with WebGPU on the software adapter SwiftShader.
+// Where the system's Chromium, Firefox and WebKit are, and how Chromium starts headless with WebGPU on the software
+// adapter SwiftShader.
 //
 //   node browser.mjs [chromium | firefox | webkit]   prints the path, or fails
 import { existsSync, readdirSync } from 'node:fs';
@@ -15,7 +16,12 @@ export function findChromium() {
 
 /** Path of a Firefox: $FIREFOX, or the first found on the PATH or where setup.sh leaves one. */
 export function findFirefox() {
-  return find('Firefox', [process.env.FIREFOX, ...onPath(['firefox-esr', 'firefox']), '/Applications/Firefox.app/Contents/MacOS/firefox', ownFirefox()]);
+  return find('Firefox', [
+    process.env.FIREFOX,
+    ...onPath(['firefox-esr', 'firefox']),
+    '/Applications/Firefox.app/Contents/MacOS/firefox',
+    ownFirefox(),
+  ]);
 }
 
 /** Path of the driver of a WebKit, which starts the browser itself: $WEBKIT, or the first found on the PATH. */
@@ -23,7 +29,8 @@ export function findWebKit() {
   return find('WebKit', [process.env.WEBKIT, ...onPath(['WebKitWebDriver'])]);
 }
 
-const onPath = (names) => (process.env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
+const onPath = (names) =>
+  (process.env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
 
 function find(browser, candidates) {
   const path = candidates.find((candidate) => candidate && existsSync(candidate));
@@ -47,10 +54,22 @@ function ownOfPlaywright() {
   }
 }
 
-/** Arguments: quiet, and with `webgpu` a real WebGPU that computes in software; without `canvas`, one that no canvas can show. */
+/**
+ * Arguments: quiet, and with `webgpu` a real WebGPU that computes in software; without `canvas`, one that no canvas can
+ * show.
+ */
 export function chromiumArguments({ webgpu, canvas = true }) {
-  // Without the check of local networks: a sandboxed frame may then load scripts from this machine, as it may from any server.
-  const quiet = ['--no-sandbox', '--disable-features=LocalNetworkAccessChecks', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+  // Without the check of local networks: a sandboxed frame may then load scripts from this machine, as it may from any
+  // server.
+  const quiet = [
+    '--no-sandbox',
+    '--disable-features=LocalNetworkAccessChecks',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ];
   if (!webgpu) return [...quiet, '--disable-gpu'];
   // These let a canvas take pictures from the adapter; without them that costs the device.
   const shown = ['--enable-features=Vulkan', '--use-vulkan=swiftshader', '--use-angle=swiftshader'];

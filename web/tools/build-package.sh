@@ -9,6 +9,6 @@ node web/tools/bundle.mjs package dist-npm
 node web/tools/types.mjs dist-npm
 engine=$(cd dist-npm && echo engine/*/)
 for build in cpu relaxed webgpu burn; do
-  cp "web/pkg/$build/meanflow.d.ts" "dist-npm/${engine}pkg/$build/"
+  cp "web/engine/pkg/$build/meanflow.d.ts" "dist-npm/${engine}pkg/$build/"
 done
 sed -i.before "s|/ENGINE/|/$engine|g" dist-npm/package.json && rm dist-npm/package.json.before

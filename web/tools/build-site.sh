@@ -6,18 +6,18 @@ bash web/tools/build-wasm.sh
 rm -rf dist.partial && mkdir -p dist.partial/web
 cp index.html LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md dist.partial/
 cp -r static dist.partial/static
-cp web/bench.html dist.partial/web/
+cp web/bench/bench.html dist.partial/web/
 node web/tools/bundle.mjs site dist.partial/web
 node web/tools/licenses.mjs dist.partial/web/THIRD_PARTY.txt
 engine=$(cd dist.partial && echo web/engine/*/)
 # Both scripts begin with how a browser chooses its build, which the engine imports as a module.
-fused=$(sed 's/^export //' web/simd-support.js)
+fused=$(sed 's/^export //' web/engine/simd-support.js)
 models=$(node -p "JSON.parse(fs.readFileSync('static/models/models.json')).map(({ id, file }) => JSON.stringify([id, file])).join()")
-cp web/tools/file-notice.js dist.partial/web/
-{ echo '{'; cat web/tools/file-notice.js; echo "$fused"; sed "s|/\* models, by build-site.sh \*/|$models|; s|ENGINE/|$engine|" web/tools/preload.js; echo '}'; } > dist.partial/web/preload.js
+cp web/page/file-notice.js dist.partial/web/
+{ echo '{'; cat web/page/file-notice.js; echo "$fused"; sed "s|/\* models, by build-site.sh \*/|$models|; s|ENGINE/|$engine|" web/page/preload.js; echo '}'; } > dist.partial/web/preload.js
 # What a visit without a network needs: everything but the models, which have a store of their own, and the builds of few visitors.
 files=$(cd dist.partial && find web static -type f -not -name '*.safetensors' -not -path '*/pkg/webgpu/*' -not -path '*/pkg/burn/*' -not -path '*/burn.js' -not -path '*/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' -not -name 'file-notice.js' -not -name 'THIRD_PARTY.txt' -not -name '*.inline.js' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
-sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(echo "$fused"; cat web/tools/service-worker.js) > dist.partial/sw.js
+sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(echo "$fused"; cat web/page/service-worker.js) > dist.partial/sw.js
 node web/tools/sizes.mjs dist.partial
 rm -rf dist && mv dist.partial dist
 echo "dist/ is ready: $(du -sh dist | cut -f1)"

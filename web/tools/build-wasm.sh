@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the inference crate with wasm-pack, into web/pkg/cpu, web/pkg/relaxed (the same for browsers that know fused
-# multiplications), web/pkg/webgpu and web/pkg/burn (the networks that those do not have), and prints what they are made of.
+# Compiles the inference crate with wasm-pack, into web/engine/pkg/cpu, web/engine/pkg/relaxed (the same for browsers that know fused
+# multiplications), web/engine/pkg/webgpu and web/engine/pkg/burn (the networks that those do not have), and prints what they are made of.
 # A build whose sources have not changed is kept.
 set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
@@ -12,7 +12,7 @@ stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(f
 
 # build NAME FEATURES [WASM_OPT_FLAG]
 build() {
-  local out="web/pkg/$1" want
+  local out="web/engine/pkg/$1" want
   want=$(stamp)
   [ "$(cat "$out/.stamp" 2>/dev/null)" = "$want" ] && [ -e "target/wasm/$1.wasm" ] && return
   echo "compiling the $1 build for wasm"

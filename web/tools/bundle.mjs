@@ -1,13 +1,14 @@
-// Writes the scripts and wasm of the site, or of the npm package: `node bundle.mjs site|package FOLDER`. Each script comes with all
-// that it imports in one file, without what only people read, and each wasm with short names for what it imports and exports.
+// Writes the scripts and wasm of the site, or of the npm package: `node bundle.mjs site|package FOLDER`. Each script
+// comes with all that it imports in one file, without what only people read, and each wasm with short names for what it
+// imports and exports.
 //
-// A visit then waits for one script where it would wait for twenty, and a Worker for one where it would for three, one after the
-// other. What is fetched by its address stays beside them: Workers, wasm, and the build that few models need.
+// A visit then waits for one script where it would wait for twenty, and a Worker for one where it would for three, one
+// after the other. What is fetched by its address stays beside them: Workers, wasm, and the build that few models need.
 //
 // The package has the site's engine, and scripts that other bundlers can still read.
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
@@ -15,8 +16,16 @@ import { engineFolder, nameByContent } from './engine-folder.mjs';
 
 const WEB = fileURLToPath(new URL('../', import.meta.url));
 const SITE = join(WEB, '../dist/web');
-/** What pages load, and parts of the element for those who use them alone. */
-const SCRIPTS = ['page', 'mean-flow', 'engine', 'failover', 'store', 'bench'];
+/**
+ * What pages load, and parts of the element for those who use them alone: the name in the site, by the source in web/.
+ */
+const SCRIPTS = {
+  'page/page.js': 'page.js',
+  'element/mean-flow.js': 'mean-flow.js',
+  'engine/engine.js': 'engine.js',
+  'engine/failover.js': 'failover.js',
+  'engine/store.js': 'store.js',
+};
 const BUILDS = ['cpu', 'relaxed', 'webgpu'];
 
 const [what, folder] = process.argv.slice(2);
@@ -29,7 +38,8 @@ const INLINE = {
 /** Modules of the package that are others in the site: no bundler leaves its files behind, or reads its addresses. */
 const FOR_SITE = {
   './spare.js': () => 'export const orSpare = (download) => download();',
-  './addresses.js': () => `export const FOLDER = '${engineFolder(folder)}';\nexport const addressOf = (file) => new URL(\`./\${FOLDER}\${file}\`, import.meta.url);`,
+  './addresses.js': () =>
+    `export const FOLDER = '${engineFolder(folder)}';\nexport const addressOf = (file) => new URL(\`./\${FOLDER}\${file}\`, import.meta.url);`,
 };
 /** New names of what each build's wasm imports and exports, by the old ones. */
 const renamed = new Map();
@@ -40,25 +50,33 @@ async function site() {
   const engine = 'engine/new/';
   for (const build of BUILDS) renamed.set(build, shorten(build, engine));
   for (const build of BUILDS) {
-    await write(`worker-${build}.js`, { to: `${engine}worker-${build}.js`, given: true });
+    await write(`engine/worker-${build}.js`, { to: `${engine}worker-${build}.js`, given: true });
     // For those who bring their own Worker and bundler.
-    await write(`pkg/${build}/meanflow.js`, { to: `${engine}pkg/${build}/meanflow.js`, minify: false });
+    await write(`engine/pkg/${build}/meanflow.js`, { to: `${engine}pkg/${build}/meanflow.js`, minify: false });
   }
-  await write('burn.js', { to: `${engine}burn.js`, given: true });
-  for (const file of ['meanflow.js', 'meanflow_bg.wasm']) cpSync(join(WEB, 'pkg/burn', file), join(folder, engine, 'pkg/burn', file));
+  await write('engine/burn.js', { to: `${engine}burn.js`, given: true });
+  for (const file of ['meanflow.js', 'meanflow_bg.wasm']) {
+    cpSync(join(WEB, 'engine/pkg/burn', file), join(folder, engine, 'pkg/burn', file));
+  }
   nameByContent(folder);
+  for (const [script, to] of Object.entries(SCRIPTS)) await write(script, { to });
   // The bench counts the engine's bytes.
-  for (const script of SCRIPTS) await write(`${script}.js`, { external: script === 'bench' ? ['./engine.js'] : [] });
+  await write('bench/bench.js', { to: 'bench.js', external: { 'engine/engine.js': './engine.js' } });
   // The element with the Worker and the wasm of the CPU's build inside.
-  const banner = '/*! Holds WebAssembly of others: their notices are in THIRD_PARTY.txt, which goes where this file goes. */';
-  await write('inline.js', { to: 'mean-flow.inline.js', holds: true, banner });
+  const banner =
+    '/*! Holds WebAssembly of others: their notices are in THIRD_PARTY.txt, which goes where this file goes. */';
+  await write('element/inline.js', { to: 'mean-flow.inline.js', holds: true, banner });
 }
 
 async function forPackage() {
   const engine = engineFolder(SITE);
   cpSync(join(SITE, engine), join(folder, engine), { recursive: true });
   cpSync(join(SITE, 'mean-flow.inline.js'), join(folder, 'mean-flow.inline.js'));
-  const made = await rolldown({ input: { 'mean-flow': join(WEB, 'mean-flow.js'), engine: join(WEB, 'failover.js') }, platform: 'browser', plugins: [plugin()] });
+  const made = await rolldown({
+    input: { 'mean-flow': join(WEB, 'element/mean-flow.js'), engine: join(WEB, 'engine/failover.js') },
+    platform: 'browser',
+    plugins: [plugin()],
+  });
   // What both share is named by its content, too.
   await made.write({ dir: folder, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' });
   await made.close();
@@ -68,8 +86,12 @@ async function forPackage() {
 function shorten(build, engine) {
   const to = join(folder, engine, 'pkg', build, 'meanflow_bg.wasm');
   mkdirSync(dirname(to), { recursive: true });
-  const from = join(WEB, 'pkg', build, 'meanflow_bg.wasm');
-  const said = execFileSync(join(WEB, 'node_modules/.bin/wasm-opt'), ['--minify-imports-and-exports-and-modules', from, '-o', to], { encoding: 'utf8' });
+  const from = join(WEB, 'engine/pkg', build, 'meanflow_bg.wasm');
+  const said = execFileSync(
+    join(WEB, 'node_modules/.bin/wasm-opt'),
+    ['--minify-imports-and-exports-and-modules', from, '-o', to],
+    { encoding: 'utf8' },
+  );
   const { imports, exports } = JSON.parse(said);
   return {
     // One module of imports: the script itself.
@@ -90,21 +112,38 @@ function rename(code, { module, imports, exports }) {
   return script;
 }
 
-/** Bundles a script of web/. @param {{to?: string, external?: string[], given?: boolean, minify?: boolean, holds?: boolean, banner?: string}} options */
-async function write(script, { to = script, external = [], given = false, minify = true, holds = false, banner = '' }) {
-  const made = await rolldown({ input: join(WEB, script), external, platform: 'browser', plugins: [plugin({ given, holds, others: { ...INLINE, ...FOR_SITE } })] });
-  await made.write({ file: join(folder, to), format: 'esm', minify, codeSplitting: false, comments: { annotation: false }, banner });
+/**
+ * Bundles a script of web/.
+ * @param {string} script
+ * @param {{to: string, external?: Record<string, string>, given?: boolean, minify?: boolean, holds?: boolean, banner?:
+ *   string}} options `external`: sources that stay apart, with the addresses that they are imported by
+ */
+async function write(script, { to, external = {}, given = false, minify = true, holds = false, banner = '' }) {
+  const plugins = [plugin({ external, given, holds, others: { ...INLINE, ...FOR_SITE } })];
+  const made = await rolldown({ input: join(WEB, script), platform: 'browser', plugins });
+  await made.write({
+    file: join(folder, to),
+    format: 'esm',
+    minify,
+    codeSplitting: false,
+    comments: { annotation: false },
+    banner,
+  });
   await made.close();
 }
 
 /**
- * `given`: whether the wasm is given to a build's script, which then need not look for it; `holds`: whether the CPU's build may be
- * inside, else nothing is left of the question; `others`: modules in the place of files.
+ * `given`: whether the wasm is given to a build's script, which then need not look for it; `holds`: whether the CPU's
+ * build may be inside, else nothing is left of the question; `others`: modules in the place of files.
  */
-function plugin({ given = false, holds = true, others = INLINE } = {}) {
+function plugin({ external = {}, given = false, holds = true, others = INLINE } = {}) {
   return {
     name: 'meanflow',
-    resolveId: (id) => (id in others ? id : undefined),
+    resolveId: (id, importer) => {
+      if (id in others) return id;
+      const address = importer && external[relative(WEB, resolve(dirname(importer), id))];
+      return address ? { id: address, external: true } : undefined;
+    },
     load: (id) => others[id]?.(),
     transform: (code, id) => {
       if (basename(id) === 'addresses.js') return others === INLINE ? withFolder(code) : undefined;

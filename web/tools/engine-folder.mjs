@@ -1,5 +1,5 @@
-// Where a built site or package keeps the engine's Workers and wasm: in a folder that is named by what they hold, so that no script
-// meets the files of another version.
+// Where a built site or package keeps the engine's Workers and wasm: in a folder that is named by what they hold, so
+// that no script meets the files of another version.
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,9 @@ import { join } from 'node:path';
 /** The folder in `web`, such as `engine/1f0c5a9b/`. */
 export function engineFolder(web) {
   const [name, ...others] = readdirSync(join(web, 'engine'));
-  if (!name || others.length > 0) throw new Error(`${join(web, 'engine')} holds ${name ? 'several versions' : 'nothing'}`);
+  if (!name || others.length > 0) {
+    throw new Error(`${join(web, 'engine')} holds ${name ? 'several versions' : 'nothing'}`);
+  }
   return `engine/${name}/`;
 }
 

@@ -1,5 +1,5 @@
-// Writes the licence notices of what the wasm builds link, as the licences ask of whoever passes them on: `node licenses.mjs FILE`.
-// The texts are those in the packages' own folders; of a choice of licences, one is enough.
+// Writes the licence notices of what the wasm builds link, as the licences ask of whoever passes them on: `node
+// licenses.mjs FILE`. The texts are those in the packages' own folders; of a choice of licences, one is enough.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -23,11 +23,19 @@ for (const one of packages) {
 const rule = '='.repeat(80);
 // What comes with the compiler is no package of this build.
 const standard = [
-  ['The Rust Project Contributors', { name: "Rust's standard library", repository: 'https://github.com/rust-lang/rust' }],
+  [
+    'The Rust Project Contributors',
+    { name: "Rust's standard library", repository: 'https://github.com/rust-lang/rust' },
+  ],
   ['2014 Alex Crichton', { name: 'dlmalloc', repository: 'https://github.com/alexcrichton/dlmalloc-rs' }],
 ].map(([owner, one]) => [`Copyright (c) ${owner}\n\n${grant()}`, [{ ...one, license: 'MIT OR Apache-2.0' }]]);
-const sections = [...standard, ...groups].map(([text, those]) => `${rule}\n${those.map(title).join('\n')}\n\n${text}\n`);
-writeFileSync(file, `The WebAssembly modules in this folder hold parts of the packages below, under these licences.\n\n${sections.join('\n')}`);
+const sections = [...standard, ...groups].map(
+  ([text, those]) => `${rule}\n${those.map(title).join('\n')}\n\n${text}\n`,
+);
+writeFileSync(
+  file,
+  `The WebAssembly modules in this folder hold parts of the packages below, under these licences.\n\n${sections.join('\n')}`,
+);
 console.log(`${file}: notices of ${packages.length} packages`);
 
 function title({ name, version, license, repository }) {
@@ -36,27 +44,62 @@ function title({ name, version, license, repository }) {
 
 /** The packages that end up in a module: not those that only run while it is built. */
 function linked() {
-  const cargo = (...asked) => execFileSync('cargo', asked, { cwd: join(ROOT, 'crate'), encoding: 'utf8', maxBuffer: 2 ** 28 });
+  const cargo = (...asked) =>
+    execFileSync('cargo', asked, { cwd: join(ROOT, 'crate'), encoding: 'utf8', maxBuffer: 2 ** 28 });
   const target = 'wasm32-unknown-unknown';
   // The tree knows which features a build has, and the metadata where a package lies.
-  const tree = (features) => cargo('tree', '--locked', '--target', target, '--no-default-features', '--features', features, '--edges', 'normal,no-proc-macro', '--prefix', 'none', '--format', '{p}');
+  const tree = (features) =>
+    cargo(
+      'tree',
+      '--locked',
+      '--target',
+      target,
+      '--no-default-features',
+      '--features',
+      features,
+      '--edges',
+      'normal,no-proc-macro',
+      '--prefix',
+      'none',
+      '--format',
+      '{p}',
+    );
   const names = new Set(BUILDS.flatMap((features) => tree(features).match(/^\S+ v\S+/gm)));
-  const { packages } = JSON.parse(cargo('metadata', '--locked', '--format-version', '1', '--filter-platform', target, '--no-default-features', '--features', BUILDS.join()));
+  const { packages } = JSON.parse(
+    cargo(
+      'metadata',
+      '--locked',
+      '--format-version',
+      '1',
+      '--filter-platform',
+      target,
+      '--no-default-features',
+      '--features',
+      BUILDS.join(),
+    ),
+  );
   // Without a source it is of this repository.
-  return packages.filter(({ name, version, source }) => source && names.has(`${name} v${version}`)).sort((a, b) => a.name.localeCompare(b.name));
+  return packages
+    .filter(({ name, version, source }) => source && names.has(`${name} v${version}`))
+    .sort((a, b) => a.name.localeCompare(b.name));
 }
 
 /** The text that goes along with a package. */
 function textOf({ name, license, authors, manifest_path: manifest }) {
   const folder = dirname(manifest);
-  const texts = readdirSync(folder).filter((entry) => TEXTS.test(entry)).map((entry) => readText(join(folder, entry))).filter(Boolean);
+  const texts = readdirSync(folder)
+    .filter((entry) => TEXTS.test(entry))
+    .map((entry) => readText(join(folder, entry)))
+    .filter(Boolean);
   for (const [id, known] of PREFERRED) {
     const text = (license ?? '').includes(id) && texts.find((text) => known.test(text));
     if (text) return text;
   }
   if (texts.length > 0) return texts.join('\n\n');
   // Some packages leave their texts in the repository that they come from.
-  if ((license ?? '').includes('MIT')) return `Copyright (c) ${authors.join(', ') || `the authors of ${name}`}\n\n${grant()}`;
+  if ((license ?? '').includes('MIT')) {
+    return `Copyright (c) ${authors.join(', ') || `the authors of ${name}`}\n\n${grant()}`;
+  }
   throw new Error(`${name} comes without the text of its licence, ${license}`);
 }
 

@@ -5,8 +5,14 @@ import { extname, join, normalize, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const TYPES = {
-  '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.mjs': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8',
-  '.json': 'application/json', '.wasm': 'application/wasm', '.svg': 'image/svg+xml', '.png': 'image/png',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.json': 'application/json',
+  '.wasm': 'application/wasm',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
   '.safetensors': 'application/octet-stream',
 };
 
@@ -16,13 +22,17 @@ const OPEN = { 'Access-Control-Allow-Origin': '*' };
 const UNFRAMED = { 'Content-Security-Policy': "frame-ancestors 'self'" };
 
 /** What makes a page `crossOriginIsolated`. */
-const ISOLATED = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'same-origin' };
+const ISOLATED = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+};
 
 /**
  * Serves a folder; resolves to the server and its address.
  * @param {string} folder
- * @param {{port?: number, prefix?: string, isolated?: boolean}} options `prefix`: a sub-path such as `/some/where/` to serve under;
- *   `isolated`: with the headers that threads of wasm need
+ * @param {{port?: number, prefix?: string, isolated?: boolean}} options `prefix`: a sub-path such as `/some/where/` to
+ *   serve under; `isolated`: with the headers that threads of wasm need
  */
 export function serve(folder, { port = 0, prefix = '/', isolated = false } = {}) {
   const root = resolve(folder);
@@ -39,7 +49,15 @@ export function serve(folder, { port = 0, prefix = '/', isolated = false } = {})
       response.writeHead(304, { ETag: tag, 'Cache-Control': 'no-cache', ...OPEN }).end();
       return;
     }
-    const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': size, 'Cache-Control': 'no-cache', ETag: tag, ...OPEN, ...(extname(file) === '.html' ? UNFRAMED : {}), ...(isolated ? ISOLATED : {}) };
+    const headers = {
+      'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
+      'Content-Length': size,
+      'Cache-Control': 'no-cache',
+      ETag: tag,
+      ...OPEN,
+      ...(extname(file) === '.html' ? UNFRAMED : {}),
+      ...(isolated ? ISOLATED : {}),
+    };
     response.writeHead(200, headers);
     if (request.method === 'HEAD') response.end();
     else createReadStream(file).pipe(response);
@@ -47,7 +65,9 @@ export function serve(folder, { port = 0, prefix = '/', isolated = false } = {})
   return new Promise((done, failed) => {
     server.once('error', failed);
     // Only this machine: browsers treat localhost as a secure context, which WebGPU needs.
-    server.listen(port, '127.0.0.1', () => done({ server, address: `http://localhost:${server.address().port}${prefix}` }));
+    server.listen(port, '127.0.0.1', () =>
+      done({ server, address: `http://localhost:${server.address().port}${prefix}` }),
+    );
   });
 }
 
@@ -71,7 +91,9 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
     const { address } = await serve(process.argv[2] ?? 'dist', { port: Number(process.env.PORT ?? 8080) });
     console.log(`open ${address}   (Ctrl-C stops)`);
   } catch (error) {
-    console.error(`cannot serve: ${error.message}${error.code === 'EADDRINUSE' ? '; choose another port, as in PORT=8081 make demo' : ''}`);
+    console.error(
+      `cannot serve: ${error.message}${error.code === 'EADDRINUSE' ? '; choose another port, as in PORT=8081 make demo' : ''}`,
+    );
     process.exit(1);
   }
 }

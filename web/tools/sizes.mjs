@@ -1,5 +1,5 @@
-// Sizes as a browser downloads them: the wasm builds, the scripts, the models; `node sizes.mjs FOLDER`, of the built site. Fails
-// above the budget.
+// Sizes as a browser downloads them: the wasm builds, the scripts, the models; `node sizes.mjs FOLDER`, of the built
+// site. Fails above the budget.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
@@ -7,18 +7,34 @@ import { brotliCompressSync, constants } from 'node:zlib';
 import { engineFolder } from './engine-folder.mjs';
 
 /**
- * Most bytes of each: the wasm builds, their Workers' scripts and those of page, element and engine compressed with brotli, one model
- * as it is. The WebGPU build, its Worker and the engine together are less than what TensorFlow.js needs; page and element together
- * are below 40 KB.
+ * Most bytes of each: the wasm builds, their Workers' scripts and those of page, element and engine compressed with
+ * brotli, one model as it is. The WebGPU build, its Worker and the engine together are less than what TensorFlow.js
+ * needs; page and element together are below 40 KB.
  */
-const BUDGET = { cpu: 95e3, relaxed: 95e3, webgpu: 125e3, burn: 400e3, worker: 8.5e3, page: 16e3, 'mean-flow': 11e3, 'mean-flow.inline': 120e3, engine: 3.5e3, model: 2.5e6 };
+const BUDGET = {
+  cpu: 95e3,
+  relaxed: 95e3,
+  webgpu: 125e3,
+  burn: 400e3,
+  worker: 8.5e3,
+  page: 16e3,
+  'mean-flow': 11e3,
+  'mean-flow.inline': 120e3,
+  engine: 3.5e3,
+  model: 2.5e6,
+};
 
 const [site] = process.argv.slice(2);
 const engine = `web/${engineFolder(join(site, 'web'))}`;
-const list = (folder, ending) => readdirSync(join(site, folder)).filter((name) => name.endsWith(ending)).map((name) => readFileSync(join(site, folder, name)));
+const list = (folder, ending) =>
+  readdirSync(join(site, folder))
+    .filter((name) => name.endsWith(ending))
+    .map((name) => readFileSync(join(site, folder, name)));
 
 function brotli(bytes) {
-  return brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } }).length;
+  return brotliCompressSync(bytes, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
+  }).length;
 }
 
 function report(what, size, budget, note = '') {
@@ -30,7 +46,15 @@ for (const build of ['cpu', 'relaxed', 'webgpu', 'burn']) {
   const [wasm] = list(`${engine}pkg/${build}`, '.wasm');
   report(`wasm ${build}, brotli`, brotli(wasm), BUDGET[build], ` (${(wasm.length / 1e6).toFixed(2)} MB raw)`);
 }
-for (const name of ['worker-cpu', 'worker-relaxed', 'worker-webgpu', 'page', 'mean-flow', 'mean-flow.inline', 'engine']) {
+for (const name of [
+  'worker-cpu',
+  'worker-relaxed',
+  'worker-webgpu',
+  'page',
+  'mean-flow',
+  'mean-flow.inline',
+  'engine',
+]) {
   const script = readFileSync(join(site, name.startsWith('worker') ? engine : 'web', `${name}.js`));
   report(`${name}, brotli`, brotli(script), BUDGET[name] ?? BUDGET.worker);
 }

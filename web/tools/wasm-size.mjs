@@ -1,5 +1,5 @@
-// What a wasm module is made of: `node wasm-size.mjs FILE…` prints its largest crates and functions, by the bytes of their
-// code. The module must have its names.
+// What a wasm module is made of: `node wasm-size.mjs FILE…` prints its largest crates and functions, by the bytes of
+// their code. The module must have its names.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 
@@ -32,7 +32,10 @@ function read(bytes) {
     else if (kind === 0 && reader.text() === 'name') readNames(reader, end, names);
     reader.at = end;
   }
-  const functions = bodies.map((size, i) => ({ bytes: size, name: names.get(imported.length + i) ?? 'without a name' }));
+  const functions = bodies.map((size, i) => ({
+    bytes: size,
+    name: names.get(imported.length + i) ?? 'without a name',
+  }));
   return { functions, data };
 }
 
@@ -105,7 +108,9 @@ for (const file of process.argv.slice(2)) {
   for (const { name, bytes } of functions) crates.set(crateOf(name), (crates.get(crateOf(name)) ?? 0) + bytes);
   const largest = [...crates].sort((a, b) => b[1] - a[1]).slice(0, CRATES);
   const share = (bytes) => `${((100 * bytes) / total).toFixed(0)} %`;
-  console.log(`${basename(file, '.wasm')}: ${kilo(total)} of code, ${kilo(data)} of data; ${largest.map(([crate, bytes]) => `${crate} ${share(bytes)}`).join(', ')}`);
+  console.log(
+    `${basename(file, '.wasm')}: ${kilo(total)} of code, ${kilo(data)} of data; ${largest.map(([crate, bytes]) => `${crate} ${share(bytes)}`).join(', ')}`,
+  );
   const functionsBySize = functions.sort((a, b) => b.bytes - a.bytes).slice(0, FUNCTIONS);
   for (const { name, bytes } of functionsBySize) console.log(`  ${kilo(bytes)}  ${name.slice(0, 110)}`);
 }
