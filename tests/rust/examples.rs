@@ -4,9 +4,11 @@
 mod minimal;
 
 use burn::tensor::Tensor;
-use meanflow::flow::{AdaptiveWeight, Times, interpolate, mean_flow_residuals};
+use meanflow::flow::{AdaptiveWeight, Times, interpolate};
 
-use crate::support::{assert_close, autodiff_device, device, gradients, random, random_net, tiny_config, values};
+use crate::support::{
+    assert_close, autodiff_device, device, gradients, mean_flow_residuals, random, random_net, tiny_config, values,
+};
 
 /// The loss of the one file is the trainer's: its value, and the gradient of every parameter.
 #[test]

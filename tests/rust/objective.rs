@@ -5,8 +5,8 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use meanflow::flow::{
     AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Differential, Direction, Models,
-    MomentMatching, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, TimesConfig, interpolate,
-    step,
+    MomentMatching, Objective, PathSample, Residuals, Shortcut, StepInputs, TerminalVelocity, Times, TimesConfig,
+    interpolate, step,
 };
 use meanflow::net::{Labels, Velocities, velocity_from_image};
 use meanflow::rng::{Purpose, Stream};
@@ -46,15 +46,16 @@ fn alpha_flow() -> AlphaFlow {
 }
 
 /// Errors of rows that all have `r < t`.
-fn errors<U: AverageVelocity>(
+fn errors(
     objective: &Objective,
-    models: Models<'_, U>,
+    models: Models<'_>,
     [z, v]: [Tensor<4>; 2],
     [r, t]: [Tensor<1>; 2],
     at: u64,
 ) -> Vec<f32> {
     let intervals = z.dims()[0];
-    let residuals = objective.residuals(models, PathSample { z, v }, Times { t, r, intervals }, None, at);
+    let residuals =
+        objective.residuals(models, StepInputs::new(PathSample { z, v }, Times { t, r, intervals }, None), at);
     values(residuals.interval.expect("rows with r < t"))
 }
 
@@ -84,7 +85,11 @@ fn rows_of_both_kinds_are_one_pass_and_what_they_are_alone() {
         let of = |start: usize, length: usize, intervals: usize| {
             let [z, v] = [&z, &v].map(|x| x.clone().narrow(0, start, length));
             let [t, r] = [&t, &r].map(|x| x.clone().narrow(0, start, length));
-            objective.residuals(Models::all(&net), PathSample { z, v }, Times { t, r, intervals }, None, 0)
+            objective.residuals(
+                Models::all(&net),
+                StepInputs::new(PathSample { z, v }, Times { t, r, intervals }, None),
+                0,
+            )
         };
         let (both, interval, instant) = (of(0, 5, 2), of(0, 2, 2), of(2, 3, 0));
         assert!(interval.instant.is_none() && instant.interval.is_none());
@@ -154,7 +159,7 @@ impl AverageVelocity for Instant {
 fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
     let (z, r, t, v) = situation();
     let wide = |times: Tensor<1>| times.reshape([BATCH, 1, 1, 1]);
-    let residual = |field: &Either, sign: f64, lands: bool, end: bool| {
+    let residual = |field: &dyn AverageVelocity, sign: f64, lands: bool, end: bool| {
         let moving = |time: &Tensor<1>, moves| match moves {
             true => Dual::new(time.clone(), time.ones_like()),
             false => time.clone().into(),
@@ -166,7 +171,7 @@ fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
         let residual = u.primal - span * u.tangent.expect("it moves") * sign - velocity;
         values((residual.clone() * residual).flatten::<2>(1, 3).sum_dim(1))
     };
-    let right = Either::True(Gaussian);
+    let right = Gaussian;
     assert!(largest(&residual(&right, 1.0, true, true)) < 1e-8);
     for (what, wrong) in [
         ("without the derivative", residual(&right, 0.0, true, true)),
@@ -177,7 +182,7 @@ fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
         assert!(largest(&wrong) > 0.1, "{what}: {}", largest(&wrong));
     }
     // Off the true field too it is that, asked of the averaged network.
-    let shifted = Either::Shifted(Shifted);
+    let shifted = Shifted;
     let models = Models { online: &shifted, detached: &shifted, ema: &right };
     let ours = errors(&terminal_velocity(), models, [z.clone(), v], [r.clone(), t.clone()], 0);
     assert_close("errors", &ours, &residual(&shifted, 1.0, true, true), 1e-4);
@@ -317,9 +322,10 @@ fn times(values: [f32; 4]) -> Tensor<1> {
 }
 
 /// Gradients of an objective's summed errors.
-fn gradients_of(objective: &Objective, net: &Net, models: Models<'_, Net>, at: u64) -> Vec<f32> {
+fn gradients_of(objective: &Objective, net: &Net, models: Models<'_>, at: u64) -> Vec<f32> {
     let ([z, v], [r, t]) = path_of_a_net();
-    let residuals = objective.residuals(models, PathSample { z, v }, Times { t, r, intervals: 4 }, None, at);
+    let residuals =
+        objective.residuals(models, StepInputs::new(PathSample { z, v }, Times { t, r, intervals: 4 }, None), at);
     gradients(net, residuals.interval.expect("rows with r < t").sum())
 }
 
@@ -375,26 +381,11 @@ impl AverageVelocity for Shifted {
     }
 }
 
-/// A field as a member of one type, for roles that differ.
-enum Either {
-    True(Gaussian),
-    Shifted(Shifted),
-}
-
-impl AverageVelocity for Either {
-    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
-        match self {
-            Self::True(field) => field.u(z, r, t, labels),
-            Self::Shifted(field) => field.u(z, r, t, labels),
-        }
-    }
-}
-
 #[test]
 fn shortcuts_and_terminal_velocity_learn_from_the_averaged_network_and_improved_mean_flow_from_the_live_one() {
-    let (right, wrong) = (Either::True(Gaussian), Either::Shifted(Shifted));
+    let (right, wrong) = (Gaussian, Shifted);
     let (z, r, t, v) = situation();
-    let error = |objective: &Objective, frozen: &Either, average: &Either| {
+    let error = |objective: &Objective, frozen: &dyn AverageVelocity, average: &dyn AverageVelocity| {
         let models = Models { online: &right, detached: frozen, ema: average };
         root_mean(&errors(objective, models, [z.clone(), v.clone()], [r.clone(), t.clone()], 0))
     };
@@ -515,11 +506,11 @@ fn moment_matching_tells_the_true_flow_from_another() {
     let PathSample { z, v } = interpolate(x, random(22, shape), at(0.9));
     // With k = 1 the teacher is the path itself at `s`.
     let objective = Objective::MomentMatching(MomentMatching { group: 64, k: 1, b: 5.0 });
-    let mean = |net: &Either| {
+    let mean = |net: &dyn AverageVelocity| {
         let all = errors(&objective, Models::all(net), [z.clone(), v.clone()], [at(0.1), at(0.9)], 0);
         all.iter().sum::<f32>() / 512.0
     };
-    let (right, wrong) = (mean(&Either::True(Gaussian)), mean(&Either::Shifted(Shifted)));
+    let (right, wrong) = (mean(&Gaussian), mean(&Shifted));
     assert!(right >= 0.0 && wrong > 5.0 * right, "true {right}, shifted {wrong}");
 }
 
@@ -545,7 +536,7 @@ fn the_auxiliary_head_gives_the_tangent_and_is_trained_on_every_row() {
         let [rows] = t.dims();
         let times = Times { t: t.clone(), r: r.clone(), intervals: rows };
         let path = PathSample { z: z.clone(), v: v.clone() };
-        improved(Direction::V01).residuals(Models::all(&Headed(head)), path, times, None, 0)
+        improved(Direction::V01).residuals(Models::all(&Headed(head)), StepInputs::new(path, times, None), 0)
     };
     let right = residuals(0.0);
     assert!(largest(&values(right.interval.expect("all are"))) < 1e-6);

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use meanflow::flow::{
     AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Guidance, GuidanceDraws, Models,
-    MomentMatching, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, interpolate,
+    MomentMatching, Objective, PathSample, Residuals, Shortcut, StepInputs, TerminalVelocity, Times, interpolate,
 };
 use meanflow::net::{GuidanceInputs, GuidanceScale, Output, TimeInputs};
 use meanflow::{Net, NetConfig};
@@ -80,7 +80,7 @@ fn terminal_velocity(fixture: &Fixture, tape: &Device, through_derivative: bool)
     let (path, times) = batch(fixture, 6);
     let objective = Objective::TerminalVelocity(TerminalVelocity { through_derivative, ..Default::default() });
     let models = Models { online: &live, detached: &live.valid(), ema: &average };
-    let errors = all(objective.residuals(models, path, times, None, 0));
+    let errors = all(objective.residuals(models, StepInputs::new(path, times, None), 0));
     let name = if through_derivative { "terminal" } else { "terminal_detached" };
     TERMINAL_VELOCITY.close("residuals", &values(errors.clone()), fixture.values(&format!("{name}.errors")), TOLERANCE);
     let tolerance = if through_derivative { SECOND } else { TOLERANCE };
@@ -116,7 +116,7 @@ fn decoupled_mean_flow_has_the_gradient_of_the_logarithm() {
     let u = net.u(path.z.clone().into(), times.r.clone().into(), times.t.clone().into(), None).primal;
     DECOUPLED.close("u", &values(u), fixture.values("decoupled.u"), TOLERANCE);
     let objective = Objective::DecoupledMeanFlow(DecoupledMeanFlow::default());
-    let residuals = objective.residuals(Models::all(&net), path, times, None, 0);
+    let residuals = objective.residuals(Models::all(&net), StepInputs::new(path, times, None), 0);
     let loss = AdaptiveWeight { p: 1.0, c: 0.01 * VALUES }.apply(&residuals);
     DECOUPLED.close("residuals", &values(all(residuals)), fixture.values("decoupled.errors"), TOLERANCE);
     fixture.assert_gradients(&net, &loss.backward(), "decoupled.gradient", &DECOUPLED, TOLERANCE);
@@ -137,7 +137,8 @@ fn alpha_flow_with_its_clamp_is_as_published() {
     let [live, average] = networks(&fixture, &autodiff_device());
     let (path, times) = batch(&fixture, INTERVALS);
     let models = Models { online: &live, detached: &live.valid(), ema: &average };
-    let residuals = |clamp| alpha_flow(clamp).residuals(models, path.clone(), times.clone(), None, 600);
+    let residuals =
+        |clamp| alpha_flow(clamp).residuals(models, StepInputs::new(path.clone(), times.clone(), None), 600);
     let bounded = residuals(Some(BOUND));
     let theirs: Vec<f32> =
         fixture.values("alpha.errors").iter().map(|m| (f64::from(*m) * VALUES / (ALPHA * ALPHA)) as f32).collect();
@@ -158,7 +159,7 @@ fn shortcuts_with_their_clamps_are_as_published() {
     let models = Models { online: &live, detached: &live.valid(), ema: &average };
     let errors = |clamp| {
         let objective = Objective::Shortcut(Shortcut { clamp, ..Shortcut::default() });
-        all(objective.residuals(models, path.clone(), times.clone(), None, 0))
+        all(objective.residuals(models, StepInputs::new(path.clone(), times.clone(), None), 0))
     };
     let bounded = errors(Some(BOUND));
     SHORTCUT.close("residuals", &values(bounded.clone()), fixture.values("shortcut.errors"), TOLERANCE);
@@ -181,7 +182,7 @@ fn improved_mean_flow_is_as_published_with_a_second_head_or_without() {
         let residuals = |objective: Objective| {
             let frozen = net.valid();
             let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-            objective.residuals(nets, path.clone(), times.clone(), None, 0)
+            objective.residuals(nets, StepInputs::new(path.clone(), times.clone(), None), 0)
         };
         assert_weighed(&fixture, &net, residuals(Objective::ImprovedMeanFlow(Default::default())), name, comparison);
         // Along the path's velocity it is another objective.
@@ -199,7 +200,11 @@ fn pixel_mean_flow_divides_as_published() {
         let times = Times { t: fixture.tensor("pixel.t"), r: fixture.tensor("pixel.r"), intervals: INTERVALS };
         let path = objective.path(fixture.tensor("x"), fixture.tensor("e"), times.t.clone());
         let frozen = net.valid();
-        objective.residuals(Models { online: net, detached: &frozen, ema: &frozen }, path, times, None, 0)
+        objective.residuals(
+            Models { online: net, detached: &frozen, ema: &frozen },
+            StepInputs::new(path, times, None),
+            0,
+        )
     };
     let config = NetConfig { output: Output::Image, ..fixture.config.clone() };
     let net = fixture.net(&config, "live.parameter", &autodiff_device());
@@ -227,7 +232,7 @@ fn guidance_in_the_target_is_as_published() {
     let path = guided(OMEGA, KAPPA);
     GUIDANCE.close("v, κ = 0.6", &values(path.v.clone()), fixture.values("guided.v"), TOLERANCE);
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let residuals = Objective::default().residuals(nets, path, times, Some(labels), 0);
+    let residuals = Objective::default().residuals(nets, StepInputs::new(path, times, Some(labels)), 0);
     assert_weighed(&fixture, &net, residuals, "guided", &GUIDANCE);
 }
 
@@ -246,7 +251,8 @@ fn guidance_as_an_input_is_as_published() {
     let path = guidance.apply(&frozen, path, &times.t, &labels, CLASSES);
     GUIDANCE_INPUT.close("v", &values(path.v.clone()), fixture.values("input.v"), TOLERANCE);
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let residuals = Objective::ImprovedMeanFlow(Default::default()).residuals(nets, path, times, Some(labels), 0);
+    let residuals =
+        Objective::ImprovedMeanFlow(Default::default()).residuals(nets, StepInputs::new(path, times, Some(labels)), 0);
     assert_each(residuals, fixture.values("input.errors"), "residuals, each by itself", &GUIDANCE_INPUT);
 }
 
@@ -262,7 +268,7 @@ fn consistency_is_the_distance_over_the_gap() {
     let times = Times { r: t.zeros_like(), t, intervals };
     let frozen = net.valid();
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let residuals = Objective::Consistency(config).residuals(nets, path, times, None, 1);
+    let residuals = Objective::Consistency(config).residuals(nets, StepInputs::new(path, times, None), 1);
     let loss = AdaptiveWeight { p: 0.5, c: 1e-12 }.apply(&residuals);
     let theirs = fixture.values("consistency.errors");
     let distance = theirs.iter().map(|square| square.sqrt()).sum::<f32>() / INTERVALS as f32;
@@ -282,7 +288,7 @@ fn moment_matching_is_the_weighted_discrepancy_of_its_groups() {
     let objective = Objective::MomentMatching(MomentMatching { group: 2, k: 6, b: 5.0 });
     let frozen = net.valid();
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let errors = all(objective.residuals(nets, path, times, None, 0));
+    let errors = all(objective.residuals(nets, StepInputs::new(path, times, None), 0));
     MOMENT_MATCHING.close("residuals", &values(errors.clone()), fixture.values("moments.errors"), TOLERANCE);
     fixture.assert_gradients(&net, &errors.mean().backward(), "moments.gradient", &MOMENT_MATCHING, TOLERANCE);
 }

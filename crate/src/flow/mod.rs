@@ -10,18 +10,16 @@ mod density;
 mod guidance;
 mod loss;
 mod objective;
-mod path;
 mod solver;
 mod times;
 
 pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
 pub use guidance::{Guidance, GuidanceDraws};
-pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
+pub use loss::{AdaptiveWeight, PathSample, Residuals, StepInputs, Tangent, interpolate, mean_flow_residuals};
 pub use objective::{
     AlphaFlow, Consistency, DecoupledMeanFlow, Differential, Direction, Models, MomentMatching, Objective, Shortcut,
     TerminalVelocity,
 };
-pub use path::{PathSample, interpolate};
 pub use solver::{
     Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, Solver, TOLERANCES, Velocity, generate,
     integrate, invert, one_step, restart, sample, step,

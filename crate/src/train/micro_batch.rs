@@ -7,17 +7,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::config::TrainConfig;
 use super::trainer::StepStats;
 use crate::dual::in_thread_pool;
-use crate::flow::{Models, PathSample, Residuals, Times, WithDropout};
-use crate::net::{Dropout, Labels, Net};
+use crate::flow::{Models, Residuals, StepInputs, WithDropout};
+use crate::net::{Dropout, Net};
 use crate::rng::fold_in;
-
-/// What the models of a step are evaluated at.
-#[derive(Clone)]
-pub(super) struct StepInputs {
-    pub path: PathSample,
-    pub times: Times,
-    pub labels: Option<Labels>,
-}
 
 /// The [`Models`] of a step, on one device.
 pub(super) struct OwnedModels {
@@ -45,27 +37,32 @@ impl StepInputs {
         if parts == 1 {
             return Some(self.clone());
         }
-        let count = self.times.t.dims()[0];
+        let [count] = self.t.dims();
         let rows: Vec<usize> = (0..count).filter(|row| row / group % parts == part).collect();
-        let intervals = rows.iter().filter(|&&row| row < self.times.intervals).count();
+        let intervals = rows.iter().filter(|&&row| row < self.intervals).count();
         let indices = TensorData::new(rows.iter().map(|&row| row as i32).collect(), [rows.len()]);
-        let indices = (!rows.is_empty()).then(|| Tensor::from_data(indices, &self.times.t.device()))?;
-        let times = Times {
-            t: self.times.t.clone().select(0, indices.clone()),
-            r: self.times.r.clone().select(0, indices.clone()),
+        let indices = (!rows.is_empty()).then(|| Tensor::from_data(indices, &self.t.device()))?;
+        let images = |x: &Tensor<4>| x.clone().select(0, indices.clone());
+        let times = |x: &Tensor<1>| x.clone().select(0, indices.clone());
+        Some(Self {
+            z: images(&self.z),
+            v: images(&self.v),
+            r: times(&self.r),
+            t: times(&self.t),
+            labels: self.labels.clone().map(|labels| labels.select(&indices)),
             intervals,
-        };
-        let [z, v] = [&self.path.z, &self.path.v].map(|x| x.clone().select(0, indices.clone()));
-        let labels = self.labels.clone().map(|labels| labels.select(&indices));
-        Some(Self { path: PathSample { z, v }, times, labels })
+        })
     }
 
     fn to_device(&self, device: &Device) -> Self {
-        let Times { t, r, intervals } = self.times.clone();
+        let Self { z, v, r, t, labels, intervals } = self.clone();
         Self {
-            path: PathSample { z: self.path.z.clone().to_device(device), v: self.path.v.clone().to_device(device) },
-            times: Times { t: t.to_device(device), r: r.to_device(device), intervals },
-            labels: self.labels.clone().map(|labels| labels.moved_to(device)),
+            z: z.to_device(device),
+            v: v.to_device(device),
+            r: r.to_device(device),
+            t: t.to_device(device),
+            labels: labels.map(|labels| labels.moved_to(device)),
+            intervals,
         }
     }
 }
@@ -134,9 +131,8 @@ fn micro_batch_gradients(
     let [online, detached, ema] =
         [&online, &models.detached, &models.ema].map(|net| WithDropout { net, dropout: dropout() });
     let nets = Models { online: &online, detached: &detached, ema: &ema };
-    let StepInputs { path, times, labels } = rows;
-    let share = times.t.dims()[0] as f64 / all.times.t.dims()[0] as f64;
-    let residuals = config.objective.residuals(nets, path.clone(), times.clone(), labels.clone(), step);
+    let share = rows.t.dims()[0] as f64 / all.t.dims()[0] as f64;
+    let residuals = config.objective.residuals(nets, rows.clone(), step);
     let loss = config.weight.apply(&residuals) * share;
     let gradients = GradientsParams::from_grads(loss.backward(), &models.online);
     let Residuals { interval, instant, auxiliary } = residuals;

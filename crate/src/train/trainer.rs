@@ -11,12 +11,12 @@ use super::batch::Batch;
 use super::config::TrainConfig;
 use super::ema::Ema;
 use super::gradients;
-use super::micro_batch::{self, OwnedModels, StepInputs};
+use super::micro_batch::{self, OwnedModels};
 use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::OptimizerKind;
 use crate::dual::in_thread_pool;
 use crate::error::Error;
-use crate::flow::{Residuals, Times};
+use crate::flow::{Residuals, StepInputs, Times};
 use crate::net::{Labels, Net, NetConfig};
 use crate::rng::{Purpose, Stream};
 
@@ -142,7 +142,7 @@ impl Trainer {
             }
             _ => path,
         };
-        (OwnedModels { online: self.net.clone(), detached, ema }, StepInputs { path, times, labels })
+        (OwnedModels { online: self.net.clone(), detached, ema }, StepInputs::new(path, times, labels))
     }
 
     /// Changes the weights, and the averages of them, after a batch of so many rows.

@@ -3,10 +3,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::mean_flow::{self, Tangent};
-use super::{BatchSlice, Direction, Models, eval_detached};
+use super::{Direction, Models, StepInputs, eval_detached};
 use crate::error::{Error, check};
-use crate::flow::{AverageVelocity, per_image};
+use crate::flow::loss::{Tangent, mean_flow_residuals, squared_norm};
+use crate::flow::per_image;
 
 /// α over the steps of training: 1 at first, 0 at last, a sigmoid between (snap-research/alphaflow).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,18 @@ impl AlphaFlow {
             _ => alpha,
         }
     }
+
+    /// Squared residuals of rows that all have `r < t`, at a step of training.
+    pub(super) fn errors(&self, models: Models<'_>, rows: StepInputs, step: u64) -> Tensor<1> {
+        let alpha = self.alpha_at(step);
+        match alpha == 0.0 {
+            true => {
+                let residuals = mean_flow_residuals(models, rows, Tangent::Conditional, Direction::V01);
+                residuals.interval.expect("all rows have r < t")
+            }
+            false => squared_norm(residual(models, rows, alpha, self.clamp)),
+        }
+    }
 }
 
 /// Residual to the target `α v + (1 − α) u(z', r, t')`, where `(z', t')` is `α (t − r)` back along `v`.
@@ -68,20 +80,11 @@ impl AlphaFlow {
 /// `u − sg(v − (1 − α) (u(z, r, t) − u(z', r, t'))/α)`: MeanFlow with a difference quotient for `(t − r) du/dt`. At
 /// `p = 1` this is the weight `α / (‖Δ‖² + c)` of the authors' code, with `c` on the scale of MeanFlow's residual for
 /// every α. With `clamp` the target is bounded before, as theirs.
-pub(super) fn residual<U: AverageVelocity>(
-    models: Models<'_, U>,
-    rows: BatchSlice,
-    alpha: f64,
-    clamp: Option<f64>,
-) -> Tensor<4> {
-    if alpha == 0.0 {
-        let intervals = rows.t.dims()[0];
-        return mean_flow::residual(models, rows, intervals, Tangent::Conditional, Direction::V01).0;
-    }
+fn residual(models: Models<'_>, rows: StepInputs, alpha: f64, clamp: Option<f64>) -> Tensor<4> {
     let back = (rows.t.clone() - rows.r.clone()) * alpha;
     let z_back = rows.z.clone() - per_image(back.clone()) * rows.v.clone();
     let u_back = eval_detached(models.detached, &rows, z_back, rows.r.clone(), rows.t.clone() - back);
-    let BatchSlice { z, v, t, r, labels } = rows;
+    let StepInputs { z, v, t, r, labels, .. } = rows;
     let u = models.online.u(z.into(), r.into(), t.into(), labels).primal;
     if let Some(bound) = clamp {
         let target = (v * alpha + u_back * (1.0 - alpha)).clamp(-bound, bound);

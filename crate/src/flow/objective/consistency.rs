@@ -4,10 +4,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Models, eval_detached};
+use super::{Models, StepInputs, eval_detached};
 use crate::error::Error;
+use crate::flow::per_image;
 use crate::flow::times::TimePairs;
-use crate::flow::{AverageVelocity, per_image};
 
 /// How close to `t` the earlier time `s` is that teaches it: `(t − s)/t = 2^−(stage + 1)`, as in easy consistency
 /// tuning (q = 2) without its correction at small noise, which belongs to its other time scale.
@@ -56,11 +56,11 @@ impl Consistency {
 /// `z_s` is `z_t − (t − s) v`, on the same path. Divided out, no small time is left in a denominator:
 /// `(u(z, 0, t) − sg(gap v + (1 − gap) u(z_s, 0, s)))/gap`. As the gap closes this becomes MeanFlow's residual at
 /// `r = 0`.
-pub(super) fn residual<U: AverageVelocity>(models: Models<'_, U>, rows: BatchSlice, gap: f64) -> Tensor<4> {
+pub(super) fn residual(models: Models<'_>, rows: StepInputs, gap: f64) -> Tensor<4> {
     let back = rows.t.clone() * gap;
     let z_s = rows.z.clone() - per_image(back.clone()) * rows.v.clone();
     let u_s = eval_detached(models.detached, &rows, z_s, rows.r.clone(), rows.t.clone() - back);
-    let BatchSlice { z, v, t, r, labels } = rows;
+    let StepInputs { z, v, t, r, labels, .. } = rows;
     let u = models.online.u(z.into(), r.into(), t.into(), labels).primal;
     (u - (v * gap + u_s * (1.0 - gap))) / gap
 }

@@ -42,14 +42,12 @@ pub use moment_matching::MomentMatching;
 pub use shortcut::Shortcut;
 pub use terminal_velocity::TerminalVelocity;
 
-use super::loss::{Residuals, squared};
-use super::path::{PathSample, interpolate};
+use super::loss::{PathSample, Residuals, StepInputs, Tangent, interpolate, mean_flow_residuals, squared_norm};
 use super::times::{Times, TimesConfig};
 use super::{AverageVelocity, per_image};
 use crate::error::{Error, check};
-use crate::net::{Labels, MIN_DIVISOR};
+use crate::net::MIN_DIVISOR;
 use crate::rng::Stream;
-use mean_flow::Tangent;
 
 /// What is trained: the `[objective]` table of the configuration, chosen by its `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,61 +85,21 @@ impl Default for Objective {
 }
 
 /// The networks that a target may ask. Only the live one is on the tape.
-#[derive(Debug)]
-pub struct Models<'a, U> {
+#[derive(Clone, Copy)]
+pub struct Models<'a> {
     /// The network in training.
-    pub online: &'a U,
+    pub online: &'a dyn AverageVelocity,
     /// The same weights off the tape.
-    pub detached: &'a U,
+    pub detached: &'a dyn AverageVelocity,
     /// The moving average of the weights.
-    pub ema: &'a U,
+    pub ema: &'a dyn AverageVelocity,
 }
 
-impl<'a, U> Models<'a, U> {
+impl<'a> Models<'a> {
     /// One network in all roles.
-    pub fn all(net: &'a U) -> Self {
+    pub fn all(net: &'a dyn AverageVelocity) -> Self {
         Self { online: net, detached: net, ema: net }
     }
-}
-
-// Derived, these would ask the same of `U`.
-impl<U> Clone for Models<'_, U> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<U> Copy for Models<'_, U> {}
-
-/// Neighbouring rows of a batch.
-#[derive(Clone)]
-struct BatchSlice {
-    z: Tensor<4>,
-    v: Tensor<4>,
-    t: Tensor<1>,
-    r: Tensor<1>,
-    labels: Option<Labels>,
-}
-
-impl BatchSlice {
-    /// Some of them.
-    fn narrow(&self, start: usize, length: usize) -> Self {
-        let times = |x: &Tensor<1>| x.clone().narrow(0, start, length);
-        let images = |x: &Tensor<4>| x.clone().narrow(0, start, length);
-        Self {
-            z: images(&self.z),
-            v: images(&self.v),
-            t: times(&self.t),
-            r: times(&self.r),
-            labels: self.labels.clone().map(|labels| labels.narrow(start, length)),
-        }
-    }
-}
-
-/// The errors of the first rows and of the others; nothing of none.
-fn split_rows(errors: Tensor<1>, first: usize) -> [Option<Tensor<1>>; 2] {
-    let [all] = errors.dims();
-    [[0, first], [first, all - first]]
-        .map(|[start, length]| (length > 0).then(|| errors.clone().narrow(0, start, length)))
 }
 
 /// Whether a bound on values, if there is one, is one.
@@ -150,7 +108,7 @@ fn is_bound(clamp: Option<f64>) -> bool {
 }
 
 /// `u(z, r, t)` for the labels of some rows, off the tape.
-fn eval_detached(net: &impl AverageVelocity, rows: &BatchSlice, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>) -> Tensor<4> {
+fn eval_detached(net: &dyn AverageVelocity, rows: &StepInputs, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>) -> Tensor<4> {
     net.u(z.into(), r.into(), t.into(), rows.labels.clone()).primal.inner()
 }
 
@@ -295,52 +253,33 @@ impl Objective {
     }
 
     /// Squared residuals of a batch at a step of training.
-    pub fn residuals<U: AverageVelocity>(
-        &self,
-        models: Models<'_, U>,
-        path: PathSample,
-        times: Times,
-        labels: Option<Labels>,
-        step: u64,
-    ) -> Residuals {
-        let PathSample { z, v } = path;
-        let Times { t, r, intervals } = times;
-        let rows = BatchSlice { z, v, t, r, labels };
-        let joint = |tangent| {
-            let (residual, own) = mean_flow::residual(models, rows.clone(), intervals, tangent, self.direction());
-            let [interval, instant] = split_rows(squared(residual), intervals);
-            Residuals { interval, instant, auxiliary: own.map(squared) }
-        };
-        let separate = |errors: &dyn Fn(BatchSlice) -> Tensor<1>| Self::separate(models, &rows, intervals, errors);
+    pub fn residuals(&self, models: Models<'_>, inputs: StepInputs, step: u64) -> Residuals {
+        let separate = |errors: &dyn Fn(StepInputs) -> Tensor<1>| Self::separate(models, &inputs, errors);
         match self {
-            Self::FlowMatching {} | Self::MeanFlow(_) | Self::DecoupledMeanFlow(_) => joint(Tangent::Conditional),
-            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => joint(Tangent::Predicted),
+            Self::FlowMatching {} | Self::MeanFlow(_) | Self::DecoupledMeanFlow(_) => {
+                mean_flow_residuals(models, inputs, Tangent::Conditional, self.direction())
+            }
+            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => {
+                mean_flow_residuals(models, inputs, Tangent::Predicted, self.direction())
+            }
             Self::TerminalVelocity(config) => {
-                separate(&|rows| squared(terminal_velocity::residual(models, rows, config.through_derivative)))
+                separate(&|rows| squared_norm(terminal_velocity::residual(models, rows, config.through_derivative)))
             }
-            Self::AlphaFlow(config) => {
-                separate(&|rows| squared(alpha_flow::residual(models, rows, config.alpha_at(step), config.clamp)))
-            }
-            Self::Shortcut(config) => separate(&|rows| squared(shortcut::residual(models, rows, config.clamp))),
+            Self::AlphaFlow(config) => separate(&|rows| config.errors(models, rows, step)),
+            Self::Shortcut(config) => separate(&|rows| squared_norm(shortcut::residual(models, rows, config.clamp))),
             Self::Consistency(config) => {
-                separate(&|rows| squared(consistency::residual(models, rows, config.gap_at(step))))
+                separate(&|rows| squared_norm(consistency::residual(models, rows, config.gap_at(step))))
             }
             Self::MomentMatching(config) => separate(&|rows| config.errors(models, rows)),
         }
     }
 
     /// Rows with `r < t` by their errors, and those with `r = t` by Flow Matching.
-    fn separate<U: AverageVelocity>(
-        models: Models<'_, U>,
-        rows: &BatchSlice,
-        intervals: usize,
-        errors: &dyn Fn(BatchSlice) -> Tensor<1>,
-    ) -> Residuals {
-        let num_instant = rows.t.dims()[0] - intervals;
-        let interval = (intervals > 0).then(|| errors(rows.narrow(0, intervals)));
-        let instant = (num_instant > 0).then(|| {
-            let BatchSlice { z, v, t, r, labels } = rows.narrow(intervals, num_instant);
-            squared(models.online.u(z.into(), r.into(), t.into(), labels).primal - v)
+    fn separate(models: Models<'_>, inputs: &StepInputs, errors: &dyn Fn(StepInputs) -> Tensor<1>) -> Residuals {
+        let interval = inputs.interval_rows().map(errors);
+        let instant = inputs.instant_rows().map(|rows| {
+            let StepInputs { z, v, t, r, labels, .. } = rows;
+            squared_norm(models.online.u(z.into(), r.into(), t.into(), labels).primal - v)
         });
         Residuals { interval, instant, auxiliary: None }
     }

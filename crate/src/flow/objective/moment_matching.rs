@@ -7,10 +7,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Models, eval_detached};
+use super::{Models, StepInputs, eval_detached};
 use crate::error::Error;
+use crate::flow::per_image;
 use crate::flow::times::{TimePairs, TimesOrder};
-use crate::flow::{AverageVelocity, per_image};
 
 /// Settings of inductive moment matching; use it with `[weight] p = 0`, since it brings its own weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl MomentMatching {
     }
 
     /// The weighted squared discrepancy of each group, repeated for its rows: `[rows]`.
-    pub(super) fn errors<U: AverageVelocity>(&self, models: Models<'_, U>, rows: BatchSlice) -> Tensor<1> {
+    pub(super) fn errors(&self, models: Models<'_>, rows: StepInputs) -> Tensor<1> {
         let [count, ..] = rows.z.dims();
         let groups = count / self.group;
         assert_eq!(groups * self.group, count, "rows come in whole groups");
@@ -85,7 +85,7 @@ impl MomentMatching {
         let u_q = eval_detached(models.detached, &rows, z_q.clone(), rows.r.clone(), q.clone());
         let y_q = z_q - per_image(q - rows.r.clone()) * u_q;
 
-        let BatchSlice { z, t, r, labels, .. } = rows;
+        let StepInputs { z, t, r, labels, .. } = rows;
         let span = t.clone() - r.clone();
         let u = models.online.u(z.clone().into(), r.into(), t.clone().into(), labels).primal;
         let y = z - per_image(span.clone()) * u;

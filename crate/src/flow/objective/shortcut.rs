@@ -6,10 +6,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Models, eval_detached};
+use super::{Models, StepInputs, eval_detached};
 use crate::error::Error;
+use crate::flow::per_image;
 use crate::flow::times::TimePairs;
-use crate::flow::{AverageVelocity, per_image};
 use crate::rng::Stream;
 
 /// The steps `1, 1/2, 1/4, …` that are learnt from their halves.
@@ -55,7 +55,7 @@ impl Shortcut {
 ///
 /// The halves are asked of the averaged network, as in the paper; with `clamp` `z'` and the target are bounded, as in
 /// its code.
-pub(super) fn residual<U: AverageVelocity>(models: Models<'_, U>, rows: BatchSlice, clamp: Option<f64>) -> Tensor<4> {
+pub(super) fn residual(models: Models<'_>, rows: StepInputs, clamp: Option<f64>) -> Tensor<4> {
     let bounded = |x: Tensor<4>| match clamp {
         Some(bound) => x.clamp(-bound, bound),
         None => x,
@@ -65,6 +65,6 @@ pub(super) fn residual<U: AverageVelocity>(models: Models<'_, U>, rows: BatchSli
     let first = eval_detached(models.ema, &rows, rows.z.clone(), middle.clone(), rows.t.clone());
     let z_middle = bounded(rows.z.clone() - per_image(half) * first.clone());
     let second = eval_detached(models.ema, &rows, z_middle, rows.r.clone(), middle);
-    let BatchSlice { z, t, r, labels, .. } = rows;
+    let StepInputs { z, t, r, labels, .. } = rows;
     models.online.u(z.into(), r.into(), t.into(), labels).primal - bounded((first + second) * 0.5)
 }

@@ -16,11 +16,11 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Models};
+use super::{Models, StepInputs};
 use crate::dual::Dual;
 use crate::error::{Error, check};
+use crate::flow::per_image;
 use crate::flow::times::{TimePairs, TimesConfig, logistic};
-use crate::flow::{AverageVelocity, per_image};
 use crate::rng::Stream;
 
 /// Settings of terminal velocity matching.
@@ -71,12 +71,8 @@ impl TerminalVelocity {
 }
 
 /// `u − (t − r) ∂u/∂r − sg(v(z_r, r))`, with `v` of the averaged network where the jump lands.
-pub(super) fn residual<U: AverageVelocity>(
-    models: Models<'_, U>,
-    rows: BatchSlice,
-    through_derivative: bool,
-) -> Tensor<4> {
-    let BatchSlice { z, t, r, labels, .. } = rows;
+pub(super) fn residual(models: Models<'_>, rows: StepInputs, through_derivative: bool) -> Tensor<4> {
+    let StepInputs { z, t, r, labels, .. } = rows;
     let moves = match models.online.autodiff_device() {
         Some(tape) if through_derivative => Tensor::ones(r.dims(), &tape),
         _ => r.ones_like(),
