@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::Dual;
 use meanflow::flow::{
-    AverageVelocity, Guidance, GuidanceDraws, Models, Objective, PathSample, StepInputs, Times, interpolate,
+    AverageVelocity, Guidance, GuidanceDraws, Models, ObjectiveConfig, PathSample, StepInputs, Times, interpolate,
 };
 use meanflow::net::{GuidanceInputs, GuidanceScale, Labels};
 use meanflow::rng::{Purpose, Stream};
@@ -127,7 +127,7 @@ fn no_gradient_flows_into_guidance() {
     let gradients_along = |path: PathSample| {
         let times = Times { t: t.clone(), r: times([0.1, 0.2, 0.5, 0.3]), intervals: 3 };
         let residuals =
-            Objective::default().residuals(Models::all(&net), StepInputs::new(path, times, Some(y.clone())), 0);
+            ObjectiveConfig::default().residuals(Models::all(&net), StepInputs::new(path, times, Some(y.clone())), 0);
         let parts = [residuals.interval, residuals.instant].map(|part| part.expect("both kinds of rows"));
         gradients(&net, Tensor::cat(parts.to_vec(), 0).sum())
     };

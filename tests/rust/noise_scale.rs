@@ -3,7 +3,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use meanflow::flow::{
-    self, AdaptiveWeight, AverageVelocity, Divergence, Integrator, Objective, Sampling, Solver, log_density,
+    self, AdaptiveWeight, AverageVelocity, Divergence, FlowMatching, Integrator, Sampling, Solver, log_density,
 };
 use meanflow::generator::{Request, SampleOptions};
 use meanflow::net::{Architecture, Labels};
@@ -155,7 +155,7 @@ fn training_draws_noise_of_that_scale() {
         (config.data.size, config.data.channels) = (8, 3);
         (config.net.width, config.net.depth, config.net.heads) = (Some(16), Some(1), Some(2));
         config.net.noise_scale = Some(noise_scale);
-        config.objective = Objective::FlowMatching {};
+        config.objective = FlowMatching {}.into();
         config.weight = AdaptiveWeight { p: 0.0, ..AdaptiveWeight::default() };
         config.train.batch_size = 32;
         // Black: every x is −1.

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use meanflow::flow::{AverageVelocity, Models, Objective, PathSample, Residuals, StepInputs, Times};
+use meanflow::flow::{AverageVelocity, Models, ObjectiveConfig, PathSample, Residuals, StepInputs, Times};
 use meanflow::net::Labels;
 use meanflow::rng::{Purpose, Stream};
 use meanflow::{Net, NetConfig};
@@ -87,7 +87,7 @@ pub fn mean_flow_residuals(
     times: Times,
     labels: Option<Labels>,
 ) -> Residuals {
-    Objective::default().residuals(Models::all(net), StepInputs::new(path, times, labels), 0)
+    ObjectiveConfig::default().residuals(Models::all(net), StepInputs::new(path, times, labels), 0)
 }
 
 /// The gradients of all parameters, in one row.

@@ -168,7 +168,7 @@ fn pad_rows(x: Tensor<4>, like: &Tensor<4>) -> Tensor<4> {
 
 /// Sum of squares over the pixels of each image: `[batch, c, h, w]` → `[batch]`. A sum, not a mean, as in the paper's
 /// code.
-pub(super) fn squared_norm(x: Tensor<4>) -> Tensor<1> {
+pub fn squared_norm(x: Tensor<4>) -> Tensor<1> {
     (x.clone() * x).flatten::<2>(1, 3).sum_dim(1).squeeze_dim(1)
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::config::TrainConfig;
 use super::trainer::StepStats;
 use crate::dual::in_thread_pool;
-use crate::flow::{Models, Residuals, StepInputs, WithDropout};
+use crate::flow::{Models, Objective, Residuals, StepInputs, WithDropout};
 use crate::net::{Dropout, Net};
 use crate::rng::fold_in;
 
@@ -74,6 +74,7 @@ impl StepInputs {
 /// features are dropped.
 pub(super) fn gradients(
     config: &TrainConfig,
+    objective: &dyn Objective,
     step: u64,
     models: &OwnedModels,
     rows: &StepInputs,
@@ -83,12 +84,12 @@ pub(super) fn gradients(
     let work = |first: usize, models: &OwnedModels| {
         let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
         for part in (first..parts).step_by(devices.len()) {
-            let own = match rows.part([part, parts], config.objective.group()) {
+            let own = match rows.part([part, parts], objective.group()) {
                 Some(own) => own.to_device(&devices[first]),
                 None => continue,
             };
             let (gradients, losses) = in_thread_pool(&devices[first], || {
-                micro_batch_gradients(config, [step, part as u64], models, &own, rows)
+                micro_batch_gradients(config, objective, [step, part as u64], models, &own, rows)
             });
             sum.accumulate(&models.online, gradients);
             measured.push(losses);
@@ -119,6 +120,7 @@ pub(super) fn gradients(
 /// The share that some rows have in the gradients and the loss of `all`.
 fn micro_batch_gradients(
     config: &TrainConfig,
+    objective: &dyn Objective,
     [step, part]: [u64; 2],
     models: &OwnedModels,
     rows: &StepInputs,
@@ -132,7 +134,7 @@ fn micro_batch_gradients(
         [&online, &models.detached, &models.ema].map(|net| WithDropout { net, dropout: dropout() });
     let nets = Models { online: &online, detached: &detached, ema: &ema };
     let share = rows.t.dims()[0] as f64 / all.t.dims()[0] as f64;
-    let residuals = config.objective.residuals(nets, rows.clone(), step);
+    let residuals = objective.residuals(nets, rows.clone(), step);
     let loss = config.weight.apply(&residuals) * share;
     let gradients = GradientsParams::from_grads(loss.backward(), &models.online);
     let Residuals { interval, instant, auxiliary } = residuals;

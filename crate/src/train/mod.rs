@@ -50,7 +50,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-use crate::flow::Objective;
 use data::Images;
 use log::{MetricAccumulator, OneStep};
 
@@ -158,7 +157,7 @@ impl TrainingLoop<'_> {
     fn measure(&mut self) -> Result<Record> {
         let done = self.trainer.steps_done();
         let record = self.meter.record(done, self.config.train.learning_rate_at(done.saturating_sub(1)))?;
-        self.since_saved.add(&record, matches!(self.config.objective, Objective::FlowMatching {}));
+        self.since_saved.add(&record, !self.config.objective.trains_intervals());
         Ok(record)
     }
 

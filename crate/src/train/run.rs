@@ -21,7 +21,6 @@ use super::optimization::PRIMARY_EMA;
 use super::pretrained::{Pretrained, same_latent_space};
 use super::trainer::Trainer;
 use crate::class::Class;
-use crate::flow::{Objective, Solver};
 use crate::generator::{Generator, Request, SampleOptions};
 use crate::image::to_rgba;
 use crate::io;
@@ -493,16 +492,12 @@ impl RunFolder {
         checkpoint::save(&self.checkpoints(), trainer, one_step, log)
     }
 
-    /// A grid of samples of the averaged network, from the same noise every time: in one step, or as many as Flow
-    /// Matching needs, whose one step is a blur.
+    /// A grid of samples of the averaged network, from the same noise every time, as its objective samples.
     pub(super) fn write_samples(&self, config: &TrainConfig, trainer: &Trainer, device: &Device) -> Result<()> {
         let info = self.read_info()?;
         let size = info.net.image_size;
         let generator = Generator::new(trainer.averaged().clone(), info, device);
-        let (solver, nfe) = match config.objective {
-            Objective::FlowMatching {} => (Solver::Heun, 32),
-            _ => (Solver::MeanFlow, 1),
-        };
+        let (solver, nfe) = config.objective.sampling();
         let request = Request { seed: 0, count: config.log.samples, class: Class::Any, nfe };
         let sampled = generator.sample(request, SampleOptions { solver, ..SampleOptions::default() })?;
         let images = match generator.info().latent {

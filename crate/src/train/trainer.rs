@@ -16,7 +16,7 @@ use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::OptimizerKind;
 use crate::dual::in_thread_pool;
 use crate::error::Error;
-use crate::flow::{Residuals, StepInputs, Times};
+use crate::flow::{Objective, Residuals, StepInputs, Times};
 use crate::net::{Labels, Net, NetConfig};
 use crate::rng::{Purpose, Stream};
 
@@ -29,6 +29,8 @@ pub struct Trainer {
     pub(super) optimizer: ModuleOptimizer,
     pub(super) step: u64,
     pub(super) config: TrainConfig,
+    /// What is trained instead of the configuration's objective.
+    objective: Option<Box<dyn Objective>>,
     /// The first holds the state; each takes its part of a batch.
     devices: Vec<Device>,
 }
@@ -75,8 +77,14 @@ impl Trainer {
             optimizer,
             step,
             config: config.clone(),
+            objective: None,
             devices: vec![device.clone()],
         }
+    }
+
+    /// Trains an objective of the caller's own instead of the configuration's.
+    pub fn with_objective(self, objective: impl Objective + 'static) -> Self {
+        Self { objective: Some(Box::new(objective)), ..self }
     }
 
     /// Lets further devices take their part of every batch.
@@ -88,6 +96,11 @@ impl Trainer {
     /// Steps taken so far.
     pub fn steps_done(&self) -> u64 {
         self.step
+    }
+
+    /// What is trained.
+    pub fn objective(&self) -> &dyn Objective {
+        self.objective.as_deref().unwrap_or(&*self.config.objective)
     }
 
     /// The network in training.
@@ -109,7 +122,8 @@ impl Trainer {
     pub fn step(&mut self, batch: Batch) -> StepStats {
         let (step, [rows, ..], device) = (self.step, batch.images.dims(), self.devices[0].clone());
         let (models, inputs) = in_thread_pool(&device, || self.step_inputs(batch));
-        let (gradients, stats) = micro_batch::gradients(&self.config, step, &models, &inputs, &self.devices);
+        let (gradients, stats) =
+            micro_batch::gradients(&self.config, self.objective(), step, &models, &inputs, &self.devices);
         // Another holder of the weights would have them copied instead of changed where they lie.
         drop(models);
         in_thread_pool(&device, || self.update(gradients, rows));
@@ -119,7 +133,8 @@ impl Trainer {
 
     /// The models of this step, and what they are evaluated at: times, noise and path of a batch.
     fn step_inputs(&self, batch: Batch) -> (OwnedModels, StepInputs) {
-        let TrainConfig { objective, guidance, times, train, .. } = &self.config;
+        let TrainConfig { guidance, times, train, .. } = &self.config;
+        let objective = self.objective();
         let (step, [rows, ..]) = (self.step, batch.images.dims());
 
         let share = train.interval_share_at(step, times.interval_probability);

@@ -1,7 +1,9 @@
-//! Settings of MeanFlow and improved MeanFlow, which have one residual
-//! ([`mean_flow_residuals`](crate::flow::mean_flow_residuals)) and differ in the tangent of its derivative.
+//! MeanFlow (arXiv 2505.13447), whose residual is [`mean_flow_residuals`].
 
 use serde::{Deserialize, Serialize};
+
+use super::{Models, Objective};
+use crate::flow::loss::{Residuals, StepInputs, Tangent, mean_flow_residuals};
 
 /// The direction `(dz, dr, dt)` of the total derivative `du/dt`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,14 +23,6 @@ pub enum Direction {
     V11,
 }
 
-/// Settings of the objectives that differentiate: MeanFlow, improved and pixel MeanFlow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Differential {
-    /// `"(v, 0, 1)"`; the wrong ones are for the ablation.
-    pub direction: Direction,
-}
-
 impl Direction {
     /// Whether `r` and `t` move.
     pub(in crate::flow) fn moves(self) -> [bool; 2] {
@@ -38,5 +32,23 @@ impl Direction {
             Self::V10 => [true, false],
             Self::V11 => [true, true],
         }
+    }
+}
+
+/// MeanFlow: the derivative is taken along the velocity of the path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeanFlow {
+    /// `"(v, 0, 1)"`; the wrong ones are for the ablation.
+    pub direction: Direction,
+}
+
+impl Objective for MeanFlow {
+    fn residuals(&self, models: Models<'_>, inputs: StepInputs, _step: u64) -> Residuals {
+        mean_flow_residuals(models, inputs, Tangent::Conditional, self.direction)
+    }
+
+    fn trains_velocity_head(&self) -> bool {
+        true
     }
 }

@@ -20,7 +20,7 @@ use super::optimization::OptimizerKind;
 use super::trainer::Trainer;
 use super::{Observer, Record};
 use crate::error::Error;
-use crate::flow::{AverageVelocity, Differential, Objective, Velocity, one_step};
+use crate::flow::{AverageVelocity, ImprovedMeanFlow, Velocity, one_step};
 use crate::net::{Net, NetConfig};
 use crate::rng::{Purpose, Stream};
 
@@ -54,7 +54,7 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
 
 /// Of images' default schedule, scaled; what points in the plane need otherwise.
 fn settings(steps: u64, seed: u64) -> TrainConfig {
-    let objective = Objective::ImprovedMeanFlow(Differential::default());
+    let objective = ImprovedMeanFlow::default().into();
     let mut config = TrainConfig { objective, ..TrainConfig::default() };
     config.times.uniform = 0.5;
     // Plain squares: in two dimensions the errors of a place differ too much for the adaptive weight, which then pulls
