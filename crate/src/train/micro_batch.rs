@@ -4,10 +4,10 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::config::TrainConfig;
+use super::optimization::Optimization;
 use super::trainer::StepStats;
 use crate::dual::in_thread_pool;
-use crate::flow::{Models, Objective, Residuals, StepInputs, WithDropout};
+use crate::flow::{Models, Residuals, StepInputs, WithDropout};
 use crate::net::{Dropout, Net};
 use crate::rng::fold_in;
 
@@ -67,79 +67,100 @@ impl StepInputs {
     }
 }
 
-/// Forward, derivative and backward of a batch: the gradients of its mean loss, and what it measured.
-///
-/// Each of `devices` takes its parts of the batch at the same time as the others; the gradients are added up on the
-/// first, which holds `models` and `rows`. In parts or not, and on how many devices, changes only rounding, unless
-/// features are dropped.
-pub(super) fn gradients(
-    config: &TrainConfig,
-    objective: &dyn Objective,
-    step: u64,
-    models: &OwnedModels,
-    rows: &StepInputs,
-    devices: &[Device],
-) -> (GradientsParams, StepStats) {
-    let parts = devices.len() * config.train.accumulate;
-    let work = |first: usize, models: &OwnedModels| {
+/// How the batch of a step is computed: in `[train] accumulate` parts on each of `devices`.
+pub(super) struct MicroBatches<'a> {
+    pub train: &'a Optimization,
+    /// The first holds the networks and the inputs.
+    pub devices: &'a [Device],
+    pub step: u64,
+    /// How many neighbouring rows stay together.
+    pub group: usize,
+}
+
+impl MicroBatches<'_> {
+    /// Forward, derivative and backward of a batch: the gradients of the mean of `loss`, and what it measured.
+    ///
+    /// Each device takes its parts of the batch at the same time as the others; the gradients are added up on the
+    /// first. In parts or not, and on how many devices, changes only rounding, unless features are dropped.
+    pub fn gradients(
+        &self,
+        models: &OwnedModels,
+        inputs: &StepInputs,
+        loss: impl Fn(Models<'_>, StepInputs) -> (Tensor<1>, Residuals) + Sync,
+    ) -> (GradientsParams, StepStats) {
+        let devices = self.devices;
+        let done = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..devices.len())
+                .map(|i| {
+                    let loss = &loss;
+                    scope.spawn(move || {
+                        let models = models.fork(&devices[i], &self.train.autodiff_device(&devices[i]));
+                        self.gradients_on(i, &models, inputs, loss)
+                    })
+                })
+                .collect();
+            let mut done = vec![self.gradients_on(0, models, inputs, &loss)];
+            for other in others {
+                done.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            done
+        });
         let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
-        for part in (first..parts).step_by(devices.len()) {
-            let own = match rows.part([part, parts], objective.group()) {
-                Some(own) => own.to_device(&devices[first]),
+        for (gradients, losses) in done {
+            sum.accumulate(&models.online, gradients.to_device(&devices[0], &models.online));
+            measured.extend(losses.into_iter().map(|losses| losses.moved_to(&devices[0])));
+        }
+        (sum.grads(), StepStats::joined(measured))
+    }
+
+    /// The parts of one device.
+    fn gradients_on(
+        &self,
+        device: usize,
+        models: &OwnedModels,
+        inputs: &StepInputs,
+        loss: &(impl Fn(Models<'_>, StepInputs) -> (Tensor<1>, Residuals) + Sync),
+    ) -> (GradientsParams, Vec<StepStats>) {
+        let parts = self.devices.len() * self.train.accumulate;
+        let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
+        for part in (device..parts).step_by(self.devices.len()) {
+            let own = match inputs.part([part, parts], self.group) {
+                Some(own) => own.to_device(&self.devices[device]),
                 None => continue,
             };
-            let (gradients, losses) = in_thread_pool(&devices[first], || {
-                micro_batch_gradients(config, objective, [step, part as u64], models, &own, rows)
+            let share = own.t.dims()[0] as f64 / inputs.t.dims()[0] as f64;
+            let (gradients, losses) = in_thread_pool(&self.devices[device], || {
+                self.part_gradients(part as u64, models, |models| {
+                    let (loss, residuals) = loss(models, own);
+                    (loss * share, residuals)
+                })
             });
             sum.accumulate(&models.online, gradients);
             measured.push(losses);
         }
         (sum.grads(), measured)
-    };
-    let done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..devices.len())
-            .map(|i| {
-                let work = &work;
-                scope.spawn(move || work(i, &models.fork(&devices[i], &config.train.autodiff_device(&devices[i]))))
-            })
-            .collect();
-        let mut done = vec![work(0, models)];
-        for other in others {
-            done.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
-    let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
-    for (gradients, losses) in done {
-        sum.accumulate(&models.online, gradients.to_device(&devices[0], &models.online));
-        measured.extend(losses.into_iter().map(|losses| losses.moved_to(&devices[0])));
     }
-    (sum.grads(), StepStats::joined(measured))
-}
 
-/// The share that some rows have in the gradients and the loss of `all`.
-fn micro_batch_gradients(
-    config: &TrainConfig,
-    objective: &dyn Objective,
-    [step, part]: [u64; 2],
-    models: &OwnedModels,
-    rows: &StepInputs,
-    all: &StepInputs,
-) -> (GradientsParams, StepStats) {
-    // Each part drops features of its own, or all would drop the same ones.
-    let seed = fold_in(config.train.seed, part);
-    let dropout = || (config.train.dropout > 0.0).then(|| Dropout::new(config.train.dropout, seed, step));
-    let online = config.train.precision.of(&models.online);
-    let [online, detached, ema] =
-        [&online, &models.detached, &models.ema].map(|net| WithDropout { net, dropout: dropout() });
-    let nets = Models { online: &online, detached: &detached, ema: &ema };
-    let share = rows.t.dims()[0] as f64 / all.t.dims()[0] as f64;
-    let residuals = objective.residuals(nets, rows.clone(), step);
-    let loss = config.weight.apply(&residuals) * share;
-    let gradients = GradientsParams::from_grads(loss.backward(), &models.online);
-    let Residuals { interval, instant, auxiliary } = residuals;
-    let [interval, instant, auxiliary] = [interval, instant, auxiliary].map(|part| part.map(Tensor::inner));
-    (gradients, StepStats { loss: loss.inner(), residuals: Residuals { interval, instant, auxiliary } })
+    /// The gradients of a part's loss.
+    fn part_gradients(
+        &self,
+        part: u64,
+        models: &OwnedModels,
+        loss: impl FnOnce(Models<'_>) -> (Tensor<1>, Residuals),
+    ) -> (GradientsParams, StepStats) {
+        let train = self.train;
+        // Each part drops features of its own, or all would drop the same ones.
+        let seed = fold_in(train.seed, part);
+        let dropout = || (train.dropout > 0.0).then(|| Dropout::new(train.dropout, seed, self.step));
+        let online = train.precision.of(&models.online);
+        let [online, detached, ema] =
+            [&online, &models.detached, &models.ema].map(|net| WithDropout { net, dropout: dropout() });
+        let (loss, residuals) = loss(Models { online: &online, detached: &detached, ema: &ema });
+        let gradients = GradientsParams::from_grads(loss.backward(), &models.online);
+        let Residuals { interval, instant, auxiliary } = residuals;
+        let [interval, instant, auxiliary] = [interval, instant, auxiliary].map(|part| part.map(Tensor::inner));
+        (gradients, StepStats { loss: loss.inner(), residuals: Residuals { interval, instant, auxiliary } })
+    }
 }
 
 impl StepStats {
