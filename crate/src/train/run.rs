@@ -37,15 +37,17 @@ const DATA: &str = "data.json";
 const STREAMED: &str = "data";
 const CHECKPOINTS: &str = "checkpoints";
 
-/// Hears how training goes.
+/// Hears how training goes; `()` does not listen.
 pub trait Observer {
     /// A step is done.
-    fn step(&mut self, done: u64);
+    fn step(&mut self, _done: u64) {}
     /// A line was logged.
-    fn record(&mut self, record: &Record);
+    fn record(&mut self, _record: &Record) {}
     /// Something a person should know.
-    fn notice(&mut self, text: &str);
+    fn notice(&mut self, _text: &str) {}
 }
+
+impl Observer for () {}
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,7 +39,7 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
     let mut meter = MetricAccumulator::default();
     for step in 0..steps {
         let x = plane(&points.draw(BATCH, &mut Stream::new(seed, Purpose::Batch, step)), device);
-        meter.add(trainer.step(Batch { images: x, labels: None, changes: None, instants: 0 }));
+        meter.add(trainer.step(Batch::new(x, None)));
         observer.step(step + 1);
         if (step + 1).is_multiple_of(200) || step + 1 == steps {
             let record: Record = meter.record(step + 1, config.train.learning_rate_at(step))?;
