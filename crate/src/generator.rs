@@ -50,6 +50,16 @@ impl Generator {
         Ok(Self::new(net, info, device))
     }
 
+    /// The bytes of a weights file, with what its model makes of a known seed ([`ModelInfo::check`]).
+    ///
+    /// # Errors
+    /// As [`net::encode`], or when the device cannot be read.
+    pub fn to_bytes(&self, precision: weights::Precision) -> Result<Vec<u8>, Error> {
+        let stored = Self::from_bytes(&net::encode(&self.net, &self.info, precision)?, &self.device)?;
+        let info = ModelInfo { check: Some(stored.check()?), ..self.info.clone() };
+        net::encode(&self.net, &info, precision)
+    }
+
     /// Wraps a network that is already on `device`, without autodiff.
     pub fn new(net: Net, info: ModelInfo, device: &Device) -> Self {
         Self { net, info, device: device.clone() }

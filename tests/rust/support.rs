@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use meanflow::flow::{AverageVelocity, Models, ObjectiveConfig, PathSample, Residuals, StepInputs, Times};
 use meanflow::net::Labels;
 use meanflow::rng::{Purpose, Stream};
 use meanflow::{Net, NetConfig};
@@ -77,6 +78,16 @@ pub fn randomise_by(net: Net, deviation: fn(&[usize]) -> f32) -> Net {
         }
     }
     net.map(&mut Randomise(1000, deviation))
+}
+
+/// Squared residuals of the default objective, MeanFlow, with one network in all roles.
+pub fn mean_flow_residuals(
+    net: &dyn AverageVelocity,
+    path: PathSample,
+    times: Times,
+    labels: Option<Labels>,
+) -> Residuals {
+    ObjectiveConfig::default().residuals(Models::all(net), StepInputs::new(path, times, labels), 0)
 }
 
 /// The gradients of all parameters, in one row.

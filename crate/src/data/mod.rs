@@ -210,6 +210,39 @@ pub struct Skipped {
 }
 
 impl Images {
+    /// Images from a source of one's own, in memory.
+    ///
+    /// # Shapes
+    /// `pixels`: `[count, channels, size, size]`, with 1 channel (grey), 3 (RGB) or 4 (RGBA, straight alpha); `labels`:
+    /// `[count]`, the index of each image's class. Without classes all labels are 0.
+    ///
+    /// # Errors
+    /// Another number of channels, no images, pixels that are not as many as the shapes say, or labels without a class.
+    pub fn new(
+        size: usize,
+        channels: usize,
+        pixels: Vec<u8>,
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self, DataError> {
+        DataConfig { size, channels, ..DataConfig::default() }.validate()?;
+        let (count, values) = (labels.len(), channels * size * size);
+        if count == 0 || values == 0 || pixels.len() != count * values {
+            return Err(DataError::Read(format!(
+                "{} bytes are not the pixels of {count} images of {channels} × {size} × {size}",
+                pixels.len()
+            )));
+        }
+        if let Some(label) = labels.iter().find(|&&label| label as usize >= classes.len().max(1)) {
+            return Err(DataError::Read(format!(
+                "an image has the label {label}, but there are {} classes",
+                classes.len()
+            )));
+        }
+        let names = (0..count).map(|i| i.to_string()).collect();
+        Ok(Self { size, channels, pixels, labels, classes, names, ..Self::default() })
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.labels.len()

@@ -52,7 +52,7 @@ fn rounded_linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
     Dual { primal, tangent }
 }
 
-/// SiLU `x σ(x)`, with derivative `σ + x σ (1 − σ)`.
+/// SiLU `x σ(x)` (arXiv 1702.03118), with derivative `σ + x σ (1 − σ)`, of each value of a tensor of any shape.
 pub fn silu<const D: usize>(x: Dual<D>) -> Dual<D> {
     if let Some(here) = cpu::gated(&x, 1.0, 0.0) {
         return here;
@@ -76,7 +76,8 @@ fn gated<const D: usize>(x: Dual<D>, s: Tensor<D>, slope: impl FnOnce(&Tensor<D>
     Dual { primal: x.primal * s, tangent }
 }
 
-/// GELU in its tanh approximation, written as `x σ(κ(x + c x³))`: the same function in fewer passes over memory.
+/// GELU in its tanh approximation (arXiv 1606.08415), of each value of a tensor of any shape. Written as
+/// `x σ(κ(x + c x³))` it is the same function in fewer passes over memory.
 pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {
     if let Some(here) = cpu::gated(&x, GELU[0] as f32, GELU[1] as f32) {
         return here;
@@ -87,6 +88,9 @@ pub fn gelu_tanh<const D: usize>(x: Dual<D>) -> Dual<D> {
 }
 
 /// Softmax `P` over the last axis; the tangent is `P (dS − Σ P dS)`.
+///
+/// # Shapes
+/// Any, and the same.
 pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     if let Some(here) = cpu::softmax(&x) {
         return here;
@@ -101,7 +105,7 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     Dual { primal, tangent }
 }
 
-/// Attention `softmax(q kᵀ / √d) v`: a fused kernel where nothing moves and nothing is on the tape; of many tokens on a
+/// Attention `softmax(q kᵀ / √d) v` (arXiv 1706.03762): a fused kernel where nothing moves and nothing is on the tape; of many tokens on a
 /// GPU another for the tangent, or both; the explicit form otherwise, as the tape keeps its weights for the backward
 /// pass.
 ///
@@ -130,9 +134,12 @@ fn attend_explicitly(q: Dual<4>, k: Dual<4>, v: Dual<4>) -> Dual<4> {
     softmax(scores).matmul(v)
 }
 
-/// Layer normalisation of the last axis without affine parameters: `x̂ = (x − mean) / √(var + ε)`.
+/// Layer normalisation of the last axis without affine parameters: `x̂ = (x − mean) / √(var + ε)` (arXiv 1607.06450).
 ///
 /// The tangent is `(dx − mean(dx) − x̂ · mean(x̂ dx)) / √(var + ε)`, which never forms a difference of large terms.
+///
+/// # Shapes
+/// `[.., features]`, and the same; `epsilon` is above 0.
 pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
     if let Some(here) = cpu::layer_norm(&x, epsilon) {
         return here;
@@ -150,9 +157,13 @@ pub fn layer_norm<const D: usize>(x: Dual<D>, epsilon: f64) -> Dual<D> {
     Dual { primal, tangent }
 }
 
-/// Root-mean-square normalisation of the last axis with a scale per feature: `x / √(mean(x²) + ε) · weight`.
+/// Root-mean-square normalisation of the last axis with a scale per feature, `x / √(mean(x²) + ε) · weight` (arXiv
+/// 1910.07467).
 ///
 /// The tangent of the normalised `x̂` is `(dx − x̂ · mean(x̂ dx)) / √(mean(x²) + ε)`.
+///
+/// # Shapes
+/// `x`: `[.., features]`, and the same; `weight`: `[features]`; `epsilon` is above 0.
 pub fn rms_norm<const D: usize>(x: Dual<D>, weight: Tensor<1>, epsilon: f64) -> Dual<D> {
     let motion = x.motion();
     let size = ((x.primal.clone() * x.primal.clone()).mean_dim(D - 1) + epsilon).sqrt();
@@ -165,7 +176,8 @@ pub fn rms_norm<const D: usize>(x: Dual<D>, weight: Tensor<1>, epsilon: f64) -> 
     Dual { primal, tangent } * Dual::constant(weight.unsqueeze())
 }
 
-/// Group normalisation without affine parameters: [`layer_norm`] over each of `groups` groups of channels.
+/// Group normalisation without affine parameters (arXiv 1803.08494): [`layer_norm`] over each of `groups` groups of
+/// channels.
 ///
 /// # Shapes
 /// `[batch, channels, height, width]`, and the same; `groups` divides `channels`.
@@ -177,7 +189,8 @@ pub fn group_norm(x: Dual<4>, groups: usize, epsilon: f64) -> Dual<4> {
 /// Convolution with an odd kernel that keeps the size of the image.
 ///
 /// # Shapes
-/// `[batch, input, height, width]` → `[batch, output, height, width]`; `weight`: `[output, input, k, k]`.
+/// `[batch, input, height, width]` → `[batch, output, height, width]`; `weight`: `[output, input, k, k]`, `k` odd;
+/// `bias`: `[output]`.
 pub fn convolve(x: Dual<4>, weight: &Tensor<4>, bias: &Tensor<1>) -> Dual<4> {
     let [.., kernel] = weight.dims();
     let options = || ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);

@@ -18,6 +18,22 @@
 //! A tangent may be of the first rows alone, along the first axis; those after them stand still. So a batch of which
 //! some rows move is one pass forward and one back, and only what moves is paid for. The first axis must then stay the
 //! batch's.
+//!
+//! # Example
+//! A Jacobian-vector product: along `(1, 0)`, the derivative of `x² y` at `(3, 2)` is `2 x y = 12`.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use meanflow::Dual;
+//!
+//! let number = |value: f32| Tensor::<1>::from_data([value], &Device::flex());
+//! let (x, y) = (Dual::new(number(3.0), number(1.0)), Dual::constant(number(2.0)));
+//! let f = x.clone() * x * y;
+//! assert_eq!(f.primal.try_into_scalar::<f32>()?, 18.0);
+//! let tangent = f.tangent.expect("f depends on x, which moves");
+//! assert_eq!(tangent.try_into_scalar::<f32>()?, 12.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cpu;
 #[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), path = "cube_stub.rs")]

@@ -31,7 +31,10 @@ impl<const D: usize> Dual<D> {
         Self { primal: product(self.primal, rhs.primal), tangent: sum(left, right) }
     }
 
-    /// Matrix product over the last two axes.
+    /// Matrix product over the last two axes, broadcasting the others.
+    ///
+    /// # Shapes
+    /// `[.., n, k]` and `[.., k, m]` → `[.., n, m]`.
     pub fn matmul(self, rhs: Self) -> Self {
         self.bilinear(rhs, |a, b| cpu::matmul(&a, &b).unwrap_or_else(|| a.matmul(b)))
     }
@@ -66,8 +69,8 @@ impl<const D: usize> Dual<D> {
         self.elementwise(Tensor::cos, |x| x.sin().neg())
     }
 
-    /// The same elements under another shape. Where some rows alone move, the first axis stays the batch's, if in more
-    /// rows.
+    /// The same elements under another shape. Where some rows alone move, the first axis must stay the batch's, perhaps
+    /// in more rows.
     pub fn reshape<const E: usize>(self, shape: [usize; E]) -> Dual<E> {
         let rows = self.dims()[0].max(1);
         self.linear_map(|x| {
@@ -77,19 +80,25 @@ impl<const D: usize> Dual<D> {
         })
     }
 
-    /// Axes in another order. Where some rows alone move, the first axis stays the first.
+    /// Axes in another order.
+    ///
+    /// # Panics
+    /// When some rows alone move, and the first axis would not stay the first.
     pub fn permute(self, axes: [usize; D]) -> Self {
         assert!(axes[0] == 0 || self.tangent_rows().is_none(), "rows that move must stay rows");
         self.linear_map(|x| x.permute(axes))
     }
 
-    /// Two axes exchanged, none of them the first where some rows alone move.
+    /// Two axes exchanged.
+    ///
+    /// # Panics
+    /// When some rows alone move, and one of the axes is the first.
     pub fn swap_dims(self, a: usize, b: usize) -> Self {
         assert!(a.min(b) > 0 || self.tangent_rows().is_none(), "rows that move must stay rows");
         self.linear_map(|x| x.swap_dims(a, b))
     }
 
-    /// `length` entries of axis `dim` from `start`.
+    /// `length` entries of axis `dim` from `start`; rows that do not move have no tangent.
     pub fn narrow(self, dim: usize, start: usize, length: usize) -> Self {
         let tangent = self.tangent.and_then(|x| match dim {
             0 => {
@@ -111,7 +120,10 @@ impl<const D: usize> Dual<D> {
         std::array::from_fn(|i| self.clone().narrow(dim, i * length, length))
     }
 
-    /// Joins two duals along axis `dim`, which is not the first where some rows alone move.
+    /// Joins two duals along axis `dim`.
+    ///
+    /// # Panics
+    /// When some rows alone move, and the axis is the first.
     pub fn concat(self, rhs: Self, dim: usize) -> Self {
         let moving = self.tangent_rows().or(rhs.tangent_rows());
         assert!(dim > 0 || moving.is_none(), "rows that move come first");

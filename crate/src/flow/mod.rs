@@ -5,28 +5,46 @@
 //!
 //! It knows the average velocity `u` only through [`AverageVelocity`]; the network is one of them, and so is the
 //! closed-form flow that the tests use as an oracle.
+//!
+//! # Example
+//! The gradients of a batch whose first two images have `r < t`:
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use meanflow::NetConfig;
+//! use meanflow::flow::{AdaptiveWeight, MeanFlow, Models, Objective, StepInputs, Times, interpolate};
+//!
+//! let device = Device::flex();
+//! let net = NetConfig::preset("browser-s", 8, 3, 0)?.init(0, &device.clone().autodiff());
+//! let [x, e] = [1.0, 2.0].map(|sd| Tensor::<4>::random([4, 3, 8, 8], Distribution::Normal(0.0, sd), &device));
+//! let [r, t] = [[0.2, 0.0, 0.5, 0.9], [0.7, 1.0, 0.5, 0.9]].map(|times| Tensor::<1>::from_data(times, &device));
+//! let path = interpolate(x, e, t.clone());
+//! let inputs = StepInputs::new(path, Times { r, t, intervals: 2 }, None);
+//! let residuals = MeanFlow::default().residuals(Models::all(&net), inputs, 0);
+//! let loss = AdaptiveWeight::default().apply(&residuals);
+//! let gradients = loss.backward();
+//! # Ok::<(), meanflow::Error>(())
+//! ```
 
 mod density;
 mod guidance;
 mod loss;
 mod objective;
-mod path;
 mod solver;
 mod times;
 
 pub use density::{Density, Divergence, bits_per_dimension, dequantise, log_density};
 pub use guidance::{Guidance, GuidanceDraws};
-pub use loss::{AdaptiveWeight, Residuals, mean_flow_residuals};
-pub use objective::{
-    AlphaFlow, Consistency, DecoupledMeanFlow, Differential, Direction, Models, MomentMatching, Objective, Shortcut,
-    TerminalVelocity,
+pub use loss::{
+    AdaptiveWeight, PathSample, Residuals, StepInputs, Tangent, interpolate, mean_flow_residuals, squared_norm,
 };
-pub use path::{PathSample, interpolate};
+// The objectives are listed in one place, the table there.
+pub use objective::*;
 pub use solver::{
     Integral, Integrator, Method, Sampled, Sampling, SamplingGuidance, TOLERANCES, Velocity, generate, integrate,
     invert, one_step, restart, sample, step,
 };
-pub use times::{Times, TimesConfig, TimesOrder};
+pub use times::{TimePairs, Times, TimesConfig, TimesOrder};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -45,6 +63,14 @@ pub trait AverageVelocity {
     /// `u`, and the instantaneous velocity of an auxiliary head, where there is one.
     fn velocities(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Velocities {
         self.u(z, r, t, labels).into()
+    }
+
+    /// The average velocity `u(z, r, t, y)` off the tape, without a derivative: a part of a target.
+    ///
+    /// # Shapes
+    /// As [`Self::u`].
+    fn eval(&self, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>, labels: Option<Labels>) -> Tensor<4> {
+        self.u(z.into(), r.into(), t.into(), labels).primal.inner()
     }
 
     /// The device that records what is computed from its parameters, for the backward pass; `None` where nothing does.

@@ -94,8 +94,10 @@ pub struct Times {
     pub intervals: usize,
 }
 
-/// The times of a batch before they are on a device, so that an objective can move them: `[r, t]` of each row.
-pub(super) struct TimePairs {
+/// The times of a batch before they are on a device, so that an objective can move them: `[r, t]` of each row, with
+/// `0 ≤ r ≤ t ≤ 1`.
+#[derive(Clone, Debug)]
+pub struct TimePairs {
     rows: Vec<[f64; 2]>,
     /// The time of each row if it has `r = t`.
     instants: Vec<f64>,
@@ -121,7 +123,7 @@ impl TimePairs {
         self.intervals = kept;
     }
 
-    pub fn to_tensors(&self, device: &Device) -> Times {
+    pub(super) fn to_tensors(&self, device: &Device) -> Times {
         let tensor = |which: usize| {
             let values: Vec<f32> = self.rows.iter().map(|pair| pair[which] as f32).collect();
             Tensor::from_data(TensorData::new(values, [self.rows.len()]), device)

@@ -8,6 +8,36 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 /// How noise becomes an image.
+///
+/// | solver | asks the network for | calls a step | steps |
+/// |---|---|---|---|
+/// | `mean-flow` | average velocity `u(z, r, t)` | 1 | NFE |
+/// | `restart` | jumps `u(z, 0, t)`, with fresh noise between | 1 | NFE |
+/// | `euler` | instantaneous velocity `u(z, t, t)` | 1 | NFE |
+/// | `midpoint`, `heun` | the same | 2 | NFE / 2 |
+/// | `dormand-prince` | the same | 6, and 1 at the start | as the tolerance asks |
+///
+/// Guidance while sampling doubles the calls of the last four; an NFE that is no whole number of steps is refused.
+///
+/// # Example
+/// Eight network calls are four steps of Heun's method:
+///
+/// ```
+/// use burn::tensor::Device;
+/// use meanflow::NetConfig;
+/// use meanflow::flow::{Sampling, sample};
+/// use meanflow::model::Solver;
+/// use meanflow::generator::noise_images;
+///
+/// let device = Device::flex();
+/// let net = NetConfig::preset("browser-s", 8, 3, 0)?.init(0, &device);
+/// let solver: Solver = "heun".parse()?;
+/// assert_eq!(solver.calls_per_step(), Some(2));
+/// let sampling = Sampling { solver, nfe: 8, tolerance: 1e-4, guidance: None };
+/// let sampled = sample(&net, |_| noise_images(7, 4, [3, 8, 8], &device), None, &sampling)?;
+/// assert_eq!((sampled.images.dims(), sampled.nfe), ([4, 3, 8, 8], 8));
+/// # Ok::<(), meanflow::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Solver {

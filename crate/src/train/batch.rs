@@ -38,10 +38,20 @@ pub struct Batch {
     pub images: Tensor<4>,
     /// Labels, some replaced by the null label.
     pub labels: Option<Tensor<1, Int>>,
-    /// How the images were changed, `[batch, CHANGES]`, where they were.
+    /// How the images were changed, `[batch, AUGMENT_DIM]`, where they were.
     pub changes: Option<Tensor<2>>,
     /// How many rows at the end have the null label and must be trained at `r = t`: with guidance, all that have it.
     pub instants: usize,
+}
+
+impl Batch {
+    /// Images with their classes, as they are.
+    ///
+    /// # Shapes
+    /// `images`: `[batch, channels, size, size]` in `[−1, 1]`; `labels`: `[batch]`, for a network with classes.
+    pub fn new(images: Tensor<4>, labels: Option<Tensor<1, Int>>) -> Self {
+        Self { images, labels, changes: None, instants: 0 }
+    }
 }
 
 impl<'a> Sampler<'a> {

@@ -8,7 +8,7 @@ use super::optimization::{EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
 use crate::data::{DataConfig, Images};
 use crate::error::{Error, check};
 use crate::eval::{InceptionResize, xxh64};
-use crate::flow::{AdaptiveWeight, Guidance, Objective, TimesConfig};
+use crate::flow::{AdaptiveWeight, Guidance, ObjectiveConfig, TimesConfig};
 use crate::model::weights::DataInfo;
 use crate::model::{Architecture, GuidanceInputs, NetConfig, Output, TimeInputs, UnetConfig};
 
@@ -35,7 +35,7 @@ pub struct TrainConfig {
     /// The size of the network.
     pub net: NetOverrides,
     /// What is trained.
-    pub objective: Objective,
+    pub objective: ObjectiveConfig,
     /// Guidance towards the class inside the target; none by default.
     pub guidance: Guidance,
     /// Which times are trained.
@@ -58,7 +58,7 @@ impl Default for TrainConfig {
             augmentation: None,
             card: DataInfo::default(),
             net: NetOverrides::default(),
-            objective: Objective::default(),
+            objective: ObjectiveConfig::default(),
             guidance: Guidance::default(),
             times: TimesConfig::default(),
             weight: AdaptiveWeight::default(),
@@ -249,7 +249,7 @@ impl TrainConfig {
         let Optimization { steps, flow_matching_steps, dropout, .. } = self.train;
         let most = self.times.interval_probability;
         let mut notices = Vec::new();
-        if !matches!(self.objective, Objective::FlowMatching {}) {
+        if self.objective.trains_intervals() {
             let share = self.train.interval_share_at(steps.saturating_sub(1), most);
             if share == 0.0 {
                 notices.push(format!(
@@ -406,19 +406,10 @@ impl TrainConfig {
                 !self.guidance.is_on() || train.class_dropout > 0.0,
                 "[guidance] needs [train] class_dropout above 0, or the null label is never trained",
             ),
-            (
-                matches!(self.objective, Objective::PixelMeanFlow(_)) == (net.output == Output::Image),
-                "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together",
-            ),
-            (
-                !matches!(self.objective, Objective::DecoupledMeanFlow(_)) || net.decoder_depth.is_some(),
-                "[objective] kind = \"decoupled-mean-flow\" needs [net] decoder_depth",
-            ),
-            (
-                matches!(self.objective, Objective::FlowMatching {}) || net.knows_r(),
-                "[net] times = \"t\" without decoder_depth is for [objective] kind = \"flow-matching\": no other can \
-                 be learnt by a network that is not told where it lands",
-            ),
+        ];
+        check(rules, str::to_owned)?;
+        self.objective.check_network(&net)?;
+        let rules = [
             (
                 self.objective.average().is_none_or(|name| train.averages.contains_key(name)),
                 "[objective] average must name one of [train.averages]",

@@ -13,8 +13,9 @@ pub fn norm(net: &Net, gradients: &GradientsParams) -> Option<Tensor<1>> {
     sum.total.map(Tensor::sqrt)
 }
 
-/// Scales all gradients alike so that their norm is at most `limit`; nothing waits for the device.
-pub fn clip(net: &Net, gradients: GradientsParams, limit: f64) -> GradientsParams {
+/// Scales all gradients alike so that their norm is at most `limit`, where there is one; nothing waits for the device.
+pub fn clip(net: &Net, gradients: GradientsParams, limit: Option<f64>) -> GradientsParams {
+    let Some(limit) = limit else { return gradients };
     let Some(norm) = norm(net, &gradients) else { return gradients };
     // The small number keeps gradients of zero what they are.
     let factor = ((norm + 1e-12).recip() * limit).clamp_max(1.0);
@@ -87,7 +88,7 @@ mod tests {
         let whole = (config.parameters() as f64).sqrt();
         assert!((size(&ones()) - whole).abs() < 1e-3 * whole);
         for (limit, expected) in [(0.5, 0.5), (0.9 * whole, 0.9 * whole), (2.0 * whole, whole)] {
-            let clipped = size(&clip(&net, ones(), limit));
+            let clipped = size(&clip(&net, ones(), Some(limit)));
             assert!((clipped - expected).abs() < 1e-3 * expected, "{clipped}, not {expected}");
         }
     }

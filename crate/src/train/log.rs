@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use super::muon::OptimizerShare;
-use super::trainer::{StepStats, read};
+use super::trainer::StepStats;
 use crate::error::Error;
 
 /// One line of `log.jsonl`.
@@ -68,6 +68,11 @@ pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| 1024 * kilobytes)
+}
+
+/// Reads one number back from the device.
+fn read(value: Tensor<1>) -> Result<f64, Error> {
+    value.try_into_scalar::<f32>().map(f64::from).map_err(|e| Error::Device(e.to_string()))
 }
 
 /// Running sums since the last line, on the device, so that most steps wait for nothing.

@@ -4,20 +4,12 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::config::TrainConfig;
+use super::optimization::Optimization;
 use super::trainer::StepStats;
 use crate::dual::in_thread_pool;
-use crate::flow::{Models, PathSample, Residuals, Times, WithDropout};
-use crate::net::{Dropout, Labels, Net};
+use crate::flow::{Models, Residuals, StepInputs, WithDropout};
+use crate::net::{Dropout, Net};
 use crate::rng::fold_in;
-
-/// What the models of a step are evaluated at.
-#[derive(Clone)]
-pub(super) struct StepInputs {
-    pub path: PathSample,
-    pub times: Times,
-    pub labels: Option<Labels>,
-}
 
 /// The [`Models`] of a step, on one device.
 pub(super) struct OwnedModels {
@@ -45,103 +37,130 @@ impl StepInputs {
         if parts == 1 {
             return Some(self.clone());
         }
-        let count = self.times.t.dims()[0];
+        let [count] = self.t.dims();
         let rows: Vec<usize> = (0..count).filter(|row| row / group % parts == part).collect();
-        let intervals = rows.iter().filter(|&&row| row < self.times.intervals).count();
+        let intervals = rows.iter().filter(|&&row| row < self.intervals).count();
         let indices = TensorData::new(rows.iter().map(|&row| row as i32).collect(), [rows.len()]);
-        let indices = (!rows.is_empty()).then(|| Tensor::from_data(indices, &self.times.t.device()))?;
-        let times = Times {
-            t: self.times.t.clone().select(0, indices.clone()),
-            r: self.times.r.clone().select(0, indices.clone()),
+        let indices = (!rows.is_empty()).then(|| Tensor::from_data(indices, &self.t.device()))?;
+        let images = |x: &Tensor<4>| x.clone().select(0, indices.clone());
+        let times = |x: &Tensor<1>| x.clone().select(0, indices.clone());
+        Some(Self {
+            z: images(&self.z),
+            v: images(&self.v),
+            r: times(&self.r),
+            t: times(&self.t),
+            labels: self.labels.clone().map(|labels| labels.select(&indices)),
             intervals,
-        };
-        let [z, v] = [&self.path.z, &self.path.v].map(|x| x.clone().select(0, indices.clone()));
-        let labels = self.labels.clone().map(|labels| labels.select(&indices));
-        Some(Self { path: PathSample { z, v }, times, labels })
+        })
     }
 
     fn to_device(&self, device: &Device) -> Self {
-        let Times { t, r, intervals } = self.times.clone();
+        let Self { z, v, r, t, labels, intervals } = self.clone();
         Self {
-            path: PathSample { z: self.path.z.clone().to_device(device), v: self.path.v.clone().to_device(device) },
-            times: Times { t: t.to_device(device), r: r.to_device(device), intervals },
-            labels: self.labels.clone().map(|labels| labels.moved_to(device)),
+            z: z.to_device(device),
+            v: v.to_device(device),
+            r: r.to_device(device),
+            t: t.to_device(device),
+            labels: labels.map(|labels| labels.moved_to(device)),
+            intervals,
         }
     }
 }
 
-/// Forward, derivative and backward of a batch: the gradients of its mean loss, and what it measured.
-///
-/// Each of `devices` takes its parts of the batch at the same time as the others; the gradients are added up on the
-/// first, which holds `models` and `rows`. In parts or not, and on how many devices, changes only rounding, unless
-/// features are dropped.
-pub(super) fn gradients(
-    config: &TrainConfig,
-    step: u64,
-    models: &OwnedModels,
-    rows: &StepInputs,
-    devices: &[Device],
-) -> (GradientsParams, StepStats) {
-    let parts = devices.len() * config.train.accumulate;
-    let work = |first: usize, models: &OwnedModels| {
+/// How the batch of a step is computed: in `[train] accumulate` parts on each of `devices`.
+pub(super) struct MicroBatches<'a> {
+    pub train: &'a Optimization,
+    /// The first holds the networks and the inputs.
+    pub devices: &'a [Device],
+    pub step: u64,
+    /// How many neighbouring rows stay together.
+    pub group: usize,
+}
+
+impl MicroBatches<'_> {
+    /// Forward, derivative and backward of a batch: the gradients of the mean of `loss`, and what it measured.
+    ///
+    /// Each device takes its parts of the batch at the same time as the others; the gradients are added up on the
+    /// first. In parts or not, and on how many devices, changes only rounding, unless features are dropped.
+    pub fn gradients(
+        &self,
+        models: &OwnedModels,
+        inputs: &StepInputs,
+        loss: impl Fn(Models<'_>, StepInputs) -> (Tensor<1>, Residuals) + Sync,
+    ) -> (GradientsParams, StepStats) {
+        let devices = self.devices;
+        let done = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..devices.len())
+                .map(|i| {
+                    let loss = &loss;
+                    scope.spawn(move || {
+                        let models = models.fork(&devices[i], &self.train.autodiff_device(&devices[i]));
+                        self.gradients_on(i, &models, inputs, loss)
+                    })
+                })
+                .collect();
+            let mut done = vec![self.gradients_on(0, models, inputs, &loss)];
+            for other in others {
+                done.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            done
+        });
         let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
-        for part in (first..parts).step_by(devices.len()) {
-            let own = match rows.part([part, parts], config.objective.group()) {
-                Some(own) => own.to_device(&devices[first]),
+        for (gradients, losses) in done {
+            sum.accumulate(&models.online, gradients.to_device(&devices[0], &models.online));
+            measured.extend(losses.into_iter().map(|losses| losses.moved_to(&devices[0])));
+        }
+        (sum.grads(), StepStats::joined(measured))
+    }
+
+    /// The parts of one device.
+    fn gradients_on(
+        &self,
+        device: usize,
+        models: &OwnedModels,
+        inputs: &StepInputs,
+        loss: &(impl Fn(Models<'_>, StepInputs) -> (Tensor<1>, Residuals) + Sync),
+    ) -> (GradientsParams, Vec<StepStats>) {
+        let parts = self.devices.len() * self.train.accumulate;
+        let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
+        for part in (device..parts).step_by(self.devices.len()) {
+            let own = match inputs.part([part, parts], self.group) {
+                Some(own) => own.to_device(&self.devices[device]),
                 None => continue,
             };
-            let (gradients, losses) = in_thread_pool(&devices[first], || {
-                micro_batch_gradients(config, [step, part as u64], models, &own, rows)
+            let share = own.t.dims()[0] as f64 / inputs.t.dims()[0] as f64;
+            let (gradients, losses) = in_thread_pool(&self.devices[device], || {
+                self.part_gradients(part as u64, models, |models| {
+                    let (loss, residuals) = loss(models, own);
+                    (loss * share, residuals)
+                })
             });
             sum.accumulate(&models.online, gradients);
             measured.push(losses);
         }
         (sum.grads(), measured)
-    };
-    let done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..devices.len())
-            .map(|i| {
-                let work = &work;
-                scope.spawn(move || work(i, &models.fork(&devices[i], &config.train.autodiff_device(&devices[i]))))
-            })
-            .collect();
-        let mut done = vec![work(0, models)];
-        for other in others {
-            done.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
-    let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
-    for (gradients, losses) in done {
-        sum.accumulate(&models.online, gradients.to_device(&devices[0], &models.online));
-        measured.extend(losses.into_iter().map(|losses| losses.moved_to(&devices[0])));
     }
-    (sum.grads(), StepStats::joined(measured))
-}
 
-/// The share that some rows have in the gradients and the loss of `all`.
-fn micro_batch_gradients(
-    config: &TrainConfig,
-    [step, part]: [u64; 2],
-    models: &OwnedModels,
-    rows: &StepInputs,
-    all: &StepInputs,
-) -> (GradientsParams, StepStats) {
-    // Each part drops features of its own, or all would drop the same ones.
-    let seed = fold_in(config.train.seed, part);
-    let dropout = || (config.train.dropout > 0.0).then(|| Dropout::new(config.train.dropout, seed, step));
-    let online = config.train.precision.of(&models.online);
-    let [online, detached, ema] =
-        [&online, &models.detached, &models.ema].map(|net| WithDropout { net, dropout: dropout() });
-    let nets = Models { online: &online, detached: &detached, ema: &ema };
-    let StepInputs { path, times, labels } = rows;
-    let share = times.t.dims()[0] as f64 / all.times.t.dims()[0] as f64;
-    let residuals = config.objective.residuals(nets, path.clone(), times.clone(), labels.clone(), step);
-    let loss = config.weight.apply(&residuals) * share;
-    let gradients = GradientsParams::from_grads(loss.backward(), &models.online);
-    let Residuals { interval, instant, auxiliary } = residuals;
-    let [interval, instant, auxiliary] = [interval, instant, auxiliary].map(|part| part.map(Tensor::inner));
-    (gradients, StepStats { loss: loss.inner(), residuals: Residuals { interval, instant, auxiliary } })
+    /// The gradients of a part's loss.
+    fn part_gradients(
+        &self,
+        part: u64,
+        models: &OwnedModels,
+        loss: impl FnOnce(Models<'_>) -> (Tensor<1>, Residuals),
+    ) -> (GradientsParams, StepStats) {
+        let train = self.train;
+        // Each part drops features of its own, or all would drop the same ones.
+        let seed = fold_in(train.seed, part);
+        let dropout = || (train.dropout > 0.0).then(|| Dropout::new(train.dropout, seed, self.step));
+        let online = train.precision.of(&models.online);
+        let [online, detached, ema] =
+            [&online, &models.detached, &models.ema].map(|net| WithDropout { net, dropout: dropout() });
+        let (loss, residuals) = loss(Models { online: &online, detached: &detached, ema: &ema });
+        let gradients = GradientsParams::from_grads(loss.backward(), &models.online);
+        let Residuals { interval, instant, auxiliary } = residuals;
+        let [interval, instant, auxiliary] = [interval, instant, auxiliary].map(|part| part.map(Tensor::inner));
+        (gradients, StepStats { loss: loss.inner(), residuals: Residuals { interval, instant, auxiliary } })
+    }
 }
 
 impl StepStats {

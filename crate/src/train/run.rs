@@ -18,13 +18,13 @@ use super::manifest::DataManifest;
 use super::optimization::PRIMARY_EMA;
 use super::pretrained::{Pretrained, same_latent_space};
 use super::trainer::Trainer;
-use crate::data::Images;
-use crate::flow::Objective;
 use crate::generator::to_rgba;
 use crate::generator::{Generator, SampleOptions};
 use crate::io;
 use crate::io::grid;
 use crate::model::Class;
+use crate::model::Class;
+use crate::model::Request;
 use crate::model::Request;
 use crate::model::Solver;
 use crate::model::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
@@ -40,15 +40,17 @@ const DATA: &str = "data.json";
 const STREAMED: &str = "data";
 const CHECKPOINTS: &str = "checkpoints";
 
-/// Hears how training goes.
+/// Hears how training goes; `()` does not listen.
 pub trait Observer {
     /// A step is done.
-    fn step(&mut self, done: u64);
+    fn step(&mut self, _done: u64) {}
     /// A line was logged.
-    fn record(&mut self, record: &Record);
+    fn record(&mut self, _record: &Record) {}
     /// Something a person should know.
-    fn notice(&mut self, text: &str);
+    fn notice(&mut self, _text: &str) {}
 }
+
+impl Observer for () {}
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -495,16 +497,12 @@ impl RunFolder {
         checkpoint::save(&self.checkpoints(), trainer, one_step, log)
     }
 
-    /// A grid of samples of the averaged network, from the same noise every time: in one step, or as many as Flow
-    /// Matching needs, whose one step is a blur.
+    /// A grid of samples of the averaged network, from the same noise every time, as its objective samples.
     pub(super) fn write_samples(&self, config: &TrainConfig, trainer: &Trainer, device: &Device) -> Result<()> {
         let info = self.read_info()?;
         let size = info.net.image_size;
         let generator = Generator::new(trainer.averaged().clone(), info, device);
-        let (solver, nfe) = match config.objective {
-            Objective::FlowMatching {} => (Solver::Heun, 32),
-            _ => (Solver::MeanFlow, 1),
-        };
+        let (solver, nfe) = config.objective.sampling();
         let request = Request { seed: 0, count: config.log.samples, class: Class::Any, nfe };
         let sampled = generator.sample(request, SampleOptions { solver, ..SampleOptions::default() })?;
         let images = match generator.info().latent {

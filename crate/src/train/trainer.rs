@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::adamw::AdamW;
 use super::batch::Batch;
 use super::config::TrainConfig;
 use super::ema::Ema;
 use super::gradients;
-use super::micro_batch::{self, OwnedModels, StepInputs};
+use super::micro_batch::{MicroBatches, OwnedModels};
 use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::OptimizerKind;
 use crate::dual::in_thread_pool;
-use crate::error::Error;
-use crate::flow::{Residuals, Times};
+use crate::flow::{Models, Objective, PathSample, Residuals, StepInputs, Times};
 use crate::model::NetConfig;
 use crate::net::{Labels, Net};
 use crate::rng::{Purpose, Stream};
@@ -30,6 +29,8 @@ pub struct Trainer {
     pub(super) optimizer: ModuleOptimizer,
     pub(super) step: u64,
     pub(super) config: TrainConfig,
+    /// What is trained instead of the configuration's objective.
+    objective: Option<Box<dyn Objective>>,
     /// The first holds the state; each takes its part of a batch.
     devices: Vec<Device>,
 }
@@ -76,8 +77,14 @@ impl Trainer {
             optimizer,
             step,
             config: config.clone(),
+            objective: None,
             devices: vec![device.clone()],
         }
+    }
+
+    /// Trains an objective of the caller's own instead of the configuration's.
+    pub fn with_objective(self, objective: impl Objective + 'static) -> Self {
+        Self { objective: Some(Box::new(objective)), ..self }
     }
 
     /// Lets further devices take their part of every batch.
@@ -89,6 +96,11 @@ impl Trainer {
     /// Steps taken so far.
     pub fn steps_done(&self) -> u64 {
         self.step
+    }
+
+    /// What is trained.
+    pub fn objective(&self) -> &dyn Objective {
+        self.objective.as_deref().unwrap_or(&*self.config.objective)
     }
 
     /// The network in training.
@@ -106,77 +118,100 @@ impl Trainer {
         OptimizerShare::of(&self.config.train, &self.net.param_specs())
     }
 
-    /// Takes one step on a batch.
+    /// Takes one step on a batch: algorithm 1 of MeanFlow, or another objective, and the optimizer.
+    ///
+    /// # Panics
+    /// When the batch does not fit the network.
     pub fn step(&mut self, batch: Batch) -> StepStats {
-        let (step, [rows, ..], device) = (self.step, batch.images.dims(), self.devices[0].clone());
-        let (models, inputs) = in_thread_pool(&device, || self.step_inputs(batch));
-        let (gradients, stats) = micro_batch::gradients(&self.config, step, &models, &inputs, &self.devices);
+        let (step, device, objective) = (self.step, self.devices[0].clone(), self.objective());
+        let TrainConfig { train, weight, .. } = &self.config;
+        let [rows, ..] = batch.images.dims();
+
+        // Times and noise, and where the networks are evaluated: on the path from image to noise.
+        let (models, inputs) = in_thread_pool(&device, || {
+            let (models, times) = (self.models(), self.draw_times(rows, batch.instants));
+            let labels = self.labels(batch.labels, batch.changes, &times);
+            let noise = self.draw_noise(batch.images.dims());
+            let path = objective.path(batch.images, noise, times.t.clone());
+            let path = self.guided(path, &times.t, labels.as_ref(), &models);
+            (models, StepInputs::new(path, times, labels))
+        });
+
+        // The loss and its gradients, in parts and on all devices.
+        let loss = |models: Models<'_>, inputs: StepInputs| {
+            let residuals = objective.residuals(models, inputs, step);
+            (weight.apply(&residuals), residuals)
+        };
+        let parts = MicroBatches { train, devices: &self.devices, step, group: objective.group() };
+        let (gradients, stats) = parts.gradients(&models, &inputs, loss);
         // Another holder of the weights would have them copied instead of changed where they lie.
         drop(models);
-        in_thread_pool(&device, || self.update(gradients, rows));
+
+        in_thread_pool(&device, || {
+            let gradients = gradients::clip(&self.net, gradients, self.config.train.clip);
+            // The average stands in for the weights, so that nobody else holds them.
+            let net = std::mem::replace(&mut self.net, self.ema.net().clone());
+            self.net = self.optimizer.step(self.config.train.learning_rate_at(step), net, gradients);
+            self.update_averages(rows);
+        });
         self.step += 1;
         stats
     }
 
-    /// The models of this step, and what they are evaluated at: times, noise and path of a batch.
-    fn step_inputs(&self, batch: Batch) -> (OwnedModels, StepInputs) {
-        let TrainConfig { objective, guidance, times, train, .. } = &self.config;
-        let (step, [rows, ..]) = (self.step, batch.images.dims());
-
-        let share = train.interval_share_at(step, times.interval_probability);
-        let mut stream = Stream::new(train.seed, Purpose::Times, step);
-        let times = objective.times(times, [rows, batch.instants], share, &mut stream, &self.devices[0]);
-        let path = objective.path(batch.images.clone(), self.noise_like(&batch.images), times.t.clone());
-
-        let detached = train.precision.of(&self.net.valid());
-        let labels = match (batch.labels, batch.changes) {
-            (classes, Some(changes)) => Some(Labels::with_augment_labels(classes, changes)),
-            (classes, None) => classes.map(Labels::from),
-        };
-        let labels = labels.map(|labels| self.tell(labels, &times));
-        let ema = objective.average().and_then(|name| self.averages.get(name)).unwrap_or(&self.ema);
-        let ema = train.precision.of(ema.net());
-        let path = match &labels {
-            Some(labels) if guidance.is_on() => {
-                let guide = if objective.guides_by_average() { &ema } else { &detached };
-                guidance.apply(guide, path, &times.t, labels, guide.config().null_label())
-            }
-            _ => path,
-        };
-        (OwnedModels { online: self.net.clone(), detached, ema }, StepInputs { path, times, labels })
+    /// The path with its velocity guided towards the classes, where the settings say so.
+    fn guided(&self, path: PathSample, t: &Tensor<1>, labels: Option<&Labels>, models: &OwnedModels) -> PathSample {
+        let guidance = &self.config.guidance;
+        let Some(labels) = labels.filter(|_| guidance.is_on()) else { return path };
+        let guide = if self.objective().guides_by_average() { &models.ema } else { &models.detached };
+        guidance.apply(guide, path, t, labels, guide.config().null_label())
     }
 
-    /// Changes the weights, and the averages of them, after a batch of so many rows.
-    fn update(&mut self, gradients: GradientsParams, rows: usize) {
+    /// Moves the averages towards the weights, after a step on so many images.
+    fn update_averages(&mut self, images: usize) {
         let (train, step) = (&self.config.train, self.step);
-        let gradients = match train.clip {
-            Some(limit) => gradients::clip(&self.net, gradients, limit),
-            None => gradients,
-        };
-        // The average stands in for the weights, which are changed where they lie if nobody else holds them.
-        let net = std::mem::replace(&mut self.net, self.ema.net().clone());
-        self.net = self.optimizer.step(train.learning_rate_at(step), net, gradients);
-        self.ema.follow(&self.net, train.ema_decay_at(step, rows));
+        self.ema.follow(&self.net, train.ema_decay_at(step, images));
         for (name, average) in &train.averages {
             if let Some(ema) = self.averages.get_mut(name) {
-                ema.follow(&self.net, average.decay_at(step, rows));
+                ema.follow(&self.net, average.decay_at(step, images));
             }
         }
     }
 
-    /// The labels of a batch, with the guidance that the network is told, if any.
-    fn tell(&self, labels: Labels, times: &Times) -> Labels {
-        let Some(draws) = &self.config.guidance.input else { return labels };
-        let mut stream = Stream::new(self.config.train.seed, Purpose::Guidance, self.step);
-        draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream)
+    /// The networks of this step, as they are computed.
+    fn models(&self) -> OwnedModels {
+        let precision = self.config.train.precision;
+        let ema = self.objective().average().and_then(|name| self.averages.get(name)).unwrap_or(&self.ema);
+        OwnedModels {
+            online: self.net.clone(),
+            detached: precision.of(&self.net.valid()),
+            ema: precision.of(ema.net()),
+        }
+    }
+
+    /// The times of this step, of which the last `instants` rows have `r = t`.
+    fn draw_times(&self, rows: usize, instants: usize) -> Times {
+        let TrainConfig { times, train, .. } = &self.config;
+        let share = train.interval_share_at(self.step, times.interval_probability);
+        let mut stream = Stream::new(train.seed, Purpose::Times, self.step);
+        self.objective().times(times, [rows, instants], share, &mut stream, &self.devices[0])
     }
 
     /// The noise `e` of this step, of the scale that the network is for.
-    fn noise_like(&self, images: &Tensor<4>) -> Tensor<4> {
-        let shape = images.dims();
+    fn draw_noise(&self, shape: [usize; 4]) -> Tensor<4> {
         let mut noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(shape.iter().product());
         self.net.config().scale_noise(&mut noise);
         Tensor::from_data(TensorData::new(noise, shape), &self.devices[0])
+    }
+
+    /// What the network is told of a batch: classes, changes of the images, and, where it is told any, guidance.
+    fn labels(&self, classes: Option<Tensor<1, Int>>, changes: Option<Tensor<2>>, times: &Times) -> Option<Labels> {
+        let labels = match (classes, changes) {
+            (classes, Some(changes)) => Labels::with_augment_labels(classes, changes),
+            (classes, None) => classes?.into(),
+        };
+        let Some(draws) = &self.config.guidance.input else { return Some(labels) };
+        let mut stream = Stream::new(self.config.train.seed, Purpose::Guidance, self.step);
+        Some(draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream))
     }
 }
 
@@ -188,11 +223,6 @@ pub(super) fn optimizer(config: &TrainConfig, net: &Net) -> ModuleOptimizer {
         OptimizerKind::AdamW => adamw,
         OptimizerKind::Muon => adamw.with_group(muon::group(train.muon_params, net), Muon::new(train), None),
     }
-}
-
-/// Reads one number back from the device.
-pub(super) fn read(value: Tensor<1>) -> Result<f64, Error> {
-    value.try_into_scalar::<f32>().map(f64::from).map_err(|e| Error::Device(e.to_string()))
 }
 
 #[cfg(test)]

@@ -3,14 +3,13 @@
 use burn::tensor::{Tensor, TensorData};
 use meanflow::Dual;
 use meanflow::flow::{
-    AdaptiveWeight, AverageVelocity, PathSample, Times, TimesConfig, TimesOrder, generate, interpolate,
-    mean_flow_residuals, one_step, step,
+    AdaptiveWeight, AverageVelocity, PathSample, Times, TimesConfig, TimesOrder, generate, interpolate, one_step, step,
 };
 use meanflow::rng::{Purpose, Stream};
 
 use crate::oracle::{Gaussian, M, S, SHAPE, constant, situation};
 use crate::parity_log::SAMPLING;
-use crate::support::{assert_close, device, random, values};
+use crate::support::{assert_close, device, mean_flow_residuals, random, values};
 
 /// Residual `u + (t − r) du/dt − v` of the MeanFlow identity along `(dz, dr, dt) = (v, dr, dt)`.
 fn identity_residual(dr: f64, dt: f64) -> f64 {

@@ -5,7 +5,9 @@ use std::cell::Cell;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use meanflow::Dual;
-use meanflow::flow::{AverageVelocity, Guidance, GuidanceDraws, Models, Objective, PathSample, Times, interpolate};
+use meanflow::flow::{
+    AverageVelocity, Guidance, GuidanceDraws, Models, ObjectiveConfig, PathSample, StepInputs, Times, interpolate,
+};
 use meanflow::model::GuidanceInputs;
 use meanflow::net::{GuidanceScale, Labels};
 use meanflow::rng::{Purpose, Stream};
@@ -125,7 +127,8 @@ fn no_gradient_flows_into_guidance() {
     let guidance = Guidance { omega: 1.5, kappa: 0.5, ..Guidance::default() };
     let gradients_along = |path: PathSample| {
         let times = Times { t: t.clone(), r: times([0.1, 0.2, 0.5, 0.3]), intervals: 3 };
-        let residuals = Objective::default().residuals(Models::all(&net), path, times, Some(y.clone()), 0);
+        let residuals =
+            ObjectiveConfig::default().residuals(Models::all(&net), StepInputs::new(path, times, Some(y.clone())), 0);
         let parts = [residuals.interval, residuals.instant].map(|part| part.expect("both kinds of rows"));
         gradients(&net, Tensor::cat(parts.to_vec(), 0).sum())
     };

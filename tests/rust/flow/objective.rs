@@ -4,9 +4,9 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use meanflow::flow::{
-    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Differential, Direction, Models,
-    MomentMatching, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, TimesConfig, interpolate,
-    step,
+    AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Direction, FlowMatching,
+    ImprovedMeanFlow, MeanFlow, Models, MomentMatching, ObjectiveConfig, PathSample, PixelMeanFlow, Residuals,
+    Shortcut, StepInputs, TerminalVelocity, Times, TimesConfig, interpolate, step,
 };
 use meanflow::net::{Labels, Velocities, velocity_from_image};
 use meanflow::rng::{Purpose, Stream};
@@ -20,24 +20,24 @@ use crate::support::{
 
 const BATCH: usize = SHAPE[0];
 
-fn mean_flow(direction: Direction) -> Objective {
-    Objective::MeanFlow(Differential { direction })
+fn mean_flow(direction: Direction) -> ObjectiveConfig {
+    MeanFlow { direction }.into()
 }
 
-fn improved(direction: Direction) -> Objective {
-    Objective::ImprovedMeanFlow(Differential { direction })
+fn improved(direction: Direction) -> ObjectiveConfig {
+    ImprovedMeanFlow { direction }.into()
 }
 
-fn pixel() -> Objective {
-    Objective::PixelMeanFlow(Differential::default())
+fn pixel() -> ObjectiveConfig {
+    PixelMeanFlow::default().into()
 }
 
-fn terminal_velocity() -> Objective {
-    Objective::TerminalVelocity(TerminalVelocity::default())
+fn terminal_velocity() -> ObjectiveConfig {
+    ObjectiveConfig::TerminalVelocity(TerminalVelocity::default())
 }
 
-fn decoupled() -> Objective {
-    Objective::DecoupledMeanFlow(DecoupledMeanFlow::default())
+fn decoupled() -> ObjectiveConfig {
+    ObjectiveConfig::DecoupledMeanFlow(DecoupledMeanFlow::default())
 }
 
 /// α of a half at step 500, a tenth at 588, none from 1000 on.
@@ -46,20 +46,21 @@ fn alpha_flow() -> AlphaFlow {
 }
 
 /// Errors of rows that all have `r < t`.
-fn errors<U: AverageVelocity>(
-    objective: &Objective,
-    models: Models<'_, U>,
+fn errors(
+    objective: &ObjectiveConfig,
+    models: Models<'_>,
     [z, v]: [Tensor<4>; 2],
     [r, t]: [Tensor<1>; 2],
     at: u64,
 ) -> Vec<f32> {
     let intervals = z.dims()[0];
-    let residuals = objective.residuals(models, PathSample { z, v }, Times { t, r, intervals }, None, at);
+    let residuals =
+        objective.residuals(models, StepInputs::new(PathSample { z, v }, Times { t, r, intervals }, None), at);
     values(residuals.interval.expect("rows with r < t"))
 }
 
 /// The same at the true field with its marginal velocity.
-fn at_the_true_field(objective: &Objective, at: u64) -> Vec<f32> {
+fn at_the_true_field(objective: &ObjectiveConfig, at: u64) -> Vec<f32> {
     let (z, r, t, v) = situation();
     errors(objective, Models::all(&Gaussian), [z, v], [r, t], at)
 }
@@ -84,7 +85,11 @@ fn rows_of_both_kinds_are_one_pass_and_what_they_are_alone() {
         let of = |start: usize, length: usize, intervals: usize| {
             let [z, v] = [&z, &v].map(|x| x.clone().narrow(0, start, length));
             let [t, r] = [&t, &r].map(|x| x.clone().narrow(0, start, length));
-            objective.residuals(Models::all(&net), PathSample { z, v }, Times { t, r, intervals }, None, 0)
+            objective.residuals(
+                Models::all(&net),
+                StepInputs::new(PathSample { z, v }, Times { t, r, intervals }, None),
+                0,
+            )
         };
         let (both, interval, instant) = (of(0, 5, 2), of(0, 2, 2), of(2, 3, 0));
         assert!(interval.instant.is_none() && instant.interval.is_none());
@@ -110,8 +115,8 @@ fn targets_that_are_exact_are_met_by_the_true_field() {
         ("improved MeanFlow", improved(right), 0),
         ("decoupled MeanFlow", decoupled(), 0),
         ("terminal velocity matching", terminal_velocity(), 0),
-        ("Shortcut", Objective::Shortcut(Shortcut::default()), 0),
-        ("α-Flow at α = 0", Objective::AlphaFlow(alpha_flow()), 1000),
+        ("Shortcut", ObjectiveConfig::Shortcut(Shortcut::default()), 0),
+        ("α-Flow at α = 0", ObjectiveConfig::AlphaFlow(alpha_flow()), 1000),
     ] {
         let worst = largest(&at_the_true_field(&objective, at));
         EXACT_TARGETS.within(&format!("squared residual of {name}"), worst.into(), 1e-8);
@@ -154,7 +159,7 @@ impl AverageVelocity for Instant {
 fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
     let (z, r, t, v) = situation();
     let wide = |times: Tensor<1>| times.reshape([BATCH, 1, 1, 1]);
-    let residual = |field: &Either, sign: f64, lands: bool, end: bool| {
+    let residual = |field: &dyn AverageVelocity, sign: f64, lands: bool, end: bool| {
         let moving = |time: &Tensor<1>, moves| match moves {
             true => Dual::new(time.clone(), time.ones_like()),
             false => time.clone().into(),
@@ -166,7 +171,7 @@ fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
         let residual = u.primal - span * u.tangent.expect("it moves") * sign - velocity;
         values((residual.clone() * residual).flatten::<2>(1, 3).sum_dim(1))
     };
-    let right = Either::True(Gaussian);
+    let right = Gaussian;
     assert!(largest(&residual(&right, 1.0, true, true)) < 1e-8);
     for (what, wrong) in [
         ("without the derivative", residual(&right, 0.0, true, true)),
@@ -177,7 +182,7 @@ fn terminal_velocity_is_asked_where_the_jump_lands_along_the_time_of_its_end() {
         assert!(largest(&wrong) > 0.1, "{what}: {}", largest(&wrong));
     }
     // Off the true field too it is that, asked of the averaged network.
-    let shifted = Either::Shifted(Shifted);
+    let shifted = Shifted;
     let models = Models { online: &shifted, detached: &shifted, ema: &right };
     let ours = errors(&terminal_velocity(), models, [z.clone(), v], [r.clone(), t.clone()], 0);
     assert_close("errors", &ours, &residual(&shifted, 1.0, true, true), 1e-4);
@@ -189,7 +194,7 @@ fn terminal_velocity_draws_the_length_of_a_jump_and_then_its_end() {
     let config = TerminalVelocity { gap_mean: 0.5, gap_std: 0.7, ..TerminalVelocity::default() };
     let times = TimesConfig { mean: -0.4, std: 1.0, uniform: 0.0, ..TimesConfig::default() };
     let mut stream = Stream::new(3, Purpose::Times, 0);
-    let drawn = Objective::TerminalVelocity(config).times(&times, [20_000, 0], 1.0, &mut stream, &device());
+    let drawn = ObjectiveConfig::TerminalVelocity(config).times(&times, [20_000, 0], 1.0, &mut stream, &device());
     let (r, t) = (values(drawn.r), values(drawn.t));
     let logit = |x: f32| f64::from(x).ln() - (1.0 - f64::from(x)).ln();
     let lengths: Vec<f64> = r.iter().zip(&t).map(|(r, t)| logit(t - r)).collect();
@@ -211,12 +216,12 @@ fn terminal_velocity_draws_the_length_of_a_jump_and_then_its_end() {
 fn decoupled_mean_flow_draws_times_of_their_own_for_rows_at_rest() {
     let config = DecoupledMeanFlow { instant_mean: 1.5, instant_std: 0.5 };
     let times = TimesConfig { mean: -2.0, std: 0.5, uniform: 0.0, ..TimesConfig::default() };
-    let draw = |objective: Objective| {
+    let draw = |objective: ObjectiveConfig| {
         let mut stream = Stream::new(3, Purpose::Times, 0);
         let drawn = objective.times(&times, [4000, 0], 0.5, &mut stream, &device());
         (values(drawn.r), values(drawn.t))
     };
-    let (plain, (r, t)) = (draw(Objective::default()), draw(Objective::DecoupledMeanFlow(config)));
+    let (plain, (r, t)) = (draw(ObjectiveConfig::default()), draw(ObjectiveConfig::DecoupledMeanFlow(config)));
     assert_eq!((&r[..2000], &t[..2000]), (&plain.0[..2000], &plain.1[..2000]));
     assert_eq!(r[2000..], t[2000..]);
     let mean = |times: &[f32]| times.iter().map(|t| (t / (1.0 - t)).ln()).sum::<f32>() / times.len() as f32;
@@ -271,7 +276,7 @@ fn pixel_mean_flow_divides_the_velocity_of_the_path_as_its_network_does() {
     let PathSample { z, v } = pixel().path(x.clone(), e.clone(), t.clone());
     let expected = velocity_from_image(z.into(), x.clone().into(), t.clone().into()).primal;
     assert_close("v", &values(v.clone()), &values(expected), 1e-5);
-    let plain = Objective::default().path(x, e, t);
+    let plain = ObjectiveConfig::default().path(x, e, t);
     assert_close("v at 0.4", &values(v.clone().narrow(0, 1, 1)), &values(plain.v.clone().narrow(0, 1, 1)), 1e-5);
     assert!(relative_error(&values(v), &values(plain.v)) > 0.1);
 }
@@ -280,7 +285,7 @@ fn pixel_mean_flow_divides_the_velocity_of_the_path_as_its_network_does() {
 #[test]
 fn alpha_flow_regresses_on_a_point_before_and_becomes_mean_flow() {
     let (z, r, t, v) = situation();
-    let objective = Objective::AlphaFlow(alpha_flow());
+    let objective = ObjectiveConfig::AlphaFlow(alpha_flow());
     let u = |z: Tensor<4>, t: Tensor<1>| Gaussian.u(z.into(), r.clone().into(), t.into(), None).primal;
     for at in [0, 500, 588] {
         let alpha = alpha_flow().alpha_at(at);
@@ -317,9 +322,10 @@ fn times(values: [f32; 4]) -> Tensor<1> {
 }
 
 /// Gradients of an objective's summed errors.
-fn gradients_of(objective: &Objective, net: &Net, models: Models<'_, Net>, at: u64) -> Vec<f32> {
+fn gradients_of(objective: &ObjectiveConfig, net: &Net, models: Models<'_>, at: u64) -> Vec<f32> {
     let ([z, v], [r, t]) = path_of_a_net();
-    let residuals = objective.residuals(models, PathSample { z, v }, Times { t, r, intervals: 4 }, None, at);
+    let residuals =
+        objective.residuals(models, StepInputs::new(PathSample { z, v }, Times { t, r, intervals: 4 }, None), at);
     gradients(net, residuals.interval.expect("rows with r < t").sum())
 }
 
@@ -327,14 +333,14 @@ fn gradients_of(objective: &Objective, net: &Net, models: Models<'_, Net>, at: u
 #[test]
 fn the_gradient_of_alpha_flow_becomes_that_of_mean_flow() {
     let net = random_net(&tiny_config(3, 0), &autodiff_device());
-    let small = Objective::AlphaFlow(alpha_flow());
-    let limit = gradients_of(&Objective::default(), &net, Models::all(&net), 0);
+    let small = ObjectiveConfig::AlphaFlow(alpha_flow());
+    let limit = gradients_of(&ObjectiveConfig::default(), &net, Models::all(&net), 0);
     assert_close("α = 0", &gradients_of(&small, &net, Models::all(&net), 1000), &limit, 1e-6);
     assert_close("α = 0.008", &gradients_of(&small, &net, Models::all(&net), 693), &limit, 0.05);
     assert!(relative_error(&gradients_of(&small, &net, Models::all(&net), 0), &limit) > 0.1);
 }
 
-fn all_objectives() -> Vec<(Objective, u64)> {
+fn all_objectives() -> Vec<(ObjectiveConfig, u64)> {
     let right = Direction::default();
     vec![
         (mean_flow(right), 0),
@@ -342,13 +348,13 @@ fn all_objectives() -> Vec<(Objective, u64)> {
         (pixel(), 0),
         (decoupled(), 0),
         (terminal_velocity(), 0),
-        (Objective::TerminalVelocity(TerminalVelocity { through_derivative: false, ..Default::default() }), 0),
-        (Objective::AlphaFlow(alpha_flow()), 500),
-        (Objective::AlphaFlow(AlphaFlow { clamp: Some(1.0), ..alpha_flow() }), 500),
-        (Objective::Shortcut(Shortcut::default()), 0),
-        (Objective::Shortcut(Shortcut { clamp: Some(0.5), ..Shortcut::default() }), 0),
-        (Objective::Consistency(Consistency::default()), 0),
-        (Objective::MomentMatching(MomentMatching { group: 2, ..MomentMatching::default() }), 0),
+        (ObjectiveConfig::TerminalVelocity(TerminalVelocity { through_derivative: false, ..Default::default() }), 0),
+        (ObjectiveConfig::AlphaFlow(alpha_flow()), 500),
+        (ObjectiveConfig::AlphaFlow(AlphaFlow { clamp: Some(1.0), ..alpha_flow() }), 500),
+        (ObjectiveConfig::Shortcut(Shortcut::default()), 0),
+        (ObjectiveConfig::Shortcut(Shortcut { clamp: Some(0.5), ..Shortcut::default() }), 0),
+        (ObjectiveConfig::Consistency(Consistency::default()), 0),
+        (ObjectiveConfig::MomentMatching(MomentMatching { group: 2, ..MomentMatching::default() }), 0),
     ]
 }
 
@@ -375,30 +381,15 @@ impl AverageVelocity for Shifted {
     }
 }
 
-/// A field as a member of one type, for roles that differ.
-enum Either {
-    True(Gaussian),
-    Shifted(Shifted),
-}
-
-impl AverageVelocity for Either {
-    fn u(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
-        match self {
-            Self::True(field) => field.u(z, r, t, labels),
-            Self::Shifted(field) => field.u(z, r, t, labels),
-        }
-    }
-}
-
 #[test]
 fn shortcuts_and_terminal_velocity_learn_from_the_averaged_network_and_improved_mean_flow_from_the_live_one() {
-    let (right, wrong) = (Either::True(Gaussian), Either::Shifted(Shifted));
+    let (right, wrong) = (Gaussian, Shifted);
     let (z, r, t, v) = situation();
-    let error = |objective: &Objective, frozen: &Either, average: &Either| {
+    let error = |objective: &ObjectiveConfig, frozen: &dyn AverageVelocity, average: &dyn AverageVelocity| {
         let models = Models { online: &right, detached: frozen, ema: average };
         root_mean(&errors(objective, models, [z.clone(), v.clone()], [r.clone(), t.clone()], 0))
     };
-    let (shortcut, improved) = (Objective::Shortcut(Shortcut::default()), improved(Direction::default()));
+    let (shortcut, improved) = (ObjectiveConfig::Shortcut(Shortcut::default()), improved(Direction::default()));
     for averaged in [shortcut, terminal_velocity()] {
         assert!(error(&averaged, &right, &wrong) > 0.5 && error(&averaged, &wrong, &right) < 1e-4);
     }
@@ -409,7 +400,7 @@ fn shortcuts_and_terminal_velocity_learn_from_the_averaged_network_and_improved_
 #[test]
 fn consistency_compares_the_jumps_from_two_times_of_a_path() {
     let config = Consistency { steps_per_stage: 10, stages: 8 };
-    let objective = Objective::Consistency(config.clone());
+    let objective = ObjectiveConfig::Consistency(config.clone());
     let z = random(1, [4, 1, 4, 4]);
     let v = random(2, [4, 1, 4, 4]);
     let (t, s) = (0.8, 0.8 * (1.0 - config.gap_at(25)));
@@ -425,7 +416,7 @@ fn consistency_compares_the_jumps_from_two_times_of_a_path() {
 #[test]
 fn consistency_is_exact_as_its_times_meet() {
     let config = Consistency { steps_per_stage: 1, stages: 8 };
-    let objective = Objective::Consistency(config.clone());
+    let objective = ObjectiveConfig::Consistency(config.clone());
     assert_eq!([0, 1, 8, 100].map(|at| config.gap_at(at)), [0.5, 0.25, 1.0 / 512.0, 1.0 / 512.0]);
     let (z, _, t, v) = situation();
     let bias = |at| {
@@ -435,7 +426,7 @@ fn consistency_is_exact_as_its_times_meet() {
     assert!((fall / 8.0 - 1.0).abs() < 0.2, "the gap falls 8 times, the bias {fall:.2}");
 }
 
-fn drawn(objective: &Objective, shape: [usize; 2], share: f64, seed: u64) -> (Vec<f32>, Vec<f32>, usize) {
+fn drawn(objective: &ObjectiveConfig, shape: [usize; 2], share: f64, seed: u64) -> (Vec<f32>, Vec<f32>, usize) {
     let mut stream = Stream::new(seed, Purpose::Times, 0);
     let Times { t, r, intervals } = objective.times(&TimesConfig::default(), shape, share, &mut stream, &device());
     (values(r), values(t), intervals)
@@ -443,35 +434,35 @@ fn drawn(objective: &Objective, shape: [usize; 2], share: f64, seed: u64) -> (Ve
 
 #[test]
 fn objectives_move_the_times_of_their_rows_and_no_others() {
-    let plain = drawn(&Objective::default(), [64, 0], 0.5, 1);
+    let plain = drawn(&ObjectiveConfig::default(), [64, 0], 0.5, 1);
     assert_eq!(plain.2, 32);
     for (objective, _) in all_objectives() {
         let (r, t, intervals) = drawn(&objective, [64, 0], 0.5, 1);
         assert_eq!(intervals, 32, "{objective:?}");
-        if !matches!(objective, Objective::DecoupledMeanFlow(_)) {
+        if !matches!(objective, ObjectiveConfig::DecoupledMeanFlow(_)) {
             assert_eq!((&r[32..], &t[32..]), (&plain.0[32..], &plain.1[32..]), "{objective:?}: rows with r = t");
         }
         assert!(r.iter().zip(&t).all(|(r, t)| r <= t), "{objective:?}");
     }
-    let (r, t, _) = drawn(&Objective::Shortcut(Shortcut { levels: 3, ..Shortcut::default() }), [64, 0], 1.0, 1);
+    let (r, t, _) = drawn(&ObjectiveConfig::Shortcut(Shortcut { levels: 3, ..Shortcut::default() }), [64, 0], 1.0, 1);
     let steps: std::collections::BTreeSet<String> = r.iter().zip(&t).map(|(r, t)| (t - r).to_string()).collect();
     assert_eq!(steps.into_iter().collect::<Vec<_>>(), ["0.25", "0.5", "1"]);
     assert!(r.iter().zip(&t).all(|(r, t)| (r / (t - r)).fract() == 0.0), "a shortcut is off its grid");
-    let (r, t, _) = drawn(&Objective::Consistency(Consistency::default()), [64, 0], 0.5, 1);
+    let (r, t, _) = drawn(&ObjectiveConfig::Consistency(Consistency::default()), [64, 0], 0.5, 1);
     assert!(r[..32].iter().all(|&r| r == 0.0) && t[..32] == plain.1[..32]);
 }
 
 #[test]
 fn flow_matching_has_no_intervals_and_moment_matching_whole_groups() {
-    let (r, t, intervals) = drawn(&Objective::FlowMatching {}, [64, 0], 0.75, 1);
+    let (r, t, intervals) = drawn(&FlowMatching {}.into(), [64, 0], 0.75, 1);
     assert_eq!((r, intervals), (t, 0));
-    let groups = Objective::MomentMatching(MomentMatching { group: 5, ..MomentMatching::default() });
+    let groups = ObjectiveConfig::MomentMatching(MomentMatching { group: 5, ..MomentMatching::default() });
     let (r, t, intervals) = drawn(&groups, [64, 0], 0.5, 1);
     assert_eq!(intervals, 30);
     assert!(r[..30].chunks(5).zip(t[..30].chunks(5)).all(|(r, t)| r == [r[0]; 5] && t == [t[0]; 5]));
     assert_eq!(r[30..], t[30..]);
     // Rows at the end may be claimed as instantaneous whatever the share.
-    let (r, t, intervals) = drawn(&Objective::default(), [64, 10], 1.0, 1);
+    let (r, t, intervals) = drawn(&ObjectiveConfig::default(), [64, 10], 1.0, 1);
     assert_eq!((intervals, &r[54..]), (54, &t[54..]));
 }
 
@@ -501,7 +492,7 @@ fn moment_matching_is_its_definition() {
     let slope = 2.0 / (t * (1.0 - t));
     let weight = 0.5 / (1.0 + (lambda - 5.0).exp()) * slope * (1.0 - t) / ((1.0 - t).powi(2) + t * t);
     let at = |time: f64| Tensor::<1>::full([2], time, &device());
-    let ours = errors(&Objective::MomentMatching(config), Models::all(&Gaussian), [z, v], [at(s), at(t)], 0);
+    let ours = errors(&ObjectiveConfig::MomentMatching(config), Models::all(&Gaussian), [z, v], [at(s), at(t)], 0);
     assert_close("error", &ours, &[(weight * discrepancy) as f32; 2], 1e-3);
 }
 
@@ -514,12 +505,12 @@ fn moment_matching_tells_the_true_flow_from_another() {
     let at = |time: f64| Tensor::<1>::full([512], time, &device());
     let PathSample { z, v } = interpolate(x, random(22, shape), at(0.9));
     // With k = 1 the teacher is the path itself at `s`.
-    let objective = Objective::MomentMatching(MomentMatching { group: 64, k: 1, b: 5.0 });
-    let mean = |net: &Either| {
+    let objective = ObjectiveConfig::MomentMatching(MomentMatching { group: 64, k: 1, b: 5.0 });
+    let mean = |net: &dyn AverageVelocity| {
         let all = errors(&objective, Models::all(net), [z.clone(), v.clone()], [at(0.1), at(0.9)], 0);
         all.iter().sum::<f32>() / 512.0
     };
-    let (right, wrong) = (mean(&Either::True(Gaussian)), mean(&Either::Shifted(Shifted)));
+    let (right, wrong) = (mean(&Gaussian), mean(&Shifted));
     assert!(right >= 0.0 && wrong > 5.0 * right, "true {right}, shifted {wrong}");
 }
 
@@ -545,7 +536,7 @@ fn the_auxiliary_head_gives_the_tangent_and_is_trained_on_every_row() {
         let [rows] = t.dims();
         let times = Times { t: t.clone(), r: r.clone(), intervals: rows };
         let path = PathSample { z: z.clone(), v: v.clone() };
-        improved(Direction::V01).residuals(Models::all(&Headed(head)), path, times, None, 0)
+        improved(Direction::V01).residuals(Models::all(&Headed(head)), StepInputs::new(path, times, None), 0)
     };
     let right = residuals(0.0);
     assert!(largest(&values(right.interval.expect("all are"))) < 1e-6);

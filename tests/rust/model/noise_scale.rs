@@ -3,13 +3,13 @@
 
 use burn::tensor::{Tensor, TensorData};
 use meanflow::data::Images;
-use meanflow::flow::{self, AdaptiveWeight, AverageVelocity, Divergence, Integrator, Objective, Sampling, log_density};
+use meanflow::flow::{
+    self, AdaptiveWeight, AverageVelocity, Divergence, FlowMatching, Integrator, Sampling, log_density,
+};
 use meanflow::generator::SampleOptions;
-use meanflow::infer::{cpu, onnx};
 use meanflow::model::Architecture;
 use meanflow::model::Request;
 use meanflow::model::Solver;
-use meanflow::model::weights::{self, Precision};
 use meanflow::net::Labels;
 use meanflow::train::{Sampler, TrainConfig, Trainer};
 use meanflow::{Class, Dual, Generator, NetConfig, generator, rng};
@@ -157,7 +157,7 @@ fn training_draws_noise_of_that_scale() {
         (config.data.size, config.data.channels) = (8, 3);
         (config.net.width, config.net.depth, config.net.heads) = (Some(16), Some(1), Some(2));
         config.net.noise_scale = Some(noise_scale);
-        config.objective = Objective::FlowMatching {};
+        config.objective = FlowMatching {}.into();
         config.weight = AdaptiveWeight { p: 0.0, ..AdaptiveWeight::default() };
         config.train.batch_size = 32;
         // Black: every x is −1.

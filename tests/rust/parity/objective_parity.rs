@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use meanflow::flow::{
     AdaptiveWeight, AlphaFlow, AverageVelocity, Consistency, DecoupledMeanFlow, Guidance, GuidanceDraws, Models,
-    MomentMatching, Objective, PathSample, Residuals, Shortcut, TerminalVelocity, Times, interpolate,
+    MomentMatching, ObjectiveConfig, PathSample, Residuals, Shortcut, StepInputs, TerminalVelocity, Times, interpolate,
 };
 use meanflow::model::{GuidanceInputs, Output, TimeInputs};
 use meanflow::net::GuidanceScale;
@@ -79,9 +79,9 @@ fn networks(fixture: &Fixture, tape: &Device) -> [Net; 2] {
 fn terminal_velocity(fixture: &Fixture, tape: &Device, through_derivative: bool) {
     let [live, average] = networks(fixture, tape);
     let (path, times) = batch(fixture, 6);
-    let objective = Objective::TerminalVelocity(TerminalVelocity { through_derivative, ..Default::default() });
+    let objective = ObjectiveConfig::TerminalVelocity(TerminalVelocity { through_derivative, ..Default::default() });
     let models = Models { online: &live, detached: &live.valid(), ema: &average };
-    let errors = all(objective.residuals(models, path, times, None, 0));
+    let errors = all(objective.residuals(models, StepInputs::new(path, times, None), 0));
     let name = if through_derivative { "terminal" } else { "terminal_detached" };
     TERMINAL_VELOCITY.close("residuals", &values(errors.clone()), fixture.values(&format!("{name}.errors")), TOLERANCE);
     let tolerance = if through_derivative { SECOND } else { TOLERANCE };
@@ -116,19 +116,19 @@ fn decoupled_mean_flow_has_the_gradient_of_the_logarithm() {
     let (path, times) = batch(&fixture, 6);
     let u = net.u(path.z.clone().into(), times.r.clone().into(), times.t.clone().into(), None).primal;
     DECOUPLED.close("u", &values(u), fixture.values("decoupled.u"), TOLERANCE);
-    let objective = Objective::DecoupledMeanFlow(DecoupledMeanFlow::default());
-    let residuals = objective.residuals(Models::all(&net), path, times, None, 0);
+    let objective = ObjectiveConfig::DecoupledMeanFlow(DecoupledMeanFlow::default());
+    let residuals = objective.residuals(Models::all(&net), StepInputs::new(path, times, None), 0);
     let loss = AdaptiveWeight { p: 1.0, c: 0.01 * VALUES }.apply(&residuals);
     DECOUPLED.close("residuals", &values(all(residuals)), fixture.values("decoupled.errors"), TOLERANCE);
     fixture.assert_gradients(&net, &loss.backward(), "decoupled.gradient", &DECOUPLED, TOLERANCE);
 }
 
 /// `α` of their schedule at step 600 of 1000.
-fn alpha_flow(clamp: Option<f64>) -> Objective {
+fn alpha_flow(clamp: Option<f64>) -> ObjectiveConfig {
     let gamma = (1.0 / ALPHA - 1.0).ln() / 0.1;
     let config = AlphaFlow { start: 0, end: 1000, gamma, clamp, ..AlphaFlow::default() };
     assert!((config.alpha_at(600) - ALPHA).abs() < 1e-12);
-    Objective::AlphaFlow(config)
+    ObjectiveConfig::AlphaFlow(config)
 }
 
 /// The authors weigh by `α/(m + ε)`; ours has the residual over α, whose square is `1/α²` times as large.
@@ -138,7 +138,8 @@ fn alpha_flow_with_its_clamp_is_as_published() {
     let [live, average] = networks(&fixture, &autodiff_device());
     let (path, times) = batch(&fixture, INTERVALS);
     let models = Models { online: &live, detached: &live.valid(), ema: &average };
-    let residuals = |clamp| alpha_flow(clamp).residuals(models, path.clone(), times.clone(), None, 600);
+    let residuals =
+        |clamp| alpha_flow(clamp).residuals(models, StepInputs::new(path.clone(), times.clone(), None), 600);
     let bounded = residuals(Some(BOUND));
     let theirs: Vec<f32> =
         fixture.values("alpha.errors").iter().map(|m| (f64::from(*m) * VALUES / (ALPHA * ALPHA)) as f32).collect();
@@ -158,8 +159,8 @@ fn shortcuts_with_their_clamps_are_as_published() {
     let (path, times) = batch(&fixture, INTERVALS);
     let models = Models { online: &live, detached: &live.valid(), ema: &average };
     let errors = |clamp| {
-        let objective = Objective::Shortcut(Shortcut { clamp, ..Shortcut::default() });
-        all(objective.residuals(models, path.clone(), times.clone(), None, 0))
+        let objective = ObjectiveConfig::Shortcut(Shortcut { clamp, ..Shortcut::default() });
+        all(objective.residuals(models, StepInputs::new(path.clone(), times.clone(), None), 0))
     };
     let bounded = errors(Some(BOUND));
     SHORTCUT.close("residuals", &values(bounded.clone()), fixture.values("shortcut.errors"), TOLERANCE);
@@ -179,14 +180,20 @@ fn improved_mean_flow_is_as_published_with_a_second_head_or_without() {
     {
         let config = NetConfig { velocity_head, ..fixture.config.clone() };
         let net = fixture.net(&config, "live.parameter", &autodiff_device());
-        let residuals = |objective: Objective| {
+        let residuals = |objective: ObjectiveConfig| {
             let frozen = net.valid();
             let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-            objective.residuals(nets, path.clone(), times.clone(), None, 0)
+            objective.residuals(nets, StepInputs::new(path.clone(), times.clone(), None), 0)
         };
-        assert_weighed(&fixture, &net, residuals(Objective::ImprovedMeanFlow(Default::default())), name, comparison);
+        assert_weighed(
+            &fixture,
+            &net,
+            residuals(ObjectiveConfig::ImprovedMeanFlow(Default::default())),
+            name,
+            comparison,
+        );
         // Along the path's velocity it is another objective.
-        let other = values(all(residuals(Objective::MeanFlow(Default::default()))));
+        let other = values(all(residuals(ObjectiveConfig::MeanFlow(Default::default()))));
         assert!(relative_error(&other, fixture.values(&format!("{name}.errors"))) > 0.01);
     }
 }
@@ -195,12 +202,16 @@ fn improved_mean_flow_is_as_published_with_a_second_head_or_without() {
 #[test]
 fn pixel_mean_flow_divides_as_published() {
     let fixture = fixture();
-    let objective = Objective::PixelMeanFlow(Default::default());
+    let objective = ObjectiveConfig::PixelMeanFlow(Default::default());
     let residuals = |net: &Net| {
         let times = Times { t: fixture.tensor("pixel.t"), r: fixture.tensor("pixel.r"), intervals: INTERVALS };
         let path = objective.path(fixture.tensor("x"), fixture.tensor("e"), times.t.clone());
         let frozen = net.valid();
-        objective.residuals(Models { online: net, detached: &frozen, ema: &frozen }, path, times, None, 0)
+        objective.residuals(
+            Models { online: net, detached: &frozen, ema: &frozen },
+            StepInputs::new(path, times, None),
+            0,
+        )
     };
     let config = NetConfig { output: Output::Image, ..fixture.config.clone() };
     let net = fixture.net(&config, "live.parameter", &autodiff_device());
@@ -228,7 +239,7 @@ fn guidance_in_the_target_is_as_published() {
     let path = guided(OMEGA, KAPPA);
     GUIDANCE.close("v, κ = 0.6", &values(path.v.clone()), fixture.values("guided.v"), TOLERANCE);
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let residuals = Objective::default().residuals(nets, path, times, Some(labels), 0);
+    let residuals = ObjectiveConfig::default().residuals(nets, StepInputs::new(path, times, Some(labels)), 0);
     assert_weighed(&fixture, &net, residuals, "guided", &GUIDANCE);
 }
 
@@ -247,7 +258,11 @@ fn guidance_as_an_input_is_as_published() {
     let path = guidance.apply(&frozen, path, &times.t, &labels, CLASSES);
     GUIDANCE_INPUT.close("v", &values(path.v.clone()), fixture.values("input.v"), TOLERANCE);
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let residuals = Objective::ImprovedMeanFlow(Default::default()).residuals(nets, path, times, Some(labels), 0);
+    let residuals = ObjectiveConfig::ImprovedMeanFlow(Default::default()).residuals(
+        nets,
+        StepInputs::new(path, times, Some(labels)),
+        0,
+    );
     assert_each(residuals, fixture.values("input.errors"), "residuals, each by itself", &GUIDANCE_INPUT);
 }
 
@@ -263,7 +278,7 @@ fn consistency_is_the_distance_over_the_gap() {
     let times = Times { r: t.zeros_like(), t, intervals };
     let frozen = net.valid();
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let residuals = Objective::Consistency(config).residuals(nets, path, times, None, 1);
+    let residuals = ObjectiveConfig::Consistency(config).residuals(nets, StepInputs::new(path, times, None), 1);
     let loss = AdaptiveWeight { p: 0.5, c: 1e-12 }.apply(&residuals);
     let theirs = fixture.values("consistency.errors");
     let distance = theirs.iter().map(|square| square.sqrt()).sum::<f32>() / INTERVALS as f32;
@@ -280,10 +295,10 @@ fn moment_matching_is_the_weighted_discrepancy_of_its_groups() {
     let times = Times { t: fixture.tensor("moments.t"), r: fixture.tensor("moments.r"), intervals: INTERVALS };
     let [x, e] = ["x", "e"].map(|name| fixture.tensor::<4>(name).narrow(0, 0, INTERVALS));
     let path = interpolate(x, e, times.t.clone());
-    let objective = Objective::MomentMatching(MomentMatching { group: 2, k: 6, b: 5.0 });
+    let objective = ObjectiveConfig::MomentMatching(MomentMatching { group: 2, k: 6, b: 5.0 });
     let frozen = net.valid();
     let nets = Models { online: &net, detached: &frozen, ema: &frozen };
-    let errors = all(objective.residuals(nets, path, times, None, 0));
+    let errors = all(objective.residuals(nets, StepInputs::new(path, times, None), 0));
     MOMENT_MATCHING.close("residuals", &values(errors.clone()), fixture.values("moments.errors"), TOLERANCE);
     fixture.assert_gradients(&net, &errors.mean().backward(), "moments.gradient", &MOMENT_MATCHING, TOLERANCE);
 }

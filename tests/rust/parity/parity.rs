@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use meanflow::flow::{AdaptiveWeight, AverageVelocity, PathSample, Times, interpolate, mean_flow_residuals};
+use meanflow::flow::{AdaptiveWeight, AverageVelocity, PathSample, Times, interpolate};
 use meanflow::net::Labels;
 use meanflow::{Dual, Net, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::parity_log::{Comparison, DIT_CONDITIONAL, DIT_UNCONDITIONAL, MEAN_FLOW};
-use crate::support::{autodiff_device, values};
+use crate::support::{autodiff_device, mean_flow_residuals, values};
 
 /// Relative error allowed between burn in f32 and PyTorch in f64.
 const TOLERANCE: f64 = 1e-4;

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::data::Images;
-use meanflow::flow::Objective;
+use meanflow::flow::{FlowMatching, ObjectiveConfig};
 use meanflow::train::{
     CheckpointSelector, Cooldown, EmaDecay, MatmulPrecision, MuonParams, MuonScale, OptimizerKind, PRIMARY_EMA,
     RunFolder, Sampler, TrainConfig, Trainer,
@@ -194,11 +194,11 @@ fn a_shorter_run_keeps_the_proportions_of_its_phases() {
     let mut config = read("[objective]\nkind = \"alpha-flow\"");
     assert!(config.notices().is_empty(), "{:?}", config.notices());
     config.scale_to(config.train.steps / 10);
-    let Objective::AlphaFlow(alpha) = &config.objective else { panic!("another objective") };
+    let ObjectiveConfig::AlphaFlow(alpha) = &config.objective else { panic!("another objective") };
     assert_eq!((alpha.start, alpha.end, config.train.flow_matching_steps), (400, 1_400, 400));
     let mut config = read("[objective]\nkind = \"consistency\"");
     config.scale_to(config.train.steps / 10);
-    assert!(matches!(&config.objective, Objective::Consistency(one) if one.steps_per_stage == 200));
+    assert!(matches!(&config.objective, ObjectiveConfig::Consistency(one) if one.steps_per_stage == 200));
 }
 
 /// What is no error and yet not what the objective's name says is said before the run begins.
@@ -215,7 +215,7 @@ fn settings_that_change_the_objective_are_noticed() {
         let notices = TrainConfig::from_toml(text).expect(word).notices().join("\n");
         assert!(notices.contains(word), "{text}: {notices}");
     }
-    let config = TrainConfig { objective: Objective::FlowMatching {}, ..config(8) };
+    let config = TrainConfig { objective: FlowMatching {}.into(), ..config(8) };
     assert_eq!(config.notices(), Vec::<String>::new());
 }
 
@@ -224,12 +224,12 @@ fn settings_that_change_the_objective_are_noticed() {
 #[test]
 fn runs_that_would_learn_nothing_are_refused_before_they_begin() {
     let mut shortcut = config(8);
-    shortcut.objective = Objective::Shortcut(Default::default());
+    shortcut.objective = ObjectiveConfig::Shortcut(Default::default());
     shortcut.times.interval_probability = 1.0;
     (shortcut.train.flow_matching_steps, shortcut.train.ramp_steps) = (0, 0);
     let mut moments = config(8);
-    (moments.objective, moments.train.batch_size) = (Objective::MomentMatching(Default::default()), 4);
-    let terminal = TrainConfig { objective: Objective::TerminalVelocity(Default::default()), ..shortcut.clone() };
+    (moments.objective, moments.train.batch_size) = (ObjectiveConfig::MomentMatching(Default::default()), 4);
+    let terminal = TrainConfig { objective: ObjectiveConfig::TerminalVelocity(Default::default()), ..shortcut.clone() };
     // What a network learns before them is where shortcuts begin.
     let mut after = shortcut.clone();
     (after.train.flow_matching_steps, after.train.ramp_steps) = (4, 0);
@@ -293,7 +293,9 @@ fn curves(config: &TrainConfig) -> [Vec<f64>; 2] {
 
 #[test]
 fn matrix_products_in_bf16_give_the_loss_curve_of_f32() {
-    for objective in [Objective::MeanFlow(Default::default()), Objective::ImprovedMeanFlow(Default::default())] {
+    for objective in
+        [ObjectiveConfig::MeanFlow(Default::default()), ObjectiveConfig::ImprovedMeanFlow(Default::default())]
+    {
         let mut config = config(300);
         (config.objective, config.train.batch_size) = (objective, 16);
         (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);

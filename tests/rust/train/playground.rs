@@ -2,17 +2,8 @@
 
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::playground::{Points, learn, portray};
-use meanflow::train::{Observer, Record};
 
 use crate::support::device;
-
-struct Silent;
-
-impl Observer for Silent {
-    fn step(&mut self, _: u64) {}
-    fn record(&mut self, _: &Record) {}
-    fn notice(&mut self, _: &str) {}
-}
 
 /// Mean distance from points to the nearest of others.
 fn distance(points: &[[f32; 2]], others: &[[f32; 2]]) -> f32 {
@@ -22,7 +13,7 @@ fn distance(points: &[[f32; 2]], others: &[[f32; 2]]) -> f32 {
 
 #[test]
 fn one_call_lands_on_the_moons() {
-    let net = learn(Points::TwoMoons, 400, 1, &device(), &mut Silent).expect("it learns");
+    let net = learn(Points::TwoMoons, 400, 1, &device(), &mut ()).expect("it learns");
     let portrait = portray(&net, Points::TwoMoons, 1, &device()).expect("the device reads back");
     let (noise, jumps) = (distance(&portrait.noise, &portrait.data), distance(&portrait.jumps, &portrait.data));
     assert!(jumps < 0.35 * noise, "one call is {jumps} from the data, noise {noise}");

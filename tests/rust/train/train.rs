@@ -229,7 +229,7 @@ fn a_run_begins_with_the_weights_of_another() {
     // As decoupled MeanFlow does: the network of Flow Matching at r = t, with r told to its last block.
     let mut decoupled = config(1);
     decoupled.net.decoder_depth = Some(1);
-    decoupled.objective = meanflow::flow::Objective::DecoupledMeanFlow(Default::default());
+    decoupled.objective = meanflow::flow::ObjectiveConfig::DecoupledMeanFlow(Default::default());
     let start = Pretrained::read(&file, &decoupled, &images, &device()).expect("it is made to suit");
     assert_eq!(*start.net().config(), decoupled.net_config(2).expect("sizes fit"));
     let fourth = RunFolder::create(&dir.path().join("fourth"), &decoupled).expect("a new run").beginning_with(start);

@@ -132,7 +132,7 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
         }
         assert_ne!(numbers(trainer.net()), before, "{table}: nothing moved");
     }
-    assert_eq!(TrainConfig::from_toml("").expect("defaults").objective, meanflow::flow::Objective::default());
+    assert_eq!(TrainConfig::from_toml("").expect("defaults").objective, meanflow::flow::ObjectiveConfig::default());
 }
 
 /// The same steps whether activations are kept or computed anew, also where a derivative is differentiated once more.
@@ -140,7 +140,7 @@ fn every_objective_is_chosen_in_the_settings_and_takes_steps() {
 fn terminal_velocity_takes_the_same_steps_where_it_recomputes() {
     let after = |recompute: bool| {
         let mut config = config(20);
-        config.objective = meanflow::flow::Objective::TerminalVelocity(Default::default());
+        config.objective = meanflow::flow::ObjectiveConfig::TerminalVelocity(Default::default());
         (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
         config.train.recompute = recompute;
         let images = images();

@@ -119,13 +119,11 @@ const MEASURED: usize = 32;
 
 /// The bytes of a weights file, with what its model makes of the known seed, and in words what storing cost.
 pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> Result<(Vec<u8>, String)> {
-    let bytes = meanflow::net::encode(exact.net(), exact.info(), precision)?;
+    let bytes = exact.to_bytes(precision)?;
     let stored = Generator::from_bytes(&bytes, device)?;
-    let info = ModelInfo { check: Some(stored.check()?), ..exact.info().clone() };
-    let bytes = meanflow::net::encode(exact.net(), &info, precision)?;
     let request = Request { seed: 0, count: MEASURED, class: Class::Any, nfe: 1 };
     let rgba = |generator: &Generator| pollster::block_on(to_rgba(generator.images(request)?));
-    let loss = match info.latent {
+    let loss = match exact.info().latent {
         // Whose values are no colours.
         Some(_) => "latents not compared".into(),
         None => in_decibels(&rgba(&exact)?, &rgba(&stored)?),

@@ -3,10 +3,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::mean_flow::{self, Tangent};
-use super::{BatchSlice, Direction, Models, eval_detached};
+use super::{Direction, Models, Objective};
 use crate::error::{Error, check};
-use crate::flow::{AverageVelocity, per_image};
+use crate::flow::loss::{Residuals, StepInputs, Tangent, mean_flow_residuals, squared_norm};
+use crate::flow::per_image;
 
 /// α over the steps of training: 1 at first, 0 at last, a sigmoid between (snap-research/alphaflow).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,22 +33,6 @@ impl Default for AlphaFlow {
 }
 
 impl AlphaFlow {
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        let rules = [
-            (self.start < self.end, "start must be before end"),
-            (self.gamma > 0.0 && self.gamma.is_finite(), "gamma must be above 0"),
-            ((1e-4..0.5).contains(&self.snap), "snap must be 0.0001 to below 0.5"),
-            (super::is_bound(self.clamp), "clamp must be above 0"),
-        ];
-        check(rules, |rule| format!("[objective] {rule}"))
-    }
-
-    pub(super) fn scale_by(&mut self, ratio: f64) {
-        let scaled = |step: u64| (step as f64 * ratio).round() as u64;
-        self.start = scaled(self.start);
-        self.end = scaled(self.end).max(self.start + 1);
-    }
-
     /// `1 − σ(γ (step − middle)/(end − start))`, snapped to its ends.
     pub fn alpha_at(&self, step: u64) -> f64 {
         let (start, end) = (self.start as f64, self.end as f64);
@@ -62,26 +46,64 @@ impl AlphaFlow {
     }
 }
 
+impl Objective for AlphaFlow {
+    fn residuals(&self, models: Models<'_>, inputs: StepInputs, step: u64) -> Residuals {
+        let alpha = self.alpha_at(step);
+        Residuals::with_flow_matching(models, &inputs, |rows| match alpha == 0.0 {
+            true => {
+                let residuals = mean_flow_residuals(models, rows, Tangent::Conditional, Direction::V01);
+                residuals.interval.expect("all of these rows have r < t")
+            }
+            false => squared_norm(residual(models, rows, alpha, self.clamp)),
+        })
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        let rules = [
+            (self.start < self.end, "start must be before end"),
+            (self.gamma > 0.0 && self.gamma.is_finite(), "gamma must be above 0"),
+            ((1e-4..0.5).contains(&self.snap), "snap must be 0.0001 to below 0.5"),
+            (super::is_bound(self.clamp), "clamp must be above 0"),
+        ];
+        check(rules, |rule| format!("[objective] {rule}"))
+    }
+
+    fn scale_by(&mut self, ratio: f64) {
+        let scaled = |step: u64| (step as f64 * ratio).round() as u64;
+        self.start = scaled(self.start);
+        self.end = scaled(self.end).max(self.start + 1);
+    }
+
+    fn notices(&self, [first, last]: [u64; 2], _p: f64) -> Vec<String> {
+        let (mut notices, alpha) = (Vec::new(), self.alpha_at(last));
+        if self.alpha_at(first) == 0.0 {
+            notices.push(format!(
+                "α-Flow is MeanFlow throughout: α is 0 from [objective] end = {} on, and rows with r < t begin at step \
+                 {first}",
+                self.end
+            ));
+        }
+        if alpha > 0.0 {
+            notices.push(format!(
+                "α-Flow ends at α = {alpha:.3} and does not reach MeanFlow: [objective] end is {}, the last step {last}",
+                self.end
+            ));
+        }
+        notices
+    }
+}
+
 /// Residual to the target `α v + (1 − α) u(z', r, t')`, where `(z', t')` is `α (t − r)` back along `v`.
 ///
 /// That residual is of order α; it is divided by α in value, but not in gradient. So it is
 /// `u − sg(v − (1 − α) (u(z, r, t) − u(z', r, t'))/α)`: MeanFlow with a difference quotient for `(t − r) du/dt`. At
 /// `p = 1` this is the weight `α / (‖Δ‖² + c)` of the authors' code, with `c` on the scale of MeanFlow's residual for
 /// every α. With `clamp` the target is bounded before, as theirs.
-pub(super) fn residual<U: AverageVelocity>(
-    models: Models<'_, U>,
-    rows: BatchSlice,
-    alpha: f64,
-    clamp: Option<f64>,
-) -> Tensor<4> {
-    if alpha == 0.0 {
-        let intervals = rows.t.dims()[0];
-        return mean_flow::residual(models, rows, intervals, Tangent::Conditional, Direction::V01).0;
-    }
+fn residual(models: Models<'_>, rows: StepInputs, alpha: f64, clamp: Option<f64>) -> Tensor<4> {
     let back = (rows.t.clone() - rows.r.clone()) * alpha;
     let z_back = rows.z.clone() - per_image(back.clone()) * rows.v.clone();
-    let u_back = eval_detached(models.detached, &rows, z_back, rows.r.clone(), rows.t.clone() - back);
-    let BatchSlice { z, v, t, r, labels } = rows;
+    let u_back = models.detached.eval(z_back, rows.r.clone(), rows.t.clone() - back, rows.labels.clone());
+    let StepInputs { z, v, t, r, labels, .. } = rows;
     let u = models.online.u(z.into(), r.into(), t.into(), labels).primal;
     if let Some(bound) = clamp {
         let target = (v * alpha + u_back * (1.0 - alpha)).clamp(-bound, bound);

@@ -15,8 +15,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Direction, Models, Objective};
 use crate::error::{Error, check};
+use crate::flow::loss::{Residuals, StepInputs, Tangent, mean_flow_residuals};
 use crate::flow::times::{TimePairs, TimesConfig, logistic};
+use crate::model::NetConfig;
 use crate::rng::Stream;
 
 /// Settings of decoupled MeanFlow.
@@ -36,8 +39,23 @@ impl Default for DecoupledMeanFlow {
     }
 }
 
-impl DecoupledMeanFlow {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+impl Objective for DecoupledMeanFlow {
+    fn residuals(&self, models: Models<'_>, inputs: StepInputs, _step: u64) -> Residuals {
+        mean_flow_residuals(models, inputs, Tangent::Conditional, Direction::V01)
+    }
+
+    /// Times of their own for the rows with `r = t`; the uniform share of `[times]` holds for them too.
+    fn adjust_times(&self, pairs: &mut TimePairs, config: &TimesConfig, stream: &mut Stream) {
+        for pair in pairs.instants() {
+            let t = match stream.uniform() < config.uniform {
+                true => stream.uniform(),
+                false => logistic(self.instant_mean + self.instant_std * stream.normal_pair()[0]),
+            };
+            *pair = [t, t];
+        }
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         let rules = [
             (self.instant_mean.abs() <= 20.0, "instant_mean must be −20 to 20"),
             ((1e-3..=20.0).contains(&self.instant_std), "instant_std must be 0.001 to 20"),
@@ -45,14 +63,8 @@ impl DecoupledMeanFlow {
         check(rules, |rule| format!("[objective] {rule}"))
     }
 
-    /// Times of their own for the rows with `r = t`; the uniform share of `[times]` holds for them too.
-    pub(super) fn adjust_times(&self, pairs: &mut TimePairs, times: &TimesConfig, stream: &mut Stream) {
-        for pair in pairs.instants() {
-            let t = match stream.uniform() < times.uniform {
-                true => stream.uniform(),
-                false => logistic(self.instant_mean + self.instant_std * stream.normal_pair()[0]),
-            };
-            *pair = [t, t];
-        }
+    fn check_net(&self, net: &NetConfig) -> Result<(), Error> {
+        let rule = "[objective] kind = \"decoupled-mean-flow\" needs [net] decoder_depth";
+        check([(net.decoder_depth.is_some(), rule)], str::to_owned)
     }
 }

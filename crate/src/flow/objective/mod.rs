@@ -1,175 +1,253 @@
 //! What a network is trained towards: MeanFlow, its descendants, and the methods that it is compared with.
 //!
-//! All of them train the one network `u(z, r, t)`. Rows of a batch with `r = t` learn the velocity of the path,
-//! whatever the objective (Flow Matching); rows with `r < t` learn what the objective says:
-//!
-//! | kind | `u(z, r, t)` goes towards | further passes | source |
-//! |---|---|---|---|
-//! | `flow-matching` | nothing: there are no such rows | none | arXiv 2210.02747 |
-//! | `mean-flow` | `v − (t − r) du/dt`, the derivative along the path's velocity | a tangent | arXiv 2505.13447 |
-//! | `improved-mean-flow` | the same, along the network's own `u(z, t, t)` | a tangent, one | arXiv 2512.02012 |
-//! | `pixel-mean-flow` | the same, for a network whose output is an image | a tangent, one | arXiv 2601.22158 |
-//! | `decoupled-mean-flow` | MeanFlow's, where the last blocks alone know `r` | a tangent | arXiv 2510.24474 |
-//! | `terminal-velocity` | `v(z_r, r) + (t − r) ∂u/∂r`, from where the jump lands | a tangent, one | arXiv 2511.19797 |
-//! | `alpha-flow` | `α v + (1 − α) u(z', r, t')`, from a point before `t` | one | arXiv 2510.20771 |
-//! | `shortcut` | the mean of two half steps | two | arXiv 2410.12557 |
-//! | `consistency` | where the jump to data from an earlier time of the path lands | one | arXiv 2406.14548 |
-//! | `moment-matching` | the distribution of the jump from an earlier time | one | arXiv 2503.07565 |
-//!
-//! The further passes of a row are a tangent beside its forward pass, and forward passes of networks off the tape. No
-//! target is on the tape, but for `∂u/∂r` of `terminal-velocity`, whose gradient is a part of it as published. Which
-//! rows are drawn is the business of [`TimesConfig`], but some objectives move times: those of the rows with `r < t`
-//! shortcuts to a dyadic grid, consistency to `r = 0`, moment matching into groups, and terminal velocity matching by
-//! its draws of `t − r`; decoupled MeanFlow those of the rows with `r = t`. What differs from the authors' code is said
-//! where each is.
+//! A new objective is a file beside these, with a type that implements [`Objective`], and its rows in this one: `mod` and
+//! the table [`ObjectiveConfig`]. One of a program's own needs no row: `Trainer::with_objective` takes it.
 
 mod alpha_flow;
 mod consistency;
 mod decoupled_mean_flow;
+mod flow_matching;
+mod improved_mean_flow;
 mod mean_flow;
 mod moment_matching;
+mod pixel_mean_flow;
 mod shortcut;
 mod terminal_velocity;
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-pub use alpha_flow::AlphaFlow;
-pub use consistency::Consistency;
-pub use decoupled_mean_flow::DecoupledMeanFlow;
-pub use mean_flow::{Differential, Direction};
-pub use moment_matching::MomentMatching;
-pub use shortcut::Shortcut;
-pub use terminal_velocity::TerminalVelocity;
+pub use mean_flow::Direction;
 
-use super::loss::{Residuals, squared};
-use super::path::{PathSample, interpolate};
-use super::times::{Times, TimesConfig};
-use super::{AverageVelocity, per_image};
+use super::AverageVelocity;
+use super::loss::{PathSample, Residuals, StepInputs, interpolate, squared_norm};
+use super::solver::Solver;
+use super::times::{TimePairs, Times, TimesConfig, TimesOrder};
 use crate::error::{Error, check};
-use crate::model::tables::MIN_DIVISOR;
-use crate::net::Labels;
+use crate::model::{NetConfig, Output};
 use crate::rng::Stream;
-use mean_flow::Tangent;
 
-/// What is trained: the `[objective]` table of the configuration, chosen by its `kind`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Objective {
+/// Makes the type of the `[objective]` table from a list of the objectives.
+macro_rules! objectives {
+    ($($(#[$doc:meta])+ $module:ident::$name:ident,)+) => {
+        $(pub use $module::$name;)+
+
+        /// The objectives that settings can name: the `[objective]` table, whose `kind` is a name of this list in
+        /// kebab case. It is used as the [`Objective`] that it holds.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+        pub enum ObjectiveConfig {
+            $($(#[$doc])+ $name($name),)+
+        }
+
+        impl Deref for ObjectiveConfig {
+            type Target = dyn Objective;
+
+            fn deref(&self) -> &(dyn Objective + 'static) {
+                match self {
+                    $(Self::$name(objective) => objective,)+
+                }
+            }
+        }
+
+        impl DerefMut for ObjectiveConfig {
+            fn deref_mut(&mut self) -> &mut (dyn Objective + 'static) {
+                match self {
+                    $(Self::$name(objective) => objective,)+
+                }
+            }
+        }
+
+        $(impl From<$name> for ObjectiveConfig {
+            fn from(objective: $name) -> Self {
+                Self::$name(objective)
+            }
+        })+
+    };
+}
+
+objectives! {
     /// The instantaneous velocity alone.
-    FlowMatching {},
+    flow_matching::FlowMatching,
     /// The average velocity by the derivative along the path's velocity.
-    MeanFlow(Differential),
+    mean_flow::MeanFlow,
     /// The average velocity by the derivative along the network's own velocity: that of its auxiliary head if it has
     /// one (`[net] velocity_head`), else `u(z, t, t)`.
-    ImprovedMeanFlow(Differential),
+    improved_mean_flow::ImprovedMeanFlow,
     /// Improved MeanFlow for `[net] output = "image"`: the path's velocity is divided like the network's near data. Its
     /// perceptual losses, which need networks trained on ImageNet, are left out.
-    PixelMeanFlow(Differential),
+    pixel_mean_flow::PixelMeanFlow,
     /// MeanFlow for a network whose last blocks alone know `r` (`[net] decoder_depth`), with times of their own for the
     /// rows with `r = t`.
-    DecoupledMeanFlow(DecoupledMeanFlow),
+    decoupled_mean_flow::DecoupledMeanFlow,
     /// Where a jump lands moves at the velocity there as its end does.
-    TerminalVelocity(TerminalVelocity),
+    terminal_velocity::TerminalVelocity,
     /// From the path's velocity to MeanFlow.
-    AlphaFlow(AlphaFlow),
+    alpha_flow::AlphaFlow,
     /// A step is two half steps.
-    Shortcut(Shortcut),
+    shortcut::Shortcut,
     /// All jumps along a path land on one image.
-    Consistency(Consistency),
+    consistency::Consistency,
     /// Jumps from neighbouring times have one distribution.
-    MomentMatching(MomentMatching),
+    moment_matching::MomentMatching,
 }
 
-impl Default for Objective {
+impl Default for ObjectiveConfig {
     fn default() -> Self {
-        Self::MeanFlow(Differential::default())
+        MeanFlow::default().into()
     }
 }
 
-/// The networks that a target may ask. Only the live one is on the tape.
-#[derive(Debug)]
-pub struct Models<'a, U> {
-    /// The network in training.
-    pub online: &'a U,
-    /// The same weights off the tape.
-    pub detached: &'a U,
-    /// The moving average of the weights.
-    pub ema: &'a U,
-}
+/// What a network `u(z, r, t)` is trained towards. The residuals are the objective; all else has a default.
+///
+/// All of them train the one network `u(z, r, t)`. Rows of a batch with `r = t` learn the velocity of the path,
+/// whatever the objective (Flow Matching); rows with `r < t` learn what the objective says:
+///
+/// | kind | `u(z, r, t)` goes towards | further passes | source |
+/// |---|---|---|---|
+/// | `flow-matching` | nothing: there are no such rows | none | arXiv 2210.02747 |
+/// | `mean-flow` | `v − (t − r) du/dt`, the derivative along the path's velocity | a tangent | arXiv 2505.13447 |
+/// | `improved-mean-flow` | the same, along the network's own `u(z, t, t)` | a tangent, one | arXiv 2512.02012 |
+/// | `pixel-mean-flow` | the same, for a network whose output is an image | a tangent, one | arXiv 2601.22158 |
+/// | `decoupled-mean-flow` | MeanFlow's, where the last blocks alone know `r` | a tangent | arXiv 2510.24474 |
+/// | `terminal-velocity` | `v(z_r, r) + (t − r) ∂u/∂r`, from where the jump lands | a tangent, one | arXiv 2511.19797 |
+/// | `alpha-flow` | `α v + (1 − α) u(z', r, t')`, from a point before `t` | one | arXiv 2510.20771 |
+/// | `shortcut` | the mean of two half steps | two | arXiv 2410.12557 |
+/// | `consistency` | where the jump to data from an earlier time of the path lands | one | arXiv 2406.14548 |
+/// | `moment-matching` | the distribution of the jump from an earlier time | one | arXiv 2503.07565 |
+///
+/// The further passes of a row are a tangent beside its forward pass, and forward passes of networks off the tape. No
+/// target is on the tape, but for `∂u/∂r` of `terminal-velocity`, whose gradient is a part of it as published. Which
+/// rows are drawn is the business of [`TimesConfig`], but some objectives move times: those of the rows with `r < t`
+/// shortcuts to a dyadic grid, consistency to `r = 0`, moment matching into groups, and terminal velocity matching by
+/// its draws of `t − r`; decoupled MeanFlow those of the rows with `r = t`. What differs from the authors' code is said
+/// where each is.
+pub trait Objective: fmt::Debug + Send + Sync {
+    /// Squared residuals of a batch at a step of training, the first being 0, on the tape of `models.online`.
+    ///
+    /// [`Residuals::with_flow_matching`] adds the rows with `r = t` to an objective of jumps.
+    fn residuals(&self, models: Models<'_>, inputs: StepInputs, step: u64) -> Residuals;
 
-impl<'a, U> Models<'a, U> {
-    /// One network in all roles.
-    pub fn all(net: &'a U) -> Self {
-        Self { online: net, detached: net, ema: net }
+    /// Whether it trains rows with `r < t`; without them it is Flow Matching.
+    fn trains_intervals(&self) -> bool {
+        true
     }
-}
 
-// Derived, these would ask the same of `U`.
-impl<U> Clone for Models<'_, U> {
-    fn clone(&self) -> Self {
-        *self
+    /// Whether it can train the auxiliary head of a network.
+    fn trains_velocity_head(&self) -> bool {
+        false
     }
-}
-impl<U> Copy for Models<'_, U> {}
 
-/// Neighbouring rows of a batch.
-#[derive(Clone)]
-struct BatchSlice {
-    z: Tensor<4>,
-    v: Tensor<4>,
-    t: Tensor<1>,
-    r: Tensor<1>,
-    labels: Option<Labels>,
-}
+    /// Moves the times that were drawn for a batch, `[r, t]` of each row.
+    fn adjust_times(&self, _pairs: &mut TimePairs, _config: &TimesConfig, _stream: &mut Stream) {}
 
-impl BatchSlice {
-    /// Some of them.
-    fn narrow(&self, start: usize, length: usize) -> Self {
-        let times = |x: &Tensor<1>| x.clone().narrow(0, start, length);
-        let images = |x: &Tensor<4>| x.clone().narrow(0, start, length);
-        Self {
-            z: images(&self.z),
-            v: images(&self.v),
-            t: times(&self.t),
-            r: times(&self.r),
-            labels: self.labels.clone().map(|labels| labels.narrow(start, length)),
-        }
+    /// The path from the images `x` to the noise `e` at the times `t`, with the velocity that is regressed on.
+    ///
+    /// # Shapes
+    /// As [`interpolate`].
+    fn path(&self, x: Tensor<4>, e: Tensor<4>, t: Tensor<1>) -> PathSample {
+        interpolate(x, e, t)
     }
-}
 
-/// The errors of the first rows and of the others; nothing of none.
-fn split_rows(errors: Tensor<1>, first: usize) -> [Option<Tensor<1>>; 2] {
-    let [all] = errors.dims();
-    [[0, first], [first, all - first]]
-        .map(|[start, length]| (length > 0).then(|| errors.clone().narrow(0, start, length)))
-}
+    /// How many neighbouring rows of a batch belong together.
+    fn group(&self) -> usize {
+        1
+    }
 
-/// Whether a bound on values, if there is one, is one.
-fn is_bound(clamp: Option<f64>) -> bool {
-    clamp.is_none_or(|bound| bound > 0.0 && bound.is_finite())
-}
+    /// The average of `[train.averages]` that stands for [`Models::ema`]; that of `[train] ema_decay` where it is none.
+    fn average(&self) -> Option<&str> {
+        None
+    }
 
-/// `u(z, r, t)` for the labels of some rows, off the tape.
-fn eval_detached(net: &impl AverageVelocity, rows: &BatchSlice, z: Tensor<4>, r: Tensor<1>, t: Tensor<1>) -> Tensor<4> {
-    net.u(z.into(), r.into(), t.into(), rows.labels.clone()).primal.inner()
-}
+    /// Whether guidance asks [`Models::ema`] for its velocities, rather than [`Models::detached`].
+    fn guides_by_average(&self) -> bool {
+        false
+    }
 
-impl Objective {
+    /// How its networks make the pictures of a run's sample grids: a solver and its network calls.
+    fn sampling(&self) -> (Solver, usize) {
+        (Solver::MeanFlow, 1)
+    }
+
+    /// What the networks that it trains must give.
+    fn output(&self) -> Output {
+        Output::Velocity
+    }
+
     /// Checks every value.
     ///
     /// # Errors
     /// Names the field that is out of range.
-    pub fn validate(&self) -> Result<(), Error> {
-        match self {
-            Self::DecoupledMeanFlow(config) => config.validate(),
-            Self::TerminalVelocity(config) => config.validate(),
-            Self::AlphaFlow(config) => config.validate(),
-            Self::Shortcut(config) => config.validate(),
-            Self::Consistency(config) => config.validate(),
-            Self::MomentMatching(config) => config.validate(),
-            Self::FlowMatching {} | Self::MeanFlow(_) | Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => Ok(()),
-        }
+    fn validate(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Checks that a network can learn it, beyond [`Self::output`] and, with [`Self::trains_intervals`], knowing `r`.
+    ///
+    /// # Errors
+    /// Says which setting is missing.
+    fn check_net(&self, _net: &NetConfig) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Checks that it can train on batches with so many rows with `r < t`, drawn in this order.
+    ///
+    /// # Errors
+    /// Says why not, and which setting to change.
+    fn check_rows(&self, _order: TimesOrder, _intervals: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Checks that a network can learn it from random weights, where `interval_share` of the rows of the first step
+    /// have `r < t`.
+    ///
+    /// # Errors
+    /// Says why not, and which setting to change.
+    fn check_scratch(&self, _interval_share: f64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The same schedule over another number of steps, `ratio` times as many.
+    fn scale_by(&mut self, _ratio: f64) {}
+
+    /// What a person should know of a run that trains it from step `first` to step `last`, with the power `p` of the
+    /// loss's weight: settings that make the objective another than its name says.
+    fn notices(&self, [_first, _last]: [u64; 2], _p: f64) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl dyn Objective + '_ {
+    /// Draws the times of a batch with the given share of `r < t` rows, of which the last `instants` rows have none.
+    pub fn times(
+        &self,
+        config: &TimesConfig,
+        [batch, instants]: [usize; 2],
+        interval_share: f64,
+        stream: &mut Stream,
+        device: &Device,
+    ) -> Times {
+        let share = if self.trains_intervals() { interval_share } else { 0.0 };
+        let mut pairs = config.draw(batch, share, stream);
+        pairs.keep_intervals(batch - instants);
+        self.adjust_times(&mut pairs, config, stream);
+        pairs.to_tensors(device)
+    }
+
+    /// Checks that a network can learn it.
+    ///
+    /// # Errors
+    /// Says which settings do not go together.
+    pub fn check_network(&self, net: &NetConfig) -> Result<(), Error> {
+        let goes_together = "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together";
+        check([(self.output() == net.output, goes_together)], str::to_owned)?;
+        self.check_net(net)?;
+        let knows = "[net] times = \"t\" without decoder_depth is for [objective] kind = \"flow-matching\": no other can \
+                     be learnt by a network that is not told where it lands";
+        check([(!self.trains_intervals() || net.knows_r(), knows)], str::to_owned)
     }
 
     /// Checks that a batch of so many rows, of which at most the share `labelled` may have `r < t`, trains what the
@@ -178,7 +256,7 @@ impl Objective {
     /// # Errors
     /// Says what the batch would train instead, and which setting to change.
     pub fn check_batch(&self, times: &TimesConfig, batch: usize, labelled: f64) -> Result<(), Error> {
-        if matches!(self, Self::FlowMatching {}) {
+        if !self.trains_intervals() {
             return Ok(());
         }
         let rules = [
@@ -195,187 +273,70 @@ impl Objective {
         ];
         check(rules, str::to_owned)?;
         let rows = (times.interval_probability.min(labelled) * batch as f64).floor() as usize;
-        match self {
-            Self::MomentMatching(config) => config.check_batch(times.order, rows),
-            _ => Ok(()),
-        }
+        self.check_rows(times.order, rows)
     }
+}
 
-    /// Checks that a network can learn it from random weights, where `interval_share` of the rows of the first step
-    /// have `r < t`.
+/// The networks that a target may ask. Only the live one is on the tape.
+#[derive(Clone, Copy)]
+pub struct Models<'a> {
+    /// The network in training.
+    pub online: &'a dyn AverageVelocity,
+    /// The same weights off the tape.
+    pub detached: &'a dyn AverageVelocity,
+    /// The moving average of the weights.
+    pub ema: &'a dyn AverageVelocity,
+}
+
+impl<'a> Models<'a> {
+    /// One network in all roles.
+    pub fn all(net: &'a dyn AverageVelocity) -> Self {
+        Self { online: net, detached: net, ema: net }
+    }
+}
+
+impl Residuals {
+    /// Rows with `r = t` by Flow Matching, and those with `r < t` by errors of their own, each kind in its own pass.
     ///
-    /// # Errors
-    /// Says why not, and which setting to change.
-    pub fn check_scratch(&self, interval_share: f64) -> Result<(), Error> {
-        let (what, published) = match self {
-            Self::Shortcut(_) if interval_share >= 1.0 => ("shortcuts", 0.25),
-            Self::TerminalVelocity(_) if interval_share >= 1.0 => ("jumps", 0.5),
-            _ => return Ok(()),
-        };
-        Err(Error::Config(format!(
+    /// # Shapes
+    /// `interval_errors` makes `[rows]` of inputs that all have `r < t`.
+    pub fn with_flow_matching(
+        models: Models<'_>,
+        inputs: &StepInputs,
+        interval_errors: impl FnOnce(StepInputs) -> Tensor<1>,
+    ) -> Self {
+        let interval = inputs.interval_rows().map(interval_errors);
+        let instant = inputs.instant_rows().map(|rows| {
+            let StepInputs { z, v, r, t, labels, .. } = rows;
+            squared_norm(models.online.u(z.into(), r.into(), t.into(), labels).primal - v)
+        });
+        Self { interval, instant, auxiliary: None }
+    }
+}
+
+/// Whether a bound on values, if there is one, is one.
+fn is_bound(clamp: Option<f64>) -> bool {
+    clamp.is_none_or(|bound| bound > 0.0 && bound.is_finite())
+}
+
+/// Refuses to begin with random weights where all rows have `r < t`, for objectives whose target is the network's own
+/// velocity.
+fn check_learns_velocity(interval_share: f64, what: &str, published: f64) -> Result<(), Error> {
+    match interval_share < 1.0 {
+        true => Ok(()),
+        false => Err(Error::Config(format!(
             "[times] interval_probability = 1 teaches {what} to a network that has learnt no velocity: both sides of its \
              equation are 0, and so is the loss; lower it (as published it is {published}), begin with [train] \
              flow_matching_steps, or with trained weights by --init"
-        )))
+        ))),
     }
+}
 
-    /// The same schedule over another number of steps.
-    pub fn scale_by(&mut self, ratio: f64) {
-        match self {
-            Self::AlphaFlow(config) => config.scale_by(ratio),
-            Self::Consistency(config) => config.scale_by(ratio),
-            _ => {}
-        }
-    }
-
-    /// What a person should know of a run that trains it from step `first` to step `last`, with the power `p` of the
-    /// loss's weight: settings that make the objective another than its name says.
-    pub fn notices(&self, [first, last]: [u64; 2], p: f64) -> Vec<String> {
-        let mut notices = Vec::new();
-        if let Self::AlphaFlow(config) = self {
-            let alpha = config.alpha_at(last);
-            if config.alpha_at(first) == 0.0 {
-                notices.push(format!(
-                    "α-Flow is MeanFlow throughout: α is 0 from [objective] end = {} on, and rows with r < t begin at step \
-                     {first}",
-                    config.end
-                ));
-            }
-            if alpha > 0.0 {
-                notices.push(format!(
-                    "α-Flow ends at α = {alpha:.3} and does not reach MeanFlow: [objective] end is {}, the last step \
-                     {last}",
-                    config.end
-                ));
-            }
-        }
-        if p > 0.0 && matches!(self, Self::Shortcut(_) | Self::MomentMatching(_) | Self::TerminalVelocity(_)) {
-            notices.push(format!(
-                "[weight] p is {p}: shortcuts, moment matching and terminal velocity matching are published with plain \
-                 squares, p = 0"
-            ));
-        }
-        notices
-    }
-
-    /// Draws the times of a batch with the given share of `r < t` rows, of which the last `instants` rows have none.
-    pub fn times(
-        &self,
-        config: &TimesConfig,
-        [batch, instants]: [usize; 2],
-        interval_share: f64,
-        stream: &mut Stream,
-        device: &Device,
-    ) -> Times {
-        let share = if matches!(self, Self::FlowMatching {}) { 0.0 } else { interval_share };
-        let mut pairs = config.draw(batch, share, stream);
-        pairs.keep_intervals(batch - instants);
-        match self {
-            Self::DecoupledMeanFlow(own) => own.adjust_times(&mut pairs, config, stream),
-            Self::TerminalVelocity(own) => own.adjust_times(&mut pairs, config, stream),
-            Self::Shortcut(config) => config.adjust_times(&mut pairs, stream),
-            Self::Consistency(_) => Consistency::adjust_times(&mut pairs),
-            Self::MomentMatching(config) => config.adjust_times(&mut pairs),
-            _ => {}
-        }
-        pairs.to_tensors(device)
-    }
-
-    /// The path from the images `x` to the noise `e` at the times `t`, with the velocity that is regressed on.
-    ///
-    /// # Shapes
-    /// As [`interpolate`].
-    pub fn path(&self, x: Tensor<4>, e: Tensor<4>, t: Tensor<1>) -> PathSample {
-        let PathSample { z, v } = interpolate(x, e, t.clone());
-        let v = match self {
-            // (z − x)/max(t, 0.05), which is e − x from 0.05 on: what the network's conversion can reach.
-            Self::PixelMeanFlow(_) => v * per_image(t.clone() / t.clamp_min(MIN_DIVISOR)),
-            _ => v,
-        };
-        PathSample { z, v }
-    }
-
-    /// Squared residuals of a batch at a step of training.
-    pub fn residuals<U: AverageVelocity>(
-        &self,
-        models: Models<'_, U>,
-        path: PathSample,
-        times: Times,
-        labels: Option<Labels>,
-        step: u64,
-    ) -> Residuals {
-        let PathSample { z, v } = path;
-        let Times { t, r, intervals } = times;
-        let rows = BatchSlice { z, v, t, r, labels };
-        let joint = |tangent| {
-            let (residual, own) = mean_flow::residual(models, rows.clone(), intervals, tangent, self.direction());
-            let [interval, instant] = split_rows(squared(residual), intervals);
-            Residuals { interval, instant, auxiliary: own.map(squared) }
-        };
-        let separate = |errors: &dyn Fn(BatchSlice) -> Tensor<1>| Self::separate(models, &rows, intervals, errors);
-        match self {
-            Self::FlowMatching {} | Self::MeanFlow(_) | Self::DecoupledMeanFlow(_) => joint(Tangent::Conditional),
-            Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_) => joint(Tangent::Predicted),
-            Self::TerminalVelocity(config) => {
-                separate(&|rows| squared(terminal_velocity::residual(models, rows, config.through_derivative)))
-            }
-            Self::AlphaFlow(config) => {
-                separate(&|rows| squared(alpha_flow::residual(models, rows, config.alpha_at(step), config.clamp)))
-            }
-            Self::Shortcut(config) => separate(&|rows| squared(shortcut::residual(models, rows, config.clamp))),
-            Self::Consistency(config) => {
-                separate(&|rows| squared(consistency::residual(models, rows, config.gap_at(step))))
-            }
-            Self::MomentMatching(config) => separate(&|rows| config.errors(models, rows)),
-        }
-    }
-
-    /// Rows with `r < t` by their errors, and those with `r = t` by Flow Matching.
-    fn separate<U: AverageVelocity>(
-        models: Models<'_, U>,
-        rows: &BatchSlice,
-        intervals: usize,
-        errors: &dyn Fn(BatchSlice) -> Tensor<1>,
-    ) -> Residuals {
-        let num_instant = rows.t.dims()[0] - intervals;
-        let interval = (intervals > 0).then(|| errors(rows.narrow(0, intervals)));
-        let instant = (num_instant > 0).then(|| {
-            let BatchSlice { z, v, t, r, labels } = rows.narrow(intervals, num_instant);
-            squared(models.online.u(z.into(), r.into(), t.into(), labels).primal - v)
-        });
-        Residuals { interval, instant, auxiliary: None }
-    }
-
-    /// Whether it can train the auxiliary head of a network.
-    pub fn trains_velocity_head(&self) -> bool {
-        matches!(self, Self::FlowMatching {} | Self::MeanFlow(_) | Self::ImprovedMeanFlow(_) | Self::PixelMeanFlow(_))
-    }
-
-    /// The average of `[train.averages]` that stands for the averaged network; that of `ema_decay` where it is none.
-    pub fn average(&self) -> Option<&str> {
-        match self {
-            Self::TerminalVelocity(config) => config.average.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// Whether guidance asks the averaged network for its velocities, rather than the live one.
-    pub fn guides_by_average(&self) -> bool {
-        matches!(self, Self::TerminalVelocity(_))
-    }
-
-    /// How many neighbouring rows of a batch belong together.
-    pub fn group(&self) -> usize {
-        match self {
-            Self::MomentMatching(config) => config.group,
-            _ => 1,
-        }
-    }
-
-    fn direction(&self) -> Direction {
-        match self {
-            Self::MeanFlow(config) | Self::ImprovedMeanFlow(config) | Self::PixelMeanFlow(config) => config.direction,
-            _ => Direction::default(),
-        }
-    }
+/// What to know of an adaptive weight of power `p` for objectives that are published without one.
+fn published_with_plain_squares(p: f64) -> Vec<String> {
+    let notice = format!(
+        "[weight] p is {p}: shortcuts, moment matching and terminal velocity matching are published with plain squares, \
+         p = 0"
+    );
+    if p > 0.0 { vec![notice] } else { Vec::new() }
 }

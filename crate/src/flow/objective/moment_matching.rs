@@ -7,10 +7,12 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Models, eval_detached};
+use super::{Models, Objective, published_with_plain_squares};
 use crate::error::Error;
-use crate::flow::times::{TimePairs, TimesOrder};
-use crate::flow::{AverageVelocity, per_image};
+use crate::flow::loss::{Residuals, StepInputs};
+use crate::flow::per_image;
+use crate::flow::times::{TimePairs, TimesConfig, TimesOrder};
+use crate::rng::Stream;
 
 /// Settings of inductive moment matching; use it with `[weight] p = 0`, since it brings its own weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,17 +39,33 @@ const TINY: f64 = 1e-12;
 /// Smallest `t − s` that scales a kernel.
 const MIN_SPAN: f64 = 1e-4;
 
-impl MomentMatching {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+impl Objective for MomentMatching {
+    fn residuals(&self, models: Models<'_>, inputs: StepInputs, _step: u64) -> Residuals {
+        Residuals::with_flow_matching(models, &inputs, |rows| self.errors(models, rows))
+    }
+
+    /// Whole groups with `r < t`, each of one pair of times; the rows left over become instantaneous.
+    fn adjust_times(&self, pairs: &mut TimePairs, _config: &TimesConfig, _stream: &mut Stream) {
+        let whole = pairs.intervals().len() / self.group * self.group;
+        pairs.keep_intervals(whole);
+        for group in pairs.intervals().chunks_mut(self.group) {
+            group.fill(group[0]);
+        }
+    }
+
+    fn group(&self) -> usize {
+        self.group
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         if !(2..=64).contains(&self.group) || !(1..=20).contains(&self.k) || !self.b.is_finite() {
             return Err(Error::Config("[objective] group must be 2 to 64, k 1 to 20, and b finite".into()));
         }
         Ok(())
     }
 
-    /// Checks that every batch, in which `intervals` rows have `r < t`, holds a whole group of them, drawn in an order
-    /// that keeps their number.
-    pub(super) fn check_batch(&self, order: TimesOrder, intervals: usize) -> Result<(), Error> {
+    /// Every batch must hold a whole group of such rows, drawn in an order that keeps their number.
+    fn check_rows(&self, order: TimesOrder, intervals: usize) -> Result<(), Error> {
         let group = self.group;
         if intervals < group {
             return Err(Error::Config(format!(
@@ -66,26 +84,23 @@ impl MomentMatching {
         Ok(())
     }
 
-    /// Whole groups with `r < t`, each of one pair of times; the rows left over become instantaneous.
-    pub(super) fn adjust_times(&self, pairs: &mut TimePairs) {
-        let whole = pairs.intervals().len() / self.group * self.group;
-        pairs.keep_intervals(whole);
-        for group in pairs.intervals().chunks_mut(self.group) {
-            group.fill(group[0]);
-        }
+    fn notices(&self, _steps: [u64; 2], p: f64) -> Vec<String> {
+        published_with_plain_squares(p)
     }
+}
 
+impl MomentMatching {
     /// The weighted squared discrepancy of each group, repeated for its rows: `[rows]`.
-    pub(super) fn errors<U: AverageVelocity>(&self, models: Models<'_, U>, rows: BatchSlice) -> Tensor<1> {
+    fn errors(&self, models: Models<'_>, rows: StepInputs) -> Tensor<1> {
         let [count, ..] = rows.z.dims();
         let groups = count / self.group;
         assert_eq!(groups * self.group, count, "rows come in whole groups");
         let q = self.earlier(rows.r.clone(), rows.t.clone());
         let z_q = rows.z.clone() - per_image(rows.t.clone() - q.clone()) * rows.v.clone();
-        let u_q = eval_detached(models.detached, &rows, z_q.clone(), rows.r.clone(), q.clone());
+        let u_q = models.detached.eval(z_q.clone(), rows.r.clone(), q.clone(), rows.labels.clone());
         let y_q = z_q - per_image(q - rows.r.clone()) * u_q;
 
-        let BatchSlice { z, t, r, labels, .. } = rows;
+        let StepInputs { z, t, r, labels, .. } = rows;
         let span = t.clone() - r.clone();
         let u = models.online.u(z.clone().into(), r.into(), t.clone().into(), labels).primal;
         let y = z - per_image(span.clone()) * u;

@@ -6,10 +6,11 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Models, eval_detached};
+use super::{Models, Objective, check_learns_velocity, published_with_plain_squares};
 use crate::error::Error;
-use crate::flow::times::TimePairs;
-use crate::flow::{AverageVelocity, per_image};
+use crate::flow::loss::{Residuals, StepInputs, squared_norm};
+use crate::flow::per_image;
+use crate::flow::times::{TimePairs, TimesConfig};
 use crate::rng::Stream;
 
 /// The steps `1, 1/2, 1/4, …` that are learnt from their halves.
@@ -32,8 +33,21 @@ impl Default for Shortcut {
     }
 }
 
-impl Shortcut {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+impl Objective for Shortcut {
+    fn residuals(&self, models: Models<'_>, inputs: StepInputs, _step: u64) -> Residuals {
+        Residuals::with_flow_matching(models, &inputs, |rows| squared_norm(residual(models, rows, self.clamp)))
+    }
+
+    /// Steps of random size at random multiples of it, for the rows with `r < t`.
+    fn adjust_times(&self, pairs: &mut TimePairs, _config: &TimesConfig, stream: &mut Stream) {
+        for pair in pairs.intervals() {
+            let count = 1usize << stream.below(self.levels as usize);
+            let step = stream.below(count);
+            *pair = [step as f64 / count as f64, (step + 1) as f64 / count as f64];
+        }
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         match self.levels {
             1..=16 if super::is_bound(self.clamp) => Ok(()),
             1..=16 => Err(Error::Config("[objective] clamp must be above 0".into())),
@@ -41,13 +55,12 @@ impl Shortcut {
         }
     }
 
-    /// Steps of random size at random multiples of it, for the rows with `r < t`.
-    pub(super) fn adjust_times(&self, pairs: &mut TimePairs, stream: &mut Stream) {
-        for pair in pairs.intervals() {
-            let count = 1usize << stream.below(self.levels as usize);
-            let step = stream.below(count);
-            *pair = [step as f64 / count as f64, (step + 1) as f64 / count as f64];
-        }
+    fn check_scratch(&self, interval_share: f64) -> Result<(), Error> {
+        check_learns_velocity(interval_share, "shortcuts", 0.25)
+    }
+
+    fn notices(&self, _steps: [u64; 2], p: f64) -> Vec<String> {
+        published_with_plain_squares(p)
     }
 }
 
@@ -55,16 +68,16 @@ impl Shortcut {
 ///
 /// The halves are asked of the averaged network, as in the paper; with `clamp` `z'` and the target are bounded, as in
 /// its code.
-pub(super) fn residual<U: AverageVelocity>(models: Models<'_, U>, rows: BatchSlice, clamp: Option<f64>) -> Tensor<4> {
+fn residual(models: Models<'_>, rows: StepInputs, clamp: Option<f64>) -> Tensor<4> {
     let bounded = |x: Tensor<4>| match clamp {
         Some(bound) => x.clamp(-bound, bound),
         None => x,
     };
     let half = (rows.t.clone() - rows.r.clone()) * 0.5;
     let middle = rows.r.clone() + half.clone();
-    let first = eval_detached(models.ema, &rows, rows.z.clone(), middle.clone(), rows.t.clone());
+    let first = models.ema.eval(rows.z.clone(), middle.clone(), rows.t.clone(), rows.labels.clone());
     let z_middle = bounded(rows.z.clone() - per_image(half) * first.clone());
-    let second = eval_detached(models.ema, &rows, z_middle, rows.r.clone(), middle);
-    let BatchSlice { z, t, r, labels, .. } = rows;
+    let second = models.ema.eval(z_middle, rows.r.clone(), middle, rows.labels.clone());
+    let StepInputs { z, t, r, labels, .. } = rows;
     models.online.u(z.into(), r.into(), t.into(), labels).primal - bounded((first + second) * 0.5)
 }

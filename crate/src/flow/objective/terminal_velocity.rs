@@ -16,11 +16,12 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{BatchSlice, Models};
+use super::{Models, Objective, check_learns_velocity, published_with_plain_squares};
 use crate::dual::Dual;
 use crate::error::{Error, check};
+use crate::flow::loss::{Residuals, StepInputs, squared_norm};
+use crate::flow::per_image;
 use crate::flow::times::{TimePairs, TimesConfig, logistic};
-use crate::flow::{AverageVelocity, per_image};
 use crate::rng::Stream;
 
 /// Settings of terminal velocity matching.
@@ -45,8 +46,37 @@ impl Default for TerminalVelocity {
     }
 }
 
-impl TerminalVelocity {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+impl Objective for TerminalVelocity {
+    fn residuals(&self, models: Models<'_>, inputs: StepInputs, _step: u64) -> Residuals {
+        Residuals::with_flow_matching(models, &inputs, |rows| {
+            squared_norm(residual(models, rows, self.through_derivative))
+        })
+    }
+
+    /// The length of each jump, and then where it ends; the uniform share of `[times]` keeps two sorted uniform draws.
+    fn adjust_times(&self, pairs: &mut TimePairs, config: &TimesConfig, stream: &mut Stream) {
+        for pair in pairs.intervals() {
+            if stream.uniform() < config.uniform {
+                let [a, b] = [stream.uniform(), stream.uniform()];
+                *pair = [a.min(b), a.max(b)];
+                continue;
+            }
+            let [length, _] = stream.normal_pair();
+            let length = logistic(self.gap_mean + self.gap_std * length);
+            let r = config.before(1.0 - length, stream.uniform());
+            *pair = [r, (r + length).min(1.0)];
+        }
+    }
+
+    fn average(&self) -> Option<&str> {
+        self.average.as_deref()
+    }
+
+    fn guides_by_average(&self) -> bool {
+        true
+    }
+
+    fn validate(&self) -> Result<(), Error> {
         let rules = [
             (self.gap_mean.abs() <= 20.0, "gap_mean must be −20 to 20"),
             ((1e-3..=20.0).contains(&self.gap_std), "gap_std must be 0.001 to 20"),
@@ -54,29 +84,18 @@ impl TerminalVelocity {
         check(rules, |rule| format!("[objective] {rule}"))
     }
 
-    /// The length of each jump, and then where it ends; the uniform share of `[times]` keeps two sorted uniform draws.
-    pub(super) fn adjust_times(&self, pairs: &mut TimePairs, times: &TimesConfig, stream: &mut Stream) {
-        for pair in pairs.intervals() {
-            if stream.uniform() < times.uniform {
-                let [a, b] = [stream.uniform(), stream.uniform()];
-                *pair = [a.min(b), a.max(b)];
-                continue;
-            }
-            let [length, _] = stream.normal_pair();
-            let length = logistic(self.gap_mean + self.gap_std * length);
-            let r = times.before(1.0 - length, stream.uniform());
-            *pair = [r, (r + length).min(1.0)];
-        }
+    fn check_scratch(&self, interval_share: f64) -> Result<(), Error> {
+        check_learns_velocity(interval_share, "jumps", 0.5)
+    }
+
+    fn notices(&self, _steps: [u64; 2], p: f64) -> Vec<String> {
+        published_with_plain_squares(p)
     }
 }
 
 /// `u − (t − r) ∂u/∂r − sg(v(z_r, r))`, with `v` of the averaged network where the jump lands.
-pub(super) fn residual<U: AverageVelocity>(
-    models: Models<'_, U>,
-    rows: BatchSlice,
-    through_derivative: bool,
-) -> Tensor<4> {
-    let BatchSlice { z, t, r, labels, .. } = rows;
+fn residual(models: Models<'_>, rows: StepInputs, through_derivative: bool) -> Tensor<4> {
+    let StepInputs { z, t, r, labels, .. } = rows;
     let moves = match models.online.autodiff_device() {
         Some(tape) if through_derivative => Tensor::ones(r.dims(), &tape),
         _ => r.ones_like(),

@@ -6,6 +6,9 @@ use crate::flow::AverageVelocity;
 use crate::net::Labels;
 
 /// Moves `z` from time `t` to `r ≤ t` in one network call: `z_r = z_t − (t − r) u(z_t, r, t)`.
+///
+/// # Shapes
+/// `z`: `[batch, channels, height, width]`; the result as `z`.
 pub fn step(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, labels: Option<Labels>) -> Tensor<4> {
     let u = average(net, z.clone(), r, t, labels);
     z - u * (t - r)
@@ -19,6 +22,24 @@ pub(super) fn average(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, 
 }
 
 /// One network call from noise to image: `x = e − u(e, 0, 1)`.
+///
+/// # Shapes
+/// `e`: `[batch, channels, height, width]`, noise of the network's scale; the result as `e`, in about `[−1, 1]`.
+///
+/// # Example
+/// ```
+/// use burn::tensor::Device;
+/// use meanflow::NetConfig;
+/// use meanflow::flow::one_step;
+/// use meanflow::rng::noise_images;
+///
+/// let device = Device::flex();
+/// let net = NetConfig::preset("browser-s", 8, 3, 0)?.init(0, &device);
+/// let e = noise_images(7, 4, [3, 8, 8], &device);
+/// // A fresh network is u = 0, which leaves the noise as it is.
+/// assert_eq!(one_step(&net, e.clone(), None).into_data(), e.into_data());
+/// # Ok::<(), meanflow::Error>(())
+/// ```
 pub fn one_step(net: &impl AverageVelocity, e: Tensor<4>, labels: Option<Labels>) -> Tensor<4> {
     step(net, e, 0.0, 1.0, labels)
 }

@@ -1,14 +1,4 @@
 //! Solvers: from noise to images with a chosen number of network calls (function evaluations, NFE).
-//!
-//! | solver | asks the network for | calls a step | steps |
-//! |---|---|---|---|
-//! | `mean-flow` | average velocity `u(z, r, t)` | 1 | NFE |
-//! | `restart` | jumps `u(z, 0, t)`, with fresh noise between | 1 | NFE |
-//! | `euler` | instantaneous velocity `u(z, t, t)` | 1 | NFE |
-//! | `midpoint`, `heun` | the same | 2 | NFE / 2 |
-//! | `dormand-prince` | the same | 6, and 1 at the start | as the tolerance asks |
-//!
-//! Guidance while sampling doubles the calls of the last four; an NFE that is no whole number of steps is refused.
 
 mod average;
 mod runge_kutta;

@@ -20,7 +20,7 @@ use super::optimization::OptimizerKind;
 use super::trainer::Trainer;
 use super::{Observer, Record};
 use crate::error::Error;
-use crate::flow::{AverageVelocity, Differential, Objective, Velocity, one_step};
+use crate::flow::{AverageVelocity, ImprovedMeanFlow, Velocity, one_step};
 use crate::model::NetConfig;
 use crate::net::Net;
 use crate::rng::{Purpose, Stream};
@@ -40,7 +40,7 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
     let mut meter = MetricAccumulator::default();
     for step in 0..steps {
         let x = plane(&points.draw(BATCH, &mut Stream::new(seed, Purpose::Batch, step)), device);
-        meter.add(trainer.step(Batch { images: x, labels: None, changes: None, instants: 0 }));
+        meter.add(trainer.step(Batch::new(x, None)));
         observer.step(step + 1);
         if (step + 1).is_multiple_of(200) || step + 1 == steps {
             let record: Record = meter.record(step + 1, config.train.learning_rate_at(step))?;
@@ -55,7 +55,7 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
 
 /// Of images' default schedule, scaled; what points in the plane need otherwise.
 fn settings(steps: u64, seed: u64) -> TrainConfig {
-    let objective = Objective::ImprovedMeanFlow(Differential::default());
+    let objective = ImprovedMeanFlow::default().into();
     let mut config = TrainConfig { objective, ..TrainConfig::default() };
     config.times.uniform = 0.5;
     // Plain squares: in two dimensions the errors of a place differ too much for the adaptive weight, which then pulls
