@@ -5,11 +5,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::dual::in_thread_pool;
 use crate::error::Error;
 use crate::flow::{self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Velocity};
-use crate::model::Solver;
 use crate::model::weights::{self, ModelInfo};
-use crate::model::{Class, Request, rgba_of, whole_pictures};
-use crate::model::{GuidanceInputs, NetConfig};
-use crate::net::{GuidanceScale, Labels, Net};
+use crate::model::{Class, GuidanceInputs, NetConfig, Request, Solver, rgba_of, whole_pictures};
+use crate::net::{GuidanceScale, Labels, Net, encode};
 use crate::rng::{self, Purpose, Stream};
 
 /// How to generate, where it is not MeanFlow's own way.
@@ -53,11 +51,11 @@ impl Generator {
     /// The bytes of a weights file, with what its model makes of a known seed ([`ModelInfo::check`]).
     ///
     /// # Errors
-    /// As [`net::encode`], or when the device cannot be read.
+    /// As [`encode`], or when the device cannot be read.
     pub fn to_bytes(&self, precision: weights::Precision) -> Result<Vec<u8>, Error> {
-        let stored = Self::from_bytes(&net::encode(&self.net, &self.info, precision)?, &self.device)?;
+        let stored = Self::from_bytes(&encode(&self.net, &self.info, precision)?, &self.device)?;
         let info = ModelInfo { check: Some(stored.check()?), ..self.info.clone() };
-        net::encode(&self.net, &info, precision)
+        encode(&self.net, &info, precision)
     }
 
     /// Wraps a network that is already on `device`, without autodiff.

@@ -52,7 +52,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
-use data::Images;
+use crate::data::Images;
 use training_loop::TrainingLoop;
 
 /// Trains until the configured number of steps, until `stop` is set, or until the loss is no longer finite; on one

@@ -18,16 +18,12 @@ use super::manifest::DataManifest;
 use super::optimization::PRIMARY_EMA;
 use super::pretrained::{Pretrained, same_latent_space};
 use super::trainer::Trainer;
-use crate::generator::to_rgba;
-use crate::generator::{Generator, SampleOptions};
+use crate::data::Images;
+use crate::generator::{Generator, SampleOptions, to_rgba};
 use crate::io;
 use crate::io::grid;
-use crate::model::Class;
-use crate::model::Class;
-use crate::model::Request;
-use crate::model::Request;
-use crate::model::Solver;
 use crate::model::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
+use crate::model::{Class, Request};
 use crate::net::Net;
 
 /// Every setting of the run.

@@ -8,8 +8,7 @@ use meanflow::flow::{
     sample,
 };
 use meanflow::generator::{Generator, SampleOptions};
-use meanflow::model::Request;
-use meanflow::model::Solver;
+use meanflow::model::{Request, Solver};
 use meanflow::net::Labels;
 use meanflow::{Class, Dual, Error, rng};
 

@@ -3,10 +3,10 @@
 use meanflow::generator::SampleOptions;
 use meanflow::generator::to_rgba;
 use meanflow::infer::cpu;
-use meanflow::model::Request;
-use meanflow::model::Solver;
 use meanflow::model::weights::{Check, ModelInfo, Precision};
-use meanflow::model::{Architecture, GuidanceInputs, InContextConfig, NO_PAUSE, Output, Positions, TimeInputs};
+use meanflow::model::{
+    Architecture, GuidanceInputs, InContextConfig, NO_PAUSE, Output, Positions, Request, Solver, TimeInputs,
+};
 use meanflow::{Blend, Class, Error, Generator, Net, NetConfig};
 use safetensors::SafeTensors;
 

@@ -7,9 +7,9 @@ use meanflow::flow::{
     self, AdaptiveWeight, AverageVelocity, Divergence, FlowMatching, Integrator, Sampling, log_density,
 };
 use meanflow::generator::SampleOptions;
-use meanflow::model::Architecture;
-use meanflow::model::Request;
-use meanflow::model::Solver;
+use meanflow::infer::{cpu, onnx};
+use meanflow::model::weights::{self, Precision};
+use meanflow::model::{Architecture, Request, Solver};
 use meanflow::net::Labels;
 use meanflow::train::{Sampler, TrainConfig, Trainer};
 use meanflow::{Class, Dual, Generator, NetConfig, generator, rng};

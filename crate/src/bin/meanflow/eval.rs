@@ -12,8 +12,7 @@ use meanflow::eval::{
 };
 use meanflow::generator::{Generator, SampleOptions};
 use meanflow::latent::Vae;
-use meanflow::model::Solver;
-use meanflow::model::{MAX_NFE, Request};
+use meanflow::model::{MAX_NFE, Request, Solver};
 use meanflow::{device, io};
 
 use crate::images::load_pictures;

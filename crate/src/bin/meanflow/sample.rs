@@ -9,8 +9,7 @@ use clap::ValueEnum;
 use meanflow::generator::SampleOptions;
 use meanflow::generator::to_rgba;
 use meanflow::io::grid;
-use meanflow::model::Request;
-use meanflow::model::Solver;
+use meanflow::model::{Request, Solver};
 use meanflow::{device, io};
 
 use crate::model::{Decoder, pictures, read_generator, solvers};

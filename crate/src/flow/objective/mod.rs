@@ -24,10 +24,9 @@ pub use mean_flow::Direction;
 
 use super::AverageVelocity;
 use super::loss::{PathSample, Residuals, StepInputs, interpolate, squared_norm};
-use super::solver::Solver;
 use super::times::{TimePairs, Times, TimesConfig, TimesOrder};
 use crate::error::{Error, check};
-use crate::model::{NetConfig, Output};
+use crate::model::{NetConfig, Output, Solver};
 use crate::rng::Stream;
 
 /// Makes the type of the `[objective]` table from a list of the objectives.

@@ -8,11 +8,9 @@ use super::network::{Conditions, Network};
 use super::scratch::Scratch;
 use crate::error::Error;
 use crate::infer::sampler::{Engine, Step, at_once, request_of, sample};
-use crate::model::Class;
-use crate::model::Solver;
 use crate::model::rgba_of;
 use crate::model::weights::{Check, ModelInfo};
-use crate::model::{NO_PAUSE, Pause, Request, whole_pictures};
+use crate::model::{Class, NO_PAUSE, Pause, Request, Solver, whole_pictures};
 
 /// A network on the CPU, ready to sample from.
 #[derive(Clone, Debug)]

@@ -13,10 +13,8 @@ use crate::error::Error;
 use crate::infer::conditions::ConditionCache;
 use crate::infer::sampler::{Engine, Step, request_of, sample};
 use crate::infer::weights::{self, Tensors};
-use crate::model::Class;
-use crate::model::Solver;
 use crate::model::weights::{Check, ModelInfo};
-use crate::model::{NO_PAUSE, Pause, Request};
+use crate::model::{Class, NO_PAUSE, Pause, Request, Solver};
 
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]

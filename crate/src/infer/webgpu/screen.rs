@@ -6,9 +6,7 @@ use super::device::Gpu;
 use super::generator::{GpuGenerator, Readback, RunOptions};
 use super::recorder::bind_layout;
 use crate::error::Error;
-use crate::model::Class;
-use crate::model::Solver;
-use crate::model::{Pause, Request};
+use crate::model::{Class, Pause, Request, Solver};
 
 /// Draws RGBA pixels over the whole canvas.
 const SHADER: &str = include_str!("wgsl/screen.wgsl");
