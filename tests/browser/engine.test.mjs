@@ -93,7 +93,7 @@ for (const [name, { net, count = 1, nfe = 1, dtype = 'f32' }] of Object.entries(
       async ({ count, nfe }) => {
         const images = {};
         for (const build of Object.keys(builds)) {
-          images[build] = await (await load(build)).images(3n, count, undefined, nfe);
+          images[build] = await (await load(build)).images({ seed: 3n, count, nfe });
         }
         const largest = images.burn.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
         // A comparison with NaN is false, so it must not be the one that lets through.
@@ -117,7 +117,7 @@ test('what the engine cannot run it refuses in words, and the CPU runs it', asyn
   const refusal = await page.evaluate(() => load('webgpu').then(() => 'none', (error) => error.message));
   assert.match(refusal, /heads have 260 features/);
   assert.equal(
-    await page.evaluate(async () => (await (await load('cpu')).generate(1n, 1, undefined, 1)).length),
+    await page.evaluate(async () => (await (await load('cpu')).generate({ seed: 1n, count: 1, nfe: 1 })).length),
     8 * 8 * 4,
   );
   await page.context().close();
@@ -140,12 +140,12 @@ test('once warm the engine makes nothing new, and a call of a network takes 2 + 
     count(GPUComputePassEncoder, 'dispatchWorkgroups', 'dispatches');
     const model = await load('webgpu');
     if (counts.made === 0) throw new Error('the counters do not count');
-    const first = await model.generate(0n, 4, undefined, 1);
+    const first = await model.generate({ seed: 0n, count: 4, nfe: 1 });
     counts.made = 0;
-    for (let seed = 0; seed < 100; seed += 4) await model.generate(BigInt(seed), 4, undefined, 1);
+    for (let seed = 0; seed < 100; seed += 4) await model.generate({ seed: BigInt(seed), count: 4 });
     const { made } = counts;
     counts.dispatches = 0;
-    const again = await model.generate(0n, 1, undefined, 1);
+    const again = await model.generate({ seed: 0n, count: 1, nfe: 1 });
     // The same picture, whatever batch it is in and whatever was drawn before.
     return { made, dispatches: counts.dispatches, moved: again.filter((byte, i) => byte !== first[i]).length };
   });
@@ -157,7 +157,7 @@ test('a second request during a first is refused, and the first is served', asyn
   const page = await openBuilds(randomWeights(NET));
   const answers = await page.evaluate(async () => {
     const model = await load('webgpu');
-    const one = () => model.generate(1n, 1, undefined, 1).then((rgba) => rgba.length, (error) => error.message);
+    const one = () => model.generate({ seed: 1n }).then((rgba) => rgba.length, (error) => error.message);
     return [...(await Promise.all([one(), one()])), await one()];
   });
   assert.deepEqual([answers[0], answers[2]], [8 * 8 * 4, 8 * 8 * 4]);
@@ -175,12 +175,12 @@ test('a lost GPU is reported, requests fail with the reason, and loading again o
       return devices.at(-1);
     };
     const model = await load('webgpu');
-    const before = await model.generate(1n, 1, undefined, 1);
+    const before = await model.generate({ seed: 1n, count: 1, nfe: 1 });
     const lost = builds.webgpu.deviceLost();
     devices[0].destroy();
     const reason = await lost;
-    const failure = await model.generate(1n, 1, undefined, 1).then(() => 'none', (error) => error.message);
-    const after = await (await load('webgpu')).generate(1n, 1, undefined, 1);
+    const failure = await model.generate({ seed: 1n, count: 1, nfe: 1 }).then(() => 'none', (error) => error.message);
+    const after = await (await load('webgpu')).generate({ seed: 1n, count: 1, nfe: 1 });
     if (devices.length !== 2) throw new Error(`${devices.length} devices were opened`);
     return { reason, failure, same: before.every((byte, i) => byte === after[i]) };
   });
@@ -213,7 +213,7 @@ test('a network that the engines do not have is computed by burn, and the next o
       return drawn;
     };
     const pixels = [await draw('/weights'), await draw('/plain'), await draw('/weights')];
-    const reference = [...(await (await load('burn')).generate(4n, 1, undefined, 2))];
+    const reference = [...(await (await load('burn')).generate({ seed: 4n, count: 1, nfe: 2 }))];
     engine.close();
     return { pixels, reference };
   }, stage.site.address);
@@ -253,12 +253,12 @@ test('along the velocity, and from noise that is given, the engine draws what th
     const models = [await load('cpu'), await load('webgpu')];
     const noise = builds.cpu.noise(9n, 2 * 3 * 8 * 8);
     const ways = [
-      (model) => model.generate(5n, 3, 1, 4, 'euler'),
-      (model) => model.fromNoise(noise, 2, 1),
-      (model) => model.fromNoise(noise, undefined, 3, 'euler'),
+      (model) => model.generate({ seed: 5n, count: 3, classIndex: 1, nfe: 4, solver: 'euler' }),
+      (model) => model.generate({ initialNoise: noise, classIndex: 2 }),
+      (model) => model.generate({ initialNoise: noise, nfe: 3, solver: 'euler' }),
       // Between classes, from seeds and from noise.
-      (model) => model.generate(5n, 3, undefined, 2, undefined, Float32Array.of(0, 0.6, 2, 0.4)),
-      (model) => model.fromNoise(noise, undefined, 1, undefined, Float32Array.of(0, 1, 1, 1, 2, 2)),
+      (model) => model.generate({ seed: 5n, count: 3, nfe: 2, blend: [0, 0.6, 2, 0.4] }),
+      (model) => model.generate({ initialNoise: noise, blend: Float32Array.of(0, 1, 1, 1, 2, 2) }),
     ];
     const worst = [];
     for (const way of ways) {
@@ -266,11 +266,11 @@ test('along the velocity, and from noise that is given, the engine draws what th
       if (cpu.length !== webgpu.length) throw new Error(`${webgpu.length} bytes, not ${cpu.length}`);
       worst.push(cpu.reduce((most, byte, i) => Math.max(most, Math.abs(byte - webgpu[i])), 0));
     }
-    const [euler, average] = [await models[1].generate(5n, 3, 1, 4, 'euler'), await models[1].generate(5n, 3, 1, 4)];
+    const [euler, average] = [await models[1].generate({ seed: 5n, count: 3, classIndex: 1, nfe: 4, solver: 'euler' }), await models[1].generate({ seed: 5n, count: 3, classIndex: 1, nfe: 4 })];
     if (euler.every((byte, i) => byte === average[i])) throw new Error('both ways draw the same');
     const [mixed, first] = [
-      await models[1].generate(5n, 1, undefined, 1, undefined, Float32Array.of(0, 0.5, 2, 0.5)),
-      await models[1].generate(5n, 1, 0, 1),
+      await models[1].generate({ seed: 5n, blend: [0, 0.5, 2, 0.5] }),
+      await models[1].generate({ seed: 5n, classIndex: 0 }),
     ];
     if (mixed.every((byte, i) => byte === first[i])) throw new Error('a mixture is one of its classes');
     return worst;
@@ -281,9 +281,9 @@ test('along the velocity, and from noise that is given, the engine draws what th
     const model = await load('webgpu');
     const refused = (request) => request.then(() => 'none', (error) => error.message);
     return Promise.all([
-      refused(model.generate(1n, 1, 1, 2, 'heun')),
-      refused(model.fromNoise(new Float32Array(100), 1, 1)),
-      refused(model.invert(new Float32Array(192), 1, 2)),
+      refused(model.generate({ seed: 1n, classIndex: 1, nfe: 2, solver: 'heun' })),
+      refused(model.generate({ initialNoise: new Float32Array(100), classIndex: 1 })),
+      refused(model.invert({ values: new Float32Array(192), classIndex: 1, nfe: 2 })),
     ]);
   });
   for (const [i, words] of ['not heun', 'each takes 192', 'CPU build only'].entries()) {

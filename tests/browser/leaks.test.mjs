@@ -4,18 +4,15 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { DIST, beforeWorkers, launch, randomWeights } from './support.mjs';
+import { DIST, beforeWorkers, cpuBuild, launch, randomWeights } from './support.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 
 const TINY = { image_size: 16, channels: 3, patch: 4, width: 32, depth: 2, heads: 2, mlp_ratio: 2, classes: 3 };
 
 test('a thousand pictures on the CPU take no more memory than the first', async () => {
-  const wasm = await import('../../web/engine/pkg/cpu/meanflow.js');
-  const { memory } = wasm.initSync({
-    module: readFileSync(new URL('../../web/engine/pkg/cpu/meanflow_bg.wasm', import.meta.url)),
-  });
+  const { wasm, memory } = await cpuBuild();
   const model = await wasm.Generator.load(readFileSync(randomWeights(TINY, 'f16')));
-  const draw = (seed) => model.generate(BigInt(seed), 2, undefined, 1);
+  const draw = (seed) => model.generate({ seed, count: 2 });
   for (let i = 0; i < 5; i++) await draw(i);
   const before = memory.buffer.byteLength;
   for (let i = 0; i < 500; i++) await draw(i);

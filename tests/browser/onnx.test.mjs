@@ -3,11 +3,10 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { meanflow, randomWeights, require } from './support.mjs';
+import { cpuBuild, meanflow, randomWeights, require } from './support.mjs';
 
 const ort = require('onnxruntime-web');
-const wasm = await import('../../web/engine/pkg/cpu/meanflow.js');
-wasm.initSync({ module: readFileSync(new URL('../../web/engine/pkg/cpu/meanflow_bg.wasm', import.meta.url)) });
+const { wasm } = await cpuBuild();
 
 const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
 
@@ -34,7 +33,7 @@ for (const [what, net, dtype = 'f16'] of [
     const { image_size: size, channels, classes } = net;
     const values = channels * size * size;
     const [seed, count, label] = [3, 2, classes ? 1 : undefined];
-    const ours = await model.images(BigInt(seed), count, label, 1);
+    const ours = await model.images({ seed, count, classIndex: label });
     const noise = Float32Array.from([0, 1].flatMap((i) => [...wasm.noise(BigInt(seed + i), values)]));
     const feeds = {
       z: new ort.Tensor('float32', noise, [count, channels, size, size]),

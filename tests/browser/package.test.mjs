@@ -221,7 +221,7 @@ test('the recipes of the guide are the files of tested projects', () => {
 
 const TYPED = `import { MeanFlowElement, type Generated, type ModelInfo } from '@meanflow/element';
 import { FailoverEngine } from '@meanflow/element/engine.js';
-import init, { Generator } from '@meanflow/element/wasm/cpu';
+import init, { Generator, type GenerateRequest } from '@meanflow/element/wasm/cpu';
 
 const element: MeanFlowElement = document.createElement('mean-flow');
 element.seed = 7;
@@ -238,7 +238,11 @@ const made: Promise<Generated | undefined> = element.generate({ seed: 8n, steps:
 const engine = new FailoverEngine('cpu');
 void engine.load('emoji.safetensors').then((info) => 'stale' in info || info.notice);
 void engine.generate({ seed: 1, count: 2, nfe: 1, blend: [0, 0.5, 1, 0.5] }, (report) => 'rgba' in report && report.rgba.length);
-void init().then(() => Generator.load(new Uint8Array())).then((model: Generator) => model.info);
+void init().then(() => Generator.load(new Uint8Array())).then(async (model: Generator) => {
+  const request: GenerateRequest = { seed: 1n, count: 2, blend: [0, 0.5, 1, 0.5], solver: 'euler' };
+  const pixels: Uint8Array = await model.generate(request, () => Promise.resolve(true));
+  return [pixels, model.info.classes, await model.invert({ values: new Float32Array(192), nfe: 2 })];
+});
 export { made };
 `;
 

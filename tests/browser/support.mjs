@@ -213,6 +213,14 @@ export function fromEngine(page, { backend, weights, ...request }) {
   );
 }
 
+/** The CPU's wasm build as others get it, here in Node.js, with its memory. */
+export async function cpuBuild() {
+  const wasm = await import('../../web/engine/pkg/cpu/meanflow.js');
+  const module = readFileSync(new URL('../../web/engine/pkg/cpu/meanflow_bg.wasm', import.meta.url));
+  const { memory } = wasm.initSync({ module });
+  return { wasm, memory };
+}
+
 export function meanflow(...args) {
   return execFileSync(MEANFLOW, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }

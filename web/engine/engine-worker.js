@@ -5,32 +5,18 @@
 // network call.
 import { between, blendAt } from './latent.js';
 
-/** @import { Backend, ClassChoice, Inversion, Mix, ModelInfo, Report, Request, Stale } from './types.js' */
+/** @import { Answer, BuildAddresses, Tasks } from './protocol.js' */
+/** @import { Backend, Mix, ModelInfo, Report, Request, Stale } from './types.js' */
 
 /** @typedef {typeof import('./pkg/cpu/meanflow.js')} Module a build's script, as wasm-bindgen writes it */
 /** @typedef {import('./pkg/cpu/meanflow.js').Generator} Generator */
 /** @typedef {import('./pkg/cpu/meanflow.js').ModelLoader} ModelLoader */
-
-/** @typedef {{script: string, module: string}} Addresses where the script and the wasm of a build lie */
 
 /**
  * How a task tells what it has before its end, and learns that nobody waits for it any more.
  * @typedef {object} Context
  * @property {(report: Report, given?: Transferable[]) => void} report
  * @property {AbortSignal} signal
- */
-
-/** @typedef {typeof tasks} Tasks what a Worker can be asked for */
-
-/**
- * What a Worker says: that it lives; that its device is lost; of a call a report, its result, or what went wrong.
- * @typedef {object} Answer
- * @property {true} [alive]
- * @property {number} [id] of the call
- * @property {Report} [report]
- * @property {unknown} [result]
- * @property {string} [error]
- * @property {string | boolean} [lost] the reason; of a call's error: whether the device is lost
  */
 
 /** @param {Answer} answer @param {Transferable[]} [transfer] */
@@ -45,7 +31,7 @@ let build;
 let backend;
 /** The wasm module in use: that of the build once it has started, unless a model needs another. @type {Module} */
 let wasm;
-/** Where the build lies that few models need. @type {Addresses | undefined} */
+/** Where the build lies that few models need. @type {BuildAddresses | undefined} */
 let addresses;
 /** The loaded model. @type {Generator} */
 let model;
@@ -72,11 +58,9 @@ let queue = Promise.resolve();
 
 const NO_MODEL = 'no model is loaded';
 
+/** @type {{[Name in keyof Tasks]: (asked: Tasks[Name]['asked'], context: Context) => Promise<Tasks[Name]['given']>}} */
 const tasks = {
-  /**
-   * Starts the wasm build, of which there is one in a Worker's life.
-   * @param {{module: WebAssembly.Module, burn: Addresses | undefined}} request
-   */
+  /** Starts the wasm build, of which there is one in a Worker's life. */
   async start({ module, burn }) {
     if (wasm) return;
     addresses = burn;
@@ -86,11 +70,7 @@ const tasks = {
     readArrived();
   },
 
-  /**
-   * Makes the weights that have arrived the model.
-   * @param {{of: number, name: string}} request for which load, and what to call the file
-   * @returns {Promise<ModelInfo>}
-   */
+  /** Makes the weights that have arrived the model. */
   async load({ of, name }) {
     if (arriving?.of !== of) throw new Error(`${name}: its weights did not arrive`);
     const weights = arriving;
@@ -105,44 +85,38 @@ const tasks = {
     lost.then((reason) => tell({ lost: reason }), () => {});
     model?.free();
     model = next;
-    info = { .../** @type {ModelInfo} */ (model.info), backend };
+    info = { ...model.info, backend };
     file = new Blob(weights.pieces);
     return info;
   },
 
-  /** The bytes of the model, for another Worker of this build. */
+  /** The bytes of the model. */
   async weights() {
     return { weights: file };
   },
 
-  /**
-   * The noise that pictures are made from.
-   * @param {Pick<Request, 'seed' | 'count'>} request
-   * @param {Context} context
-   */
+  /** The noise that pictures are made from. */
   async noise({ seed, count }, { report }) {
     report({ first: 0, noise: seedsFrom(seed, count).map(noisePicture) });
     return {};
   },
 
-  /** The noise that a picture comes from, by `calls` network calls. @param {Inversion} picture */
+  /** The noise that a picture comes from, by `calls` network calls. */
   async invert({ rgba, seed, classIndex, blend, calls }) {
     if (!model) throw new Error(NO_MODEL);
     const values = rgbaToValues(rgba, info.channels);
-    return { noise: await model.invert(values, labelOf(seed, classIndex), calls, sharesOf(blend)) };
+    return { noise: await model.invert({ values, classIndex: labelOf(seed, classIndex), blend, nfe: calls }) };
   },
 
   /**
    * Pictures with the seeds `seed`, `seed + 1`, …, as they are made; before each the noise that it is made from, where
-   * that is asked for. With `mix` it is the one picture at a place between four noises.
-   * @param {Request} request
-   * @param {Context} context
-   * @returns {Promise<{milliseconds: number} | Stale>}
+   * that is asked for. With `mix` it is the one picture at a place between four noises. The build takes the rest of
+   * the request as it is.
    */
-  async generate(request, { report, signal }) {
-    const { seed, count, classIndex, blend, nfe, noise, solver, mix } = request;
+  async generate({ noise, mix, ...request }, { report, signal }) {
     if (!model) throw new Error(NO_MODEL);
     if (mix) return generateBetween(request, mix, report, signal);
+    const { seed, count, classIndex, blend } = request;
     const seeds = seedsFrom(seed, count);
     const labels = seeds.map((seed) => (blend ? undefined : labelOf(seed, classIndex)));
     const showNoise = (/** @type {number} */ first, /** @type {number} */ end) => {
@@ -156,8 +130,8 @@ const tasks = {
       if (signal.aborted) return { stale: true };
       const these = labels.slice(first, first + size);
       const began = performance.now();
-      const rgba = await unlessAborted(signal, (pause) =>
-        model.generate(seeds[first], these.length, classIndex ?? undefined, nfe, solver, sharesOf(blend), pause));
+      const part = { ...request, seed: seeds[first], count: these.length };
+      const rgba = await unlessAborted(signal, (pause) => model.generate(part, pause));
       if (!rgba) return { stale: true };
       milliseconds += performance.now() - began;
       report({ first, rgba, labels: these });
@@ -321,27 +295,21 @@ async function unlessAborted(signal, run) {
  * @param {AbortSignal} signal
  * @returns {Promise<{milliseconds: number} | Stale>}
  */
-async function generateBetween(
-  { seed, classIndex, blend: asked, nfe },
-  { corners, place, bitmap: asBitmap },
-  report,
-  signal,
-) {
+async function generateBetween(request, { corners, place, bitmap: asBitmap }, report, signal) {
+  const { seed, classIndex, blend: asked } = request;
   const labels = corners.map((corner) => labelOf(corner instanceof Float32Array ? seed : corner));
   const isFree = asked === undefined && classIndex === undefined;
   const blend = isFree ? blendAt(labels, place) : asked;
   const label = blend ? undefined : classIndex;
   const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : noiseOf(BigInt(corner))));
   const started = performance.now();
-  const noise = between(noises, place);
+  const picture = { ...request, blend, initialNoise: between(noises, place) };
   if (asBitmap && backend === 'webgpu') {
-    const bitmap = await unlessAborted(signal, (pause) => model.show(noise, label, nfe, sharesOf(blend), pause));
+    const bitmap = await unlessAborted(signal, (pause) => model.show(picture, pause));
     if (!bitmap) return { stale: true };
     report({ first: 0, bitmap, labels: [label] }, [bitmap]);
   } else {
-    const rgba = await unlessAborted(signal, (pause) =>
-      model.fromNoise(noise, label, nfe, undefined, sharesOf(blend), pause),
-    );
+    const rgba = await unlessAborted(signal, (pause) => model.generate(picture, pause));
     if (!rgba) return { stale: true };
     report({ first: 0, rgba, labels: [label] });
   }
@@ -365,9 +333,6 @@ const noisePicture = (seed) => noiseToRgba(noiseOf(seed), info.channels);
  */
 const labelOf = (seed, classIndex) =>
   classIndex ?? wasm.classOf(BigInt.asUintN(64, BigInt(seed)), info.classes.length);
-
-/** Classes and their weights, one after the other, as the engine takes them. @param {ClassChoice['blend']} blend */
-const sharesOf = (blend) => blend && Float32Array.from(blend);
 
 /** Tells this Worker that it may go on. */
 const turn = new MessageChannel();

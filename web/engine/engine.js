@@ -6,7 +6,7 @@ import { coded } from './errors.js';
 import { fetchWeights } from './store.js';
 
 /** @import { Build } from './builds.js' */
-/** @import { Answer, Tasks } from './engine-worker.js' */
+/** @import { Answer, Tasks } from './protocol.js' */
 /** @import { Arithmetic, Backend, Inversion, ModelInfo, NoiseReport, Report, Request, Stale } from './types.js' */
 /** @import { Progress, ProgressListener } from './types.js' */
 
@@ -270,10 +270,10 @@ export class Engine {
   /**
    * @template {keyof Tasks} Name
    * @param {Name} task
-   * @param {Name extends 'weights' ? {} : Parameters<Tasks[Name]>[0]} request
+   * @param {Tasks[Name]['asked']} request
    * @param {Call['report']} [report]
    * @param {AbortSignal} [signal]
-   * @returns {Promise<Awaited<ReturnType<Tasks[Name]>> | Stale>}
+   * @returns {Promise<Tasks[Name]['given'] | Stale>}
    */
   #call(task, request, report = () => {}, signal) {
     if (signal?.aborted) return Promise.resolve({ stale: true });

@@ -3,12 +3,11 @@
 use burn::tensor::{Device as Cpu, Tensor};
 
 pub(super) use super::buffered_loader::BufferedLoader as WeightsLoader;
+use super::request::{Drawing, Inversion};
 use crate::device;
 use crate::error::Error;
 use crate::generator::to_rgba;
 use crate::generator::{Generator, SampleOptions};
-use crate::model::Class;
-use crate::model::Solver;
 use crate::model::weights::{Check, ModelInfo};
 use crate::model::{Pause, Request};
 
@@ -60,27 +59,21 @@ impl Model {
     }
 
     /// It makes all network calls without a pause: who cannot wait ends the Worker.
-    pub async fn rgba(&self, request: Request, solver: Solver, _: Pause<'_>) -> Result<Vec<u8>, Error> {
-        to_rgba(self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images).await
+    pub async fn generate(&self, drawing: Drawing, _: Pause<'_>) -> Result<Vec<u8>, Error> {
+        let Drawing { request, solver, noise, .. } = drawing;
+        let images = match noise {
+            Some(noise) => self.0.from_noise(noise, request.class, request.nfe, solver)?,
+            None => self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images,
+        };
+        to_rgba(images).await
     }
 
-    pub async fn from_noise(
-        &self,
-        noise: Vec<f32>,
-        class: Class,
-        nfe: usize,
-        solver: Solver,
-        _: Pause<'_>,
-    ) -> Result<Vec<u8>, Error> {
-        to_rgba(self.0.from_noise(noise, class, nfe, solver)?).await
-    }
-
-    pub async fn show(&self, _: &[f32], _: Class, _: usize, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
+    pub async fn show(&self, _: Drawing, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
         Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
     }
 
-    pub async fn invert(&self, values_of: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
-        values(self.0.invert(values_of, class, calls)?).await
+    pub async fn invert(&self, inversion: Inversion) -> Result<Vec<f32>, Error> {
+        values(self.0.invert(inversion.values, inversion.class, inversion.nfe)?).await
     }
 }
 

@@ -1,11 +1,10 @@
 //! The CPU build: the engine of [`crate::infer::cpu`], nothing of burn's.
 
+use super::request::{Drawing, Inversion};
 use crate::error::Error;
-pub(super) use crate::infer::conditions::needs_fallback;
 pub(super) use crate::infer::cpu::WeightsLoader;
-use crate::infer::cpu::{CpuGenerator, Sampling, warm_up};
-use crate::model::Class;
-use crate::model::Solver;
+use crate::infer::cpu::{CpuGenerator, warm_up};
+pub(super) use crate::infer::needs_fallback;
 use crate::model::weights::ModelInfo;
 use crate::model::{Pause, Request};
 
@@ -47,33 +46,23 @@ impl Model {
         self.0.images(request)
     }
 
-    pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        self.finish(self.0.start(request, None, solver)?, pause).await
-    }
-
-    pub async fn from_noise(
-        &self,
-        noise: Vec<f32>,
-        class: Class,
-        nfe: usize,
-        solver: Solver,
-        pause: Pause<'_>,
-    ) -> Result<Vec<u8>, Error> {
-        self.finish(self.0.start_from(noise, class, nfe, solver)?, pause).await
-    }
-
-    async fn finish(&self, mut sampling: Sampling, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
+    pub async fn generate(&self, drawing: Drawing, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
+        let Drawing { request, solver, noise, .. } = drawing;
+        let mut sampling = match noise {
+            Some(noise) => self.0.start_from(noise, request.class, request.nfe, solver)?,
+            None => self.0.start(request, None, solver)?,
+        };
         while self.0.step(&mut sampling) {
             pause().await?;
         }
         Ok(self.0.to_rgba(&sampling))
     }
 
-    pub async fn show(&self, _: &[f32], _: Class, _: usize, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
+    pub async fn show(&self, _: Drawing, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
         Err(Error::Request("pictures are drawn without reading them back by the GPU build only".into()))
     }
 
-    pub async fn invert(&self, values: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
-        self.0.invert(values, class, calls)
+    pub async fn invert(&self, Inversion { values, class, nfe }: Inversion) -> Result<Vec<f32>, Error> {
+        self.0.invert(values, class, nfe)
     }
 }

@@ -6,6 +6,7 @@
 mod backend;
 #[allow(dead_code, reason = "the CPU's build reads while it loads")]
 mod buffered_loader;
+mod request;
 
 use std::cell::RefCell;
 
@@ -13,11 +14,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::error::Error;
-use crate::model::Request;
-use crate::model::Solver;
-use crate::model::{Blend, Class};
 use crate::rng;
 use backend::{Device, Model, WeightsLoader};
+use request::{Drawing, GenerateRequest, Inversion, InvertRequest};
 
 /// A loaded model.
 #[wasm_bindgen]
@@ -35,7 +34,7 @@ impl Generator {
     }
 
     /// What the page needs to know about the model, as an object.
-    #[wasm_bindgen(getter)]
+    #[wasm_bindgen(getter, unchecked_return_type = "GeneratorInfo")]
     pub fn info(&self) -> js_sys::Object {
         let info = self.model.info();
         let text = |text: &str| JsValue::from_str(text);
@@ -65,78 +64,46 @@ impl Generator {
         object
     }
 
-    /// RGBA bytes of `count` pictures with seeds `seed`, `seed + 1`, …, in `nfe` network calls each; by the average
-    /// velocity, or by another `solver`. `blend` puts them between classes: an index and a weight for each of up to
-    /// four. Between two network calls `pause` is awaited, where it is given: a function that resolves with whether to
-    /// go on.
-    #[allow(clippy::too_many_arguments, reason = "each is optional, and named on JavaScript's side")]
+    /// RGBA bytes of the pictures of a request. Between two network calls `pause` is awaited, where it is given: a
+    /// function that resolves with whether to go on.
     pub async fn generate(
         &self,
-        seed: u64,
-        count: usize,
-        class: Option<usize>,
-        nfe: usize,
-        solver: Option<String>,
-        blend: Option<Vec<f32>>,
+        request: GenerateRequest,
         pause: Option<js_sys::Function>,
     ) -> Result<Vec<u8>, JsError> {
-        let class = choose(class, blend)?;
+        let drawing = Drawing::read(&request)?;
         // A clone shares the weights; the borrow of `self` must not outlive the first await.
         let model = self.model.clone();
         let pause = Pause(pause);
-        Ok(model.rgba(Request { seed, count, class, nfe }, solver_of(solver)?, &|| Box::pin(pause.proceed())).await?)
+        Ok(model.generate(drawing, &|| Box::pin(pause.proceed())).await?)
     }
 
-    /// RGBA bytes of the pictures that noise of the caller's becomes.
-    #[wasm_bindgen(js_name = fromNoise)]
-    pub async fn from_noise(
-        &self,
-        noise: Vec<f32>,
-        class: Option<usize>,
-        nfe: usize,
-        solver: Option<String>,
-        blend: Option<Vec<f32>>,
-        pause: Option<js_sys::Function>,
-    ) -> Result<Vec<u8>, JsError> {
-        let class = choose(class, blend)?;
-        let model = self.model.clone();
-        let pause = Pause(pause);
-        Ok(model.from_noise(noise, class, nfe, solver_of(solver)?, &|| Box::pin(pause.proceed())).await?)
-    }
-
-    /// The one picture that noise becomes, as a bitmap that is never read back. On the GPU only.
+    /// The one picture that `initialNoise` becomes by the average velocity, as a bitmap that is never read back. On the
+    /// GPU only.
     pub async fn show(
         &self,
-        noise: Vec<f32>,
-        class: Option<usize>,
-        nfe: usize,
-        blend: Option<Vec<f32>>,
+        request: GenerateRequest,
         pause: Option<js_sys::Function>,
     ) -> Result<web_sys::ImageBitmap, JsError> {
-        let class = choose(class, blend)?;
+        let drawing = Drawing::read(&request)?;
         let model = self.model.clone();
         let pause = Pause(pause);
-        Ok(model.show(&noise, class, nfe, &|| Box::pin(pause.proceed())).await?)
+        Ok(model.show(drawing, &|| Box::pin(pause.proceed())).await?)
     }
 
-    /// The noise that pictures come from; their values as `[count, channels, height, width]` in `[−1, 1]`. On the CPU
-    /// only.
-    pub async fn invert(
-        &self,
-        values: Vec<f32>,
-        class: Option<usize>,
-        calls: usize,
-        blend: Option<Vec<f32>>,
-    ) -> Result<Vec<f32>, JsError> {
-        let class = choose(class, blend)?;
+    /// The noise that pictures come from. On the CPU only.
+    pub async fn invert(&self, request: InvertRequest) -> Result<Vec<f32>, JsError> {
+        let inversion = Inversion::read(&request)?;
         let model = self.model.clone();
-        Ok(model.invert(values, class, calls).await?)
+        Ok(model.invert(inversion).await?)
     }
 
-    /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded.
-    pub async fn images(&self, seed: u64, count: usize, class: Option<usize>, nfe: usize) -> Result<Vec<f32>, JsError> {
+    /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded; by
+    /// the average velocity, from the noise of their seeds.
+    pub async fn images(&self, request: GenerateRequest) -> Result<Vec<f32>, JsError> {
+        let Drawing { request, .. } = Drawing::read(&request)?;
         let model = self.model.clone();
-        Ok(model.images(Request { seed, count, class: class.into(), nfe }).await?)
+        Ok(model.images(request).await?)
     }
 }
 
@@ -192,19 +159,6 @@ impl Pause {
             false => Err(Error::Request("the request was aborted".into())),
         }
     }
-}
-
-/// The class of an index, or a place between classes.
-fn choose(class: Option<usize>, blend: Option<Vec<f32>>) -> Result<Class, JsError> {
-    let Some(blend) = blend else { return Ok(class.into()) };
-    let parts: Vec<(usize, f32)> =
-        blend.as_chunks::<2>().0.iter().map(|[class, weight]| (*class as usize, *weight)).collect();
-    Ok(Class::Between(Blend::new(&parts)?))
-}
-
-/// The solver of a name; without one the average velocity's own.
-fn solver_of(name: Option<String>) -> Result<Solver, JsError> {
-    Ok(name.map(|name| name.parse()).transpose()?.unwrap_or_default())
 }
 
 /// Whether the bytes are a weights file, but of a network that this build does not compute.
