@@ -11,13 +11,7 @@ pub fn open_for_inference() -> Device {
 
 /// Names that [`open`] knows in this build, best first.
 pub fn names() -> Vec<&'static str> {
-    let all = [
-        ("cuda", cfg!(feature = "cuda")),
-        ("vulkan", cfg!(feature = "vulkan")),
-        ("wgpu", cfg!(feature = "wgpu")),
-        ("cpu", true),
-    ];
-    all.into_iter().filter_map(|(name, compiled)| compiled.then_some(name)).collect()
+    ["cuda", "vulkan", "wgpu", "cpu"].into_iter().filter(|kind| by_name(kind, 0).is_some()).collect()
 }
 
 /// Whether tensors of this device are in the CPU's memory, and computed there.

@@ -191,15 +191,9 @@ test('a lost GPU is reported, requests fail with the reason, and loading again o
 });
 
 test('a network that the engines do not have is computed by burn, and the next one by the engine again', async () => {
-  const parts = {
-    kind: 'in-context',
-    hidden: 48,
-    class_tokens: 2,
-    guidance_tokens: 1,
-    interval_tokens: 1,
-    time_tokens: 2,
-  };
-  const page = await openBuilds(randomWeights({ ...NET, times: 'h', classes: 3, architecture: parts }));
+  const unet = { kind: 'unet', multipliers: [1, 2], attention: [] };
+  const net = { ...NET, patch: 1, heads: 1, depth: 1, classes: 3, architecture: unet };
+  const page = await openBuilds(randomWeights(net));
   await page.route('**/plain', (route) =>
     route.fulfill({ path: randomWeights(NET), contentType: 'application/octet-stream' }),
   );

@@ -8,6 +8,14 @@ import { cpuBuild, meanflow, randomWeights, require } from './support.mjs';
 const ort = require('onnxruntime-web');
 const { wasm } = await cpuBuild();
 
+const IN_CONTEXT = {
+  kind: 'in-context',
+  hidden: 50,
+  class_tokens: 2,
+  guidance_tokens: 1,
+  interval_tokens: 3,
+  time_tokens: 2,
+};
 const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
 
 for (const [what, net, dtype = 'f16'] of [
@@ -19,6 +27,19 @@ for (const [what, net, dtype = 'f16'] of [
   ['told t alone', { ...TINY, times: 't' }],
   ['with a decoder', { ...TINY, times: 't', decoder_depth: 1 }],
   ['that gives images', { ...TINY, output: 'image' }],
+  ['told the scale of guidance', { ...TINY, guidance: 'scale' }],
+  ['told guidance', { ...TINY, guidance: 'scale-and-interval' }],
+  ['with tokens in front', { ...TINY, times: 'h', architecture: IN_CONTEXT }],
+  [
+    'with tokens in front, told guidance',
+    {
+      ...TINY,
+      times: 'h',
+      guidance: 'scale-and-interval',
+      output: 'image',
+      architecture: { ...IN_CONTEXT, bottleneck: 7, positions: 'plane' },
+    },
+  ],
   [
     'of the size of the page',
     { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 },
@@ -53,11 +74,12 @@ for (const [what, net, dtype = 'f16'] of [
 }
 
 test('a network that has no ONNX form is refused with the reason', () => {
-  const weights = randomWeights({ ...TINY, guidance: 'scale' });
+  const architecture = { kind: 'unet', multipliers: [1, 2], attention: [] };
+  const weights = randomWeights({ ...TINY, patch: 1, heads: 1, depth: 1, architecture });
   const command = () => meanflow('repack', weights, '--onnx', `${weights}.onnx`);
   assert.throws(
     command,
-    ({ status, stderr }) => status === 1 && /plain Diffusion Transformers/.test(stderr.toString()),
+    ({ status, stderr }) => status === 1 && /only Diffusion Transformers/.test(stderr.toString()),
   );
 });
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Skipped, format};
+use super::{Skipped, formats};
 
 /// Errors of [`load`](super::load). Each message names the file and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum DataError {
     /// A file that is none of the formats.
     #[error(
         "{}: {reason}; expected a folder of images, a .tar (also .gz, .zst, .xz or .bz2) or .zip of one, \
-         {}, or latents", path.display(), format::expected()
+         {}, or latents", path.display(), formats::expected()
     )]
     NotASet {
         /// The file.

@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use super::archive::{self, Archive};
 use super::digest::Digest;
 use super::error::{DataError, explain};
-use super::format::{self, Format, Head};
+use super::formats::{self, Format, Head};
 use super::notes::Notes;
 use super::{DataConfig, labels, layout, paths, shards};
 use crate::io::max_memory;
@@ -87,7 +87,7 @@ impl Files {
         let stream = archive::open_stream(path).and_then(|stream| read_head(stream, 512));
         let head = stream.map_err(|e| DataError::damaged(path, explain(&e)))?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match format::of_file(&Head { name: &name, raw: &raw, content: &head, length: meta.len() }) {
+        match formats::of_file(&Head { name: &name, raw: &raw, content: &head, length: meta.len() }) {
             Some(format) => Self::single(path, format),
             None if head.is_empty() => Err(not_a_set("holds nothing")),
             None => Err(not_a_set(crate::io::foreign(&raw).unwrap_or("is not a set of images"))),
@@ -99,7 +99,7 @@ impl Files {
         let mut walk = Walk { files: Vec::new(), seen: HashSet::new(), notes: &notes };
         walk.folder(path, "", 0)?;
         let files = walk.files;
-        let is_set = |(name, _): &(String, PathBuf)| paths::has_image_extension(name) || format::is_packed(name);
+        let is_set = |(name, _): &(String, PathBuf)| paths::has_image_extension(name) || formats::is_packed(name);
         if !files.iter().any(is_set) && files.iter().any(|(name, _)| archive::is_archive(name)) {
             let (archives, others): (Vec<_>, Vec<_>) =
                 files.into_iter().partition(|(name, _)| archive::is_archive(name));
@@ -178,7 +178,7 @@ impl Files {
         notes: Notes,
     ) -> Result<Self, DataError> {
         layout::leave_out_runs(&mut entries, &notes);
-        let format = format::of_names(entries.iter().map(|entry| entry.path.as_str()));
+        let format = formats::of_names(entries.iter().map(|entry| entry.path.as_str()));
         let pictures = entries.iter().filter(|entry| entry.is_image).count();
         if format.is_packed() && pictures > 0 {
             notes.say(format!("{pictures} image files beside the {} are not read", format.name));
@@ -196,12 +196,12 @@ impl Files {
         let splits: Vec<Option<String>> = places.iter().map(|place| place.split.clone()).collect();
         let what = if format.is_packed() { "files" } else { "images" };
         let names_splits = splits.iter().any(Option::is_some);
-        let mut takes = match names_splits || !format.may_have_columns() && !splits.is_empty() {
+        let mut takes = match names_splits || !format.may_have_columns && !splits.is_empty() {
             true => layout::choose(&splits, config.split.as_deref(), what, &notes)?,
             // A column may tell them yet.
             false => vec![true; splits.len()],
         };
-        if format.is_packed() && format.may_have_columns() {
+        if format.is_packed() && format.may_have_columns {
             layout::choose_configuration(&places, &mut takes, &notes);
         }
         let split = splits.iter().zip(&takes).find_map(|(split, takes)| split.clone().filter(|_| *takes));

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::build::{self, Builder, Item};
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Visit, convert, decode, paths, pictures};
+use super::formats::pictures;
+use super::{DataConfig, Visit, convert, decode, paths};
 use crate::rng::{Purpose, Stream};
 
 /// How parts become pictures: the `[data.layers]` table of the configuration.
@@ -56,7 +57,7 @@ impl Layers {
     }
 }
 
-/// As [`pictures::load_parts`](super::pictures::load_parts), of the pictures that `layers` draws.
+/// As [`pictures::load_parts`](super::formats::pictures::load_parts), of the pictures that `layers` draws.
 pub(super) fn load_parts(
     files: &Files,
     config: &DataConfig,

@@ -36,29 +36,21 @@
 //!    (Rec. 709 luma), the image is laid over `background`.
 
 mod archive;
-mod arrow;
 mod build;
-mod cifar;
 mod columns;
 mod convert;
 mod decode;
 mod digest;
 mod error;
 mod files;
-mod format;
-mod idx;
-mod ipc;
+mod formats;
 mod jpeg;
 mod labels;
 pub mod latents;
 mod layers;
 mod layout;
 mod notes;
-mod npz;
-mod parquet;
 mod paths;
-mod pickle;
-mod pictures;
 mod resample;
 mod shards;
 mod stored;

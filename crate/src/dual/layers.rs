@@ -16,7 +16,7 @@ use crate::model::tables::GELU;
 /// # Shapes
 /// `[.., d_input]` → `[.., d_output]`.
 pub fn linear<const D: usize>(layer: &Linear, x: Dual<D>) -> Dual<D> {
-    if cfg!(feature = "train") && layer.weight.val().dtype() == DType::BF16 {
+    if layer.weight.val().dtype() == DType::BF16 {
         return rounded_linear(layer, x);
     }
     let weight = layer.weight.val();

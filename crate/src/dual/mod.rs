@@ -31,6 +31,9 @@ pub use layers::{attend, convolve, gelu_tanh, group_norm, layer_norm, linear, rm
 
 use burn::tensor::Tensor;
 
+/// Browsers have one thread and no products by faer.
+pub(crate) const IN_BROWSER: bool = cfg!(target_family = "wasm");
+
 /// A value and its directional derivative.
 ///
 /// Shapes: `tangent`, where present, has the shape of `primal`, or of its first rows along the first axis; the others

@@ -1,11 +1,12 @@
 //! What a network call of the page's engines is told besides the images: computed once, and kept in slots.
 
-use super::weights::Source;
+use super::layers::{Linear, Scope, Table};
+use super::network::Network;
+use super::ops::{ConditionOps, Time};
 use crate::error::Error;
 use crate::kernels::lanes::dot;
 use crate::model::Class;
-use crate::model::tables::{FREQUENCIES, frequencies};
-use crate::model::{Architecture, GuidanceInputs, NetConfig};
+use crate::model::tables::frequencies;
 
 /// Conditions that are kept at once, and most pictures of one batch on the GPU: each picture may need its own.
 pub(crate) const SLOTS: usize = 64;
@@ -13,122 +14,136 @@ pub(crate) const SLOTS: usize = 64;
 /// The times and the class of one picture in one network call: `(r, t, class)`, times as bits.
 type Key = (u32, u32, Class);
 
-/// Whether the bytes are a weights file, but of a network that the page's engines do not compute.
-pub fn needs_fallback(bytes: &[u8]) -> bool {
-    super::weights::open(bytes).is_ok_and(|(info, _)| !is_supported(&info.net))
-}
-
-/// Whether the page's engines compute such a network. It names every field, so that a new one must be considered here.
-pub(crate) fn is_supported(config: &NetConfig) -> bool {
-    let NetConfig {
-        image_size: _,
-        channels: _,
-        patch: _,
-        width: _,
-        depth: _,
-        heads: _,
-        mlp_ratio: _,
-        classes: _,
-        times: _,
-        output: _,
-        architecture,
-        guidance,
-        velocity_head,
-        decoder_depth: _,
-        noise_scale: _,
-    } = config;
-    *architecture == Architecture::Dit && *guidance == GuidanceInputs::None && velocity_head.is_none()
-}
-
-/// Of the modulations of all blocks and of the head, how many follow from the first of [`Assigned::conditions`].
-pub(crate) fn first_modulations(config: &NetConfig) -> usize {
-    config.decoder_depth.map_or(config.depth + 1, |last| config.depth - last)
-}
-
-/// Embeddings of times and classes.
+/// The layers that embed times and classes.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
-    width: usize,
-    frequencies: Vec<f32>,
-    /// Of `t`, `r` and `h`, where the network is told them.
-    times: [Option<[Layer; 2]>; 3],
-    /// One row per class.
-    labels: Vec<f32>,
-    /// Whether the last blocks are told `r` in place of `t`.
-    decoupled: bool,
+    /// As far as the network is told them.
+    times: Vec<(Time, TimeEmbedding)>,
+    /// One row per class, and one for none.
+    label: Option<Table>,
+    /// Scale, start and end of guidance (improved MeanFlow, arXiv 2512.02012), as far as the network is told them.
+    guidance: Vec<(Time, TimeEmbedding)>,
 }
 
-/// A linear layer as the file has it, `[out, in]`.
+/// The times that the network may be told, by the names of their embeddings.
+const TIMES: [(&str, Time); 3] = [("time_t", Time::T), ("time_r", Time::R), ("time_h", Time::H)];
+/// No guidance: the scale ω = 1 is told as 1 − 1/ω, and holds at all times.
+const GUIDANCE: [(&str, Time); 3] = [
+    ("guidance.scale", Time::Constant(0.0)),
+    ("guidance.start", Time::Constant(0.0)),
+    ("guidance.end", Time::Constant(1.0)),
+];
+
+/// Two layers with SiLU between.
 #[derive(Debug)]
-pub(crate) struct Layer {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+pub(crate) struct TimeEmbedding {
+    fc1: Linear,
+    fc2: Linear,
 }
 
-impl Layer {
-    pub fn read(source: &dyn Source, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
-        let weight = source.values(&format!("{name}.weight"), &[outputs, inputs])?;
-        Ok(Self { weight, bias: source.values(&format!("{name}.bias"), &[outputs])? })
+impl TimeEmbedding {
+    /// The embedding of this name, if the network has it.
+    fn find(params: &Scope, name: &str) -> Result<Option<Self>, Error> {
+        let part = params.part(name);
+        match part.find("fc1.weight") {
+            Some(_) => Ok(Some(Self { fc1: part.linear("fc1")?, fc2: part.linear("fc2")? })),
+            None => Ok(None),
+        }
     }
 
-    fn apply(&self, x: &[f32]) -> Vec<f32> {
-        self.outputs(x).collect()
+    fn apply<O: ConditionOps>(&self, ops: &mut O, time: Time) -> O::Vector {
+        let waves = ops.sinusoids(time);
+        let hidden = ops.linear(waves, &self.fc1);
+        let hidden = ops.silu(hidden);
+        ops.linear(hidden, &self.fc2)
     }
-
-    /// What it gives, one after the other.
-    pub fn outputs(&self, x: &[f32]) -> impl Iterator<Item = f32> {
-        let rows = self.weight.chunks_exact(x.len()).zip(&self.bias);
-        rows.map(|(row, bias)| dot(row, x) + bias)
-    }
-}
-
-fn silu(x: f32) -> f32 {
-    x / (1.0 + libm::expf(-x))
 }
 
 impl Embeddings {
     /// # Errors
-    /// When the file lacks a tensor.
-    pub fn read(source: &dyn Source, config: &NetConfig) -> Result<Self, Error> {
-        let width = config.width;
-        let time = |name: &str, is_input: bool| {
-            let layer = |part, inputs| Layer::read(source, &format!("time_{name}.{part}"), inputs, width);
-            is_input.then(|| Ok([layer("fc1", FREQUENCIES)?, layer("fc2", width)?])).transpose()
-        };
-        let [t, r, h] = config.times.flags();
-        let labels = match config.classes {
-            0 => Vec::new(),
-            classes => source.values("label.weight", &[classes + 1, width])?,
-        };
-        let times = [time("t", t)?, time("r", r)?, time("h", h)?];
-        Ok(Self { width, frequencies: frequencies(), times, labels, decoupled: config.decoder_depth.is_some() })
-    }
-
-    /// The conditions of a call from `t` to `r` for a class, `[width]` each: of the first blocks and, where they are
-    /// told something else, of the last ones.
-    fn conditions(&self, key @ (r, _, class): Key) -> impl Iterator<Item = Vec<f32>> {
-        let last = self.decoupled.then_some((r, r, class));
-        [Some(key), last].into_iter().flatten().map(|key| self.condition(key))
-    }
-
-    /// What blocks are told that stand at `t` on the way to `r`, through SiLU.
-    fn condition(&self, (r, t, class): Key) -> Vec<f32> {
-        let [r, t] = [r, t].map(f32::from_bits);
-        let mut sum = vec![0.0; self.width];
-        if let Some(null) = (self.labels.len() / self.width).checked_sub(1) {
-            for (row, share) in class.shares(null) {
-                let row = &self.labels[row * self.width..][..self.width];
-                sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += share * x);
+    /// When the network lacks a parameter.
+    pub fn new(params: &Scope) -> Result<Self, Error> {
+        let find = |names: [(&str, Time); 3]| {
+            let mut found = Vec::new();
+            for (name, time) in names {
+                found.extend(TimeEmbedding::find(params, name)?.map(|embedding| (time, embedding)));
             }
+            Ok::<_, Error>(found)
+        };
+        Ok(Self { times: find(TIMES)?, label: params.table("label"), guidance: find(GUIDANCE)? })
+    }
+
+    /// Each of them, for who stands at the time `at`: class, guidance, times.
+    pub fn each<O: ConditionOps>(&self, ops: &mut O, at: Time) -> Vec<O::Vector> {
+        let mut all: Vec<_> = self.label.iter().map(|table| ops.class(table)).collect();
+        for (time, embedding) in self.guidance.iter().chain(&self.times) {
+            all.push(embedding.apply(ops, if *time == Time::T { at } else { *time }));
         }
-        for (layers, time) in self.times.iter().zip([t, r, t - r]) {
-            let Some([fc1, fc2]) = layers else { continue };
-            let angles = || self.frequencies.iter().map(|f| time * f);
-            let waves: Vec<f32> = angles().map(libm::cosf).chain(angles().map(libm::sinf)).collect();
-            let hidden: Vec<f32> = fc1.apply(&waves).into_iter().map(silu).collect();
-            sum.iter_mut().zip(fc2.apply(&hidden)).for_each(|(sum, x)| *sum += x);
+        all
+    }
+}
+
+/// The conditions of one picture on the CPU.
+struct Told<'a> {
+    /// The network's tensors.
+    values: &'a [Vec<f32>],
+    r: f32,
+    t: f32,
+    class: Class,
+}
+
+/// What a layer whose weights are stored as files have them, `[outputs, inputs]`, makes of one row.
+pub(crate) fn outputs(values: &[Vec<f32>], layer: &Linear, x: &[f32]) -> impl Iterator<Item = f32> {
+    let bias = layer.bias.map_or(&[][..], |bias| &values[bias]);
+    let rows = layer.weights.iter().flat_map(|&weight| values[weight].chunks_exact(layer.inputs));
+    rows.zip(bias).map(|(row, bias)| dot(row, x) + bias)
+}
+
+impl ConditionOps for Told<'_> {
+    type Vector = Vec<f32>;
+
+    fn sinusoids(&mut self, time: Time) -> Vec<f32> {
+        let time = match time {
+            Time::T => self.t,
+            Time::R => self.r,
+            Time::H => self.t - self.r,
+            Time::Constant(time) => time,
+        };
+        let angles: Vec<f32> = frequencies().into_iter().map(|f| time * f).collect();
+        let cosines = angles.iter().map(|&angle| libm::cosf(angle));
+        cosines.chain(angles.iter().map(|&angle| libm::sinf(angle))).collect()
+    }
+
+    fn linear(&mut self, x: Vec<f32>, layer: &Linear) -> Vec<f32> {
+        outputs(self.values, layer, &x).collect()
+    }
+
+    fn silu(&mut self, mut x: Vec<f32>) -> Vec<f32> {
+        x.iter_mut().for_each(|x| *x /= 1.0 + libm::expf(-*x));
+        x
+    }
+
+    fn class(&mut self, table: &Table) -> Vec<f32> {
+        let Table { param, rows, width } = *table;
+        let mut sum = vec![0.0; width];
+        for (row, share) in self.class.shares(rows - 1) {
+            let row = &self.values[param][row * width..][..width];
+            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += share * x);
         }
-        sum.into_iter().map(silu).collect()
+        sum
+    }
+
+    fn rows(&mut self, table: &Table, rows: usize) -> Vec<f32> {
+        self.values[table.param][..rows * table.width].to_vec()
+    }
+
+    fn add(&mut self, mut a: Vec<f32>, b: Vec<f32>) -> Vec<f32> {
+        a.chunks_exact_mut(b.len()).for_each(|a| a.iter_mut().zip(&b).for_each(|(a, b)| *a += b));
+        a
+    }
+
+    fn concat(&mut self, groups: Vec<Vec<f32>>) -> Vec<f32> {
+        groups.concat()
     }
 }
 
@@ -146,9 +161,8 @@ pub(crate) struct Assigned {
     pub slots: Vec<u32>,
     /// The slots to be filled first.
     pub fresh: Vec<u32>,
-    /// Their conditions, one after the other: those of the first blocks, and those of the last ones, of which there are
-    /// none where all blocks have the same.
-    pub conditions: [Vec<f32>; 2],
+    /// The conditions of each of these, as [`Network::conditions`] gives them.
+    pub conditions: Vec<Vec<Vec<f32>>>,
 }
 
 impl ConditionCache {
@@ -156,24 +170,25 @@ impl ConditionCache {
         Self { kept: [None; SLOTS], used: [0; SLOTS], calls: 0 }
     }
 
-    /// Finds or makes a place for the condition of each of at most [`SLOTS`] pictures.
-    pub fn assign(&mut self, embeddings: &Embeddings, r: f64, t: f64, labels: &[Class]) -> Assigned {
+    /// Finds or makes a place for the condition of each of at most [`SLOTS`] pictures. `values` are the tensors of the
+    /// network's embeddings.
+    pub fn assign(&mut self, network: &Network, values: &[Vec<f32>], [r, t]: [f64; 2], classes: &[Class]) -> Assigned {
         self.calls += 1;
-        let [r, t] = [r, t].map(|time| (time as f32).to_bits());
-        let mut assigned = Assigned { slots: Vec::new(), fresh: Vec::new(), conditions: Default::default() };
+        let [r, t] = [r, t].map(|time| time as f32);
+        let key = |class| (r.to_bits(), t.to_bits(), class);
+        let mut assigned = Assigned { slots: Vec::new(), fresh: Vec::new(), conditions: Vec::new() };
         // Those that are kept first, so that none of them makes room for another.
-        for &label in labels {
-            if let Some(slot) = self.find((r, t, label)) {
+        for &class in classes {
+            if let Some(slot) = self.find(key(class)) {
                 self.used[slot] = self.calls;
             }
         }
-        for &label in labels {
-            let key = (r, t, label);
-            let slot = self.find(key).unwrap_or_else(|| {
+        for &class in classes {
+            let slot = self.find(key(class)).unwrap_or_else(|| {
                 let oldest = (0..SLOTS).min_by_key(|&slot| self.used[slot]).unwrap_or(0);
-                self.kept[oldest] = Some(key);
+                self.kept[oldest] = Some(key(class));
                 assigned.fresh.push(oldest as u32);
-                assigned.conditions.iter_mut().zip(embeddings.conditions(key)).for_each(|(all, own)| all.extend(own));
+                assigned.conditions.push(network.conditions(&mut Told { values, r, t, class }));
                 oldest
             });
             self.used[slot] = self.calls;

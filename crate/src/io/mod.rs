@@ -11,9 +11,7 @@ mod inflate;
 mod input;
 mod memory;
 mod output;
-pub(crate) mod protobuf;
-#[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(not(unix), path = "not_unix.rs")]
+#[cfg_attr(not(unix), path = "system_not_unix.rs")]
 pub mod system;
 mod write;
 

@@ -248,11 +248,9 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
 /// When the disk refuses.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     record("sync", path);
-    if !cfg!(unix) {
-        return Ok(());
-    }
     match File::open(path).and_then(|folder| folder.sync_all()) {
-        // Some file systems have no such request, and a folder that cannot be read may still be written in.
+        // Some file systems have no such request, Windows opens no folder, and one that cannot be read may still be
+        // written in.
         Err(e)
             if matches!(
                 e.kind(),

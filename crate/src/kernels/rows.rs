@@ -45,6 +45,28 @@ impl Slope for Gate {
     }
 }
 
+/// `x / √(mean(x²) + ε)` of a row, in place.
+pub fn rms_normalise(row: &mut [f32], epsilon: f32) {
+    simd_dispatch(RmsNormalise { row, epsilon });
+}
+
+struct RmsNormalise<'a> {
+    row: &'a mut [f32],
+    epsilon: f32,
+}
+
+impl SimdKernel for RmsNormalise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { row, epsilon } = self;
+        let mean = fold(row, 0.0, |sum, x| sum + x * x, |a, b| a + b) / row.len() as f32;
+        let scale = (mean + epsilon).sqrt().recip();
+        row.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
 /// `(x − mean) / √(var + ε)` of a row, in place; gives `1 / √(var + ε)`.
 pub fn normalise(row: &mut [f32], epsilon: f32) -> f32 {
     simd_dispatch(Normalise { row, epsilon })

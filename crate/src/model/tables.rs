@@ -1,6 +1,8 @@
 //! What is fixed about the networks and has no parameters: constants of layers, the sinusoids of times, the positions of
 //! patches.
 
+use super::Positions;
+
 /// ε of every normalisation (DiT).
 pub const NORM_EPSILON: f64 = 1e-6;
 /// Below this time the velocity from an image is divided by this instead of `t` (pixel MeanFlow).
@@ -13,6 +15,8 @@ const CUBIC: f64 = 0.044_715;
 pub const GELU: [f64; 2] = [KAPPA, KAPPA * CUBIC];
 /// Sinusoids per time; half cosines, half sines.
 pub const FREQUENCIES: usize = 256;
+/// Base of the frequencies of rotary positions.
+const THETA: f64 = 10_000.0;
 /// Longest period of the sinusoids, in units of time / 2π.
 const MAX_PERIOD: f64 = 10_000.0;
 
@@ -42,4 +46,29 @@ pub fn position_table(side: usize, width: usize) -> Vec<f32> {
         }
     }
     table
+}
+
+/// Rotary positions (RoFormer, arXiv 2104.09864): the angles by which neighbouring pairs of a head's features turn,
+/// `[prefix + side², head_width / 2]`, of tokens in front of a square of patches.
+pub fn rotary_angles(positions: Positions, prefix: usize, side: usize, head_width: usize) -> Vec<f64> {
+    // Of pair `i` of a number of features, at a place.
+    let turn = |place: usize, i: usize, width: usize| place as f64 / libm::pow(THETA, 2.0 * i as f64 / width as f64);
+    let half = head_width / 2;
+    match positions {
+        // One place per token, counted over the whole sequence.
+        Positions::Sequence => {
+            let places = 0..prefix + side * side;
+            places.flat_map(|place| (0..half).map(move |i| turn(place, i, head_width))).collect()
+        }
+        // The tokens in front at rest; the first half of the pairs turns with the row, the second with the column.
+        Positions::Plane => {
+            let mut angles = vec![0.0; prefix * half];
+            for place in 0..side * side {
+                for coordinate in [place / side, place % side] {
+                    angles.extend((0..half / 2).map(|i| turn(coordinate, i, half)));
+                }
+            }
+            angles
+        }
+    }
 }

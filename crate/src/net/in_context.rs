@@ -9,7 +9,7 @@ use super::embed::{GuidanceEmbedding, Table, TimeEmbedding};
 use super::init::Init;
 use super::patches::{patchify, unpatchify};
 use super::rotary::Rotary;
-use super::{Conditioning, InContextConfig, NetConfig, Positions, Velocities};
+use super::{Conditioning, InContextConfig, NetConfig, Velocities};
 use crate::dual::{Dual, attend, linear, rms_norm, silu};
 use crate::model::tables::NORM_EPSILON;
 
@@ -154,10 +154,7 @@ impl InContext {
                 blocks: blocks(init),
                 head: Head::new(&init.scope("head")),
             }),
-            rotary: match parts.positions {
-                Positions::Sequence => Rotary::along(prefix + side * side, head_width, init.device),
-                Positions::Plane => Rotary::over(prefix, side, head_width, init.device),
-            },
+            rotary: Rotary::new(parts.positions, prefix, side, head_width, init.device),
             config: config.clone(),
         }
     }

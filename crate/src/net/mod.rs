@@ -27,7 +27,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::model::tables::MIN_DIVISOR;
-use crate::model::{Architecture, InContextConfig, NetConfig, Output, ParamSpec, Positions, TimeInputs, UnetConfig};
+use crate::model::{Architecture, InContextConfig, NetConfig, Output, ParamSpec, TimeInputs, UnetConfig};
 use init::Init;
 
 /// The average-velocity network. Made by [`NetConfig::init`].

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::{Labels, Net};
 use crate::device::is_cpu;
-use crate::dual::{Dual, in_parallel};
+use crate::dual::{Dual, IN_BROWSER, in_parallel};
 
 /// Pictures of one part.
 const ROWS: usize = 8;
@@ -15,7 +15,7 @@ pub(super) fn forward(net: &Net, z: &Dual<4>, r: &Dual<1>, t: &Dual<1>, labels: 
     let [batch, ..] = z.dims();
     let moves = z.tangent.is_some() || r.tangent.is_some() || t.tangent.is_some();
     let tracked = z.primal.is_autodiff() || t.primal.is_autodiff();
-    if cfg!(target_family = "wasm") || batch < 2 * ROWS || moves || tracked || !is_cpu(&z.primal.device()) {
+    if IN_BROWSER || batch < 2 * ROWS || moves || tracked || !is_cpu(&z.primal.device()) {
         return None;
     }
     let part = |index: usize| {

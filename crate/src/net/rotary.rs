@@ -5,9 +5,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::dual::Dual;
-
-/// Base of the angles' frequencies.
-const THETA: f64 = 10_000.0;
+use crate::model::Positions;
+use crate::model::tables::rotary_angles;
 
 /// The angles of a sequence, as cosines and sines, `[1, 1, tokens, head_width]`.
 #[derive(Module, Debug)]
@@ -19,31 +18,13 @@ pub(super) struct Rotary {
 }
 
 impl Rotary {
-    /// One place per token, counted over the whole sequence.
-    pub fn along(tokens: usize, head_width: usize, device: &Device) -> Self {
-        let angles = (0..tokens).flat_map(|place| (0..head_width / 2).map(move |i| turn(place, i, head_width)));
-        Self::new(angles.collect(), [tokens, head_width], device)
-    }
-
-    /// `prefix` tokens at rest, then a square of tokens: the first half of the pairs turns with the row, the second
-    /// with the column.
-    pub fn over(prefix: usize, side: usize, head_width: usize, device: &Device) -> Self {
-        let half = head_width / 2;
-        let mut angles = vec![0.0; prefix * half];
-        for place in 0..side * side {
-            for coordinate in [place / side, place % side] {
-                angles.extend((0..half / 2).map(|i| turn(coordinate, i, half)));
-            }
-        }
-        Self::new(angles, [prefix + side * side, head_width], device)
-    }
-
-    /// From one angle per token and pair.
-    fn new(angles: Vec<f64>, [tokens, head_width]: [usize; 2], device: &Device) -> Self {
+    /// Of `prefix` tokens in front of a square of patches.
+    pub fn new(positions: Positions, prefix: usize, side: usize, head_width: usize, device: &Device) -> Self {
         let device = device.clone().inner();
+        let angles = rotary_angles(positions, prefix, side, head_width);
         let table = |wave: fn(f64) -> f64| {
             let values: Vec<f32> = angles.iter().flat_map(|&angle| [wave(angle) as f32; 2]).collect();
-            Tensor::from_data(TensorData::new(values, [1, 1, tokens, head_width]), &device)
+            Tensor::from_data(TensorData::new(values, [1, 1, prefix + side * side, head_width]), &device)
         };
         Self { cos: table(libm::cos), sin: table(libm::sin) }
     }
@@ -55,9 +36,4 @@ impl Rotary {
         let quarter = (-b).concat(a, 4).reshape(shape);
         x * self.cos.clone().into() + quarter * self.sin.clone().into()
     }
-}
-
-/// The angle of pair `i` of `width / 2` at a place.
-fn turn(place: usize, i: usize, width: usize) -> f64 {
-    place as f64 / libm::pow(THETA, 2.0 * i as f64 / width as f64)
 }

@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
 use super::Net;
+use crate::dual::IN_BROWSER;
 use crate::error::Error;
 use crate::model::weights::values::{EncodedTensor, check, form_in, read};
 use crate::model::weights::{METADATA_KEY, ModelInfo, Precision, describe, quantization, read_info};
@@ -183,7 +184,7 @@ fn tensor<const D: usize>(
     let here = |values, shape: [usize; D]| Tensor::from_data(TensorData::new(values, shape), device);
     let of = |name: &str| file.tensor(name).ok();
     // A browser's CPU packs weights its own way before it first draws: turning them before that would be for nothing.
-    if transposed && cfg!(target_family = "wasm") {
+    if transposed && IN_BROWSER {
         let mut turned = shape;
         turned.reverse();
         return Ok(here(read(of, name, &turned, false)?, turned).transpose());

@@ -1,30 +1,75 @@
-//! Event files for TensorBoard, written without it: length-framed records with checksums (TFRecord) of small protocol
-//! buffers, of which only the few fields that numbers and pictures need are written.
+//! Event files for TensorBoard, written without it: length-framed records with checksums (TFRecord) of protocol buffers,
+//! of which only the few fields that numbers and pictures need are here.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use prost::Message;
 
 use super::log::Record;
 use crate::io;
-use crate::io::protobuf::Message;
 
 /// The file's name; TensorBoard looks for `tfevents` in it.
 pub const NAME: &str = "events.out.tfevents.meanflow";
+
+/// An entry of the file; `tensorflow/core/util/event.proto`.
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    /// Seconds since 1970.
+    #[prost(double, optional, tag = "1")]
+    wall_time: Option<f64>,
+    #[prost(int64, optional, tag = "2")]
+    step: Option<i64>,
+    #[prost(string, optional, tag = "3")]
+    file_version: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+}
+
+/// What was measured; `tensorflow/core/framework/summary.proto`.
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<SummaryValue>,
+}
+
+/// `Summary.Value` of the schema.
+#[derive(Clone, PartialEq, Message)]
+struct SummaryValue {
+    #[prost(string, optional, tag = "1")]
+    tag: Option<String>,
+    #[prost(float, optional, tag = "2")]
+    simple_value: Option<f32>,
+    #[prost(message, optional, tag = "4")]
+    image: Option<SummaryImage>,
+}
+
+/// `Summary.Image` of the schema.
+#[derive(Clone, PartialEq, Message)]
+struct SummaryImage {
+    #[prost(int32, optional, tag = "1")]
+    height: Option<i32>,
+    #[prost(int32, optional, tag = "2")]
+    width: Option<i32>,
+    /// 4 stands for RGBA.
+    #[prost(int32, optional, tag = "3")]
+    colorspace: Option<i32>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    encoded_image_string: Option<Vec<u8>>,
+}
 
 /// Appends the numbers of a line of the log.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn append(folder: &Path, record: &Record) -> Result<()> {
-    let mut summary = Message::default();
-    for (tag, value) in scalars(record) {
-        let mut scalar = Message::default();
-        scalar.text(1, tag).float(2, value as f32);
-        summary.message(1, &scalar);
-    }
-    append_summary(folder, record.step, &summary)
+    let scalar = |(tag, value): (&str, f64)| SummaryValue {
+        tag: Some(tag.into()),
+        simple_value: Some(value as f32),
+        ..SummaryValue::default()
+    };
+    append_summary(folder, record.step, scalars(record).map(scalar).collect())
 }
 
 /// Appends a grid of samples, which lies in a PNG file.
@@ -35,27 +80,25 @@ pub fn append_picture(folder: &Path, step: u64, file: &Path) -> Result<()> {
     let unreadable = || format!("cannot read {}", file.display());
     let png = std::fs::read(file).with_context(unreadable)?;
     let (width, height) = image::image_dimensions(file).with_context(unreadable)?;
-    let mut picture = Message::default();
-    // 4 stands for RGBA.
-    picture.integer(1, height.into()).integer(2, width.into()).integer(3, 4).bytes(4, &png);
-    let mut value = Message::default();
-    value.text(1, "samples").message(4, &picture);
-    let mut summary = Message::default();
-    summary.message(1, &value);
-    append_summary(folder, step, &summary)
+    let image = SummaryImage {
+        height: Some(height as i32),
+        width: Some(width as i32),
+        colorspace: Some(4),
+        encoded_image_string: Some(png),
+    };
+    let value = SummaryValue { tag: Some("samples".into()), image: Some(image), ..SummaryValue::default() };
+    append_summary(folder, step, vec![value])
 }
 
-fn append_summary(folder: &Path, step: u64, summary: &Message) -> Result<()> {
+fn append_summary(folder: &Path, step: u64, value: Vec<SummaryValue>) -> Result<()> {
     let path = folder.join(NAME);
     let mut bytes = Vec::new();
+    let event = Event { wall_time: Some(now()), ..Event::default() };
     if !path.exists() {
-        let mut version = Message::default();
-        version.double(1, now()).text(3, "brain.Event:2");
-        bytes.extend(frame(version.as_bytes()));
+        bytes.extend(frame(&Event { file_version: Some("brain.Event:2".into()), ..event.clone() }.encode_to_vec()));
     }
-    let mut event = Message::default();
-    event.double(1, now()).integer(2, step).message(5, summary);
-    bytes.extend(frame(event.as_bytes()));
+    let event = Event { step: Some(step as i64), summary: Some(Summary { value }), ..event };
+    bytes.extend(frame(&event.encode_to_vec()));
     Ok(io::append(&path, &bytes)?)
 }
 
@@ -88,17 +131,9 @@ fn frame_length(bytes: &[u8]) -> Option<usize> {
     usize::try_from(length).ok().filter(|&length| length <= bytes.len())
 }
 
-/// The step of an event: the integer after its time; 0 for the version.
+/// The step of an event; 0 for the version.
 fn step_of(event: &[u8]) -> u64 {
-    let Some([0x10, varint @ ..]) = event.get(9..) else { return 0 };
-    let mut step = 0;
-    for (i, &byte) in varint.iter().take(10).enumerate() {
-        step |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    step
+    Event::decode(event).ok().and_then(|event| event.step).map_or(0, |step| step as u64)
 }
 
 fn scalars(record: &Record) -> impl Iterator<Item = (&'static str, f64)> {

@@ -177,20 +177,5 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-const HEAD: &str = r#"<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<style>
-:root { --ink: #1d1b19; --soft: #6b645b; --line: #e4ddd3; --paper: #faf8f5; --a: #c63d22; --b: #0072b2; }
-@media (prefers-color-scheme: dark) { :root { --ink: #f2efea; --soft: #a59d92; --line: #38332d; --paper: #151412; --a: #ff7a5c; --b: #56b4e9; } }
-body { max-width: 760px; margin: 40px auto; padding: 0 20px; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-h1, h2 { font-family: Georgia, serif; font-weight: 400; }
-.facts { color: var(--soft); }
-svg, img { max-width: 100%; height: auto; }
-svg { overflow: visible; font-size: 13px; fill: var(--soft); }
-.frame { fill: none; stroke: var(--line); }
-polyline { fill: none; stroke-width: 1.6; }
-polyline.curve0 { stroke: var(--a); } text.curve0 { fill: var(--a); }
-polyline.curve1 { stroke: var(--b); } text.curve1 { fill: var(--b); }
-pre { overflow-x: auto; padding: 16px; border: 1px solid var(--line); border-radius: 12px; font-size: 13px; }
-</style>
-"#;
+/// The page up to its title.
+const HEAD: &str = include_str!("report_head.html");

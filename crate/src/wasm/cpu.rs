@@ -48,14 +48,10 @@ impl Model {
 
     pub async fn generate(&self, drawing: Drawing, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
         let Drawing { request, solver, noise, .. } = drawing;
-        let mut sampling = match noise {
-            Some(noise) => self.0.start_from(noise, request.class, request.nfe, solver)?,
-            None => self.0.start(request, None, solver)?,
-        };
-        while self.0.step(&mut sampling) {
-            pause().await?;
+        match noise {
+            Some(noise) => self.0.from_noise(noise, request.class, request.nfe, solver, pause).await,
+            None => self.0.rgba(request, solver, pause).await,
         }
-        Ok(self.0.to_rgba(&sampling))
     }
 
     pub async fn show(&self, _: Drawing, _: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {

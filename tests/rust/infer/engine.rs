@@ -6,8 +6,8 @@ use meanflow::infer::cpu;
 use meanflow::model::Request;
 use meanflow::model::Solver;
 use meanflow::model::weights::{Check, ModelInfo, Precision};
-use meanflow::model::{Output, TimeInputs};
-use meanflow::{Blend, Class, Generator, Net, NetConfig};
+use meanflow::model::{Architecture, GuidanceInputs, InContextConfig, NO_PAUSE, Output, Positions, TimeInputs};
+use meanflow::{Blend, Class, Error, Generator, Net, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::support::{assert_close, device, randomise_by, values};
@@ -18,7 +18,14 @@ pub const SINGLE: f64 = 1e-4;
 
 /// Parameters about as large as trained ones: larger ones would magnify rounding from block to block.
 pub fn random_net(config: &NetConfig) -> Net {
-    randomise_by(config.init(0, &device()), |shape| if shape.len() == 1 { 0.1 } else { (shape[0] as f32).powf(-0.5) })
+    let net = config.init(0, &device());
+    match config.architecture {
+        // The vectors of these multiply: with small ones no branch would count.
+        Architecture::InContext(_) => {
+            randomise_by(net, |shape| if shape.len() == 1 { 0.7 } else { (shape[0] as f32).powf(-0.5) })
+        }
+        _ => randomise_by(net, |shape| if shape.len() == 1 { 0.1 } else { (shape[0] as f32).powf(-0.5) }),
+    }
 }
 
 pub fn weights_of(config: &NetConfig, precision: Precision) -> Vec<u8> {
@@ -62,7 +69,40 @@ pub fn shapes() -> Vec<(&'static str, NetConfig)> {
         ("decoupled", NetConfig { depth: 3, ..decoupled(odd(36, 6, 2, 14, 3), 2) }),
         ("decoupled, one block each", NetConfig { depth: 2, ..decoupled(odd(20, 4, 3, 15, 1), 1) }),
         ("noise of its own scale", NetConfig { noise_scale: 2.5, ..odd(24, 2, 2, 8, 3) }),
+        ("told guidance", NetConfig { guidance: GuidanceInputs::ScaleAndInterval, ..odd(24, 2, 2, 8, 3) }),
+        ("imf-b/2", preset("imf-b/2", 8, 4, 10)),
+        ("pmf-b/16", preset("pmf-b/16", 32, 3, 10)),
+        ("pmf-l/32", preset("pmf-l/32", 64, 3, 0)),
+        ("tokens in front of odd patches", tokens(odd(24, 3, 3, 15, 1), Some(5), Positions::Plane)),
+        (
+            "tokens in front of patches in sequence",
+            NetConfig { depth: 3, ..tokens(odd(20, 5, 2, 14, 3), None, Positions::Sequence) },
+        ),
+        (
+            "tokens without classes",
+            NetConfig {
+                classes: 0,
+                guidance: GuidanceInputs::None,
+                output: Output::Image,
+                ..tokens(odd(40, 2, 4, 4, 4), Some(8), Positions::Sequence)
+            },
+        ),
     ]
+}
+
+/// The transformer of improved and pixel MeanFlow in odd sizes.
+fn tokens(config: NetConfig, bottleneck: Option<usize>, positions: Positions) -> NetConfig {
+    let parts = InContextConfig {
+        hidden: 2 * config.width + 3,
+        class_tokens: 2,
+        guidance_tokens: 1,
+        interval_tokens: 3,
+        time_tokens: 1,
+        bottleneck,
+        positions,
+    };
+    let (architecture, guidance) = (parts.into(), GuidanceInputs::ScaleAndInterval);
+    NetConfig { architecture, guidance, times: TimeInputs::H, ..config }
 }
 
 #[test]
@@ -92,15 +132,29 @@ fn it_is_told_what_burns_network_is_told() {
         (TimeInputs::T, Output::Image, Some(1)),
         (TimeInputs::T, Output::Velocity, Some(2)),
     ] {
-        let bytes = weights_of(&NetConfig { times, output, decoder_depth, ..config.clone() }, Precision::F32);
-        let (engine, reference) = both(&bytes);
-        let blend = Blend::new(&[(0, 0.25), (2, 0.75)]).expect("weights");
-        for class in [Class::Any, Class::One(1), Class::Between(blend)] {
-            let request = Request { seed: 3, count: 2, class, nfe: 2 };
-            let ours = engine.images(request).expect("pictures");
-            let theirs = values(reference.images(request).expect("pictures"));
-            assert_close(&format!("{times:?}, {output:?}, {decoder_depth:?}, {class:?}"), &ours, &theirs, SINGLE);
+        told_alike(&NetConfig { times, output, decoder_depth, ..config.clone() });
+    }
+    for guidance in [GuidanceInputs::None, GuidanceInputs::Scale, GuidanceInputs::ScaleAndInterval] {
+        told_alike(&NetConfig { guidance, ..config.clone() });
+        for (output, positions) in [(Output::Velocity, Positions::Plane), (Output::Image, Positions::Sequence)] {
+            told_alike(&NetConfig {
+                guidance,
+                output,
+                ..tokens(NetConfig { heads: 3, ..config.clone() }, None, positions)
+            });
         }
+    }
+}
+
+/// Compares pictures of each kind of class.
+fn told_alike(config: &NetConfig) {
+    let (engine, reference) = both(&weights_of(config, Precision::F32));
+    let blend = Blend::new(&[(0, 0.25), (2, 0.75)]).expect("weights");
+    for class in [Class::Any, Class::One(1), Class::Between(blend)] {
+        let request = Request { seed: 3, count: 2, class, nfe: 2 };
+        let ours = engine.images(request).expect("pictures");
+        let theirs = values(reference.images(request).expect("pictures"));
+        assert_close(&format!("{config:?}, {class:?}"), &ours, &theirs, SINGLE);
     }
 }
 
@@ -111,7 +165,7 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
     let request = Request { seed: 9, count: 2, class: Class::One(2), nfe: 4 };
     let euler = SampleOptions { solver: Solver::Euler, ..SampleOptions::default() };
     let walked = reference.sample(request, euler).expect("pictures").images;
-    assert_eq!(engine.rgba(request, Solver::Euler).expect("pictures"), rgba(walked));
+    assert_eq!(drawn(&engine, request, Solver::Euler).expect("pictures"), rgba(walked));
 
     let pictures = engine.images(request).expect("pictures");
     for class in [Class::Any, Class::One(2)] {
@@ -119,18 +173,21 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
         let theirs = reference.invert(pictures.clone(), class, 6).expect("noise");
         assert_close("noise", &ours, &values(theirs), SINGLE);
         let back = reference.from_noise(ours.clone(), class, 1, Solver::MeanFlow).expect("pictures");
-        assert_eq!(engine.from_noise(ours, class, 1, Solver::MeanFlow).expect("pictures"), rgba(back));
+        assert_eq!(
+            pollster::block_on(engine.from_noise(ours, class, 1, Solver::MeanFlow, NO_PAUSE)).expect("pictures"),
+            rgba(back)
+        );
     }
     for wrong in [engine.invert(pictures.clone(), Class::Any, 5), engine.invert(pictures[1..].to_vec(), Class::Any, 4)]
     {
         wrong.expect_err("half a step, or no whole picture");
     }
-    engine.rgba(request, Solver::Heun).expect_err("a solver that only burn has");
+    drawn(&engine, request, Solver::Heun).expect_err("a solver that only burn has");
 }
 
 #[test]
 fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
-    let other = NetConfig::preset("imf-b/2", 8, 3, 0).expect("a preset");
+    let other = NetConfig { width: 16, depth: 1, ..NetConfig::preset("unet", 16, 3, 0).expect("a preset") };
     let bytes = meanflow::net::encode(&other.init(0, &device()), &info(other), Precision::F32).expect("encodes");
     let error = cpu::CpuGenerator::from_bytes(&bytes).expect_err("another network").to_string();
     assert!(error.contains("Diffusion Transformers"), "{error}");
@@ -209,6 +266,10 @@ fn a_picture_does_not_depend_on_those_before_it() {
 fn both(bytes: &[u8]) -> (cpu::CpuGenerator, Generator) {
     let reference = Generator::from_bytes(bytes, &device()).expect("a model");
     (cpu::CpuGenerator::from_bytes(bytes).expect("a model"), reference)
+}
+
+fn drawn(engine: &cpu::CpuGenerator, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
+    pollster::block_on(engine.rgba(request, solver, NO_PAUSE))
 }
 
 fn rgba(images: burn::tensor::Tensor<4>) -> Vec<u8> {

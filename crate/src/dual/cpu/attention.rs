@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 use super::packed::matrix;
 use super::{native, read, write};
+use crate::dual::IN_BROWSER;
 use crate::kernels::attention::{AttentionScratch, attend as attend_head};
 
 /// `softmax(q kᵀ / √d) v`.
@@ -12,7 +13,7 @@ use crate::kernels::attention::{AttentionScratch, attend as attend_head};
 /// `[batch, heads, tokens, d]` each, and the same; the values lie in the order `[batch, tokens, heads, d]`, as the
 /// layer after it wants them.
 pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> {
-    match cfg!(target_family = "wasm") {
+    match IN_BROWSER {
         true => in_browser(q, k, v),
         false => native::attend_dense(q, k, v),
     }

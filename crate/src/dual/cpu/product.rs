@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use super::packed::packed;
 use super::{native, read, read_in_order, values, write_in_order};
+use crate::dual::IN_BROWSER;
 use crate::kernels::{Matrix, product};
 
 /// `x W + b`.
@@ -14,7 +15,7 @@ use crate::kernels::{Matrix, product};
 /// # Shapes
 /// `[.., d_input]` → `[.., d_output]`.
 pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
-    match cfg!(target_family = "wasm") {
+    match IN_BROWSER {
         true => affine(x, weight, bias),
         false => native::linear_dense(x, weight, bias),
     }

@@ -3,16 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::loader::{Weights, WeightsLoader};
+use super::loader::{WeightSource, WeightsLoader};
 use super::network::{Conditions, Network};
 use super::scratch::Scratch;
 use crate::error::Error;
+use crate::infer::sampler::{Engine, Step, at_once, request_of, sample};
 use crate::model::Class;
 use crate::model::Solver;
 use crate::model::rgba_of;
 use crate::model::weights::{Check, ModelInfo};
-use crate::model::{Request, whole_pictures};
-use crate::rng;
+use crate::model::{NO_PAUSE, Pause, Request, whole_pictures};
 
 /// A network on the CPU, ready to sample from.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl CpuGenerator {
     /// Reads a weights file.
     ///
     /// # Errors
-    /// As [`crate::model::decode`], another network than a plain Diffusion Transformer, and when what it makes of the
+    /// As [`crate::model::decode`], a network that the page's engines do not have, and when what it makes of the
     /// known seed is something else than the file says.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut loading = WeightsLoader::new(bytes.len());
@@ -50,7 +50,7 @@ impl CpuGenerator {
     ///
     /// # Errors
     /// As [`Self::from_bytes`].
-    pub(super) fn new(info: ModelInfo, file: &dyn Weights) -> Result<Self, Error> {
+    pub(super) fn new(info: ModelInfo, file: &dyn WeightSource) -> Result<Self, Error> {
         let network = Network::read(file, &info.net)?;
         let state = RefCell::new(State { conditions: Conditions::new(), work: network.work() });
         let generator = Self { model: Rc::new(Model { info, network, state }) };
@@ -70,16 +70,16 @@ impl CpuGenerator {
     /// # Errors
     /// A count, class or NFE that is out of range.
     pub fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
-        Ok(self.finish(self.start(request, None, Solver::MeanFlow)?).images)
+        at_once(self.run(request, None, Solver::MeanFlow, NO_PAUSE))
     }
 
     /// Pictures as RGBA bytes, as [`crate::generator::to_rgba`] makes them, by the average velocity or by Euler's method
-    /// along the instantaneous one.
+    /// along the instantaneous one. `pause` is awaited between network calls; its error ends the request.
     ///
     /// # Errors
-    /// As [`Self::images`], and another solver.
-    pub fn rgba(&self, request: Request, solver: Solver) -> Result<Vec<u8>, Error> {
-        Ok(self.to_rgba(&self.finish(self.start(request, None, solver)?)))
+    /// As [`Self::images`], another solver, and the error of `pause`.
+    pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
+        Ok(self.to_rgba(&self.run(request, None, solver, pause).await?))
     }
 
     /// The same from noise of the caller's own, of one class or of no named one.
@@ -89,8 +89,28 @@ impl CpuGenerator {
     ///
     /// # Errors
     /// As [`Self::rgba`], and noise that is no whole number of pictures or not finite.
-    pub fn from_noise(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Vec<u8>, Error> {
-        Ok(self.to_rgba(&self.finish(self.start_from(noise, class, nfe, solver)?)))
+    pub async fn from_noise(
+        &self,
+        noise: Vec<f32>,
+        class: Class,
+        nfe: usize,
+        solver: Solver,
+        pause: Pause<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let request = request_of(&noise, &self.info().net, class, nfe)?;
+        Ok(self.to_rgba(&self.run(request, Some(&noise), solver, pause).await?))
+    }
+
+    async fn run(
+        &self,
+        request: Request,
+        noise: Option<&[f32]>,
+        solver: Solver,
+        pause: Pause<'_>,
+    ) -> Result<Vec<f32>, Error> {
+        let mut drawing = Drawing { model: &self.model, images: Vec::new(), begun: 0 };
+        sample(&mut drawing, &self.info().net, request, noise, solver, pause).await?;
+        Ok(drawing.images)
     }
 
     /// The noise that pictures come from: the flow of the instantaneous velocity run backward by Heun's method.
@@ -126,74 +146,49 @@ impl CpuGenerator {
         Ok(values)
     }
 
-    /// What has been sampled, as RGBA bytes.
-    pub fn to_rgba(&self, Sampling { images: values, .. }: &Sampling) -> Vec<u8> {
+    fn to_rgba(&self, images: &[f32]) -> Vec<u8> {
         let net = &self.info().net;
         let pixels = net.image_size * net.image_size;
-        rgba_of(values, [values.len() / (net.channels * pixels), net.channels, pixels])
-    }
-
-    /// Begins to sample the pictures of a request, from the noise of its seeds or from noise that is given; no network
-    /// call is made yet.
-    ///
-    /// # Errors
-    /// As [`Self::rgba`].
-    pub fn start(&self, request: Request, noise: Option<Vec<f32>>, solver: Solver) -> Result<Sampling, Error> {
-        if !matches!(solver, Solver::MeanFlow | Solver::Euler) {
-            return Err(Error::Request(format!("the CPU build has mean-flow and euler, not {solver}")));
-        }
-        let net = &self.info().net;
-        let Request { seed, count, nfe, .. } = request;
-        let classes = request.classes(noise.is_some(), net.classes)?;
-        let each = net.channels * net.image_size * net.image_size;
-        let drawn = || (0..count as u64).flat_map(|i| rng::noise(seed.wrapping_add(i), each)).collect();
-        let mut images = noise.unwrap_or_else(drawn);
-        net.scale_noise(&mut images);
-        Ok(Sampling { images, classes, nfe, solver, calls: 0 })
-    }
-
-    /// As [`Self::start`] for noise of the caller's own, of one class or of no named one.
-    ///
-    /// # Errors
-    /// As [`Self::from_noise`].
-    pub fn start_from(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Sampling, Error> {
-        let count = whole_pictures(&noise, &self.info().net)?;
-        self.start(Request { seed: 0, count, class, nfe }, Some(noise), solver)
-    }
-
-    fn finish(&self, mut sampling: Sampling) -> Sampling {
-        while self.step(&mut sampling) {}
-        sampling
-    }
-
-    /// Makes the next network call; returns whether there is another.
-    pub fn step(&self, sampling: &mut Sampling) -> bool {
-        let Sampling { images, classes, nfe, solver, calls } = sampling;
-        let (picture, done) = (*calls / *nfe, *calls % *nfe);
-        let Some(&class) = classes.get(picture) else { return false };
-        let each = images.len() / classes.len();
-        let time = |i: usize| i as f64 / *nfe as f64;
-        let [r, t] = [time(*nfe - done - 1), time(*nfe - done)];
-        // Euler's method takes the velocity where it stands, u(z, t, t).
-        let end = if *solver == Solver::Euler { t } else { r };
-        let z = &mut images[picture * each..][..each];
-        let state = &mut *self.model.state.borrow_mut();
-        let u = state.velocity(&self.model.network, z, [end, t], class);
-        advance(z, u, (r - t) as f32);
-        *calls += 1;
-        *calls < *nfe * classes.len()
+        rgba_of(images, [images.len() / (net.channels * pixels), net.channels, pixels])
     }
 }
 
-/// Pictures on their way from noise, one network call at a time, so that a caller can stop between two.
-#[derive(Debug)]
-pub struct Sampling {
+/// Pictures on their way, one after the other.
+struct Drawing<'a> {
+    model: &'a Model,
     images: Vec<f32>,
-    classes: Vec<Class>,
-    nfe: usize,
-    solver: Solver,
-    /// Network calls made, of `nfe` for each picture.
-    calls: usize,
+    /// Where the one begins that is drawn.
+    begun: usize,
+}
+
+impl Engine for Drawing<'_> {
+    fn most_pictures(&self) -> usize {
+        1
+    }
+
+    async fn begin(&mut self, noise: impl Iterator<Item = Vec<f32>>, _: usize) -> Result<(), Error> {
+        self.begun = self.images.len();
+        self.images.extend(noise.flatten());
+        Ok(())
+    }
+
+    fn call(&mut self, classes: &[Class], Step { asked, r, t, .. }: Step) {
+        // Not kept while the caller is asked: another request may be drawn then.
+        let state = &mut *self.model.state.borrow_mut();
+        let z = &mut self.images[self.begun..];
+        for &class in classes {
+            let u = state.velocity(&self.model.network, z, [asked, t], class);
+            advance(z, u, (r - t) as f32);
+        }
+    }
+
+    async fn may_pause(&mut self, _: usize, _: Step) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    async fn end(&mut self, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 impl State {

@@ -6,15 +6,44 @@ use std::collections::HashMap;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::generator::CpuGenerator;
-use super::network::is_multiplied;
 use crate::error::Error;
+use crate::infer::layers::acts_on_tokens;
 use crate::infer::weights::{Source, StreamingReader};
 use crate::kernels::{COLUMNS, Matrix, Packed};
+use crate::model::ParamSpec;
 use crate::model::weights::quantization::scales_of;
 use crate::model::weights::values::{missing, shape_mismatch, values};
 
+/// The tensors of a network, in the order of its parameters.
+#[derive(Debug)]
+pub(super) struct Weights {
+    /// As files have them; empty where they are packed.
+    pub values: Vec<Vec<f32>>,
+    /// For products; empty where a tensor is for none.
+    pub packed: Vec<Packed>,
+}
+
+impl Weights {
+    /// Takes them all, each in the form that its role asks for.
+    ///
+    /// # Errors
+    /// As [`Source::values`].
+    pub fn read(file: &dyn WeightSource, params: &[ParamSpec]) -> Result<Self, Error> {
+        let mut weights = Self { values: Vec::new(), packed: Vec::new() };
+        for spec in params {
+            let (values, packed) = match (acts_on_tokens(spec), &spec.stored_shape()[..]) {
+                (true, &[outputs, inputs]) => (Vec::new(), file.packed(&spec.name, [outputs, inputs])?),
+                (_, shape) => (file.values(&spec.name, shape)?, Packed::default()),
+            };
+            weights.values.push(values);
+            weights.packed.push(packed);
+        }
+        Ok(weights)
+    }
+}
+
 /// Where a network's weights come from.
-pub(super) trait Weights: Source {
+pub(super) trait WeightSource: Source {
     /// The weights of a linear layer, which files have as `[outputs, inputs]`, for products.
     ///
     /// # Errors
@@ -41,7 +70,7 @@ impl Source for Zeros {
     }
 }
 
-impl Weights for Zeros {}
+impl WeightSource for Zeros {}
 
 /// A weights file on its way to become a [`Generator`].
 pub struct WeightsLoader {
@@ -51,7 +80,11 @@ pub struct WeightsLoader {
 
 /// Tensors by name, with their shapes, in the form that the network has them in.
 #[derive(Default)]
-struct LoadedTensors(RefCell<HashMap<String, (Vec<usize>, StoredTensor)>>);
+struct LoadedTensors {
+    tensors: RefCell<HashMap<String, (Vec<usize>, StoredTensor)>>,
+    /// The parameters of the network, once its description has arrived.
+    params: Vec<ParamSpec>,
+}
 
 enum StoredTensor {
     Values(Vec<f32>),
@@ -71,7 +104,12 @@ impl WeightsLoader {
 
     /// Takes the next piece of the file, and lays out what tensors it completes.
     pub fn push(&mut self, piece: &[u8]) {
-        self.reader.push(piece, |name, view| self.tensors.add(name, &view));
+        self.reader.push(piece, |info, name, view| {
+            if self.tensors.params.is_empty() {
+                self.tensors.params = info.net.params();
+            }
+            self.tensors.add(name, &view);
+        });
     }
 
     /// The model, once all has arrived.
@@ -98,11 +136,11 @@ fn reserve(bytes: usize) {
 impl LoadedTensors {
     fn add(&mut self, name: &str, view: &TensorView) {
         let form = self.form(name, view).unwrap_or_else(StoredTensor::Wrong);
-        self.0.get_mut().insert(name.to_owned(), (view.shape().to_vec(), form));
+        self.tensors.get_mut().insert(name.to_owned(), (view.shape().to_vec(), form));
     }
 
     fn form(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
-        match view.dtype() == Dtype::I8 && !self.0.borrow().contains_key(&scales_of(name)) {
+        match view.dtype() == Dtype::I8 && !self.tensors.borrow().contains_key(&scales_of(name)) {
             true => Ok(StoredTensor::Whole(view.data().to_vec())),
             false => self.lay_out(name, view),
         }
@@ -110,16 +148,17 @@ impl LoadedTensors {
 
     fn lay_out(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
         let of = scales_of(name);
-        let scales = || match self.0.borrow().get(&of) {
+        let scales = || match self.tensors.borrow().get(&of) {
             Some((shape, StoredTensor::Values(scales))) => Ok((shape.clone(), scales.clone())),
             Some((_, StoredTensor::Wrong(reason))) => Err(reason.clone()),
             _ => Err(missing(&of)),
         };
         let values = values(name, view, scales)?;
+        let is_multiplied = self.params.iter().any(|spec| spec.name == name && acts_on_tokens(spec));
         Ok(match view.shape() {
             // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that
             // lie.
-            &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied(name) => {
+            &[outputs, inputs] if outputs >= COLUMNS && inputs > 0 && is_multiplied => {
                 StoredTensor::Packed(pack(&values, inputs))
             }
             _ => StoredTensor::Values(values),
@@ -128,7 +167,7 @@ impl LoadedTensors {
 
     /// A tensor of the given shape.
     fn take(&self, name: &str, shape: &[usize]) -> Result<StoredTensor, Error> {
-        let taken = self.0.borrow_mut().remove(name);
+        let taken = self.tensors.borrow_mut().remove(name);
         let form = match taken {
             None => Err(missing(name)),
             Some((of, _)) if of != shape => Err(shape_mismatch(name, &of, shape)),
@@ -151,7 +190,7 @@ impl Source for LoadedTensors {
     }
 }
 
-impl Weights for LoadedTensors {
+impl WeightSource for LoadedTensors {
     fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
         match self.take(name, &shape)? {
             StoredTensor::Packed(packed) => Ok(packed),
@@ -188,7 +227,7 @@ mod tests {
             let bytes = net::encode(&net.init(0, &Device::flex()), &info, precision).expect("it encodes");
             let mut loading = WeightsLoader::new(bytes.len());
             bytes.chunks(1000).for_each(|piece| loading.push(piece));
-            let tensors = loading.tensors.0.borrow();
+            let tensors = loading.tensors.tensors.borrow();
             let packed = tensors.values().filter(|(_, form)| matches!(form, StoredTensor::Packed(_))).count();
             // Four in each block; those of patches and of the head.
             assert_eq!(packed, 4 * net.depth + 2, "{precision:?}");

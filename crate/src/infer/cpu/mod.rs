@@ -13,6 +13,6 @@ mod loader;
 mod network;
 mod scratch;
 
-pub use generator::{CpuGenerator, Sampling};
+pub use generator::CpuGenerator;
 pub use loader::WeightsLoader;
 pub use network::warm_up;

@@ -1,175 +1,48 @@
-//! A model's layers, and a picture's way through them.
+//! A model's weights, and the operations of a picture's way through its network.
 
-use super::loader::{Weights, Zeros};
+use super::loader::{WeightSource, Weights, Zeros};
 use super::scratch::Scratch;
 use crate::error::Error;
-use crate::infer::conditions::{ConditionCache, Embeddings, Layer as Rows, SLOTS, first_modulations, is_supported};
+use crate::infer::conditions::{ConditionCache, SLOTS, outputs};
+use crate::infer::layers::{Linear, Param};
+use crate::infer::network;
+use crate::infer::ops::{Activation, Gate, Modulation, Ops};
 use crate::kernels::attention::attend;
 use crate::kernels::lanes::map;
-use crate::kernels::rows::{Gate, normalise};
-use crate::kernels::{COLUMNS, Matrix, Packed, product};
-use crate::model::Class;
-use crate::model::tables::GELU;
-use crate::model::tables::{MIN_DIVISOR, NORM_EPSILON, position_table};
-use crate::model::{NetConfig, Output};
+use crate::kernels::rows::{Gate as Sigmoid, normalise, rms_normalise};
+use crate::kernels::{COLUMNS, Matrix, product};
+use crate::model::tables::{GELU, MIN_DIVISOR, NORM_EPSILON};
+use crate::model::{Class, NetConfig, Output};
 use crate::rng;
 
-/// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
-const PARTS: usize = 6;
-
-/// `x W + b`.
-#[derive(Debug)]
-struct Linear {
-    inputs: usize,
-    weight: Packed,
-    bias: Vec<f32>,
-}
-
-impl Linear {
-    /// Reads it as files have it, `[out, in]`.
-    fn read(file: &dyn Weights, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
-        let weight = file.packed(&format!("{name}.weight"), [outputs, inputs])?;
-        Ok(Self { inputs, weight, bias: file.values(&format!("{name}.bias"), &[outputs])? })
-    }
-
-    /// Of every row of `x`: `emit` gets pieces of `[rows, outputs]` with the place and the column that each begins at.
-    fn apply(&self, x: &[f32], rows: &mut Vec<f32>, mut emit: impl FnMut(usize, usize, &[f32])) {
-        product(Matrix::of_rows(x, self.inputs), &self.weight, rows, |row, column, sums| {
-            let mut piece = [0.0; COLUMNS];
-            let piece = &mut piece[..sums.len()];
-            let biased = sums.iter().zip(&self.bias[column..]).map(|(sum, bias)| sum + bias);
-            piece.iter_mut().zip(biased).for_each(|(to, x)| *to = x);
-            emit(row * self.bias.len() + column, column, piece);
-        });
-    }
-
-    /// The same, into `out`. Not inlined, like the other steps of a picture's way: browsers compile them while a
-    /// visitor waits, and take more than twice as long for a function of twice the size.
-    #[inline(never)]
-    fn store(&self, x: &[f32], rows: &mut Vec<f32>, out: &mut [f32]) {
-        self.apply(x, rows, |at, _, piece| out[at..][..piece.len()].copy_from_slice(piece));
-    }
-
-    /// The same, times `gate`, added to `tokens`.
-    #[inline(never)]
-    fn add(&self, x: &[f32], rows: &mut Vec<f32>, gate: &[f32], tokens: &mut [f32]) {
-        self.apply(x, rows, |at, column, piece| {
-            let gated = piece.iter().zip(&gate[column..]).map(|(x, gate)| x * gate);
-            tokens[at..].iter_mut().zip(gated).for_each(|(token, x)| *token += x);
-        });
-    }
-}
-
-/// Whether a tensor is the weights of a [`Linear`], which are read as panels for products: all but those of times and
-/// classes, which meet one row at a time. This build has no module to ask for the roles of its parameters; a test holds
-/// the names to them.
-pub(super) fn is_multiplied(name: &str) -> bool {
-    let of_tokens = [".attention.", ".mlp.", "patch.", "head.linear."].iter().any(|layer| name.contains(layer));
-    of_tokens && name.ends_with(".weight")
-}
-
-/// The layers of a block, but for its modulation.
-#[derive(Debug)]
-struct Block {
-    heads: usize,
-    qkv: Linear,
-    proj: Linear,
-    fc1: Linear,
-    fc2: Linear,
-}
-
-impl Block {
-    fn read(file: &dyn Weights, name: &str, config: &NetConfig) -> Result<Self, Error> {
-        let (width, hidden) = (config.width, config.mlp_ratio * config.width);
-        let read = |part, inputs, outputs| Linear::read(file, &format!("{name}.{part}"), inputs, outputs);
-        Ok(Self {
-            heads: config.heads,
-            qkv: read("attention.qkv", width, 3 * width)?,
-            proj: read("attention.proj", width, width)?,
-            fc1: read("mlp.fc1", width, hidden)?,
-            fc2: read("mlp.fc2", hidden, width)?,
-        })
-    }
-
-    /// `x += gate · attention(modulate(x))`, then `x += gate · mlp(modulate(x))`, of the tokens in `work`.
-    #[inline(never)]
-    fn apply(&self, modulation: &[f32], work: &mut Scratch) {
-        let Scratch { tokens, normed, wide, heads, rows, attention, .. } = work;
-        let width = self.proj.inputs;
-        let part = |i: usize| &modulation[i * width..][..width];
-
-        modulate(tokens, normed, part(0), part(1));
-        let wide = &mut wide[..3 * tokens.len()];
-        self.qkv.store(normed, rows, wide);
-        for head in (0..width).step_by(width / self.heads) {
-            let [q, k, v] = [0, width, 2 * width].map(|part| Matrix {
-                values: &wide[part + head..],
-                next_row: 3 * width,
-                next_column: 1,
-                rows: tokens.len() / width,
-                columns: width / self.heads,
-            });
-            attend(q, k, v, attention, &mut heads[head..], width);
-        }
-        self.proj.add(heads, rows, part(2), tokens);
-
-        modulate(tokens, normed, part(3), part(4));
-        let wide = &mut work.wide[..tokens.len() / width * self.fc2.inputs];
-        self.fc1.store(normed, rows, wide);
-        map(wide, Gate::new(GELU[0] as f32, GELU[1] as f32));
-        self.fc2.add(wide, rows, part(5), tokens);
-    }
-}
-
-/// `norm(x) · (1 + scale) + shift` of every token.
-#[inline(never)]
-fn modulate(tokens: &[f32], out: &mut [f32], shift: &[f32], scale: &[f32]) {
-    out.copy_from_slice(tokens);
-    for row in out.chunks_exact_mut(shift.len()) {
-        normalise(row, NORM_EPSILON as f32);
-        row.iter_mut().zip(shift.iter().zip(scale)).for_each(|(x, (shift, scale))| *x = *x * (1.0 + scale) + shift);
-    }
-}
-
-/// All layers of a model.
+/// A network with its weights.
 #[derive(Debug)]
 pub(super) struct Network {
     config: NetConfig,
-    embeddings: Embeddings,
-    /// From conditions, for the blocks and the head.
-    modulations: Vec<Rows>,
-    /// How many of these have the first condition; the others have the last one.
-    first: usize,
-    patch: Linear,
+    layers: network::Network,
+    weights: Weights,
+    /// What is added to each patch's token; empty where nothing is.
     positions: Vec<f32>,
-    blocks: Vec<Block>,
-    head: Linear,
+    /// Cosine and sine of each token's rotary positions, where it is turned.
+    rotary: Vec<[f32; 2]>,
     /// Which value of an image each value of its patches is.
     places: Vec<usize>,
 }
 
 impl Network {
-    /// Reads the layers.
+    /// Reads the weights.
     ///
     /// # Errors
-    /// Another network than a plain Diffusion Transformer, or a file that lacks a tensor.
-    pub fn read(file: &dyn Weights, config: &NetConfig) -> Result<Self, Error> {
-        if !is_supported(config) {
-            return Err(Error::Device("this build has only plain Diffusion Transformers".into()));
-        }
-        let NetConfig { width, depth, .. } = *config;
-        let pixels = config.patch_values();
-        let modulation =
-            |name: &str, parts: usize| Rows::read(file, &format!("{name}.modulation"), width, parts * width);
-        let each = (0..depth).map(|i| modulation(&format!("blocks.{i}"), PARTS));
+    /// Another network than the page's engines have, or a file that lacks a tensor.
+    pub fn read(file: &dyn WeightSource, config: &NetConfig) -> Result<Self, Error> {
+        let params = config.params();
+        let layers = network::Network::new(config, &params)?;
+        let weights = Weights::read(file, &params)?;
         Ok(Self {
-            embeddings: Embeddings::read(file, config)?,
-            modulations: each.chain([modulation("head", 2)]).collect::<Result<_, _>>()?,
-            first: first_modulations(config),
-            patch: Linear::read(file, "patch", pixels, width)?,
-            positions: position_table(config.side(), width),
-            blocks: (0..depth).map(|i| Block::read(file, &format!("blocks.{i}"), config)).collect::<Result<_, _>>()?,
-            head: Linear::read(file, "head.linear", width, pixels)?,
+            positions: layers.positions(config, &weights.values),
+            rotary: layers.rotary(config),
+            layers,
+            weights,
             places: places(config),
             config: config.clone(),
         })
@@ -177,33 +50,210 @@ impl Network {
 
     /// Memory for a picture's way.
     pub fn work(&self) -> Scratch {
-        Scratch::new(&self.config)
+        Scratch::new(self.places.len())
     }
 
     /// The velocity `u(z, r, t)` of one image, `[channels, size, size]`, into `work.u`.
-    pub fn velocity(&self, z: &[f32], [r, t]: [f64; 2], class: Class, conditions: &mut Conditions, work: &mut Scratch) {
-        let width = self.config.width;
-        let modulation = conditions.find(self, [r, t], class);
-        let (of_blocks, of_head) = modulation.split_at(self.blocks.len() * PARTS * width);
-        let Scratch { tokens, patches, rows, .. } = work;
-        patches.iter_mut().zip(&self.places).for_each(|(x, &place)| *x = z[place]);
-        self.patch.store(patches, rows, tokens);
-        tokens.iter_mut().zip(&self.positions).for_each(|(x, position)| *x += position);
+    pub fn velocity(&self, z: &[f32], times: [f64; 2], class: Class, conditions: &mut Conditions, work: &mut Scratch) {
+        let told = conditions.find(self, times, class);
+        self.layers.forward(&mut Call { network: self, z, t: times[1], told, work });
+    }
+}
 
-        let each = self.blocks.iter().zip(of_blocks.chunks_exact(PARTS * width));
-        each.for_each(|(block, modulation)| block.apply(modulation, work));
+/// One network call on one image. Operations are not inlined: browsers compile them while a visitor waits, and take more
+/// than twice as long for a function of twice the size.
+struct Call<'a> {
+    network: &'a Network,
+    z: &'a [f32],
+    t: f64,
+    /// The modulations of all layers, one after the other, or the tokens in front of the patches.
+    told: &'a [f32],
+    work: &'a mut Scratch,
+}
 
-        let Scratch { tokens, normed, patches, rows, u, .. } = work;
-        let (shift, scale) = of_head.split_at(width);
-        modulate(tokens, normed, shift, scale);
-        self.head.store(normed, rows, patches);
-        let divisor = t.max(MIN_DIVISOR) as f32;
-        for (x, &place) in patches.iter().zip(&self.places) {
-            u[place] = match self.config.output {
+impl<'a> Call<'a> {
+    /// `x W + b` of every row: `emit` gets pieces of `[rows, outputs]` with the place and the column that each begins at.
+    fn product(&mut self, layer: &Linear, x: &[f32], mut emit: impl FnMut(usize, usize, &[f32])) {
+        let Weights { values, packed } = &self.network.weights;
+        let bias = layer.bias.map_or(&[][..], |bias| &values[bias]);
+        let mut first = 0;
+        for weight in layer.weights.iter().map(|&weight| &packed[weight]) {
+            product(Matrix::of_rows(x, layer.inputs), weight, &mut self.work.rows, |row, column, sums| {
+                let column = first + column;
+                let mut piece = [0.0; COLUMNS];
+                let piece = &mut piece[..sums.len()];
+                piece.copy_from_slice(sums);
+                let bias = bias.get(column..).unwrap_or_default();
+                piece.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+                emit(row * layer.outputs + column, column, piece);
+            });
+            first += weight.columns;
+        }
+    }
+
+    /// The same, into `out`.
+    #[inline(never)]
+    fn store(&mut self, layer: &Linear, x: &[f32], out: &mut [f32]) {
+        self.product(layer, x, |at, _, piece| out[at..][..piece.len()].copy_from_slice(piece));
+    }
+
+    /// The same, into memory of its own; that of `x` is free again.
+    fn stored(&mut self, layer: &Linear, x: Vec<f32>) -> Vec<f32> {
+        let mut out = self.work.take(x.len() / layer.inputs * layer.outputs);
+        self.store(layer, &x, &mut out);
+        self.work.give(x);
+        out
+    }
+
+    /// Values of the tokens in front of the patches.
+    fn prefix(&self) -> usize {
+        self.network.layers.prefix() * self.network.config.width
+    }
+
+    /// A part of a modulation, `[width]`.
+    fn part(&self, modulation: &Modulation, part: usize) -> &'a [f32] {
+        let width = self.network.config.width;
+        &self.told[modulation.offset + part * width..][..width]
+    }
+}
+
+impl Ops for Call<'_> {
+    type Value = Vec<f32>;
+
+    #[inline(never)]
+    fn patches(&mut self) -> Vec<f32> {
+        let places = &self.network.places;
+        let mut patches = self.work.take(places.len());
+        patches.iter_mut().zip(places).for_each(|(x, &place)| *x = self.z[place]);
+        patches
+    }
+
+    #[inline(never)]
+    fn linear(&mut self, x: Vec<f32>, layer: &Linear, activation: Activation) -> Vec<f32> {
+        let mut out = self.stored(layer, x);
+        match activation {
+            Activation::Identity => {}
+            Activation::Gelu => map(&mut out, Sigmoid::new(GELU[0] as f32, GELU[1] as f32)),
+        }
+        out
+    }
+
+    #[inline(never)]
+    fn swiglu(&mut self, x: Vec<f32>, gate: &Linear, up: &Linear) -> Vec<f32> {
+        let length = x.len() / gate.inputs * gate.outputs;
+        let [mut out, mut other] = [self.work.take(length), self.work.take(length)];
+        self.store(gate, &x, &mut out);
+        map(&mut out, Sigmoid::new(1.0, 0.0));
+        self.store(up, &x, &mut other);
+        out.iter_mut().zip(&other).for_each(|(out, other)| *out *= other);
+        self.work.give(x);
+        self.work.give(other);
+        out
+    }
+
+    #[inline(never)]
+    fn tokens(&mut self, x: Vec<f32>, layer: &Linear) -> Vec<f32> {
+        let prefix = self.prefix();
+        let mut tokens = self.work.take(prefix + x.len() / layer.inputs * layer.outputs);
+        let (told, patches) = tokens.split_at_mut(prefix);
+        told.copy_from_slice(&self.told[..prefix]);
+        self.store(layer, &x, patches);
+        patches.iter_mut().zip(&self.network.positions).for_each(|(x, position)| *x += position);
+        self.work.give(x);
+        tokens
+    }
+
+    #[inline(never)]
+    fn rms_norm(&mut self, x: &Vec<f32>, gain: Param) -> Vec<f32> {
+        let gain = &self.network.weights.values[gain];
+        let mut out = self.work.take(x.len());
+        out.copy_from_slice(x);
+        for row in out.chunks_exact_mut(gain.len()) {
+            rms_normalise(row, NORM_EPSILON as f32);
+            row.iter_mut().zip(gain).for_each(|(x, gain)| *x *= gain);
+        }
+        out
+    }
+
+    #[inline(never)]
+    fn rotary(&mut self, mut qkv: Vec<f32>, gains: [Param; 2]) -> Vec<f32> {
+        let NetConfig { width, heads, .. } = self.network.config;
+        let half = width / heads / 2;
+        let turns = self.network.rotary.chunks_exact(half);
+        for (row, turns) in qkv.chunks_exact_mut(3 * width).zip(turns) {
+            for (part, gain) in row.chunks_exact_mut(width).zip(gains) {
+                let gain = self.network.weights.values[gain].as_chunks::<2>().0;
+                for head in part.chunks_exact_mut(2 * half) {
+                    rms_normalise(head, NORM_EPSILON as f32);
+                    let pairs = head.as_chunks_mut::<2>().0.iter_mut().zip(gain);
+                    for ((pair, gain), [cos, sin]) in pairs.zip(turns) {
+                        let [a, b] = [pair[0] * gain[0], pair[1] * gain[1]];
+                        *pair = [a * cos - b * sin, b * cos + a * sin];
+                    }
+                }
+            }
+        }
+        qkv
+    }
+
+    #[inline(never)]
+    fn modulate(&mut self, x: &Vec<f32>, modulation: &Modulation, part: usize) -> Vec<f32> {
+        let [shift, scale] = [part, part + 1].map(|part| self.part(modulation, part));
+        let mut out = self.work.take(x.len());
+        out.copy_from_slice(x);
+        for row in out.chunks_exact_mut(shift.len()) {
+            normalise(row, NORM_EPSILON as f32);
+            row.iter_mut().zip(shift.iter().zip(scale)).for_each(|(x, (shift, scale))| *x = *x * (1.0 + scale) + shift);
+        }
+        out
+    }
+
+    #[inline(never)]
+    fn attention(&mut self, qkv: Vec<f32>) -> Vec<f32> {
+        let NetConfig { width, heads, .. } = self.network.config;
+        let mut out = self.work.take(qkv.len() / 3);
+        for head in (0..width).step_by(width / heads) {
+            let [q, k, v] = [0, width, 2 * width].map(|part| Matrix {
+                values: &qkv[part + head..],
+                next_row: 3 * width,
+                next_column: 1,
+                rows: qkv.len() / (3 * width),
+                columns: width / heads,
+            });
+            attend(q, k, v, &mut self.work.attention, &mut out[head..], width);
+        }
+        self.work.give(qkv);
+        out
+    }
+
+    #[inline(never)]
+    fn add(&mut self, mut x: Vec<f32>, gate: Gate, branch: Vec<f32>, layer: &Linear) -> Vec<f32> {
+        let gate = match gate {
+            Gate::Modulation(modulation, part) => self.part(modulation, part),
+            Gate::Learned(gain) => &self.network.weights.values[gain],
+        };
+        self.product(layer, &branch, |at, column, piece| {
+            let gated = piece.iter().zip(&gate[column..]).map(|(x, gate)| x * gate);
+            x[at..].iter_mut().zip(gated).for_each(|(x, branch)| *x += branch);
+        });
+        self.work.give(branch);
+        x
+    }
+
+    #[inline(never)]
+    fn output(&mut self, x: Vec<f32>, layer: &Linear) {
+        let mut patches = self.work.take(self.network.places.len());
+        self.store(layer, &x[self.prefix()..], &mut patches);
+        self.work.give(x);
+        let divisor = self.t.max(MIN_DIVISOR) as f32;
+        let Network { places, config, .. } = self.network;
+        for (x, &place) in patches.iter().zip(places) {
+            self.work.u[place] = match config.output {
                 Output::Velocity => *x,
-                Output::Image => (z[place] - x) / divisor,
+                Output::Image => (self.z[place] - x) / divisor,
             };
         }
+        self.work.give(patches);
     }
 }
 
@@ -231,16 +281,19 @@ impl Conditions {
         Self { slots: ConditionCache::new(), kept: std::array::from_fn(|_| Vec::new()) }
     }
 
-    /// Those of all layers, one after the other.
+    /// Those of all layers, one after the other, or the tokens in front of the patches.
     #[inline(never)]
-    fn find(&mut self, network: &Network, [r, t]: [f64; 2], class: Class) -> &[f32] {
-        let assigned = self.slots.assign(&network.embeddings, r, t, &[class]);
+    fn find(&mut self, network: &Network, times: [f64; 2], class: Class) -> &[f32] {
+        let values = &network.weights.values;
+        let assigned = self.slots.assign(&network.layers, values, times, &[class]);
         let kept = &mut self.kept[assigned.slots[0] as usize];
-        if !assigned.fresh.is_empty() {
+        if let [conditions] = &assigned.conditions[..] {
             kept.clear();
-            let [first, last] = &assigned.conditions;
-            for (i, layer) in network.modulations.iter().enumerate() {
-                kept.extend(layer.outputs(if i < network.first { first } else { last }));
+            for Modulation { layer, condition, .. } in network.layers.modulations() {
+                kept.extend(outputs(values, layer, &conditions[*condition]));
+            }
+            if network.layers.prefix() > 0 {
+                kept.extend(conditions.iter().flatten());
             }
         }
         kept
@@ -266,21 +319,3 @@ pub fn warm_up() -> Result<(), Error> {
 
 /// The width of that network.
 const WARM_UP_WIDTH: usize = 64;
-
-#[cfg(all(test, feature = "burn"))]
-mod tests {
-    use burn::tensor::Device;
-
-    use super::*;
-    use crate::model::ParamRole::{Hidden, Input, Output};
-
-    #[test]
-    fn what_is_multiplied_is_what_acts_on_tokens() {
-        let config = NetConfig::preset("browser-s", 8, 3, 4).expect("it is known");
-        let specs = config.init(0, &Device::flex()).param_specs();
-        assert!(specs.iter().filter(|spec| is_multiplied(&spec.name)).count() == 4 * config.depth + 2);
-        for spec in specs {
-            assert_eq!(is_multiplied(&spec.name), matches!(spec.role, Input | Hidden | Output), "{}", spec.name);
-        }
-    }
-}

@@ -1,21 +1,12 @@
-//! Memory that a picture's way through the network works in, made once for a model.
+//! Memory that a picture's way through the network works in: what was made for the first picture serves all others.
 
 use crate::kernels::attention::AttentionScratch;
-use crate::model::NetConfig;
 
 /// The activations of one picture.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// `[tokens, width]`.
-    pub tokens: Vec<f32>,
-    /// Normalised and modulated.
-    pub normed: Vec<f32>,
-    /// Queries, keys and values, later the hidden layer.
-    pub wide: Vec<f32>,
-    /// What the heads give.
-    pub heads: Vec<f32>,
-    /// `[tokens, patch · patch · channels]`.
-    pub patches: Vec<f32>,
+    /// What is free.
+    pool: Vec<Vec<f32>>,
     /// The result, `[channels, size, size]`.
     pub u: Vec<f32>,
     /// Of matrix products.
@@ -24,18 +15,23 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub fn new(config: &NetConfig) -> Self {
-        let tokens = config.side() * config.side();
-        let zeros = |features: usize| vec![0.0; tokens * features];
-        Self {
-            tokens: zeros(config.width),
-            normed: zeros(config.width),
-            wide: zeros(config.width * config.mlp_ratio.max(3)),
-            heads: zeros(config.width),
-            patches: zeros(config.patch_values()),
-            u: zeros(config.patch_values()),
-            rows: Vec::new(),
-            attention: AttentionScratch::default(),
+    /// For images of so many values.
+    pub fn new(values: usize) -> Self {
+        Self { u: vec![0.0; values], ..Self::default() }
+    }
+
+    /// So many numbers, whatever they are.
+    #[inline(never)]
+    pub fn take(&mut self, length: usize) -> Vec<f32> {
+        match self.pool.iter().position(|free| free.len() == length) {
+            Some(place) => self.pool.swap_remove(place),
+            None => vec![0.0; length],
         }
+    }
+
+    /// Takes them back.
+    #[inline(never)]
+    pub fn give(&mut self, used: Vec<f32>) {
+        self.pool.push(used);
     }
 }

@@ -8,15 +8,15 @@ use bytemuck::{cast_slice, pod_collect_to_vec};
 use super::device::Gpu;
 use super::kernels::ComputePrecision;
 use super::network::Network;
-use super::workspace::{Workspace, most_pictures};
+use super::workspace::Workspace;
 use crate::error::Error;
 use crate::infer::conditions::ConditionCache;
+use crate::infer::sampler::{Engine, Step, request_of, sample};
 use crate::infer::weights::{self, Tensors};
 use crate::model::Class;
 use crate::model::Solver;
 use crate::model::weights::{Check, ModelInfo};
-use crate::model::{NO_PAUSE, Pause, Request, whole_pictures};
-use crate::rng;
+use crate::model::{NO_PAUSE, Pause, Request};
 
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]
@@ -59,7 +59,6 @@ pub(super) enum Readback {
 /// How a batch is made.
 #[derive(Clone, Copy)]
 pub(super) struct RunOptions {
-    pub nfe: usize,
     pub solver: Solver,
     pub wanted: Readback,
 }
@@ -97,9 +96,10 @@ impl GpuGenerator {
         arithmetic: ComputePrecision,
     ) -> Result<Self, Error> {
         let make = || {
-            let network = Network::read(gpu, tensors, &info.net, arithmetic)?;
-            let most_pictures = most_pictures(gpu, &network.sizes)?;
-            let workspace = Workspace::new(gpu, &network, 1)?;
+            let plan = |network: &Network| Workspace::plan(gpu, network, 1);
+            let (network, planned, workspace) = Network::read(gpu, tensors, &info.net, arithmetic, plan)?;
+            let workspace = workspace.bind(gpu, &network, planned);
+            let most_pictures = workspace.most_pictures;
             let state = RefCell::new(Some(State { slots: ConditionCache::new(), workspace }));
             Ok(Model {
                 gpu: gpu.clone(),
@@ -129,7 +129,7 @@ impl GpuGenerator {
     /// # Errors
     /// A count, class or NFE that is out of range, a GPU that was lost, or another generation that is under way.
     pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
-        let way = RunOptions { nfe: request.nfe, solver: Solver::MeanFlow, wanted: Readback::Images };
+        let way = RunOptions { solver: Solver::MeanFlow, wanted: Readback::Images };
         Ok(pod_collect_to_vec(&self.run(request, None, way, NO_PAUSE).await?))
     }
 
@@ -140,7 +140,7 @@ impl GpuGenerator {
     /// # Errors
     /// As [`Self::images`], another solver, and the error of `pause`.
     pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        self.run(request, None, RunOptions { nfe: request.nfe, solver, wanted: Readback::Rgba }, pause).await
+        self.run(request, None, RunOptions { solver, wanted: Readback::Rgba }, pause).await
     }
 
     /// The same from noise of the caller's own, of one class or of no named one.
@@ -158,9 +158,8 @@ impl GpuGenerator {
         solver: Solver,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
-        let count = whole_pictures(&noise, &self.model.info.net)?;
-        let request = Request { seed: 0, count, class, nfe };
-        self.run(request, Some(&noise), RunOptions { nfe, solver, wanted: Readback::Rgba }, pause).await
+        let request = request_of(&noise, &self.model.info.net, class, nfe)?;
+        self.run(request, Some(&noise), RunOptions { solver, wanted: Readback::Rgba }, pause).await
     }
 
     /// Running backward is left to the CPU build, which has the solver for it.
@@ -176,111 +175,86 @@ impl GpuGenerator {
         &self,
         request: Request,
         noise: Option<&[f32]>,
-        way: RunOptions,
+        RunOptions { solver, wanted }: RunOptions,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let model = &self.model;
         model.gpu.check()?;
-        if !matches!(way.solver, Solver::MeanFlow | Solver::Euler) {
-            return Err(Error::Request(format!("the GPU build has mean-flow and euler, not {}", way.solver)));
-        }
-        let net = &model.info.net;
-        let values = net.channels * net.image_size * net.image_size;
-        let labels = request.classes(noise.is_some(), net.classes)?;
         let busy = || Error::Request("the model is at work on another request".into());
         let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
-        let mut bytes = Vec::new();
-        let mut result = Ok(());
-        for (i, labels) in labels.chunks(model.most_pictures).enumerate() {
-            let first = i * model.most_pictures;
-            let noise_of = |picture: usize| {
-                let mut noise = match noise {
-                    Some(noise) => noise[(first + picture) * values..][..values].to_vec(),
-                    None => rng::noise(request.seed.wrapping_add((first + picture) as u64), values),
-                };
-                net.scale_noise(&mut noise);
-                noise
-            };
-            match model.batch(&mut state, noise_of, labels, way, pause).await {
-                Ok(pictures) => bytes.extend(pictures),
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
+        let mut drawing = Drawing { model, state: &mut state, wanted, bytes: Vec::new() };
+        let result = sample(&mut drawing, &model.info.net, request, noise, solver, pause).await;
+        let bytes = drawing.bytes;
         model.state.replace(Some(state));
         result.map(|()| bytes)
     }
 }
 
-impl Model {
-    /// The pictures of one batch, in as many network calls.
-    async fn batch(
-        &self,
-        state: &mut State,
-        noise_of: impl Fn(usize) -> Vec<f32>,
-        labels: &[Class],
-        RunOptions { nfe, solver, wanted }: RunOptions,
-        pause: Pause<'_>,
-    ) -> Result<Vec<u8>, Error> {
-        let count = labels.len();
-        if count > state.workspace.capacity {
-            let capacity = count.next_power_of_two().min(self.most_pictures);
-            let make = || Workspace::new(&self.gpu, &self.network, capacity);
-            state.workspace = self.gpu.accepted(make).await?;
-        }
-        let State { slots, workspace } = state;
-        let net = &self.info.net;
-        let values = net.channels * net.image_size * net.image_size;
-        for i in 0..count {
-            self.gpu.queue.write_buffer(&workspace.z, (4 * i * values) as u64, cast_slice(&noise_of(i)));
-        }
-        let time = |i: usize| i as f64 / nfe as f64;
-        for i in (1..=nfe).rev() {
-            let (r, t) = (time(i - 1), time(i));
-            // Euler's method takes the velocity where it stands, u(z, t, t).
-            let asked = if solver == Solver::Euler { t } else { r };
-            self.step(slots, workspace, labels, [asked, r, t], i == 1);
-            // Submitted work cannot be taken back, so little of it may wait.
-            if i > 1 && (nfe - i + 1).is_multiple_of(CALLS_AHEAD.div_ceil(count)) {
-                self.gpu.finished().await?;
-                pause().await?;
-            }
-        }
-        let pixels = net.image_size * net.image_size;
-        let (source, bytes) = match wanted {
-            Readback::Images => (&workspace.z, 4 * values * count),
-            Readback::Rgba => (&workspace.rgba, 4 * pixels * count),
-            Readback::Nothing => return Ok(Vec::new()),
-        };
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, 0, bytes as u64);
-        self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.read(&workspace.staging, bytes as u64).await
+/// Pictures on their way, as many at once as the GPU has room for.
+struct Drawing<'a> {
+    model: &'a Model,
+    state: &'a mut State,
+    wanted: Readback,
+    /// What was read back.
+    bytes: Vec<u8>,
+}
+
+impl Engine for Drawing<'_> {
+    fn most_pictures(&self) -> usize {
+        self.model.most_pictures
     }
 
-    /// Moves the images from time `t` to `r` by the velocity towards `asked`, and after the last step makes them
-    /// pictures.
-    fn step(
-        &self,
-        slots: &mut ConditionCache,
-        workspace: &Workspace,
-        labels: &[Class],
-        [asked, r, t]: [f64; 3],
-        last: bool,
-    ) {
-        let assigned = slots.assign(&self.network.embeddings, asked, t, labels);
-        workspace.prepare(&self.gpu, labels.len() * self.network.sizes.tokens, r, t, &assigned.slots);
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+    async fn begin(&mut self, noise: impl Iterator<Item = Vec<f32>>, pictures: usize) -> Result<(), Error> {
+        let Model { gpu, network, most_pictures, .. } = self.model;
+        if pictures > self.state.workspace.capacity {
+            let capacity = pictures.next_power_of_two().min(*most_pictures);
+            let make = || Workspace::new(gpu, network, capacity);
+            self.state.workspace = gpu.accepted(make).await?;
+        }
+        for (i, noise) in noise.enumerate() {
+            gpu.queue.write_buffer(&self.state.workspace.z, (4 * i * noise.len()) as u64, cast_slice(&noise));
+        }
+        Ok(())
+    }
+
+    /// After the last step it makes RGBA of the images, too.
+    fn call(&mut self, classes: &[Class], Step { asked, r, t, is_last, .. }: Step) {
+        let (Model { gpu, network, .. }, State { slots, workspace }) = (self.model, &mut *self.state);
+        let assigned = slots.assign(&network.layers, &network.values, [asked, t], classes);
+        workspace.prepare(gpu, &network.sizes, [r, t], &assigned.slots);
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.network.fill(&self.gpu, &mut pass, &assigned.fresh, &assigned.conditions);
-            workspace.record_step(&mut pass, labels.len());
-            if last {
-                workspace.record_rgba(&mut pass, labels.len());
+            network.fill(gpu, &mut pass, &assigned);
+            workspace.record_step(&mut pass, classes.len());
+            if is_last {
+                workspace.record_rgba(&mut pass, classes.len());
             }
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        gpu.queue.submit([encoder.finish()]);
+    }
+
+    /// Submitted work cannot be taken back, so little of it may wait.
+    async fn may_pause(&mut self, pictures: usize, step: Step) -> Result<bool, Error> {
+        let is_due = !step.is_last && step.calls.is_multiple_of(CALLS_AHEAD.div_ceil(pictures));
+        if is_due {
+            self.model.gpu.finished().await?;
+        }
+        Ok(is_due)
+    }
+
+    async fn end(&mut self, pictures: usize) -> Result<(), Error> {
+        let (Model { gpu, info, .. }, State { workspace, .. }) = (self.model, &*self.state);
+        let pixels = info.net.image_size * info.net.image_size;
+        let (source, bytes) = match self.wanted {
+            Readback::Images => (&workspace.z, 4 * pixels * info.net.channels * pictures),
+            Readback::Rgba => (&workspace.rgba, 4 * pixels * pictures),
+            Readback::Nothing => return Ok(()),
+        };
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, 0, bytes as u64);
+        gpu.queue.submit([encoder.finish()]);
+        self.bytes.extend(gpu.read(&workspace.staging, bytes as u64).await?);
+        Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! The kernels of a model: WGSL put together for its sizes, compiled once.
 
-use crate::model::tables::NORM_EPSILON;
-use crate::model::{NetConfig, Output};
+use std::cell::RefCell;
 
 use super::device::Gpu;
+use crate::infer::dit::PARTS;
+use crate::model::tables::NORM_EPSILON;
+use crate::model::{self, NetConfig};
 
 /// Inputs that a matrix product takes at once.
 pub(super) const DEPTH: usize = 8;
@@ -14,32 +16,72 @@ pub(super) const MAX_HEAD_WIDTH: usize = 256;
 /// Quads of workgroup memory for keys and for values, each: 2 KB for the usual heads, 16 KB being what every GPU has.
 const KEY_QUADS: usize = 128;
 
-/// Vectors of a modulation: a block's shift, scale and gate of attention, then of the MLP; the head uses two.
-pub(super) const PARTS: usize = 6;
-
 /// Rows and columns that a workgroup makes at once. Small, so that one picture of 64 tokens already makes many
 /// workgroups; each thread has 4 × 8 of them, as what it reads takes longer than what it computes.
 pub(super) const TILE_ROWS: usize = 32;
 /// See [`TILE_ROWS`]; matrices are filled up to whole tiles.
 pub(super) const TILE_COLUMNS: usize = 64;
 
-/// One matrix product with what is fused into it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Product {
-    /// Conditions to the modulation of a block or the head, into slots.
-    Modulation,
-    /// Pixels to tokens.
-    Patch,
-    /// Normalised tokens to queries, keys and values.
-    Qkv,
-    /// Attention back into the tokens.
-    Proj,
-    /// Normalised tokens to the MLP's hidden layer.
-    Fc1,
-    /// The hidden layer back into the tokens.
-    Fc2,
-    /// Normalised tokens to pixels, and the step of the solver.
-    Head,
+/// What a dispatch runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// A matrix product with what is fused into it.
+    Product(Product),
+    /// Queries, keys and values to what the heads give.
+    Attention,
+    /// Queries and keys normalised and turned by their places.
+    Rotary,
+    /// The tokens in front of the patches, out of their slots.
+    Prefix,
+    /// Images to RGBA bytes.
+    Rgba,
+}
+
+/// A matrix product of rows; features are counted with those that fill heads up to whole quads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Product {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub input: Input,
+    pub output: Output,
+    /// Whether its rows are the patches alone, not all tokens.
+    pub of_patches: bool,
+}
+
+/// How a product reads its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Rows as they are.
+    Plain,
+    /// Pixels of the images.
+    Patches,
+    /// Normalised tokens, shifted and scaled by a modulation, from this part of it on.
+    Modulated(usize),
+    /// Tokens over the root of their mean square, times a learned gain.
+    Rms,
+}
+
+/// What a product does with its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Rows as they are.
+    Plain,
+    /// Rows through GELU.
+    Gelu,
+    /// Rows through SiLU.
+    Silu,
+    /// It multiplies what is there.
+    Times,
+    /// The positions of tokens are added.
+    Positions,
+    /// It joins the tokens, times this part of a modulation.
+    Gated(usize),
+    /// It joins the tokens, times a learned vector.
+    Scaled,
+    /// Rows of the slots of conditions.
+    Slots,
+    /// The step of the solver.
+    Step,
 }
 
 /// In which precision a model's weights are kept and multiplied. Sums, tokens and attention are always `f32`.
@@ -76,58 +118,45 @@ impl ComputePrecision {
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
     pub config: NetConfig,
-    /// Tokens of a picture.
+    /// Tokens in front of the patches of a picture.
+    pub prefix: usize,
+    /// Patches of a picture.
+    pub patches: usize,
+    /// Both together.
     pub tokens: usize,
     /// Features of a token.
     pub width: usize,
     /// Features of a head, filled up to whole quads.
     pub head_width: usize,
-    /// Hidden features of the MLP.
-    pub hidden: usize,
     /// Of the weights and their products.
     pub arithmetic: ComputePrecision,
 }
 
 impl Sizes {
-    pub fn new(config: &NetConfig, arithmetic: ComputePrecision) -> Self {
+    pub fn new(config: &NetConfig, prefix: usize, arithmetic: ComputePrecision) -> Self {
+        let patches = config.side() * config.side();
         Self {
-            tokens: config.side() * config.side(),
+            prefix,
+            patches,
+            tokens: prefix + patches,
             width: config.width,
             head_width: (config.width / config.heads).next_multiple_of(4),
-            hidden: config.mlp_ratio * config.width,
             arithmetic,
             config: config.clone(),
         }
     }
 
-    /// Features of all heads together.
-    pub fn heads_width(&self) -> usize {
-        self.config.heads * self.head_width
-    }
-
-    /// Inputs and outputs of a product.
-    fn shape(&self, product: Product) -> [usize; 2] {
-        match product {
-            Product::Modulation => [self.width, PARTS * self.width],
-            Product::Patch => [self.config.patch_values(), self.width],
-            Product::Qkv => [self.width, 3 * self.heads_width()],
-            Product::Proj => [self.heads_width(), self.width],
-            Product::Fc1 => [self.width, self.hidden],
-            Product::Fc2 => [self.hidden, self.width],
-            Product::Head => [self.width, self.config.patch_values()],
-        }
-    }
-
-    /// Workgroups side by side that cover the outputs of a product.
-    pub fn column_tiles(&self, product: Product) -> u32 {
-        let [_, outputs] = self.shape(product);
-        outputs.div_ceil(TILE_COLUMNS) as u32
+    /// Features that belong to heads, with those that fill each up to whole quads.
+    pub fn padded(&self, features: usize) -> usize {
+        features / (self.width / self.config.heads) * self.head_width
     }
 
     /// The constants that all kernels may use.
     fn constants(&self) -> String {
         let NetConfig { image_size, channels, patch, heads, .. } = self.config;
         let numbers = [
+            ("PREFIX", self.prefix),
+            ("PATCHES", self.patches),
             ("TOKENS", self.tokens),
             ("SIDE", self.config.side()),
             ("SIZE", image_size),
@@ -145,66 +174,87 @@ impl Sizes {
         numbers.into_iter().map(number).chain([norm]).collect()
     }
 
-    /// The source of a matrix product.
+    /// The source of a kernel.
+    fn source(&self, kernel: Kernel) -> String {
+        match kernel {
+            Kernel::Product(product) => self.product(product),
+            Kernel::Attention => self.attention(),
+            Kernel::Rotary => [&self.constants(), include_str!("wgsl/rotary.wgsl")].concat(),
+            Kernel::Prefix => [&self.constants(), include_str!("wgsl/prefix.wgsl")].concat(),
+            Kernel::Rgba => [&self.constants(), include_str!("wgsl/rgba.wgsl")].concat(),
+        }
+    }
+
     fn product(&self, product: Product) -> String {
-        let [inputs, outputs] = self.shape(product);
-        let weight_quads = outputs.next_multiple_of(TILE_COLUMNS) / 4;
-        let (reads, stores, more) = self.ends(product);
+        let Product { inputs, outputs, input, output, of_patches } = product;
         let numbers = [
             ("INPUT_QUADS", inputs.div_ceil(4)),
             ("OUTPUT_QUADS", outputs.div_ceil(4)),
-            ("WEIGHT_QUADS", weight_quads),
+            ("WEIGHT_QUADS", outputs.next_multiple_of(TILE_COLUMNS) / 4),
             ("TILE_ROWS", TILE_ROWS),
             ("TILE_QUADS", TILE_COLUMNS / 4),
             ("DEPTH", DEPTH),
         ];
-        let numbers = numbers.into_iter().chain(more.iter().copied()).map(number);
         // It may begin with a directive, which must come before all else.
         let weights = match self.arithmetic {
             ComputePrecision::Half => include_str!("wgsl/arithmetic_half.wgsl"),
             ComputePrecision::HalfWeights => include_str!("wgsl/weights_half.wgsl"),
             ComputePrecision::Single => include_str!("wgsl/weights_full.wgsl"),
         };
-        let parts = [reads, stores, include_str!("wgsl/linear.wgsl")];
-        // What stands in two of the parts is needed once.
-        let shared = match product {
-            Product::Patch => include_str!("wgsl/pixel.wgsl").to_owned(),
-            Product::Head => {
-                [include_str!("wgsl/pixel.wgsl"), include_str!("wgsl/modulation.wgsl"), self.gives()].concat()
-            }
-            Product::Modulation => String::new(),
-            _ => include_str!("wgsl/modulation.wgsl").to_owned(),
+        let (reads, part_read) = match input {
+            Input::Plain => (include_str!("wgsl/input_plain.wgsl"), None),
+            Input::Patches => (include_str!("wgsl/input_patches.wgsl"), None),
+            Input::Modulated(part) => (include_str!("wgsl/input_modulated.wgsl"), Some(("SHIFT", part))),
+            Input::Rms => (include_str!("wgsl/input_rms.wgsl"), None),
         };
-        let numbers: String = numbers.collect();
-        [weights, &self.constants(), &numbers, &parts.concat(), &shared].concat()
+        let (stores, part_stored) = match output {
+            Output::Plain => (include_str!("wgsl/output_plain.wgsl"), None),
+            Output::Gelu => (include_str!("wgsl/output_gelu.wgsl"), None),
+            Output::Silu => (include_str!("wgsl/output_silu.wgsl"), None),
+            Output::Times => (include_str!("wgsl/output_times.wgsl"), None),
+            Output::Positions => (include_str!("wgsl/output_positions.wgsl"), None),
+            Output::Gated(part) => (include_str!("wgsl/output_gated.wgsl"), Some(("GATE", part))),
+            Output::Scaled => (include_str!("wgsl/output_scaled.wgsl"), None),
+            Output::Slots => (include_str!("wgsl/output_slots.wgsl"), None),
+            Output::Step => (include_str!("wgsl/output_step.wgsl"), None),
+        };
+        let numbers = numbers.into_iter().chain(part_read).chain(part_stored).map(number);
+        let mut parts = vec![weights.to_owned(), self.constants()];
+        parts.extend(numbers);
+        parts.extend([reads, stores, include_str!("wgsl/linear.wgsl")].map(str::to_owned));
+        // What an input and an output share is needed once.
+        if input == Input::Patches || output == Output::Step {
+            parts.push(include_str!("wgsl/pixel.wgsl").to_owned());
+        }
+        if part_read.or(part_stored).is_some() {
+            parts.push(include_str!("wgsl/modulation.wgsl").to_owned());
+        }
+        if output == Output::Step {
+            parts.push(self.gives().to_owned());
+        }
+        parts.push(self.rows_of(of_patches, output == Output::Step));
+        parts.concat()
+    }
+
+    /// How many rows there are, the token of a row of patches, and the token that an input is read from.
+    fn rows_of(&self, of_patches: bool, reads_tokens: bool) -> String {
+        let rows = if of_patches { "call.patch_rows" } else { "call.rows" };
+        let token = if self.prefix == 0 { "row" } else { "row / PATCHES * TOKENS + PREFIX + row % PATCHES" };
+        let source = if reads_tokens { "token_of(row)" } else { "row" };
+        let mut functions = ["fn rows() -> u32 { return ", rows, "; }\n"].concat();
+        for (name, row) in [("token_of", token), ("source_row", source)] {
+            functions.push_str(&["fn ", name, "(row: u32) -> u32 { return ", row, "; }\n"].concat());
+        }
+        functions
     }
 
     fn gives(&self) -> &'static str {
         match self.config.output {
-            Output::Velocity => include_str!("wgsl/gives_velocity.wgsl"),
-            Output::Image => include_str!("wgsl/gives_image.wgsl"),
+            model::Output::Velocity => include_str!("wgsl/gives_velocity.wgsl"),
+            model::Output::Image => include_str!("wgsl/gives_image.wgsl"),
         }
     }
 
-    /// How a product reads its input and stores its result, and which parts of the modulation it uses.
-    fn ends(&self, product: Product) -> (&'static str, &'static str, &'static [(&'static str, usize)]) {
-        let plain = include_str!("wgsl/input_plain.wgsl");
-        let modulated = include_str!("wgsl/input_modulated.wgsl");
-        let residual = include_str!("wgsl/output_residual.wgsl");
-        match product {
-            Product::Modulation => (plain, include_str!("wgsl/output_slots.wgsl"), &[]),
-            Product::Patch => {
-                (include_str!("wgsl/input_patches.wgsl"), include_str!("wgsl/output_positions.wgsl"), &[])
-            }
-            Product::Qkv => (modulated, include_str!("wgsl/output_plain.wgsl"), &[("SHIFT", 0)]),
-            Product::Proj => (plain, residual, &[("GATE", 2)]),
-            Product::Fc1 => (modulated, include_str!("wgsl/output_gelu.wgsl"), &[("SHIFT", 3)]),
-            Product::Fc2 => (plain, residual, &[("GATE", 5)]),
-            Product::Head => (modulated, include_str!("wgsl/output_step.wgsl"), &[("SHIFT", 0)]),
-        }
-    }
-
-    /// The source of attention.
     fn attention(&self) -> String {
         let quads = self.head_width / 4;
         let scale = format!("const SCALE = inverseSqrt({}f);\n", self.width / self.config.heads);
@@ -227,42 +277,28 @@ fn number((name, value): (&str, usize)) -> String {
     format!("const {name} = {value}u;\n")
 }
 
-/// The compiled kernels of a model.
-#[derive(Debug)]
-pub(super) struct Kernels {
-    pub modulation: wgpu::ComputePipeline,
-    pub patch: wgpu::ComputePipeline,
-    pub qkv: wgpu::ComputePipeline,
-    pub attention: wgpu::ComputePipeline,
-    pub proj: wgpu::ComputePipeline,
-    pub fc1: wgpu::ComputePipeline,
-    pub fc2: wgpu::ComputePipeline,
-    pub head: wgpu::ComputePipeline,
-    pub rgba: wgpu::ComputePipeline,
-}
+/// The kernels of a model, compiled when they are first asked for.
+#[derive(Debug, Default)]
+pub(super) struct Kernels(RefCell<Vec<(Kernel, wgpu::ComputePipeline)>>);
 
 impl Kernels {
-    pub fn new(gpu: &Gpu, sizes: &Sizes) -> Self {
-        let product = |label, which| compile(gpu, label, &sizes.product(which));
-        Self {
-            modulation: product("modulation", Product::Modulation),
-            patch: product("patch", Product::Patch),
-            qkv: product("qkv", Product::Qkv),
-            attention: compile(gpu, "attention", &sizes.attention()),
-            proj: product("proj", Product::Proj),
-            fc1: product("fc1", Product::Fc1),
-            fc2: product("fc2", Product::Fc2),
-            head: product("head", Product::Head),
-            rgba: compile(gpu, "rgba", &[&sizes.constants(), include_str!("wgsl/rgba.wgsl")].concat()),
+    /// The pipeline of a kernel.
+    pub fn pipeline(&self, gpu: &Gpu, sizes: &Sizes, kernel: Kernel) -> wgpu::ComputePipeline {
+        let mut compiled = self.0.borrow_mut();
+        if let Some((_, pipeline)) = compiled.iter().find(|(other, _)| *other == kernel) {
+            return pipeline.clone();
         }
+        let pipeline = compile(gpu, &sizes.source(kernel));
+        compiled.push((kernel, pipeline.clone()));
+        pipeline
     }
 }
 
-fn compile(gpu: &Gpu, label: &str, source: &str) -> wgpu::ComputePipeline {
+fn compile(gpu: &Gpu, source: &str) -> wgpu::ComputePipeline {
     let source = wgpu::ShaderSource::Wgsl(source.into());
-    let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(label), source });
+    let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
     gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(label),
+        label: None,
         layout: None,
         module: &module,
         entry_point: None,

@@ -1,41 +1,43 @@
 //! A model's layers on the GPU, and the modulation of its blocks by times and class.
 
+use std::cell::RefCell;
+
 use bytemuck::cast_slice;
 use wgpu::BufferUsages;
 
 use super::device::Gpu;
-use super::kernels::{ComputePrecision, Kernels, MAX_HEAD_WIDTH, PARTS, Product, Sizes};
-use super::matrix::{Matrix, heads, plain};
-use super::workspace::{Dispatch, Grid, bind};
+use super::kernels::{ComputePrecision, Input, Kernel, Kernels, MAX_HEAD_WIDTH, Output, Product, Sizes, TILE_COLUMNS};
+use super::matrix::Matrix;
+use super::recorder::{Dispatch, Grid, Planned};
 use crate::error::Error;
-use crate::infer::conditions::{Embeddings, SLOTS, first_modulations, is_supported};
-use crate::infer::weights::Tensors;
-use crate::model::NetConfig;
-use crate::model::tables::position_table;
+use crate::infer::conditions::{Assigned, SLOTS};
+use crate::infer::dit::PARTS;
+use crate::infer::layers::Param;
+use crate::infer::network;
+use crate::infer::ops::Modulation;
+use crate::infer::weights::{Source, Tensors};
+use crate::model::{NetConfig, ParamRole};
 
-/// The layers of a block.
-#[derive(Debug)]
-pub(super) struct Block {
-    pub qkv: Matrix,
-    pub proj: Matrix,
-    pub fc1: Matrix,
-    pub fc2: Matrix,
-    /// `[SLOTS, 6, width]`.
-    pub modulations: wgpu::Buffer,
-}
-
-/// All layers of a model.
+/// A network with its weights.
 #[derive(Debug)]
 pub(super) struct Network {
     pub sizes: Sizes,
     pub kernels: Kernels,
-    pub embeddings: Embeddings,
-    pub patch: Matrix,
+    pub layers: network::Network,
+    /// The tensors that the CPU embeds times and classes with, and vectors; empty where a matrix is on the GPU.
+    pub values: Vec<Vec<f32>>,
+    /// Layers by the place of their first weights.
+    matrices: Vec<Option<Matrix>>,
+    /// What is added to each patch's token.
     pub positions: wgpu::Buffer,
-    pub blocks: Vec<Block>,
-    pub head: Matrix,
-    /// `[SLOTS, 6, width]`, of which the first two are used.
-    pub head_modulations: wgpu::Buffer,
+    /// Cosine and sine of each token's rotary positions.
+    pub rotary: wgpu::Buffer,
+    /// The tokens in front of the patches, `[SLOTS, prefix, width]`, where there are such.
+    pub prefixes: Option<wgpu::Buffer>,
+    /// Learned vectors by their places.
+    vectors: RefCell<Vec<(Vec<Param>, wgpu::Buffer)>>,
+    /// `[SLOTS, PARTS, width]` each.
+    pub modulations: Vec<wgpu::Buffer>,
     modulate: Modulate,
 }
 
@@ -43,7 +45,7 @@ pub(super) struct Network {
 #[derive(Debug)]
 struct Modulate {
     call: wgpu::Buffer,
-    /// `[SLOTS, width]` each: of the first blocks and of the last ones.
+    /// `[SLOTS, width]` each, of the conditions that the network has.
     conditions: [wgpu::Buffer; 2],
     targets: wgpu::Buffer,
     dispatches: Vec<Dispatch>,
@@ -51,9 +53,6 @@ struct Modulate {
 
 /// Refuses what the kernels cannot do.
 fn supported(config: &NetConfig) -> Result<(), Error> {
-    if !is_supported(config) {
-        return Err(Error::Device("on WebGPU there are only plain Diffusion Transformers".into()));
-    }
     let head_width = config.width / config.heads;
     match head_width > MAX_HEAD_WIDTH {
         true => Err(Error::Device(format!(
@@ -64,91 +63,125 @@ fn supported(config: &NetConfig) -> Result<(), Error> {
 }
 
 impl Network {
-    /// Reads the layers and makes what belongs to them.
+    /// Reads the layers, and has `plan` say first which of them there are in a call: so the browser compiles its kernels
+    /// while the weights are laid out.
     ///
     /// # Errors
-    /// A network that the kernels cannot run, a file that lacks a tensor, or a GPU without room.
-    pub fn read(gpu: &Gpu, file: &Tensors, config: &NetConfig, arithmetic: ComputePrecision) -> Result<Self, Error> {
+    /// A network that the kernels cannot run, a file that lacks a tensor, a GPU without room, or the error of `plan`.
+    pub fn read<T>(
+        gpu: &Gpu,
+        file: &Tensors,
+        config: &NetConfig,
+        arithmetic: ComputePrecision,
+        plan: impl FnOnce(&Self) -> Result<(Vec<Planned>, T), Error>,
+    ) -> Result<(Self, Vec<Planned>, T), Error> {
+        let params = config.params();
+        let layers = network::Network::new(config, &params)?;
         supported(config)?;
-        let sizes = Sizes::new(config, arithmetic);
-        // First, so that the browser compiles while the weights are laid out.
-        let kernels = Kernels::new(gpu, &sizes);
-        let NetConfig { width, heads: count, .. } = *config;
-        let [tokens, pixels, hidden] = [width, config.patch_values(), sizes.hidden].map(plain);
-        let [parts, joined] = [3, 1].map(|parts| heads(parts, count, width / count));
-        let read = |name: &str, inputs, outputs| Matrix::read(gpu, file, name, inputs, outputs);
-        let slots = || gpu.buffer("the modulations", (SLOTS * PARTS * width * 4) as u64, BufferUsages::STORAGE);
-        let block = |i: usize| {
-            let read = |name: &str, inputs, outputs| read(&format!("blocks.{i}.{name}"), inputs, outputs);
-            Ok(Block {
-                qkv: read("attention.qkv", &tokens, &parts)?,
-                proj: read("attention.proj", &joined, &tokens)?,
-                fc1: read("mlp.fc1", &tokens, &hidden)?,
-                fc2: read("mlp.fc2", &hidden, &tokens)?,
-                modulations: slots()?,
-            })
-        };
-        let blocks = (0..config.depth).map(block).collect::<Result<Vec<_>, Error>>()?;
-        let head_modulations = slots()?;
-        let modulate = Modulate::read(gpu, file, &kernels, &sizes, &blocks, &head_modulations)?;
-        Ok(Self {
-            embeddings: Embeddings::read(file, config)?,
-            patch: read("patch", &pixels, &tokens)?,
-            positions: gpu.upload("positions", cast_slice(&position_table(config.side(), width)))?,
-            blocks,
-            head: read("head.linear", &tokens, &pixels)?,
-            head_modulations,
-            modulate,
-            kernels,
+        let sizes = Sizes::new(config, layers.prefix(), arithmetic);
+        let is_value = |role| matches!(role, ParamRole::Conditioning | ParamRole::Embedding | ParamRole::Vector);
+        let mut values = Vec::new();
+        for spec in &params {
+            values.push(match is_value(spec.role) {
+                true => file.values(&spec.name, &spec.stored_shape())?,
+                false => Vec::new(),
+            });
+        }
+        let slots = |_| gpu.buffer("the modulations", (SLOTS * PARTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
+        let rows = || gpu.buffer("the conditions", (SLOTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
+        let prefix = sizes.prefix * sizes.width;
+        let prefixes =
+            (prefix > 0).then(|| gpu.buffer("the prefixes", (SLOTS * prefix * 4) as u64, BufferUsages::STORAGE));
+        let mut positions = layers.positions(config, &values);
+        positions.resize(sizes.patches * sizes.width, 0.0);
+        let mut network = Self {
+            positions: gpu.upload("positions", cast_slice(&positions))?,
+            rotary: gpu.upload("rotary positions", cast_slice(&layers.rotary(config)))?,
+            prefixes: prefixes.transpose()?,
+            vectors: RefCell::default(),
+            modulations: (0..layers.modulations().len()).map(slots).collect::<Result<_, _>>()?,
+            modulate: Modulate {
+                call: gpu.buffer("a call", 16, BufferUsages::UNIFORM)?,
+                conditions: [rows()?, rows()?],
+                targets: gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE)?,
+                dispatches: Vec::new(),
+            },
+            matrices: params.iter().map(|_| None).collect(),
+            kernels: Kernels::default(),
             sizes,
-        })
+            layers,
+            values,
+        };
+        let (planned, more) = plan(&network)?;
+        let modulate = network.plan_modulation(gpu);
+        for (layer, outputs) in planned.iter().chain(&modulate).filter_map(|planned| planned.layer.as_ref()) {
+            let tensors = (&params[..], &network.values[..]);
+            let matrix = Matrix::read(gpu, file, tensors, &network.sizes, layer, *outputs)?;
+            network.matrices[layer.weights[0]] = Some(matrix);
+        }
+        network.modulate.dispatches = network.bind(gpu, modulate);
+        Ok((network, planned, more))
     }
 
-    /// Records the filling of `slots` with the modulations of as many conditions; none, none.
-    pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, slots: &[u32], conditions: &[Vec<f32>; 2]) {
-        if slots.is_empty() {
+    /// With the weights of their layers.
+    pub fn bind(&self, gpu: &Gpu, planned: Vec<Planned>) -> Vec<Dispatch> {
+        let bind = |planned: Planned| {
+            let matrix = planned.layer.as_ref().and_then(|(layer, _)| self.matrices[layer.weights[0]].as_ref());
+            planned.bind(gpu, matrix)
+        };
+        planned.into_iter().map(bind).collect()
+    }
+
+    /// Learned vectors, one after the other.
+    ///
+    /// # Errors
+    /// When the GPU has no room.
+    pub fn vector(&self, gpu: &Gpu, params: &[Param]) -> Result<wgpu::Buffer, Error> {
+        let mut vectors = self.vectors.borrow_mut();
+        if let Some((_, vector)) = vectors.iter().find(|(of, _)| of == params) {
+            return Ok(vector.clone());
+        }
+        let values: Vec<f32> = params.iter().flat_map(|&param| &self.values[param]).copied().collect();
+        let vector = gpu.upload("a vector", cast_slice(&values))?;
+        vectors.push((params.to_vec(), vector.clone()));
+        Ok(vector)
+    }
+
+    /// The dispatches that fill slots.
+    fn plan_modulation(&self, gpu: &Gpu) -> Vec<Planned> {
+        let Modulate { call, conditions, targets, .. } = &self.modulate;
+        let (inputs, outputs) = (self.sizes.width, PARTS * self.sizes.width);
+        let product = Product { inputs, outputs, input: Input::Plain, output: Output::Slots, of_patches: false };
+        let plan = |(modulation, into): (&Modulation, &wgpu::Buffer)| Planned {
+            pipeline: self.kernels.pipeline(gpu, &self.sizes, Kernel::Product(product)),
+            layer: Some((modulation.layer.clone(), outputs)),
+            buffers: [(0, call), (3, &conditions[modulation.condition]), (4, into), (5, targets)]
+                .map(|(binding, buffer)| (binding, buffer.clone()))
+                .to_vec(),
+            grid: Grid::Tiles { columns: outputs.div_ceil(TILE_COLUMNS) as u32, rows: 1 },
+        };
+        self.layers.modulations().into_iter().zip(&self.modulations).map(plan).collect()
+    }
+
+    /// Records the filling of slots with what follows from as many conditions; none, none.
+    pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, Assigned { fresh, conditions, .. }: &Assigned) {
+        if fresh.is_empty() {
+            return;
+        }
+        if let Some(prefixes) = &self.prefixes {
+            for (slot, prefix) in fresh.iter().zip(conditions.iter().flatten()) {
+                gpu.queue.write_buffer(prefixes, u64::from(*slot) * (4 * prefix.len()) as u64, cast_slice(prefix));
+            }
             return;
         }
         let Modulate { call, conditions: rows, targets, dispatches } = &self.modulate;
-        gpu.queue.write_buffer(call, 0, cast_slice(&[slots.len() as u32, 0, 0, 0]));
-        for (rows, conditions) in rows.iter().zip(conditions) {
-            gpu.queue.write_buffer(rows, 0, cast_slice(conditions));
+        gpu.queue.write_buffer(call, 0, cast_slice(&[fresh.len() as u32, 0, 0, 0]));
+        for (i, of_picture) in conditions.iter().enumerate() {
+            for (rows, condition) in rows.iter().zip(of_picture) {
+                gpu.queue.write_buffer(rows, (4 * i * condition.len()) as u64, cast_slice(condition));
+            }
         }
-        gpu.queue.write_buffer(targets, 0, cast_slice(slots));
-        dispatches.iter().for_each(|dispatch| dispatch.record(pass, slots.len()));
-    }
-}
-
-impl Modulate {
-    fn read(
-        gpu: &Gpu,
-        file: &Tensors,
-        kernels: &Kernels,
-        sizes: &Sizes,
-        blocks: &[Block],
-        head: &wgpu::Buffer,
-    ) -> Result<Self, Error> {
-        let call = gpu.buffer("a call", 16, BufferUsages::UNIFORM)?;
-        let rows = || gpu.buffer("the conditions", (SLOTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
-        let conditions = [rows()?, rows()?];
-        let first = first_modulations(&sizes.config);
-        let targets = gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE)?;
-        let dispatch = |i: usize, name: &str, parts: usize, into: &wgpu::Buffer| {
-            let conditions = &conditions[usize::from(i >= first)];
-            let mut outputs = plain(parts * sizes.width);
-            outputs.resize(PARTS * sizes.width, None);
-            let matrix = Matrix::read(gpu, file, name, &plain(sizes.width), &outputs)?;
-            let buffers =
-                [(0, &call), (1, &matrix.weights), (2, &matrix.bias), (3, conditions), (4, into), (5, &targets)];
-            let pipeline = kernels.modulation.clone();
-            let grid = Grid::Tiles { columns: sizes.column_tiles(Product::Modulation), rows: 1 };
-            Ok(Dispatch { group: bind(gpu, &pipeline, &buffers), pipeline, grid })
-        };
-        let each = blocks.iter().enumerate();
-        let dispatches = each
-            .map(|(i, block)| dispatch(i, &format!("blocks.{i}.modulation"), 6, &block.modulations))
-            .chain([dispatch(blocks.len(), "head.modulation", 2, head)])
-            .collect::<Result<_, Error>>()?;
-        Ok(Self { call, conditions, targets, dispatches })
+        gpu.queue.write_buffer(targets, 0, cast_slice(fresh));
+        dispatches.iter().for_each(|dispatch| dispatch.record(pass, fresh.len()));
     }
 }

@@ -4,7 +4,7 @@ use web_sys::{ImageBitmap, OffscreenCanvas};
 
 use super::device::Gpu;
 use super::generator::{GpuGenerator, Readback, RunOptions};
-use super::workspace::bind_layout;
+use super::recorder::bind_layout;
 use crate::error::Error;
 use crate::model::Class;
 use crate::model::Solver;
@@ -83,7 +83,7 @@ impl GpuGenerator {
     pub async fn show(&self, noise: &[f32], class: Class, nfe: usize, pause: Pause<'_>) -> Result<ImageBitmap, Error> {
         let (gpu, size) = (&self.model.gpu, self.model.info.net.image_size as u32);
         let request = Request { seed: 0, count: 1, class, nfe };
-        let way = RunOptions { nfe, solver: Solver::MeanFlow, wanted: Readback::Nothing };
+        let way = RunOptions { solver: Solver::MeanFlow, wanted: Readback::Nothing };
         self.run(request, Some(noise), way, pause).await?;
         let rgba = self.model.state.borrow().as_ref().map(|state| state.workspace.rgba.clone());
         let rgba = rgba.ok_or_else(|| wrong("the model is at work on another request"))?;

@@ -10,4 +10,4 @@ mod streaming;
 mod tensors;
 
 pub(crate) use streaming::StreamingReader;
-pub(crate) use tensors::{Source, Tensors, open};
+pub(crate) use tensors::{Source, Tensors, open, read_info};

@@ -36,9 +36,10 @@ impl StreamingReader {
         Self { arrived: 0, begun: Vec::new(), state: State::Awaited }
     }
 
-    /// Takes the next piece, and calls `visit` with the name and the content of every tensor that it completes, in the
-    /// file's order: in the files that we write, the scales of whole numbers are in front of them.
-    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&str, TensorView)) {
+    /// Takes the next piece, and calls `visit` with what the file says about itself and the name and the content of
+    /// every tensor that it completes, in the file's order: in the files that we write, the scales of whole numbers are
+    /// in front of them.
+    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&ModelInfo, &str, TensorView)) {
         self.arrived += piece.len();
         let until_now;
         let mut piece = piece;
@@ -53,13 +54,13 @@ impl StreamingReader {
             piece = &until_now;
         }
         let State::Read(known) = &mut self.state else { return };
-        let Known { header, info: Ok(_), visited } = &mut **known else { return };
+        let Known { header, info: Ok(info), visited } = &mut **known else { return };
         // The first tensor begins behind the header.
         let before = self.arrived - piece.len();
         piece = piece.get(header.start.saturating_sub(before)..).unwrap_or_default();
         while let Some(name) = header.names.get(*visited) {
             let Some(data) = take(&mut self.begun, &mut piece, header.size_of(name)) else { return };
-            header.tensor(name, data).into_iter().for_each(|view| visit(name, view));
+            header.tensor(name, data).into_iter().for_each(|view| visit(info, name, view));
             self.begun.clear();
             *visited += 1;
         }

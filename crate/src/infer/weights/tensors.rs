@@ -23,6 +23,14 @@ pub(crate) struct Tensors<'data> {
     pub are_half: bool,
 }
 
+/// What a weights file says about itself, whether or not its tensors are those of the network.
+///
+/// # Errors
+/// As [`super::decode`].
+pub(crate) fn read_info(bytes: &[u8]) -> Result<ModelInfo, Error> {
+    Header::of(bytes)?.info()
+}
+
 /// What a weights file says about itself, and its tensors.
 ///
 /// # Errors

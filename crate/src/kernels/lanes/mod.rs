@@ -1,6 +1,5 @@
 //! Four numbers at once.
 
-#[cfg_attr(not(target_arch = "wasm32"), path = "portable.rs")]
 #[cfg_attr(target_arch = "wasm32", path = "wasm.rs")]
 mod numbers;
 

@@ -6,8 +6,10 @@
 
 mod dit;
 mod in_context;
+#[cfg(feature = "burn")]
 mod unet;
 
+#[cfg(feature = "burn")]
 pub(crate) use unet::{BlockPlan, Resample, UnetPlan};
 
 use super::{Architecture, NetConfig};
@@ -101,7 +103,8 @@ impl ParamSpec {
     }
 }
 
-/// Lists parameters by scope, as candle's `VarBuilder` names them.
+/// Lists parameters by scope, as candle's `VarBuilder` names them. What it does for every layer is not inlined: browsers
+/// download it.
 #[derive(Debug, Default)]
 pub(crate) struct ParamList {
     scope: String,
@@ -130,6 +133,7 @@ impl ParamList {
     }
 
     /// A linear layer with bias zero.
+    #[inline(never)]
     pub fn linear(&mut self, name: &str, role: ParamRole, shape: [usize; 2], initializer: Initializer) {
         self.scope(name, |params| {
             params.add("weight", role, &shape, initializer, true);
@@ -138,6 +142,7 @@ impl ParamList {
     }
 
     /// A linear layer without bias.
+    #[inline(never)]
     pub fn linear_without_bias(&mut self, name: &str, role: ParamRole, shape: [usize; 2], initializer: Initializer) {
         self.scope(name, |params| params.add("weight", role, &shape, initializer, true));
     }
@@ -152,16 +157,19 @@ impl ParamList {
     }
 
     /// Learned rows.
+    #[inline(never)]
     pub fn table(&mut self, name: &str, rows: usize, width: usize, initializer: Initializer) {
         self.scope(name, |params| params.add("weight", ParamRole::Embedding, &[rows, width], initializer, false));
     }
 
     /// A vector that is one number everywhere.
+    #[inline(never)]
     pub fn vector(&mut self, name: &str, length: usize, value: f32) {
         self.add(name, ParamRole::Vector, &[length], Initializer::Constant(value), false);
     }
 
     /// Any other parameter.
+    #[inline(never)]
     pub fn add(&mut self, name: &str, role: ParamRole, shape: &[usize], initializer: Initializer, is_linear: bool) {
         let name = format!("{}{name}", self.scope);
         self.specs.push(ParamSpec { name, shape: shape.to_vec(), role, is_linear, initializer, stream: self.drawn });
@@ -177,7 +185,11 @@ impl NetConfig {
         match &self.architecture {
             Architecture::Dit => dit::list(self, &mut params),
             Architecture::InContext(parts) => in_context::list(self, parts, &mut params),
+            #[cfg(feature = "burn")]
             Architecture::Unet(parts) => unet::list(self, parts, &mut params),
+            // The page's engines leave it to burn.
+            #[cfg(not(feature = "burn"))]
+            Architecture::Unet(_) => {}
         }
         params.into_specs()
     }

@@ -11,7 +11,7 @@ fn begin(first_row: u32, thread: u32) {
   let row = first_row + tile_row;
   let first = thread % THREADS_PER_ROW;
   var sum = vec4f();
-  if row < call.rows {
+  if row < rows() {
     for (var quad = first; quad < WIDTH_QUADS; quad += THREADS_PER_ROW) { sum += tokens[row * WIDTH_QUADS + quad]; }
   }
   partials[thread] = dot(sum, vec4f(1));
@@ -19,7 +19,7 @@ fn begin(first_row: u32, thread: u32) {
   let mean = row_total(tile_row) / f32(WIDTH_QUADS * 4u);
   workgroupBarrier();
   sum = vec4f();
-  if row < call.rows {
+  if row < rows() {
     for (var quad = first; quad < WIDTH_QUADS; quad += THREADS_PER_ROW) {
       let centred = tokens[row * WIDTH_QUADS + quad] - mean;
       sum += centred * centred;

@@ -4,12 +4,14 @@
 // constants come from the program. All sums are f32.
 
 struct Call {
-  // Rows of the input in use.
+  // Rows in use: of all tokens.
   rows: u32,
   // t - r of the step.
   span: f32,
   // What divides z - x where the network gives an image.
   divisor: f32,
+  // Rows in use: of patches.
+  patch_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> call: Call;
@@ -31,7 +33,7 @@ fn fill(first_row: u32, first_quad: u32, step: u32, thread: u32) {
     let row = i / DEPTH_QUADS;
     let quad = step * DEPTH_QUADS + i % DEPTH_QUADS;
     var value = vec4f();
-    if first_row + row < call.rows && quad < INPUT_QUADS {
+    if first_row + row < rows() && quad < INPUT_QUADS {
       value = input_quad(first_row + row, row, quad);
     }
     input_tile[i] = Quad(value);
@@ -96,8 +98,8 @@ fn weights_at(k: u32, quad: u32) -> Quads {
 fn finish(row: u32, quad: u32, sum0: vec4f, sum1: vec4f, sum2: vec4f, sum3: vec4f) {
   if quad >= OUTPUT_QUADS { return; }
   let b = bias[quad];
-  if row < call.rows { store(row, quad, sum0 + b); }
-  if row + 1u < call.rows { store(row + 1u, quad, sum1 + b); }
-  if row + 2u < call.rows { store(row + 2u, quad, sum2 + b); }
-  if row + 3u < call.rows { store(row + 3u, quad, sum3 + b); }
+  if row < rows() { store(row, quad, sum0 + b); }
+  if row + 1u < rows() { store(row + 1u, quad, sum1 + b); }
+  if row + 2u < rows() { store(row + 2u, quad, sum2 + b); }
+  if row + 3u < rows() { store(row + 3u, quad, sum3 + b); }
 }

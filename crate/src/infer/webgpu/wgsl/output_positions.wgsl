@@ -3,5 +3,5 @@
 @group(0) @binding(5) var<storage, read> positions: array<vec4f>;
 
 fn store(row: u32, quad: u32, value: vec4f) {
-  result[row * OUTPUT_QUADS + quad] = value + positions[row % TOKENS * OUTPUT_QUADS + quad];
+  result[token_of(row) * OUTPUT_QUADS + quad] = value + positions[row % PATCHES * OUTPUT_QUADS + quad];
 }

@@ -5,11 +5,11 @@
 
 use image::{GrayImage, RgbaImage};
 
-use super::build::{Builder, Item};
-use super::error::DataError;
-use super::files::Files;
-use super::format::Format;
-use super::{DataConfig, Visit, paths};
+use super::Format;
+use crate::data::build::{Builder, Item};
+use crate::data::error::DataError;
+use crate::data::files::Files;
+use crate::data::{DataConfig, Visit, paths};
 
 const IMAGES_MAGIC: [u8; 4] = [0, 0, 8, 3];
 const LABELS_MAGIC: [u8; 4] = [0, 0, 8, 1];
@@ -18,6 +18,7 @@ pub(super) static FORMAT: Format = Format {
     name: "MNIST-style IDX files",
     sniff: |head| head.content.starts_with(&IMAGES_MAGIC),
     claims: is_images,
+    may_have_columns: false,
     load,
 };
 

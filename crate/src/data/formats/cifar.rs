@@ -3,12 +3,12 @@
 
 use image::RgbaImage;
 
-use super::build::{Builder, Item};
-use super::error::DataError;
-use super::files::Files;
-use super::format::Format;
+use super::Format;
 use super::pickle::{self, Pickle, Value};
-use super::{DataConfig, Visit, paths};
+use crate::data::build::{Builder, Item};
+use crate::data::error::DataError;
+use crate::data::files::Files;
+use crate::data::{DataConfig, Visit, paths};
 
 const EDGE: usize = 32;
 const PLANE: usize = EDGE * EDGE;
@@ -22,6 +22,7 @@ pub(super) static BINARY: Format = Format {
         paths::extension(head.name) == "bin" && (is_whole(1) || is_whole(2))
     },
     claims: is_binary,
+    may_have_columns: false,
     load,
 };
 
@@ -30,6 +31,7 @@ pub(super) static PYTHON: Format = Format {
     name: "CIFAR Python files",
     sniff: |head| is_python(head.name) && head.content.starts_with(b"\x80"),
     claims: is_python,
+    may_have_columns: false,
     load,
 };
 

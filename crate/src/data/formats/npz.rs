@@ -9,12 +9,12 @@ use std::io::{self, Read};
 
 use image::RgbaImage;
 
-use super::build::{Builder, choose};
-use super::columns::{self, Cell};
-use super::error::{DataError, explain};
-use super::files::Files;
-use super::format::Format;
-use super::{DataConfig, Visit, layout, paths};
+use super::Format;
+use crate::data::build::{Builder, choose};
+use crate::data::columns::{self, Cell};
+use crate::data::error::{DataError, explain};
+use crate::data::files::Files;
+use crate::data::{DataConfig, Visit, layout, paths};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// A longer header is none.
@@ -28,6 +28,7 @@ pub(super) static FORMAT: Format = Format {
     name: "NumPy arrays",
     sniff: |head| head.content.starts_with(MAGIC),
     claims: |name| name.ends_with(".npy"),
+    may_have_columns: false,
     load,
 };
 

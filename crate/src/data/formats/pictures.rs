@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::build::{Builder, Item, choose};
-use super::error::DataError;
-use super::files::Files;
-use super::format::Format;
-use super::labels::{self, Labels};
-use super::{DataConfig, Images, Visit, archive, columns, decode, paths};
+use super::Format;
+use crate::data::build::{Builder, Item, choose};
+use crate::data::error::DataError;
+use crate::data::files::Files;
+use crate::data::labels::{self, Labels};
+use crate::data::{DataConfig, Images, Visit, archive, columns, decode, paths};
 
 /// The format of folders and archives; a file is none of them by itself.
-pub(super) static FORMAT: Format =
-    Format { name: "image files", sniff: |_| false, claims: paths::has_image_extension, load: load_parts };
+pub(super) static FORMAT: Format = Format {
+    name: "image files",
+    sniff: |_| false,
+    claims: paths::has_image_extension,
+    may_have_columns: true,
+    load: load_parts,
+};
 
 /// Reads the set in parts of at most `most` images; returns the order of its classes.
 fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit) -> Result<Vec<String>, DataError> {
@@ -24,7 +29,7 @@ fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
 }
 
 /// The images that the settings choose, in the order of their names, and their classes.
-pub(super) fn list(files: &Files, config: &DataConfig) -> Result<(Vec<Item>, Vec<String>), DataError> {
+pub(in crate::data) fn list(files: &Files, config: &DataConfig) -> Result<(Vec<Item>, Vec<String>), DataError> {
     let found = labels::read(files, config)?;
     let Labels { source: labelled, mut classes, mut captions, mut splits, used, other_split, ignores_folders, .. } =
         found;

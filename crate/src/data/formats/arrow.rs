@@ -4,16 +4,21 @@
 
 use std::path::{Path, PathBuf};
 
-use super::build::{Builder, Item, choose};
-use super::columns::{self, Cell, Columns, LabelColumn};
-use super::error::DataError;
-use super::files::{Files, foreign, open_file};
-use super::format::Format;
+use super::Format;
 use super::ipc::{Array, CONTINUATION, FILE_MAGIC, Field, Reader, Schema, Value};
-use super::{DataConfig, Visit, decode};
+use crate::data::build::{Builder, Item, choose};
+use crate::data::columns::{self, Cell, Columns, LabelColumn};
+use crate::data::error::DataError;
+use crate::data::files::{Files, foreign, open_file};
+use crate::data::{DataConfig, Visit, decode};
 
-pub(super) static FORMAT: Format =
-    Format { name: "Arrow files", sniff: |head| is_arrow(head.raw), claims: |name| name.ends_with(".arrow"), load };
+pub(super) static FORMAT: Format = Format {
+    name: "Arrow files",
+    sniff: |head| is_arrow(head.raw),
+    claims: |name| name.ends_with(".arrow"),
+    may_have_columns: true,
+    load,
+};
 
 fn is_arrow(raw: &[u8]) -> bool {
     raw.starts_with(FILE_MAGIC) || raw.starts_with(&CONTINUATION) && raw.len() > 8 && raw[7] == 0

@@ -14,18 +14,23 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 
-use super::build::{Builder, Item, choose};
-use super::columns::{self, Cell, Columns};
-use super::error::DataError;
-use super::files::{Files, foreign, open_file};
-use super::format::Format;
-use super::{DataConfig, Visit, decode, paths};
+use super::Format;
+use crate::data::build::{Builder, Item, choose};
+use crate::data::columns::{self, Cell, Columns};
+use crate::data::error::DataError;
+use crate::data::files::{Files, foreign, open_file};
+use crate::data::{DataConfig, Visit, decode, paths};
 use crate::io::catch_decoder_panic;
 
 const MAGIC: &[u8] = b"PAR1";
 
-pub(super) static FORMAT: Format =
-    Format { name: "Parquet files", sniff: |head| head.raw.starts_with(MAGIC), claims: is_parquet, load: load_parts };
+pub(super) static FORMAT: Format = Format {
+    name: "Parquet files",
+    sniff: |head| head.raw.starts_with(MAGIC),
+    claims: is_parquet,
+    may_have_columns: true,
+    load: load_parts,
+};
 
 /// Whether a file is called like one of images; the hub's folders of images may have one of their metadata.
 fn is_parquet(name: &str) -> bool {
@@ -71,7 +76,7 @@ fn load_parts(files: &Files, config: &DataConfig, most: usize, visit: &mut Visit
 
 /// The files, by name.
 fn open(files: &Files) -> Result<Vec<Table>, DataError> {
-    let open = |entry: &super::files::Entry| {
+    let open = |entry: &crate::data::files::Entry| {
         let Some(path) = files.place(entry) else {
             return Err(DataError::damaged(&files.path, "holds Parquet files; unpack it first"));
         };

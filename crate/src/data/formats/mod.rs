@@ -1,9 +1,18 @@
-//! The table of formats: how each is recognised and read. A new format is a module with a [`Format`] and a line of
-//! [`FORMATS`].
+//! The table of formats: how each is recognised and read. A new format is a file in this folder with a [`Format`], and
+//! its line in [`FORMATS`].
+
+mod arrow;
+mod cifar;
+mod idx;
+mod ipc;
+mod npz;
+mod parquet;
+mod pickle;
+pub(super) mod pictures;
 
 use super::error::DataError;
 use super::files::Files;
-use super::{DataConfig, Visit, arrow, cifar, idx, npz, parquet, pictures};
+use super::{DataConfig, Visit};
 
 /// A way to store a set of images in files.
 pub(super) struct Format {
@@ -13,6 +22,8 @@ pub(super) struct Format {
     pub sniff: fn(&Head) -> bool,
     /// Whether a file of this name makes the folder or archive that holds it a set of this format.
     pub claims: fn(&str) -> bool,
+    /// Whether its images may be rows of tables, whose columns tell more than names do.
+    pub may_have_columns: bool,
     /// Reads a set in parts of at most so many images, as far as the format can be read in parts; returns the order of
     /// its classes.
     pub load: Load,
@@ -42,11 +53,6 @@ impl Format {
     /// Whether two are the same.
     pub fn is(&self, other: &Format) -> bool {
         self.name == other.name
-    }
-
-    /// Whether its images may be rows of tables, whose columns tell more than names do.
-    pub fn may_have_columns(&self) -> bool {
-        [&parquet::FORMAT, &arrow::FORMAT, &pictures::FORMAT].into_iter().any(|format| self.is(format))
     }
 
     /// Whether each of its files holds many images.

@@ -1,0 +1,109 @@
+//! The Diffusion Transformer (DiT, arXiv 2212.09748), for inference; over burn, for training, it is `net::dit`.
+
+use super::conditions::Embeddings;
+use super::layers::{Linear, Scope};
+use super::ops::{Activation, ConditionOps, Gate, Modulation, Ops, Time};
+use crate::error::Error;
+use crate::model::NetConfig;
+
+/// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
+pub(crate) const PARTS: usize = 6;
+
+/// Times and class modulate every block (adaLN-zero).
+#[derive(Debug)]
+pub(crate) struct Dit {
+    embeddings: Embeddings,
+    /// Whether the last blocks are told `r` in place of `t` (decoupled MeanFlow, arXiv 2510.24474).
+    is_decoupled: bool,
+    patch: Linear,
+    blocks: Vec<Block>,
+    head: Head,
+}
+
+#[derive(Debug)]
+struct Block {
+    modulation: Modulation,
+    qkv: Linear,
+    proj: Linear,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+#[derive(Debug)]
+struct Head {
+    modulation: Modulation,
+    linear: Linear,
+}
+
+impl Dit {
+    /// # Errors
+    /// When the network lacks a parameter.
+    pub fn new(config: &NetConfig, params: &Scope) -> Result<Self, Error> {
+        let NetConfig { width, depth, decoder_depth, .. } = *config;
+        let encoder = depth - decoder_depth.unwrap_or(0);
+        let modulation = |params: &Scope, index: usize, before: usize| {
+            let condition = usize::from(decoder_depth.is_some() && index >= encoder);
+            Ok::<_, Error>(Modulation { layer: params.linear("modulation")?, condition, index, offset: before })
+        };
+        let blocks = params.parts("blocks", depth, |i, params| {
+            Ok(Block {
+                modulation: modulation(params, i, i * PARTS * width)?,
+                qkv: params.linear("attention.qkv")?.giving_heads(),
+                proj: params.linear("attention.proj")?.taking_heads(),
+                fc1: params.linear("mlp.fc1")?,
+                fc2: params.linear("mlp.fc2")?,
+            })
+        })?;
+        let head = params.part("head");
+        Ok(Self {
+            embeddings: Embeddings::new(params)?,
+            is_decoupled: decoder_depth.is_some(),
+            patch: params.linear("patch")?,
+            head: Head { modulation: modulation(&head, depth, depth * PARTS * width)?, linear: head.linear("linear")? },
+            blocks,
+        })
+    }
+
+    /// The layers that make modulations of conditions, by their index.
+    pub fn modulations(&self) -> Vec<&Modulation> {
+        self.blocks.iter().map(|block| &block.modulation).chain([&self.head.modulation]).collect()
+    }
+
+    /// What the blocks are told: the first ones and, where they are told something else, the last ones.
+    pub fn conditions<O: ConditionOps>(&self, ops: &mut O) -> Vec<O::Vector> {
+        let last = self.is_decoupled.then_some(Time::R);
+        [Some(Time::T), last].into_iter().flatten().map(|at| self.condition(ops, at)).collect()
+    }
+
+    /// What blocks are told that stand at a time, through SiLU.
+    fn condition<O: ConditionOps>(&self, ops: &mut O, at: Time) -> O::Vector {
+        let each = self.embeddings.each(ops, at).into_iter();
+        // Every network is told some time.
+        let sum = each.reduce(|sum, part| ops.add(sum, part)).unwrap_or_else(|| ops.concat(Vec::new()));
+        ops.silu(sum)
+    }
+
+    /// One network call.
+    pub fn forward<O: Ops>(&self, ops: &mut O) {
+        let patches = ops.patches();
+        let x = ops.tokens(patches, &self.patch);
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(ops, x));
+        let normed = ops.modulate(&x, &self.head.modulation, 0);
+        ops.output(normed, &self.head.linear);
+    }
+}
+
+impl Block {
+    /// `x += gate · attention(modulate(x))`, then `x += gate · mlp(modulate(x))`. Not inlined, like the operations:
+    /// browsers compile them while a visitor waits, and take more than twice as long for a function of twice the size.
+    #[inline(never)]
+    fn forward<O: Ops>(&self, ops: &mut O, x: O::Value) -> O::Value {
+        let normed = ops.modulate(&x, &self.modulation, 0);
+        let qkv = ops.linear(normed, &self.qkv, Activation::Identity);
+        let heads = ops.attention(qkv);
+        let x = ops.add(x, Gate::Modulation(&self.modulation, 2), heads, &self.proj);
+        let normed = ops.modulate(&x, &self.modulation, 3);
+        let hidden = ops.linear(normed, &self.fc1, Activation::Gelu);
+        ops.add(x, Gate::Modulation(&self.modulation, 5), hidden, &self.fc2)
+    }
+}

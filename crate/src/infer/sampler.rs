@@ -1,0 +1,127 @@
+//! From noise to pictures: the loop of the page's engines over batches and times, whichever makes the network calls.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::Error;
+use crate::model::{Class, NetConfig, Pause, Request, Solver, whole_pictures};
+use crate::rng;
+
+/// One network call: pictures move from the time `t` to `r` by `u(z, asked, t)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Step {
+    /// Where the velocity that is asked for lands: `r`, or `t` for the instantaneous one.
+    pub asked: f64,
+    /// Where the step lands.
+    pub r: f64,
+    /// Where it begins.
+    pub t: f64,
+    /// Calls of the batch that are made with this one.
+    pub calls: usize,
+    /// Whether it is the batch's last.
+    pub is_last: bool,
+}
+
+/// What makes the network calls of a batch.
+pub(crate) trait Engine {
+    /// Most pictures of one call.
+    fn most_pictures(&self) -> usize;
+
+    /// Takes the noise of a batch, `[pictures, channels, size, size]`, of so many pictures.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    async fn begin(&mut self, noise: impl Iterator<Item = Vec<f32>>, pictures: usize) -> Result<(), Error>;
+
+    /// One network call on all pictures of the batch, and its step.
+    fn call(&mut self, classes: &[Class], step: Step);
+
+    /// Between two calls: whether the caller may be asked now if it is to go on, after the work before this.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    async fn may_pause(&mut self, pictures: usize, step: Step) -> Result<bool, Error>;
+
+    /// The batch is done.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    async fn end(&mut self, pictures: usize) -> Result<(), Error>;
+}
+
+/// Draws the pictures of a request, from the noise of its seeds or from noise that is given. `pause` is awaited between
+/// network calls; its error ends the request.
+///
+/// # Shapes
+/// `noise`: `count · channels · size · size` standard normals.
+///
+/// # Errors
+/// A count, class or NFE that is out of range, noise that is no whole number of pictures or not finite, a solver that
+/// the page's engines do not have, and the errors of the engine and of `pause`.
+pub(crate) async fn sample(
+    engine: &mut impl Engine,
+    net: &NetConfig,
+    request: Request,
+    noise: Option<&[f32]>,
+    solver: Solver,
+    pause: Pause<'_>,
+) -> Result<(), Error> {
+    if !matches!(solver, Solver::MeanFlow | Solver::Euler) {
+        return Err(Error::Request(format!("the page's engines have mean-flow and euler, not {solver}")));
+    }
+    let values = net.channels * net.image_size * net.image_size;
+    let classes = request.classes(noise.is_some(), net.classes)?;
+    let noise_of = |picture: usize| {
+        let mut noise = match noise {
+            Some(noise) => noise[picture * values..][..values].to_vec(),
+            None => rng::noise(request.seed.wrapping_add(picture as u64), values),
+        };
+        net.scale_noise(&mut noise);
+        noise
+    };
+    let most = engine.most_pictures();
+    for (batch, classes) in classes.chunks(most).enumerate() {
+        let (first, count) = (batch * most, classes.len());
+        engine.begin((first..first + count).map(noise_of), count).await?;
+        for step in steps(solver, request.nfe) {
+            engine.call(classes, step);
+            let is_end = step.is_last && first + count == request.count;
+            if !is_end && engine.may_pause(count, step).await? {
+                pause().await?;
+            }
+        }
+        engine.end(count).await?;
+    }
+    Ok(())
+}
+
+/// The request of as many pictures as noise is given for.
+///
+/// # Errors
+/// Noise that is no whole number of pictures or not finite.
+pub(crate) fn request_of(noise: &[f32], net: &NetConfig, class: Class, nfe: usize) -> Result<Request, Error> {
+    Ok(Request { seed: 0, count: whole_pictures(noise, net)?, class, nfe })
+}
+
+/// The network calls of a batch, over a uniform grid of times from noise (1) to data (0).
+fn steps(solver: Solver, nfe: usize) -> impl Iterator<Item = Step> {
+    let time = move |i: usize| i as f64 / nfe as f64;
+    (1..=nfe).rev().map(move |i| {
+        let (r, t) = (time(i - 1), time(i));
+        // Euler's method takes the velocity where it stands, u(z, t, t).
+        Step { asked: if solver == Solver::Euler { t } else { r }, r, t, calls: nfe - i + 1, is_last: i == 1 }
+    })
+}
+
+/// The result of work that waits for nobody.
+///
+/// # Errors
+/// When it waits after all.
+#[allow(dead_code, reason = "the GPU is always waited for")]
+pub(crate) fn at_once<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Error::Request("the caller is waited for".into())),
+    }
+}

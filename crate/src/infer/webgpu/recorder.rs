@@ -1,0 +1,271 @@
+//! A network call as dispatches: what a layer reads, normalises, modulates, adds and activates is fused into the matrix
+//! product before or after it.
+
+use wgpu::BufferUsages;
+
+use super::device::Gpu;
+use super::kernels::{Input, Kernel, Output, Product, TILE_COLUMNS, TILE_ROWS};
+use super::matrix::{Matrix, features};
+use super::network::Network;
+use crate::error::Error;
+use crate::infer::layers::{Linear, Param};
+use crate::infer::ops::{Activation, Gate, Modulation, Ops};
+
+/// How many workgroups a dispatch takes for a number of pictures.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Grid {
+    /// Tiles of a matrix product whose input has so many rows a picture.
+    Tiles { columns: u32, rows: usize },
+    /// A layer of workgroups for each picture.
+    Pictures { x: u32, y: u32 },
+    /// A row of workgroups for each picture.
+    Rows { x: u32 },
+}
+
+/// A kernel with its buffers.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    grid: Grid,
+}
+
+impl Dispatch {
+    /// Records it for so many pictures.
+    pub fn record(&self, pass: &mut wgpu::ComputePass, pictures: usize) {
+        let [x, y, z] = match self.grid {
+            Grid::Tiles { columns, rows } => [columns, (pictures * rows).div_ceil(TILE_ROWS) as u32, 1],
+            Grid::Pictures { x, y } => [x, y, pictures as u32],
+            Grid::Rows { x } => [x, pictures as u32, 1],
+        };
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+/// A dispatch whose layer may not be read yet.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub pipeline: wgpu::ComputePipeline,
+    /// With its outputs as the kernel counts them.
+    pub layer: Option<(Linear, usize)>,
+    pub buffers: Vec<(u32, wgpu::Buffer)>,
+    pub grid: Grid,
+}
+
+impl Planned {
+    /// With the weights of its layer, where it has one.
+    pub fn bind(self, gpu: &Gpu, matrix: Option<&Matrix>) -> Dispatch {
+        let Self { pipeline, buffers, grid, .. } = self;
+        let weights = matrix.map(|Matrix { weights, bias }| [(1, weights), (2, bias)]);
+        let buffers = buffers.iter().map(|(binding, buffer)| (*binding, buffer));
+        let all: Vec<_> = buffers.chain(weights.into_iter().flatten()).collect();
+        Dispatch { group: bind_layout(gpu, &pipeline.get_bind_group_layout(0), &all), pipeline, grid }
+    }
+}
+
+/// Binds buffers to a pipeline's layout.
+pub(super) fn bind_layout(
+    gpu: &Gpu,
+    layout: &wgpu::BindGroupLayout,
+    buffers: &[(u32, &wgpu::Buffer)],
+) -> wgpu::BindGroup {
+    let entries: Vec<_> = buffers
+        .iter()
+        .map(|&(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .collect();
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+}
+
+/// Plans the dispatches of a network call for batches of up to `capacity` pictures.
+pub(super) struct Recorder<'a> {
+    pub gpu: &'a Gpu,
+    pub network: &'a Network,
+    pub capacity: usize,
+    /// What the call is about.
+    pub call: &'a wgpu::Buffer,
+    /// The slot of each picture.
+    pub slots: &'a wgpu::Buffer,
+    /// The images.
+    pub z: &'a wgpu::Buffer,
+    pub planned: Vec<Planned>,
+    /// Features of buffers that are free.
+    pub pool: Vec<(usize, wgpu::Buffer)>,
+    /// Bytes of the largest buffer of one picture.
+    pub largest: u64,
+    /// Why there was no room.
+    pub failed: Option<Error>,
+}
+
+/// Tokens in a buffer, and what is to be done when they are read.
+#[derive(Clone, Debug)]
+pub(super) struct Tokens {
+    buffer: wgpu::Buffer,
+    features: usize,
+    input: Input,
+    /// Whether there are rows of patches alone.
+    of_patches: bool,
+    /// The buffers that this takes.
+    by: Vec<(u32, wgpu::Buffer)>,
+}
+
+impl Recorder<'_> {
+    /// A buffer for tokens of so many features, with room for all of them.
+    fn take(&mut self, features: usize, of_patches: bool) -> Tokens {
+        let features = features.next_multiple_of(4);
+        let free = self.pool.iter().position(|(free, _)| *free == features);
+        let buffer = match free.map(|free| self.pool.swap_remove(free)) {
+            Some((_, buffer)) => buffer,
+            None => {
+                let bytes = (4 * self.network.sizes.tokens * features) as u64;
+                self.largest = self.largest.max(bytes);
+                let made = self.gpu.buffer("the activations", bytes * self.capacity as u64, BufferUsages::STORAGE);
+                made.unwrap_or_else(|error| {
+                    self.failed.get_or_insert(error);
+                    self.z.clone()
+                })
+            }
+        };
+        Tokens { buffer, features, input: Input::Plain, of_patches, by: Vec::new() }
+    }
+
+    /// Takes back what is read no more; tokens that are to be normalised are kept by who gave them.
+    fn give(&mut self, used: Tokens) {
+        if used.input == Input::Plain {
+            self.pool.push((used.features, used.buffer));
+        }
+    }
+
+    fn plan(&mut self, kernel: Kernel, layer: Option<(Linear, usize)>, buffers: Vec<(u32, wgpu::Buffer)>, grid: Grid) {
+        let pipeline = self.network.kernels.pipeline(self.gpu, &self.network.sizes, kernel);
+        self.planned.push(Planned { pipeline, layer, buffers, grid });
+    }
+
+    /// `x W + b` into a buffer, with what `output` takes besides.
+    fn product(
+        &mut self,
+        x: &Tokens,
+        layer: &Linear,
+        output: Output,
+        into: &wgpu::Buffer,
+        more: &[(u32, wgpu::Buffer)],
+    ) {
+        let network = self.network;
+        let sizes = &network.sizes;
+        let [inputs, outputs] = features(sizes, layer);
+        let rows = if x.of_patches { sizes.patches } else { sizes.tokens };
+        let grid = Grid::Tiles { columns: outputs.div_ceil(TILE_COLUMNS) as u32, rows };
+        let own = [(0, self.call.clone()), (3, x.buffer.clone()), (4, into.clone())];
+        let buffers = own.into_iter().chain(x.by.iter().cloned()).chain(more.iter().cloned()).collect();
+        let kernel = Kernel::Product(Product { inputs, outputs, input: x.input, output, of_patches: x.of_patches });
+        self.plan(kernel, Some((layer.clone(), outputs)), buffers, grid);
+    }
+
+    /// The same into a buffer of its own.
+    fn stored(&mut self, x: Tokens, layer: &Linear, output: Output, more: &[(u32, wgpu::Buffer)]) -> Tokens {
+        let [_, outputs] = features(&self.network.sizes, layer);
+        let out = self.take(outputs, x.of_patches);
+        self.product(&x, layer, output, &out.buffer, more);
+        self.give(x);
+        out
+    }
+
+    /// Learned vectors, one after the other; made once for all recordings.
+    fn vector(&mut self, params: &[Param]) -> wgpu::Buffer {
+        match self.network.vector(self.gpu, params) {
+            Ok(vector) => vector,
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                self.z.clone()
+            }
+        }
+    }
+
+    fn modulation(&self, modulation: &Modulation) -> [(u32, wgpu::Buffer); 2] {
+        [(5, self.slots.clone()), (6, self.network.modulations[modulation.index].clone())]
+    }
+}
+
+impl Ops for Recorder<'_> {
+    type Value = Tokens;
+
+    fn patches(&mut self) -> Tokens {
+        let features = self.network.sizes.config.patch_values();
+        Tokens { buffer: self.z.clone(), features, input: Input::Patches, of_patches: true, by: Vec::new() }
+    }
+
+    fn linear(&mut self, x: Tokens, layer: &Linear, activation: Activation) -> Tokens {
+        let output = match activation {
+            Activation::Identity => Output::Plain,
+            Activation::Gelu => Output::Gelu,
+        };
+        self.stored(x, layer, output, &[])
+    }
+
+    fn swiglu(&mut self, x: Tokens, gate: &Linear, up: &Linear) -> Tokens {
+        let [_, outputs] = features(&self.network.sizes, gate);
+        let out = self.take(outputs, x.of_patches);
+        self.product(&x, gate, Output::Silu, &out.buffer, &[]);
+        self.product(&x, up, Output::Times, &out.buffer, &[]);
+        self.give(x);
+        out
+    }
+
+    fn tokens(&mut self, x: Tokens, layer: &Linear) -> Tokens {
+        let sizes = &self.network.sizes;
+        let out = self.take(sizes.width, false);
+        if let Some(prefixes) = &self.network.prefixes {
+            let buffers = [(0, prefixes), (1, &out.buffer), (5, self.slots)].map(|(at, buffer)| (at, buffer.clone()));
+            let quads = sizes.prefix * sizes.width / 4;
+            self.plan(Kernel::Prefix, None, buffers.to_vec(), Grid::Rows { x: quads.div_ceil(64) as u32 });
+        }
+        let positions = [(5, self.network.positions.clone())];
+        self.product(&x, layer, Output::Positions, &out.buffer, &positions);
+        self.give(x);
+        out
+    }
+
+    fn rms_norm(&mut self, x: &Tokens, gain: Param) -> Tokens {
+        let by = vec![(7, self.vector(&[gain]))];
+        Tokens { input: Input::Rms, by, ..x.clone() }
+    }
+
+    fn rotary(&mut self, qkv: Tokens, gains: [Param; 2]) -> Tokens {
+        let sizes = &self.network.sizes;
+        let buffers = vec![(0, qkv.buffer.clone()), (1, self.vector(&gains)), (2, self.network.rotary.clone())];
+        let heads = 2 * sizes.tokens * sizes.config.heads;
+        self.plan(Kernel::Rotary, None, buffers, Grid::Rows { x: heads.div_ceil(64) as u32 });
+        qkv
+    }
+
+    fn modulate(&mut self, x: &Tokens, modulation: &Modulation, part: usize) -> Tokens {
+        let by = self.modulation(modulation).to_vec();
+        Tokens { input: Input::Modulated(part), by, ..x.clone() }
+    }
+
+    fn attention(&mut self, qkv: Tokens) -> Tokens {
+        let network = self.network;
+        let sizes = &network.sizes;
+        let grid = Grid::Pictures { x: sizes.query_groups(), y: sizes.config.heads as u32 };
+        let out = self.take(qkv.features / 3, false);
+        self.plan(Kernel::Attention, None, vec![(0, qkv.buffer.clone()), (1, out.buffer.clone())], grid);
+        self.give(qkv);
+        out
+    }
+
+    fn add(&mut self, x: Tokens, gate: Gate, branch: Tokens, layer: &Linear) -> Tokens {
+        let (output, by) = match gate {
+            Gate::Modulation(modulation, part) => (Output::Gated(part), self.modulation(modulation).to_vec()),
+            Gate::Learned(scale) => (Output::Scaled, vec![(5, self.vector(&[scale]))]),
+        };
+        self.product(&branch, layer, output, &x.buffer, &by);
+        self.give(branch);
+        x
+    }
+
+    fn output(&mut self, x: Tokens, layer: &Linear) {
+        let z = self.z.clone();
+        self.product(&Tokens { of_patches: true, ..x }, layer, Output::Step, &z, &[]);
+    }
+}
