@@ -1,5 +1,5 @@
-//! An objective of one's own: the interval splitting of SplitMeanFlow, which needs no derivative. A small network learns
-//! the points of a ring by it.
+//! An objective of one's own: the interval splitting of SplitMeanFlow, which needs no derivative. A small network
+//! learns the points of a ring by it.
 //!
 //! ```sh
 //! cargo run --release --example custom_objective
@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use meanflow::NetConfig;
 use meanflow::flow::{Models, Objective, Residuals, StepInputs, one_step, squared_norm};
 use meanflow::rng::{Purpose, Stream};
-use meanflow::train::{Batch, TrainConfig, Trainer};
+use meanflow::train::{Batch, OptimizerKind, TrainConfig, Trainer};
 
 /// A jump from `t` to `r` is one from `t` to `s`, which lands at `z_s`, and one from there:
 /// `(t − r) u(z, r, t) = (t − s) u(z, s, t) + (s − r) u(z_s, r, s)`.
@@ -49,7 +49,8 @@ fn points(count: usize, mut point: impl FnMut() -> [f64; 2]) -> Tensor<4> {
 pub fn learn(steps: u64) -> Result<Vec<[f32; 2]>, Box<dyn Error>> {
     let net = NetConfig { image_size: 1, patch: 1, width: 64, depth: 2, ..NetConfig::preset("browser-s", 4, 2, 0)? };
     let mut config = TrainConfig::default();
-    (config.weight.p, config.times.uniform, config.train.ema_decay) = (0.0, 0.5, 0.98);
+    (config.weight.p, config.times.uniform) = (0.0, 0.5);
+    (config.train.optimizer, config.train.learning_rate, config.train.ema_decay) = (OptimizerKind::Muon, 2e-3, 0.98);
     config.scale_to(steps);
     let mut trainer = Trainer::new(&config, &net, &Device::flex()).with_objective(SplitMeanFlow);
     for step in 0..steps {
@@ -69,7 +70,7 @@ pub fn distance(points: &[[f32; 2]]) -> f32 {
 
 #[allow(dead_code, reason = "the tests have this file as a module")]
 fn main() -> Result<(), Box<dyn Error>> {
-    let made = learn(1_000)?;
+    let made = learn(std::env::args().nth(1).map_or(1000, |x| x.parse().expect("n")))?;
     writeln!(stdout(), "points of noise are about 0.5 from the ring; one call takes them to {:.3}", distance(&made))?;
     Ok(())
 }

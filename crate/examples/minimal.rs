@@ -1,5 +1,5 @@
-//! MeanFlow in one file: Algorithm 1, a training step, a sample (arXiv 2505.13447). It learns to draw a square at one of nine
-//! places in 8 × 8 pixels, and then draws some in one network call each.
+//! MeanFlow in one file: Algorithm 1, a training step, a sample (arXiv 2505.13447). It learns to draw a square at one
+//! of nine places in 8 × 8 pixels, and then draws some in one network call each.
 //!
 //! ```sh
 //! cargo run --release --example minimal

@@ -105,9 +105,9 @@ pub fn softmax<const D: usize>(x: Dual<D>) -> Dual<D> {
     Dual { primal, tangent }
 }
 
-/// Attention `softmax(q kᵀ / √d) v` (arXiv 1706.03762): a fused kernel where nothing moves and nothing is on the tape; of many tokens on a
-/// GPU another for the tangent, or both; the explicit form otherwise, as the tape keeps its weights for the backward
-/// pass.
+/// Attention `softmax(q kᵀ / √d) v` (arXiv 1706.03762): a fused kernel where nothing moves and nothing is on the tape;
+/// of many tokens on a GPU another for the tangent, or both; the explicit form otherwise, as the tape keeps its weights
+/// for the backward pass.
 ///
 /// # Shapes
 /// `[batch, heads, tokens, d]` each, and the same.

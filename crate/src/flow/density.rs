@@ -94,7 +94,11 @@ pub fn bits_per_dimension(log_density: Tensor<1>, values: usize) -> Tensor<1> {
     log_density * (-1.0 / (values as f64 * std::f64::consts::LN_2)) + 127.5_f64.log2()
 }
 
-/// Spreads 8-bit images in `[−1, 1]` evenly over the intervals that their bytes stand for.
+/// Spreads 8-bit images in `[−1, 1]` evenly over the intervals that their bytes stand for (uniform dequantisation,
+/// arXiv 1511.01844).
+///
+/// # Shapes
+/// Any, and the same.
 pub fn dequantise(x: Tensor<4>, seed: u64) -> Tensor<4> {
     let shape = x.dims();
     let mut stream = Stream::new(seed, Purpose::Dequantisation, 0);

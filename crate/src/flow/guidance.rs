@@ -20,13 +20,13 @@ use crate::rng::Stream;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Guidance {
-    /// ω; with κ = 0 the scale itself. The paper's best without κ: 3 on B/4.
+    /// ω, 0 to 100; with κ = 0 the scale itself. The paper's best without κ: 3 on B/4.
     pub omega: f64,
-    /// κ, below 1: how much of the scale comes from the network's own class velocity. It costs a third pass.
+    /// κ, 0 to below 1: how much of the scale comes from the network's own class velocity. It costs a third pass.
     pub kappa: f64,
-    /// First guided time, towards data.
+    /// First guided time, towards data, 0 to `end`.
     pub start: f64,
-    /// Last guided time, towards noise.
+    /// Last guided time, towards noise, at most 1.
     pub end: f64,
     /// For a network that guidance is an input of: how its scales are drawn, in place of all of the above.
     pub input: Option<GuidanceDraws>,
@@ -43,9 +43,9 @@ impl Default for Guidance {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GuidanceDraws {
-    /// The largest scale; the authors' is 8.
+    /// The largest scale, 1 to 100; the authors' is 8.
     pub most: f64,
-    /// How much small scales are preferred; the authors' is 1, or 2 for one of their larger models.
+    /// How much small scales are preferred, 0 to 10; the authors' is 1, or 2 for one of their larger models.
     pub power: f64,
 }
 
@@ -66,6 +66,9 @@ impl GuidanceDraws {
     }
 
     /// Tells the labels of a batch their guidance. Rows with `r = t`, those from `intervals` on, hold it at all times.
+    ///
+    /// # Shapes
+    /// `labels`, `t`: `[batch]`.
     pub fn tell(
         &self,
         labels: Labels,

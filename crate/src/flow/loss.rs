@@ -87,7 +87,7 @@ impl StepInputs {
     }
 }
 
-/// Squared residuals of a batch, summed over the pixels of each image, on the tape.
+/// Squared residuals of a batch, each summed over the pixels of an image, `[rows]`, on the tape.
 #[derive(Clone, Debug)]
 pub struct Residuals {
     /// `‖u − u_tgt‖²` of the rows with `r < t`; `None` when there are none.
@@ -123,7 +123,8 @@ impl Tangent {
 /// Squared residuals of MeanFlow, `‖u − sg(v − (t − r) du/dt)‖²` (section 4.1 and algorithm 1 of arXiv 2505.13447).
 ///
 /// The whole batch is one pass. Rows with `r = t` have no tangent in it: their `du/dt` has weight zero, so this is
-/// exact, and costs less. `direction` is `(dz, dr, dt) = (v, 0, 1)`; the wrong ones are for the ablation of table 1 (b).
+/// exact, and costs less. `direction` is `(dz, dr, dt) = (v, 0, 1)`; the wrong ones are for the ablation of table 1
+/// (b).
 pub fn mean_flow_residuals(
     models: Models<'_>,
     inputs: StepInputs,
@@ -183,9 +184,9 @@ fn split_rows(errors: Tensor<1>, first: usize) -> [Option<Tensor<1>>; 2] {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptiveWeight {
-    /// Power: 0 is plain least squares.
+    /// Power, 0 or above: 0 is plain least squares.
     pub p: f64,
-    /// Keeps the weight finite; on the scale of a squared error summed over pixels.
+    /// Above 0, it keeps the weight finite; on the scale of a squared error summed over pixels.
     pub c: f64,
 }
 

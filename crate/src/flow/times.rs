@@ -52,17 +52,17 @@ impl TimesOrder {
 pub struct TimesConfig {
     /// Mean of the normal whose sigmoid is a time. The paper uses −0.4 on ImageNet latents and −2 on CIFAR-10.
     pub mean: f64,
-    /// Its standard deviation. The paper uses 1 on ImageNet latents and 2 on CIFAR-10.
+    /// Its standard deviation, above 0. The paper uses 1 on ImageNet latents and 2 on CIFAR-10.
     pub std: f64,
     /// Mean for the second draw, where it differs: the authors' later CIFAR-10 runs draw `t` from (−0.6, 1.6) and `r`
     /// from (−4, 1.6), near data.
     pub r_mean: Option<f64>,
-    /// Standard deviation for the second draw, where it differs.
+    /// Standard deviation for the second draw, above 0, where it differs.
     pub r_std: Option<f64>,
-    /// Share of rows whose two times are uniform in `[0, 1]` instead: one-step sampling asks at `t = 1, r = 0`, where
-    /// a logit-normal has little mass. At 1 the sampler is uniform (table 1 (d)).
+    /// Share of rows, 0 to 1, whose two times are uniform in `[0, 1]` instead: one-step sampling asks at
+    /// `t = 1, r = 0`, where a logit-normal has little mass. At 1 the sampler is uniform (table 1 (d)).
     pub uniform: f64,
-    /// Share of rows with `r < t`, once the ramp is over. The paper's best: 0.25 on ImageNet, 0.75 on CIFAR-10.
+    /// Share of rows with `r < t`, 0 to 1, once the ramp is over. The paper's best: 0.25 on ImageNet, 0.75 on CIFAR-10.
     pub interval_probability: f64,
     /// How two draws become `r ≤ t`: `"sort-mask"` (MeanFlow, improved MeanFlow), `"mask-sort"` (pixel MeanFlow), or
     /// `"mask-min"` (py-meanflow's `v1`).
@@ -86,7 +86,7 @@ impl Default for TimesConfig {
 /// The times of a batch. Rows `0..intervals` have `r < t`; the others `r = t`.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// Where we stand, `[batch]`.
+    /// Where we stand, `[batch]`, in `[0, 1]`; 1 is noise.
     pub t: Tensor<1>,
     /// Where we land, `[batch]`, `r ≤ t`.
     pub r: Tensor<1>,
@@ -105,7 +105,7 @@ pub struct TimePairs {
 }
 
 impl TimePairs {
-    /// The rows with `r < t`.
+    /// The rows with `r < t`, which come first.
     pub fn intervals(&mut self) -> &mut [[f64; 2]] {
         &mut self.rows[..self.intervals]
     }
@@ -115,7 +115,7 @@ impl TimePairs {
         &mut self.rows[self.intervals..]
     }
 
-    /// Makes all but the first `most` rows instantaneous.
+    /// Makes all but the first `most` rows instantaneous: `r = t`.
     pub fn keep_intervals(&mut self, most: usize) {
         let kept = most.min(self.intervals);
         let rows = self.rows[kept..self.intervals].iter_mut().zip(&self.instants[kept..]);

@@ -55,7 +55,7 @@ impl Batch {
 }
 
 impl<'a> Sampler<'a> {
-    /// Batches of `images`.
+    /// Batches of `images`, of which half are mirrored with `flip`.
     pub fn new(images: &'a Images, config: &Optimization, flip: bool) -> Self {
         let mut groups: Vec<Vec<usize>> = vec![Vec::new(); images.classes.len().max(1)];
         for (index, &label) in images.labels.iter().enumerate() {

@@ -107,7 +107,7 @@ impl EmaDecay {
 pub struct Optimization {
     /// Optimizer steps in all.
     pub steps: u64,
-    /// Images per step.
+    /// Images per step, at least 1.
     pub batch_size: usize,
     /// `"adamw"` or `"muon"`.
     pub optimizer: OptimizerKind,
@@ -116,7 +116,7 @@ pub struct Optimization {
     /// How long its steps are: `"match-rms-adamw"`, `0.2 √max(in, out)`, or `"spectral"`, `√max(1, out/in)`, the
     /// published one.
     pub muon_scale: MuonScale,
-    /// Peak learning rate.
+    /// Peak learning rate, above 0.
     pub learning_rate: f64,
     /// Steps over which the learning rate rises from 0.
     pub warmup_steps: u64,
@@ -126,22 +126,24 @@ pub struct Optimization {
     pub cooldown: Cooldown,
     /// Bound on the Euclidean norm of all gradients together; without it there is none, as in the papers.
     pub clip: Option<f64>,
-    /// In how many parts a batch runs through the network, their gradients added up: the same step in less memory.
+    /// In how many parts a batch runs through the network, their gradients added up: the same step in less memory. It
+    /// divides `batch_size`.
     pub accumulate: usize,
     /// Whether the backward pass computes cheap intermediate results anew instead of keeping them: less memory, more
     /// time.
     pub recompute: bool,
     /// In which numbers matrices are multiplied: `"f32"`, or `"bf16"`, for GPUs that have units for it.
     pub precision: MatmulPrecision,
-    /// Adam's decay of the gradient's mean.
+    /// Adam's decay of the gradient's mean, 0 to below 1 (arXiv 1412.6980).
     pub beta1: f32,
-    /// Adam's decay of the squared gradient's mean.
+    /// Adam's decay of the squared gradient's mean, 0 to below 1.
     pub beta2: f32,
     /// Whether AdamW looks ahead by Nesterov's momentum (NAdam), as optax trains what Muon does not.
     pub nesterov: bool,
-    /// Decoupled weight decay; the paper uses none.
+    /// Decoupled weight decay (arXiv 1711.05101), 0 or above; the paper uses none.
     pub weight_decay: f32,
-    /// Decay of the EMA called `main`, which samples and exports use; it starts lower and rises to this as steps go by.
+    /// Decay of the EMA called `main`, 0 to below 1, which samples and exports use; it starts lower and rises to this
+    /// as steps go by.
     pub ema_decay: f64,
     /// The EMA `main` instead of `ema_decay`, without its rise: `{ decay = 0.9999 }` from the first step on, as the
     /// authors of MeanFlow average, or `{ half_life = 2_000_000 }` images, as those of pixel MeanFlow do.
@@ -154,10 +156,11 @@ pub struct Optimization {
     pub ramp_steps: u64,
     /// Whether the classes take turns, so that small ones are seen as often as large ones.
     pub balance_classes: bool,
-    /// Share of labels replaced by the null label, so that the model also learns images of no named class; with
-    /// guidance, these rows have `r = t`.
+    /// Share of labels, 0 to 1, replaced by the null label, so that the model also learns images of no named class;
+    /// with guidance, these rows have `r = t`.
     pub class_dropout: f64,
-    /// Share of the features that the U-Net drops; 0.2 on CIFAR-10 in the paper. The transformers have none.
+    /// Share of the features, 0 to below 1, that the U-Net drops; 0.2 on CIFAR-10 in the paper. The transformers have
+    /// none.
     pub dropout: f64,
     /// Seed of everything random.
     pub seed: u64,

@@ -44,84 +44,10 @@ pub struct StepStats {
 }
 
 impl Trainer {
-    /// A fresh run on `device` (without autodiff; the trainer adds it).
-    pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
-        Self::afresh(config, net.init(config.train.seed, &config.train.autodiff_device(device)).materialize(), device)
-    }
-
-    /// A run that begins with the weights of `trained`, on any device; optimizer and averages begin anew.
-    pub fn beginning_with(config: &TrainConfig, trained: &Net, device: &Device) -> Self {
-        // Through a fresh network, because weights that were read are set not to be trained.
-        let fresh = trained.config().init(config.train.seed, &config.train.autodiff_device(device));
-        Self::afresh(config, fresh.load_record(trained.clone().into_record()), device)
-    }
-
-    fn afresh(config: &TrainConfig, net: Net, device: &Device) -> Self {
-        let averages = config.train.averages.keys().map(|name| (name.clone(), Ema::new(&net))).collect();
-        let optimizer = optimizer(config, &net);
-        Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer, 0, device)
-    }
-
-    pub(super) fn from_parts(
-        config: &TrainConfig,
-        [net, shadow]: [Net; 2],
-        averages: BTreeMap<String, Ema>,
-        optimizer: ModuleOptimizer,
-        step: u64,
-        device: &Device,
-    ) -> Self {
-        Self {
-            net,
-            ema: Ema::resume(shadow),
-            averages,
-            optimizer,
-            step,
-            config: config.clone(),
-            objective: None,
-            devices: vec![device.clone()],
-        }
-    }
-
-    /// Trains an objective of the caller's own instead of the configuration's.
-    pub fn with_objective(self, objective: impl Objective + 'static) -> Self {
-        Self { objective: Some(Box::new(objective)), ..self }
-    }
-
-    /// Lets further devices take their part of every batch.
-    pub fn with_helpers(mut self, helpers: &[Device]) -> Self {
-        self.devices.extend_from_slice(helpers);
-        self
-    }
-
-    /// Steps taken so far.
-    pub fn steps_done(&self) -> u64 {
-        self.step
-    }
-
-    /// What is trained.
-    pub fn objective(&self) -> &dyn Objective {
-        self.objective.as_deref().unwrap_or(&*self.config.objective)
-    }
-
-    /// The network in training.
-    pub fn net(&self) -> &Net {
-        &self.net
-    }
-
-    /// The averaged network, which samples and exports use.
-    pub fn averaged(&self) -> &Net {
-        self.ema.net()
-    }
-
-    /// What each optimizer trains.
-    pub fn optimizer_shares(&self) -> Vec<OptimizerShare> {
-        OptimizerShare::of(&self.config.train, &self.net.param_specs())
-    }
-
-    /// Takes one step on a batch: algorithm 1 of MeanFlow, or another objective, and the optimizer.
+    /// Takes one step on a batch: algorithm 1 of MeanFlow (arXiv 2505.13447), or another objective, and the optimizer.
     ///
     /// # Panics
-    /// When the batch does not fit the network.
+    /// When the images or labels of the batch are not such as the network takes.
     pub fn step(&mut self, batch: Batch) -> StepStats {
         let (step, device, objective) = (self.step, self.devices[0].clone(), self.objective());
         let TrainConfig { train, weight, .. } = &self.config;
@@ -149,7 +75,7 @@ impl Trainer {
 
         in_thread_pool(&device, || {
             let gradients = gradients::clip(&self.net, gradients, self.config.train.clip);
-            // The average stands in for the weights, so that nobody else holds them.
+            // The average stands in for the weights, which are changed where they lie if nobody else holds them.
             let net = std::mem::replace(&mut self.net, self.ema.net().clone());
             self.net = self.optimizer.step(self.config.train.learning_rate_at(step), net, gradients);
             self.update_averages(rows);
@@ -212,6 +138,83 @@ impl Trainer {
         let Some(draws) = &self.config.guidance.input else { return Some(labels) };
         let mut stream = Stream::new(self.config.train.seed, Purpose::Guidance, self.step);
         Some(draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream))
+    }
+}
+
+impl Trainer {
+    /// A fresh run on `device` (without autodiff; the trainer adds it).
+    pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
+        Self::afresh(config, net.init(config.train.seed, &config.train.autodiff_device(device)).materialize(), device)
+    }
+
+    /// A run that begins with the weights of `trained`, on any device; optimizer and averages begin anew.
+    pub fn beginning_with(config: &TrainConfig, trained: &Net, device: &Device) -> Self {
+        // Through a fresh network, because weights that were read are set not to be trained.
+        let fresh = trained.config().init(config.train.seed, &config.train.autodiff_device(device));
+        Self::afresh(config, fresh.load_record(trained.clone().into_record()), device)
+    }
+
+    fn afresh(config: &TrainConfig, net: Net, device: &Device) -> Self {
+        let averages = config.train.averages.keys().map(|name| (name.clone(), Ema::new(&net))).collect();
+        let optimizer = optimizer(config, &net);
+        Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer, 0, device)
+    }
+
+    pub(super) fn from_parts(
+        config: &TrainConfig,
+        [net, shadow]: [Net; 2],
+        averages: BTreeMap<String, Ema>,
+        optimizer: ModuleOptimizer,
+        step: u64,
+        device: &Device,
+    ) -> Self {
+        Self {
+            net,
+            ema: Ema::resume(shadow),
+            averages,
+            optimizer,
+            step,
+            config: config.clone(),
+            objective: None,
+            devices: vec![device.clone()],
+        }
+    }
+
+    /// Trains an objective of the caller's own instead of the configuration's, which is still what the configuration's
+    /// checks and schedules are of.
+    pub fn with_objective(self, objective: impl Objective + 'static) -> Self {
+        Self { objective: Some(Box::new(objective)), ..self }
+    }
+
+    /// Lets further devices take their part of every batch.
+    pub fn with_helpers(mut self, helpers: &[Device]) -> Self {
+        self.devices.extend_from_slice(helpers);
+        self
+    }
+
+    /// Steps taken so far.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// What is trained.
+    pub fn objective(&self) -> &dyn Objective {
+        self.objective.as_deref().unwrap_or(&*self.config.objective)
+    }
+
+    /// The network in training.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// The averaged network, which samples and exports use.
+    pub fn averaged(&self) -> &Net {
+        self.ema.net()
+    }
+
+    /// What each optimizer trains.
+    pub fn optimizer_shares(&self) -> Vec<OptimizerShare> {
+        OptimizerShare::of(&self.config.train, &self.net.param_specs())
     }
 }
 

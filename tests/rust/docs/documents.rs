@@ -269,6 +269,34 @@ fn every_file_that_a_document_links_to_is_there() {
     assert!(found > 200, "{found} links were found");
 }
 
+/// The method can be read in an hour: loss, network, sampler, step and loop; and no example is long.
+#[test]
+fn the_files_to_read_first_are_few_and_short() {
+    let text = fs::read_to_string(repository().join("docs/architecture.md")).expect("a document");
+    let section = text.split("## Read these first").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let items = section.expect("the section").split("\n1. ").nth(1).expect("a list");
+    let lines = |file: &PathBuf| fs::read_to_string(file).expect("a file").lines().count();
+    let files: Vec<PathBuf> = links(items).map(|link| repository().join("docs").join(link)).collect();
+    let total: usize = files.iter().map(lines).sum();
+    assert!((3..=5).contains(&files.len()) && total <= 900, "{} files of {total} lines", files.len());
+    for example in fs::read_dir(repository().join("crate/examples")).expect("a folder") {
+        let file = example.expect("an entry").path();
+        assert!(lines(&file) <= 125, "{} has {} lines", file.display(), lines(&file));
+    }
+}
+
+/// As a reader builds it, but with every warning an error, such as a link to nothing.
+#[test]
+fn the_documentation_of_the_crate_builds_without_warnings() {
+    let output = Command::new(program("cargo"))
+        .args(["doc", "--no-deps", "--offline", "--release"])
+        .current_dir(repository())
+        .env("RUSTDOCFLAGS", "-Dwarnings")
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn commands_are_found_in_blocks_and_in_prose() {
     let text = "a\n```sh\nmake x\nmeanflow y\n```\n\

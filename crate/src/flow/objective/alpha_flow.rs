@@ -85,7 +85,8 @@ impl Objective for AlphaFlow {
         }
         if alpha > 0.0 {
             notices.push(format!(
-                "α-Flow ends at α = {alpha:.3} and does not reach MeanFlow: [objective] end is {}, the last step {last}",
+                "α-Flow ends at α = {alpha:.3} and does not reach MeanFlow: [objective] end is {}, the last step \
+                 {last}",
                 self.end
             ));
         }

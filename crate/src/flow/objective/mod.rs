@@ -1,7 +1,7 @@
 //! What a network is trained towards: MeanFlow, its descendants, and the methods that it is compared with.
 //!
-//! A new objective is a file beside these, with a type that implements [`Objective`], and its rows in this one: `mod` and
-//! the table [`ObjectiveConfig`]. One of a program's own needs no row: `Trainer::with_objective` takes it.
+//! A new objective is a file beside these, with a type that implements [`Objective`], and its rows in this one: `mod`
+//! and the table [`ObjectiveConfig`]. One of a program's own needs no row: `Trainer::with_objective` takes it.
 
 mod alpha_flow;
 mod consistency;
@@ -241,12 +241,12 @@ impl dyn Objective + '_ {
     /// # Errors
     /// Says which settings do not go together.
     pub fn check_network(&self, net: &NetConfig) -> Result<(), Error> {
-        let goes_together = "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together";
-        check([(self.output() == net.output, goes_together)], str::to_owned)?;
+        let together = "[objective] kind = \"pixel-mean-flow\" and [net] output = \"image\" go together";
+        check([(self.output() == net.output, together)], str::to_owned)?;
         self.check_net(net)?;
-        let knows = "[net] times = \"t\" without decoder_depth is for [objective] kind = \"flow-matching\": no other can \
-                     be learnt by a network that is not told where it lands";
-        check([(!self.trains_intervals() || net.knows_r(), knows)], str::to_owned)
+        let lands = "[net] times = \"t\" without decoder_depth is for [objective] kind = \"flow-matching\": no other \
+                     can be learnt by a network that is not told where it lands";
+        check([(!self.trains_intervals() || net.knows_r(), lands)], str::to_owned)
     }
 
     /// Checks that a batch of so many rows, of which at most the share `labelled` may have `r < t`, trains what the
@@ -324,8 +324,8 @@ fn check_learns_velocity(interval_share: f64, what: &str, published: f64) -> Res
     match interval_share < 1.0 {
         true => Ok(()),
         false => Err(Error::Config(format!(
-            "[times] interval_probability = 1 teaches {what} to a network that has learnt no velocity: both sides of its \
-             equation are 0, and so is the loss; lower it (as published it is {published}), begin with [train] \
+            "[times] interval_probability = 1 teaches {what} to a network that has learnt no velocity: both sides of \
+             its equation are 0, and so is the loss; lower it (as published it is {published}), begin with [train] \
              flow_matching_steps, or with trained weights by --init"
         ))),
     }
@@ -334,8 +334,8 @@ fn check_learns_velocity(interval_share: f64, what: &str, published: f64) -> Res
 /// What to know of an adaptive weight of power `p` for objectives that are published without one.
 fn published_with_plain_squares(p: f64) -> Vec<String> {
     let notice = format!(
-        "[weight] p is {p}: shortcuts, moment matching and terminal velocity matching are published with plain squares, \
-         p = 0"
+        "[weight] p is {p}: shortcuts, moment matching and terminal velocity matching are published with plain \
+         squares, p = 0"
     );
     if p > 0.0 { vec![notice] } else { Vec::new() }
 }
