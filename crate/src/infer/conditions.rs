@@ -95,7 +95,7 @@ struct Told<'a> {
 /// What a layer whose weights are stored as files have them, `[outputs, inputs]`, makes of one row.
 pub(crate) fn outputs(values: &[Vec<f32>], layer: &Linear, x: &[f32]) -> impl Iterator<Item = f32> {
     let bias = layer.bias.map_or(&[][..], |bias| &values[bias]);
-    let rows = layer.weights.iter().flat_map(|&weight| values[weight].chunks_exact(layer.inputs));
+    let rows = layer.weights().flat_map(|weight| values[weight].chunks_exact(layer.inputs));
     rows.zip(bias).map(|(row, bias)| dot(row, x) + bias)
 }
 

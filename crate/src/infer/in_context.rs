@@ -51,7 +51,7 @@ impl InContext {
         let blocks = params.parts("blocks", config.depth, |_, params| {
             Ok(Block {
                 norm1: params.param("norm1")?,
-                qkv: params.side_by_side(&["q", "k", "v"])?.giving_heads(),
+                qkv: params.side_by_side(["q", "k", "v"])?.giving_heads(),
                 qk_norm: [params.param("q_norm")?, params.param("k_norm")?],
                 proj: params.linear("proj")?.taking_heads(),
                 attention_scale: params.param("attention_scale")?,

@@ -3,6 +3,8 @@
 //! [`NetConfig::params`](crate::model::NetConfig::params) is that list; an engine keeps the tensors in its order, each
 //! in the form that the parameter's role asks for.
 
+use std::ops::Range;
+
 use crate::error::Error;
 use crate::model::{ParamRole, ParamSpec};
 
@@ -10,10 +12,12 @@ use crate::model::{ParamRole, ParamSpec};
 pub(crate) type Param = usize;
 
 /// A linear layer, `x W + b`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Linear {
-    /// `[inputs, outputs]`; of several, the outputs stand side by side.
-    pub weights: Vec<Param>,
+    /// `[inputs, outputs]`.
+    pub weight: Param,
+    /// How many weights there are, one after the other in the list; their outputs stand side by side.
+    pub count: usize,
     /// `[outputs]`.
     pub bias: Option<Param>,
     /// Features of a row of the input.
@@ -47,6 +51,11 @@ pub(crate) enum Heads {
 }
 
 impl Linear {
+    /// All of its weights.
+    pub fn weights(&self) -> Range<Param> {
+        self.weight..self.weight + self.count
+    }
+
     /// Gives queries, keys and values.
     pub fn giving_heads(self) -> Self {
         Self { heads: Heads::Outputs, ..self }
@@ -123,19 +132,17 @@ impl<'a> Scope<'a> {
         Some(Table { param, rows: shape[0], width: shape[1] })
     }
 
-    /// Layers of the same input as one, their outputs side by side; they have no bias.
+    /// Layers of the same sizes that follow each other in the list as one, their outputs side by side.
     ///
     /// # Errors
-    /// As [`Self::param`].
-    pub fn side_by_side(&self, names: &[&str]) -> Result<Linear, Error> {
-        let mut all = Linear { weights: Vec::new(), bias: None, inputs: 0, outputs: 0, heads: Heads::Neither };
-        for name in names {
-            let layer = self.linear(name)?;
-            all.weights.extend(layer.weights);
-            all.inputs = layer.inputs;
-            all.outputs += layer.outputs;
+    /// As [`Self::param`], and layers that do not follow each other.
+    pub fn side_by_side(&self, names: [&str; 3]) -> Result<Linear, Error> {
+        let layers = [self.linear(names[0])?, self.linear(names[1])?, self.linear(names[2])?];
+        let follows = |(i, layer): (usize, &Linear)| layer.weight == layers[0].weight + i && layer.bias.is_none();
+        match layers.iter().enumerate().all(follows) {
+            true => Ok(Linear { count: layers.len(), outputs: layers.len() * layers[0].outputs, ..layers[0] }),
+            false => Err(Error::Config(format!("{names:?} do not follow each other"))),
         }
-        Ok(all)
     }
 
     /// A linear layer.
@@ -148,6 +155,6 @@ impl<'a> Scope<'a> {
         let weight = part.param("weight")?;
         let shape = &self.params[weight].shape;
         let bias = part.find("bias");
-        Ok(Linear { weights: vec![weight], bias, inputs: shape[0], outputs: shape[1], heads: Heads::Neither })
+        Ok(Linear { weight, count: 1, bias, inputs: shape[0], outputs: shape[1], heads: Heads::Neither })
     }
 }

@@ -77,7 +77,7 @@ impl<'a> Call<'a> {
         let Weights { values, packed } = &self.network.weights;
         let bias = layer.bias.map_or(&[][..], |bias| &values[bias]);
         let mut first = 0;
-        for weight in layer.weights.iter().map(|&weight| &packed[weight]) {
+        for weight in layer.weights().map(|weight| &packed[weight]) {
             product(Matrix::of_rows(x, layer.inputs), weight, &mut self.work.rows, |row, column, sums| {
                 let column = first + column;
                 let mut piece = [0.0; COLUMNS];

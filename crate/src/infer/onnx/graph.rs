@@ -129,7 +129,7 @@ impl Graph<'_> {
     /// `x W + b`.
     fn product(&mut self, x: &str, layer: &Linear) -> String {
         let Linear { inputs, outputs, .. } = *layer;
-        let columns: Vec<f32> = layer.weights.iter().flat_map(|&weight| &self.tensors[weight]).copied().collect();
+        let columns: Vec<f32> = layer.weights().flat_map(|weight| &self.tensors[weight]).copied().collect();
         let turned: Vec<f32> = (0..inputs * outputs).map(|i| columns[i % outputs * inputs + i / outputs]).collect();
         let weight = self.matrix(&[inputs, outputs], &turned);
         let product = self.op("MatMul", &[x, &weight], &[]);
@@ -336,7 +336,10 @@ impl ConditionOps for Graph<'_> {
             Time::T => "t".to_owned(),
             Time::R => "r".to_owned(),
             Time::H => self.op("Sub", &["t", "r"], &[]),
-            Time::Constant(time) => self.floats(&[1], &[time]),
+            Time::Constant(time) => {
+                let (time, batch) = (self.floats(&[1], &[time]), self.op("Shape", &["t"], &[]));
+                self.op("Expand", &[&time, &batch], &[])
+            }
         };
         let frequencies = frequencies();
         let column = self.reshape(&time, &[-1, 1, 1]);

@@ -48,9 +48,9 @@ impl Matrix {
         layer: &Linear,
         outputs: usize,
     ) -> Result<Self, Error> {
-        let (rows, name) = (layer.inputs, &params[layer.weights[0]].name);
+        let (rows, name) = (layer.inputs, &params[layer.weight].name);
         let mut weights = Vec::new();
-        for spec in layer.weights.iter().map(|&weight| &params[weight]) {
+        for spec in layer.weights().map(|weight| &params[weight]) {
             weights.extend(file.values(&spec.name, &spec.stored_shape())?);
         }
         let inputs = layout(sizes, rows, layer.heads == Heads::Inputs);

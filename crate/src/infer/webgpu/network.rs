@@ -117,7 +117,7 @@ impl Network {
         for (layer, outputs) in planned.iter().chain(&modulate).filter_map(|planned| planned.layer.as_ref()) {
             let tensors = (&params[..], &network.values[..]);
             let matrix = Matrix::read(gpu, file, tensors, &network.sizes, layer, *outputs)?;
-            network.matrices[layer.weights[0]] = Some(matrix);
+            network.matrices[layer.weight] = Some(matrix);
         }
         network.modulate.dispatches = network.bind(gpu, modulate);
         Ok((network, planned, more))
@@ -126,7 +126,7 @@ impl Network {
     /// With the weights of their layers.
     pub fn bind(&self, gpu: &Gpu, planned: Vec<Planned>) -> Vec<Dispatch> {
         let bind = |planned: Planned| {
-            let matrix = planned.layer.as_ref().and_then(|(layer, _)| self.matrices[layer.weights[0]].as_ref());
+            let matrix = planned.layer.as_ref().and_then(|(layer, _)| self.matrices[layer.weight].as_ref());
             planned.bind(gpu, matrix)
         };
         planned.into_iter().map(bind).collect()
@@ -154,7 +154,7 @@ impl Network {
         let product = Product { inputs, outputs, input: Input::Plain, output: Output::Slots, of_patches: false };
         let plan = |(modulation, into): (&Modulation, &wgpu::Buffer)| Planned {
             pipeline: self.kernels.pipeline(gpu, &self.sizes, Kernel::Product(product)),
-            layer: Some((modulation.layer.clone(), outputs)),
+            layer: Some((modulation.layer, outputs)),
             buffers: [(0, call), (3, &conditions[modulation.condition]), (4, into), (5, targets)]
                 .map(|(binding, buffer)| (binding, buffer.clone()))
                 .to_vec(),

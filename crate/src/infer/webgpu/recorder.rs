@@ -112,6 +112,7 @@ pub(super) struct Tokens {
 
 impl Recorder<'_> {
     /// A buffer for tokens of so many features, with room for all of them.
+    #[inline(never)]
     fn take(&mut self, features: usize, of_patches: bool) -> Tokens {
         let features = features.next_multiple_of(4);
         let free = self.pool.iter().position(|(free, _)| *free == features);
@@ -131,18 +132,21 @@ impl Recorder<'_> {
     }
 
     /// Takes back what is read no more; tokens that are to be normalised are kept by who gave them.
+    #[inline(never)]
     fn give(&mut self, used: Tokens) {
         if used.input == Input::Plain {
             self.pool.push((used.features, used.buffer));
         }
     }
 
+    #[inline(never)]
     fn plan(&mut self, kernel: Kernel, layer: Option<(Linear, usize)>, buffers: Vec<(u32, wgpu::Buffer)>, grid: Grid) {
         let pipeline = self.network.kernels.pipeline(self.gpu, &self.network.sizes, kernel);
         self.planned.push(Planned { pipeline, layer, buffers, grid });
     }
 
     /// `x W + b` into a buffer, with what `output` takes besides.
+    #[inline(never)]
     fn product(
         &mut self,
         x: &Tokens,
@@ -159,10 +163,11 @@ impl Recorder<'_> {
         let own = [(0, self.call.clone()), (3, x.buffer.clone()), (4, into.clone())];
         let buffers = own.into_iter().chain(x.by.iter().cloned()).chain(more.iter().cloned()).collect();
         let kernel = Kernel::Product(Product { inputs, outputs, input: x.input, output, of_patches: x.of_patches });
-        self.plan(kernel, Some((layer.clone(), outputs)), buffers, grid);
+        self.plan(kernel, Some((*layer, outputs)), buffers, grid);
     }
 
     /// The same into a buffer of its own.
+    #[inline(never)]
     fn stored(&mut self, x: Tokens, layer: &Linear, output: Output, more: &[(u32, wgpu::Buffer)]) -> Tokens {
         let [_, outputs] = features(&self.network.sizes, layer);
         let out = self.take(outputs, x.of_patches);
@@ -172,6 +177,7 @@ impl Recorder<'_> {
     }
 
     /// Learned vectors, one after the other; made once for all recordings.
+    #[inline(never)]
     fn vector(&mut self, params: &[Param]) -> wgpu::Buffer {
         match self.network.vector(self.gpu, params) {
             Ok(vector) => vector,
