@@ -13,7 +13,7 @@ use crate::rng::{self, Purpose, Stream};
 /// How to generate, where it is not MeanFlow's own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleOptions {
-    /// The solver; [`flow::Solver`] says how its steps follow from [`Request::nfe`].
+    /// The solver; [`Solver`] says how its steps follow from [`Request::nfe`].
     pub solver: Solver,
     /// Classifier-free guidance; 1 is none. A network that is told guidance follows it in the same calls; with others
     /// it is for the solvers of the instantaneous velocity, and doubles their calls.
@@ -42,7 +42,7 @@ impl Generator {
     /// Reads a weights file.
     ///
     /// # Errors
-    /// As [`net::decode`].
+    /// As [`crate::net::decode`].
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, Error> {
         let (net, info) = crate::net::decode(bytes, device)?;
         Ok(Self::new(net, info, device))

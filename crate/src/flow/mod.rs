@@ -1,6 +1,6 @@
 //! The method: MeanFlow (Geng, Deng, Bai, Kolter, He 2025, arXiv 2505.13447).
 //!
-//! [`Objective`] says what is trained and [`Guidance`] towards which velocity; [`Solver`] makes images, by average or
+//! [`Objective`] says what is trained and [`Guidance`] towards which velocity; [`Solver`](crate::model::Solver) makes images, by average or
 //! instantaneous velocity; [`log_density`] reads the flow as a density.
 //!
 //! It knows the average velocity `u` only through [`AverageVelocity`]; the network is one of them, and so is the

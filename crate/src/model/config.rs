@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, check};
 
-/// The shape of a [`Net`](super::Net); stored with the weights, so a weights file needs nothing beside it.
+/// The shape of a network (`net::Net`); stored with the weights, so a weights file needs nothing beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetConfig {
@@ -108,7 +108,7 @@ pub struct UnetConfig {
     pub multipliers: Vec<usize>,
     /// Edges at which the blocks attend over the image.
     pub attention: Vec<usize>,
-    /// Whether it is told how training images were changed, in [`CHANGES`] numbers.
+    /// Whether it is told how training images were changed, in [`AUGMENT_DIM`] numbers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub augmentation: bool,
 }

@@ -20,7 +20,7 @@ pub(crate) fn rgba_of(values: &[f32], [batch, channels, pixels]: [usize; 3]) -> 
     rgba
 }
 
-/// The inverse of [`rgba_of`] for one byte: 0–255 to `[−1, 1]`.
+/// The inverse of `rgba_of` for one byte: 0–255 to `[−1, 1]`.
 pub fn from_byte(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }

@@ -75,7 +75,7 @@ impl Labels {
     /// Changed images, of the given classes where there are any.
     ///
     /// # Shapes
-    /// `classes`: `[batch]`; `changes`: `[batch, CHANGES]`, with [`CHANGES`](super::CHANGES).
+    /// `classes`: `[batch]`; `changes`: `[batch, CHANGES]`, with [`CHANGES`](crate::model::AUGMENT_DIM).
     pub fn with_augment_labels(classes: Option<Tensor<1, Int>>, changes: Tensor<2>) -> Self {
         let classes = classes.map_or(Classes::Absent, Classes::Named);
         Self { classes, guidance: None, changes: Some(changes) }

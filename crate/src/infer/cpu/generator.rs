@@ -36,7 +36,7 @@ impl CpuGenerator {
     /// Reads a weights file.
     ///
     /// # Errors
-    /// As [`crate::model::decode`], a network that the page's engines do not have, and when what it makes of the
+    /// As `crate::model::decode`, a network that the page's engines do not have, and when what it makes of the
     /// known seed is something else than the file says.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut loading = WeightsLoader::new(bytes.len());

@@ -72,7 +72,7 @@ impl Source for Zeros {
 
 impl WeightSource for Zeros {}
 
-/// A weights file on its way to become a [`Generator`].
+/// A weights file on its way to become a `Generator`.
 pub struct WeightsLoader {
     reader: StreamingReader,
     tensors: LoadedTensors,
@@ -115,7 +115,7 @@ impl WeightsLoader {
     /// The model, once all has arrived.
     ///
     /// # Errors
-    /// As [`Generator::from_bytes`].
+    /// As `Generator::from_bytes`.
     pub fn finish(self) -> Result<CpuGenerator, Error> {
         CpuGenerator::new(self.reader.finish()?, &self.tensors)
     }

@@ -65,7 +65,7 @@ impl GpuGenerator {
     /// Reads a weights file and compiles its kernels, in the fastest precision that passes the file's own check.
     ///
     /// # Errors
-    /// As [`net::decode`], when the GPU cannot run the network, and when what it makes of the known seed is
+    /// As `net::decode`, when the GPU cannot run the network, and when what it makes of the known seed is
     /// something else than the file says.
     pub async fn from_bytes(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
         gpu.check()?;

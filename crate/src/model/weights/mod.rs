@@ -140,7 +140,7 @@ impl ModelInfo {
 /// What a weights file says about itself, without reading its tensors.
 ///
 /// # Errors
-/// As [`decode`].
+/// As `decode`.
 pub fn read_info(bytes: &[u8]) -> Result<ModelInfo, Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| describe(bytes, &e))?;
     info_of(&header)
