@@ -19,7 +19,7 @@ const BUDGET = {
   worker: 8.5e3,
   page: 16e3,
   'mean-flow': 11e3,
-  'mean-flow.inline': 120e3,
+  'mean-flow.inline': 130e3,
   engine: 3.5e3,
   model: 2.5e6,
 };
