@@ -70,7 +70,7 @@ pub fn distance(points: &[[f32; 2]]) -> f32 {
 
 #[allow(dead_code, reason = "the tests have this file as a module")]
 fn main() -> Result<(), Box<dyn Error>> {
-    let made = learn(std::env::args().nth(1).map_or(1000, |x| x.parse().expect("n")))?;
+    let made = learn(1_000)?;
     writeln!(stdout(), "points of noise are about 0.5 from the ring; one call takes them to {:.3}", distance(&made))?;
     Ok(())
 }

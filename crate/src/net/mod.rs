@@ -1,7 +1,6 @@
 //! The networks `u_θ(z, r, t, y)`, written once over [`Dual`]: the Diffusion Transformer of MeanFlow, the transformer
 //! of improved and pixel MeanFlow, and the U-Net of the CIFAR-10 experiments.
 
-mod block;
 mod dit;
 mod dropout;
 mod embed;

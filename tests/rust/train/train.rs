@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::backend::Flex;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use meanflow::data::{DataConfig, Images};
@@ -11,7 +12,7 @@ use meanflow::model::weights::Precision;
 use meanflow::net::encode;
 use meanflow::train::{
     CheckpointSelector, Ema, NetOverrides, Observer, Outcome, PRIMARY_EMA, Pretrained, Record, RunFolder, Sampler,
-    TrainConfig, train,
+    TrainConfig, Trainer, train,
 };
 
 use crate::support::{assert_close, autodiff_device, device, randomise, relative_error, tiny_config, values};
@@ -386,4 +387,34 @@ fn every_image_comes_once_per_epoch_and_balanced_classes_take_turns() {
     assert_eq!(labels.iter().sum::<i32>(), 2);
     let (_, labels) = brightness(true, 3);
     assert_eq!(labels, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+}
+
+/// Where the values of the parameters lie.
+struct Addresses(Vec<usize>);
+
+impl ModuleVisitor for Addresses {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let here = param.val().inner().try_into_primitive::<Flex>().expect("it is on the CPU");
+        self.0.push(here.storage::<f32>().as_ptr().addr());
+    }
+}
+
+#[test]
+fn a_step_changes_weights_and_averages_where_they_lie() {
+    let mut config = config(10);
+    config.train.batch_size = 4;
+    let images = Images::random(&config.data, 8);
+    let mut sampler = Sampler::new(&images, &config.train, false);
+    let mut trainer = Trainer::new(&config, &config.net_config(0).expect("a network"), &device());
+    let mut addresses = |step| {
+        trainer.step(sampler.batch(step, &device()).expect("pictures"));
+        let mut addresses = Addresses(Vec::new());
+        trainer.net().visit(&mut addresses);
+        trainer.averaged().visit(&mut addresses);
+        addresses.0
+    };
+    // The first step makes what the others change.
+    let [_, before, after] = [0, 1, 2].map(&mut addresses);
+    assert!(before.len() > 20);
+    assert_eq!(before, after);
 }

@@ -1,5 +1,5 @@
 //! Decoupled MeanFlow (DMF, arXiv 2510.24474): MeanFlow for a network whose last blocks alone know `r`
-//! ([`NetConfig::decoder_depth`](crate::net::NetConfig::decoder_depth)), which is made from one of Flow Matching
+//! ([`NetConfig::decoder_depth`](crate::NetConfig::decoder_depth)), which is made from one of Flow Matching
 //! ([`Net::into_decoupled`](crate::net::Net::into_decoupled); `meanflow train --init` does so).
 //!
 //! The residual is MeanFlow's, along the velocity of the path. What is its own is that rows with `r < t` and with

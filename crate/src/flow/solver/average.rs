@@ -1,4 +1,4 @@
-//! Algorithm 2 of MeanFlow: sampling with the average velocity; its restarts, and its inverse.
+//! Algorithm 2 of MeanFlow (arXiv 2505.13447): sampling with the average velocity, in one call or several.
 
 use burn::tensor::Tensor;
 
@@ -31,7 +31,7 @@ pub(super) fn average(net: &impl AverageVelocity, z: Tensor<4>, r: f64, t: f64, 
 /// use burn::tensor::Device;
 /// use meanflow::NetConfig;
 /// use meanflow::flow::one_step;
-/// use meanflow::rng::noise_images;
+/// use meanflow::generator::noise_images;
 ///
 /// let device = Device::flex();
 /// let net = NetConfig::preset("browser-s", 8, 3, 0)?.init(0, &device);
@@ -72,28 +72,5 @@ pub fn restart(
     (1..nfe).fold(x, |x, jump| {
         let t = 1.0 - jump as f64 / nfe as f64;
         step(net, x * (1.0 - t) + noise(jump) * t, 0.0, t, labels.clone())
-    })
-}
-
-/// The noise that [`generate`] with `steps` calls turns into the images `x`.
-///
-/// Each step of the sampler is undone by solving `z_t = z_r + (t − r) u(z_t, r, t)` for `z_t` by fixed-point
-/// iteration, `steps · iterations` calls in all. It converges where one step moves less than it starts from, that is
-/// where `(t − r) ‖∂u/∂z‖ < 1`; more steps make that so. The round trip tells whether it did.
-///
-/// # Panics
-/// When `steps` or `iterations` is 0.
-pub fn invert(
-    net: &impl AverageVelocity,
-    x: Tensor<4>,
-    labels: Option<Labels>,
-    steps: usize,
-    iterations: usize,
-) -> Tensor<4> {
-    assert!(steps > 0 && iterations > 0, "inversion takes at least one step and one iteration");
-    let time = |i: usize| i as f64 / steps as f64;
-    (0..steps).fold(x, |z_r, i| {
-        let (r, t) = (time(i), time(i + 1));
-        (0..iterations).fold(z_r.clone(), |z_t, _| z_r.clone() + average(net, z_t, r, t, labels.clone()) * (t - r))
     })
 }

@@ -1,12 +1,14 @@
 //! Solvers: from noise to images with a chosen number of network calls (function evaluations, NFE).
 
 mod average;
+mod inverse;
 mod runge_kutta;
 mod velocity;
 
 use burn::tensor::Tensor;
 
-pub use average::{generate, invert, one_step, restart, step};
+pub use average::{generate, one_step, restart, step};
+pub use inverse::invert;
 pub use runge_kutta::{Integral, Integrator, Method, TOLERANCES, integrate};
 pub use velocity::{SamplingGuidance, Velocity};
 
