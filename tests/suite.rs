@@ -82,6 +82,8 @@ mod solver;
 mod stand_ins;
 #[path = "rust/support.rs"]
 mod support;
+#[path = "rust/net/text.rs"]
+mod text;
 #[path = "rust/train/threads.rs"]
 mod threads;
 #[path = "rust/train/train.rs"]

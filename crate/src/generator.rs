@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::flow::{self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Velocity};
 use crate::model::weights::{self, ModelInfo};
 use crate::model::{Class, GuidanceInputs, NetConfig, Request, Solver, rgba_of, whole_pictures};
-use crate::net::{GuidanceScale, Labels, Net, encode};
+use crate::net::{GuidanceScale, Labels, Net, Prompts, encode};
 use crate::rng::{self, Purpose, Stream};
 
 /// How to generate, where it is not MeanFlow's own way.
@@ -98,8 +98,8 @@ impl Generator {
     /// # Errors
     /// A count, class or NFE that is out of range.
     pub fn images(&self, request: Request) -> Result<Tensor<4>, Error> {
-        let labels = self.labels(request)?;
-        let noise = self.noise(request, 0);
+        let labels = self.labels(&request)?;
+        let noise = self.noise(&request, 0);
         Ok(in_thread_pool(&self.device, || flow::generate(&self.net, noise, labels, request.nfe)))
     }
 
@@ -108,7 +108,41 @@ impl Generator {
     /// # Errors
     /// As [`Self::images`] and [`flow::sample`], and guidance for a model without classes.
     pub fn sample(&self, request: Request, options: SampleOptions) -> Result<Sampled, Error> {
-        let labels = self.labels(request)?;
+        let labels = self.labels(&request)?;
+        self.sample_labelled(request, labels, options)
+    }
+
+    /// The same of a class or prompt for each picture.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    pub fn sample_each(
+        &self,
+        seed: u64,
+        classes: &[Class],
+        nfe: usize,
+        options: SampleOptions,
+    ) -> Result<Sampled, Error> {
+        let request = |i: usize, class: &Class| Request {
+            seed: seed.wrapping_add(i as u64),
+            count: 1,
+            class: class.clone(),
+            nfe,
+        };
+        let mut each = Vec::new();
+        for (i, class) in classes.iter().enumerate() {
+            each.extend(request(i, class).labels(self.net.config())?.into_iter().flatten());
+        }
+        let labels = (!each.is_empty()).then(|| self.label_tensor(&each));
+        self.sample_labelled(Request { seed, count: classes.len(), class: Class::Any, nfe }, labels, options)
+    }
+
+    fn sample_labelled(
+        &self,
+        request: Request,
+        labels: Option<Labels>,
+        options: SampleOptions,
+    ) -> Result<Sampled, Error> {
         let SampleOptions { solver, guidance, interval: [start, end], tolerance } = options;
         let inputs = self.net.config().guidance;
         // Told as 1 − 1/ω, it cannot be less than none.
@@ -139,7 +173,7 @@ impl Generator {
         let apart = guidance != 1.0 && inputs == GuidanceInputs::None;
         let guidance = apart.then_some(SamplingGuidance { scale: guidance, null_label });
         let sampling = Sampling { solver, nfe: request.nfe, tolerance, guidance };
-        let noise = |restart| self.noise(request, restart);
+        let noise = |restart| self.noise(&request, restart);
         in_thread_pool(&self.device, || flow::sample(&self.net, noise, labels, &sampling))
     }
 
@@ -199,7 +233,7 @@ impl Generator {
 
     /// One class for `count` pictures; without it "no class" for a model that has some.
     fn labels_for(&self, count: usize, class: Class, nfe: usize) -> Result<Option<Labels>, Error> {
-        let labels = self.labels(Request { seed: 0, count, class, nfe })?;
+        let labels = self.labels(&Request { seed: 0, count, class: class.clone(), nfe })?;
         Ok(match class {
             Class::Any => labels.map(|_| self.label_tensor(&vec![Class::Any; count])),
             _ => labels,
@@ -242,7 +276,7 @@ impl Generator {
     }
 
     /// The noise to start from, or that of a later restart.
-    fn noise(&self, request: Request, restart: usize) -> Tensor<4> {
+    fn noise(&self, request: &Request, restart: usize) -> Tensor<4> {
         let shape = self.shape();
         self.scaled(match restart {
             0 => noise_images(request.seed, request.count, shape, &self.device),
@@ -259,8 +293,8 @@ impl Generator {
     }
 
     /// The labels of a request that can be served.
-    fn labels(&self, request: Request) -> Result<Option<Labels>, Error> {
-        let labels = request.labels(self.net.config().classes)?;
+    fn labels(&self, request: &Request) -> Result<Option<Labels>, Error> {
+        let labels = request.labels(self.net.config())?;
         #[cfg(feature = "train")]
         self.net.config().check_call(request.count as u64)?;
         Ok(labels.map(|labels| self.label_tensor(&labels)))
@@ -268,6 +302,10 @@ impl Generator {
 
     fn label_tensor(&self, labels: &[Class]) -> Labels {
         let (null, count) = (self.net.config().null_label(), labels.len());
+        if let Some(text) = &self.net.config().text {
+            let prompts: Vec<_> = labels.iter().map(|label| label.tokens().to_vec()).collect();
+            return Prompts::new(&prompts, text, &self.device).into();
+        }
         if !labels.iter().any(|label| matches!(label, Class::Between(_))) {
             let rows: Vec<i32> = labels.iter().map(|label| label.shares(null)[0].0 as i32).collect();
             return Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &self.device).into();

@@ -42,6 +42,8 @@ pub enum Purpose {
     Augmentation = 15,
     /// Which parts make up a picture of layers.
     Layers = 16,
+    /// Which caption an image has in a batch, and which words of it.
+    Captions = 17,
 }
 
 /// A reproducible stream of random numbers.

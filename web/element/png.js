@@ -111,6 +111,7 @@ function chunk(type, body) {
  * @property {string} sha256 of its weights
  * @property {bigint} seed
  * @property {string} [className] as people write it
+ * @property {string} [prompt]
  * @property {number} steps
  * @property {import('../engine/types.js').Place} [place] in the square between four noises
  */
@@ -139,7 +140,7 @@ export function recipeOf(bytes) {
  */
 function parse(json) {
   try {
-    const { model, sha256, seed, className, steps, place } = JSON.parse(json);
+    const { model, sha256, seed, className, prompt, steps, place } = JSON.parse(json);
     const isText = (/** @type {unknown} */ value) => typeof value === 'string';
     const isPlace =
       Array.isArray(place) && place.length === 2 && place.every((x) => typeof x === 'number' && x >= 0 && x <= 1);
@@ -148,10 +149,12 @@ function parse(json) {
       isText(sha256),
       isText(seed) && wholeNumber(seed, MAX_SEED) !== undefined,
       className === undefined || isText(className),
+      prompt === undefined || isText(prompt),
       Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS,
     ];
     if (!fits.every(Boolean)) return undefined;
-    return { model, sha256, seed: BigInt(seed), className, steps, place: isPlace ? [place[0], place[1]] : undefined };
+    const at = isPlace ? /** @type {[number, number]} */ ([place[0], place[1]]) : undefined;
+    return { model, sha256, seed: BigInt(seed), className, prompt, steps, place: at };
   } catch {
     return undefined;
   }

@@ -6,7 +6,7 @@
 import { between, blendAt } from './latent.js';
 
 /** @import { Answer, BuildAddresses, Tasks } from './protocol.js' */
-/** @import { Backend, Mix, ModelInfo, Report, Request, Stale } from './types.js' */
+/** @import { Backend, Mix, ModelInfo, PromptChoice, Report, Request, Stale } from './types.js' */
 
 /** @typedef {typeof import('./pkg/cpu/meanflow.js')} Module a build's script, as wasm-bindgen writes it */
 /** @typedef {import('./pkg/cpu/meanflow.js').Generator} Generator */
@@ -102,10 +102,11 @@ const tasks = {
   },
 
   /** The noise that a picture comes from, by `calls` network calls. */
-  async invert({ rgba, seed, classIndex, blend, calls }) {
+  async invert({ rgba, seed, calls, classIndex, ...choice }) {
     if (!model) throw new Error(NO_MODEL);
     const values = rgbaToValues(rgba, info.channels);
-    return { noise: await model.invert({ values, classIndex: labelOf(seed, classIndex), blend, nfe: calls }) };
+    const request = { values, nfe: calls, ...normalised(choice), classIndex: labelOf(seed, classIndex) };
+    return { noise: await model.invert(request) };
   },
 
   /**
@@ -113,8 +114,9 @@ const tasks = {
    * that is asked for. With `mix` it is the one picture at a place between four noises. The build takes the rest of
    * the request as it is.
    */
-  async generate({ noise, mix, ...request }, { report, signal }) {
+  async generate({ noise, mix, ...asked }, { report, signal }) {
     if (!model) throw new Error(NO_MODEL);
+    const request = normalised(asked);
     if (mix) return generateBetween(request, mix, report, signal);
     const { seed, count, classIndex, blend } = request;
     const seeds = seedsFrom(seed, count);
@@ -325,6 +327,17 @@ const noiseOf = (seed) => wasm.noise(seed, info.channels * info.width * info.hei
 
 /** The same, to be seen. @param {bigint} seed */
 const noisePicture = (seed) => noiseToRgba(noiseOf(seed), info.channels);
+
+/**
+ * A request with its prompts as the build takes them: the forms of one letter made one, in lower case.
+ * @template {PromptChoice} T
+ * @param {T} request
+ * @returns {T}
+ */
+function normalised(request) {
+  const normal = (/** @type {string | undefined} */ text) => text?.normalize('NFKC').toLowerCase();
+  return { ...request, prompt: normal(request.prompt), promptTo: normal(request.promptTo) };
+}
 
 /**
  * The class asked for, or that of the seed; nothing for a model without classes.

@@ -5,6 +5,7 @@
  * |---|---|
  * | `attribute` | an attribute or argument has a value that cannot be used |
  * | `class` | the model has no such class |
+ * | `prompt` | the model takes no prompts |
  * | `download` | a file could not be downloaded |
  * | `weights` | a file is no usable weights file |
  * | `wasm` | this browser cannot run WebAssembly, or the build is damaged |
@@ -12,7 +13,7 @@
  * | `device-lost` | the device or its Worker has ended |
  * | `webgpu` | WebGPU was asked for and cannot be used |
  * | `aborted` | the request was aborted |
- * @typedef {'attribute' | 'class' | 'download' | 'weights' | 'wasm' | 'worker' | 'device-lost' | 'webgpu' | 'aborted'}
+ * @typedef {'attribute' | 'class' | 'prompt' | 'download' | 'weights' | 'wasm' | 'worker' | 'device-lost' | 'webgpu' | 'aborted'}
  *   ErrorCode
  */
 

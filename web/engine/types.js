@@ -20,6 +20,8 @@
  * @property {number} height in pixels
  * @property {1 | 3 | 4} channels 4 = with transparency
  * @property {string[]} classes empty for a model without classes
+ * @property {number} promptTokens most words of a prompt that are read; 0 for a model that takes no prompts
+ * @property {string[]} vocabulary the words that it knows
  * @property {string} description what it was trained on
  * @property {string} source where that comes from
  * @property {string} license of that
@@ -32,9 +34,14 @@
  */
 
 /**
+ * What describes pictures: a text, or a place on the way from it to another, `promptShare` of 0 to 1.
+ * @typedef {{prompt?: string, promptTo?: string, promptShare?: number}} PromptChoice
+ */
+
+/**
  * Which class pictures are of: one by its index, or a place between classes, as the index and the weight of each, one
- * after the other. Without either each picture draws its own.
- * @typedef {{classIndex?: number, blend?: number[]}} ClassChoice
+ * after the other. Without either each picture draws its own. Of a model that takes prompts: its prompt.
+ * @typedef {{classIndex?: number, blend?: number[]} & PromptChoice} ClassChoice
  */
 
 /** @typedef {'mean-flow' | 'restart' | 'euler' | 'midpoint' | 'heun'} Solver */
@@ -54,6 +61,9 @@
  * @property {number} count
  * @property {number} [classIndex] without it each picture draws its own
  * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
+ * @property {string} [prompt] what describes the pictures, for a model that takes prompts
+ * @property {string} [promptTo] another prompt, which the pictures lie on the way to
+ * @property {number} [promptShare] how far, 0 to 1
  * @property {number} nfe network calls per picture
  * @property {boolean} [noise] whether to report the noise of pictures too, before them
  * @property {Solver} [solver] how, if not by the average velocity

@@ -10,6 +10,8 @@ import { MAX_COUNT, MAX_SEED, MAX_STEPS, wholeNumber } from '../element/numbers.
  * @property {string} [model] id of a shipped model
  * @property {bigint} seed of the first picture
  * @property {string} [className] of all pictures; without it each draws its own
+ * @property {string} [prompt] what they show, of a model that takes prompts
+ * @property {string} [promptTo] what they turn into from the left of the square to its right
  * @property {number} nfe network calls per picture
  * @property {number} count pictures
  * @property {Place} [place] in the square between the first four noises
@@ -31,6 +33,8 @@ export function readAddress(search, defaults) {
     model: query.get('model') ?? defaults.model,
     seed: wholeNumber(query.get('seed'), MAX_SEED) ?? defaults.seed,
     className: query.get('class') ?? undefined,
+    prompt: query.get('prompt') || undefined,
+    promptTo: query.get('to') || undefined,
     nfe: Number(wholeNumber(query.get('steps'), MAX_STEPS) || defaults.nfe),
     count: Number(wholeNumber(query.get('count'), MAX_COUNT) || defaults.count),
     place: readPlace(query.get('at')),
@@ -49,10 +53,12 @@ function readPlace(text) {
  * @param {Choice} choice
  * @param {Defaults} defaults
  */
-export function writeAddress({ model, seed, className, nfe, count, place, backend }, defaults) {
+export function writeAddress({ model, seed, className, prompt, promptTo, nfe, count, place, backend }, defaults) {
   const query = new URLSearchParams();
   if (model && model !== defaults.model) query.set('model', model);
   if (className !== undefined) query.set('class', className);
+  if (prompt) query.set('prompt', prompt);
+  if (promptTo) query.set('to', promptTo);
   if (nfe !== defaults.nfe) query.set('steps', String(nfe));
   if (count !== defaults.count) query.set('count', String(count));
   if (place) query.set('at', place.map((x) => Number(x.toFixed(3))).join());

@@ -109,6 +109,12 @@ export class Demos {
     this.#run();
   }
 
+  /** Draws the square anew, for another prompt on its right. */
+  turn() {
+    this.#done.delete('explore');
+    this.#run();
+  }
+
   /** The picture of the square, once it is drawn; it is drawn although nobody looks. */
   async drawn() {
     await this.#showSquare();
@@ -184,7 +190,10 @@ export class Demos {
   /** @param {Mix} mix */
   #between(mix) {
     const bitmap = mix.bitmap && this.#bitmaps;
-    return this.#generate({ seed: this.#choice.seed, nfe: this.#choice.nfe, mix: { ...mix, bitmap } });
+    const { seed, nfe, promptTo } = this.#choice;
+    // From the left to the right the prompt becomes another, where there is one.
+    const way = promptTo && this.#at?.classes.prompt ? { promptTo, promptShare: mix.place[0] } : {};
+    return this.#generate({ seed, nfe, ...way, mix: { ...mix, bitmap } });
   }
 
   /**

@@ -15,6 +15,7 @@ export const MODELS = 'static/models/';
  * @property {string} file
  * @property {string} sha256
  * @property {Record<string, string>} [classTitles] where they say more than the names of the classes
+ * @property {string[]} [prompts] to begin with, of a model that takes prompts; the first is shown first
  * @property {ShippedFile} [flowMatching] its counterpart that was trained by Flow Matching
  */
 

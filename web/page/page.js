@@ -10,7 +10,9 @@ import { byId } from './dom.js';
 import { Gallery } from './gallery.js';
 import { FailoverEngine } from '../engine/failover.js';
 import { randomSeed, wholeNumber } from '../element/numbers.js';
+import { promptOf } from '../element/prompt.js';
 import { MODELS, isShipped, readModels } from './models.js';
+import { PromptField } from './prompt.js';
 import { readPicture, readRecipe, verify } from './save.js';
 import { sha256 } from '../engine/store.js';
 
@@ -35,6 +37,15 @@ const demos = new Demos(engine, choice, {
   recipe: (label) => ({ ...recipeFor(choice.seed, label), place: choice.place }),
   failed: fail,
 });
+
+const promptField = new PromptField(
+  (prompt) => show({ prompt: prompt.trim() ? prompt : undefined }, { anew: false }),
+  (promptTo) => {
+    choice.promptTo = promptTo.trim() ? promptTo : undefined;
+    history.replaceState(null, '', writeAddress(choice, defaults));
+    demos.turn();
+  },
+);
 
 /** Shipped models, from models.json. @type {ShippedModel[]} */
 let models = [];
@@ -98,6 +109,8 @@ async function begin() {
 /** Loads a model. When that fails, the model before stays. @param {Model} wanted */
 async function loadModel(wanted) {
   const mine = ++turn;
+  // Of a link without a prompt the page begins with an idea; who empties the field wants none.
+  const isFirst = current !== wanted;
   let loaded;
   loading = true;
   setState('loading', 'Downloading…');
@@ -121,6 +134,10 @@ async function loadModel(wanted) {
   choice.model = isShipped(wanted) ? wanted.id : undefined;
   if (!isShipped(wanted)) upload = wanted;
   if (!classesOf(choice.className, info.classes)) choice.className = undefined;
+  const ideas = (isShipped(wanted) && wanted.prompts) || [];
+  if (!info.promptTokens) choice.prompt = choice.promptTo = undefined;
+  else if (choice.prompt === undefined && isFirst) choice.prompt = ideas[0];
+  promptField.offer(info, choice.prompt ?? '', choice.promptTo ?? '', ideas);
   gallery.resize(choice.count, info.width, info.height);
   offerModels();
   offerClasses(info);
@@ -147,7 +164,8 @@ async function show(change, { anew = true } = {}) {
     demos.rest();
   }
   const { seed, count, nfe } = choice;
-  const classes = classesOf(choice.className, info.classes) ?? {};
+  const classes = { ...classesOf(choice.className, info.classes), ...promptOf(choice.prompt, info) };
+  const isSame = !anew && !('prompt' in change);
   try {
     const result = await engine.generate({ seed, count, nfe, ...classes, noise: anew }, (report) => {
       if (mine !== turn) return;
@@ -157,7 +175,7 @@ async function show(change, { anew = true } = {}) {
     if (mine !== turn || !('milliseconds' in result)) return;
     showSpeed(result.milliseconds);
     setState('ready', '');
-    if (anew) demos.begin(info, current, classes);
+    if (!isSame) demos.begin(info, current, classes);
     // Another backend took over meanwhile: its time is the one to show.
     if (result.backend !== atWork) show({}, { anew: false });
   } catch (error) {
@@ -186,7 +204,7 @@ async function openFile(file) {
 }
 
 /** Makes a saved picture again, and says whether it is the same. @param {File} file @param {Recipe} recipe */
-async function restore(file, { model, sha256, seed, className, steps, place }) {
+async function restore(file, { model, sha256, seed, className, prompt, steps, place }) {
   const known = [...models, ...(upload ? [upload] : [])].find((entry) => entry.sha256 === sha256);
   if (!known && info?.sha256 !== sha256) {
     fail(new Error(`${file.name} was made by the model ${model}, which is not here; open its weights first`));
@@ -198,11 +216,12 @@ async function restore(file, { model, sha256, seed, className, steps, place }) {
   if (isLoaded && info && !classesOf(className, info.classes)) {
     throw new Error(`${file.name} was made of the class "${className}", which the model ${info.name} does not have`);
   }
-  Object.assign(choice, { seed, className, nfe: steps, place });
+  Object.assign(choice, { seed, className, prompt, nfe: steps, place });
   offerSteps();
   if (!isLoaded) await loadModel(known);
   else if (info) {
     offerClasses(info);
+    promptField.show(prompt ?? '');
     await show({});
   }
   const picture = place ? await demos.drawn() : gallery.at(0).picture;
@@ -333,6 +352,7 @@ function titleOf(index, label) {
     );
     return `${parts.join(', ')}, seed ${seed}`;
   }
+  if (choice.prompt) return `${choice.prompt}, seed ${seed}`;
   return info && label !== undefined ? `${titleOfClass(info.classes[label])}, seed ${seed}` : `Seed ${seed}`;
 }
 
@@ -376,6 +396,7 @@ function recipeFor(seed, label) {
     sha256: info?.sha256,
     seed: String(seed),
     className: classNameOf(label),
+    prompt: choice.prompt,
     steps: choice.nfe,
   };
 }
@@ -389,7 +410,9 @@ function recipeFor(seed, label) {
 function embedCode(file, seed, className) {
   const at = (/** @type {string} */ path) => new URL(path, document.baseURI).href;
   const escape = (/** @type {string} */ text) => text.replaceAll('&', '&amp;').replaceAll('"', '&quot;');
-  const label = className === undefined ? '' : ` label="${escape(className)}"`;
+  const named = (/** @type {string} */ name, /** @type {string | undefined} */ text) =>
+    text === undefined ? '' : ` ${name}="${escape(text)}"`;
+  const label = named('label', className) + named('prompt', choice.prompt);
   const steps = choice.nfe === 1 ? '' : ` steps="${choice.nfe}"`;
   const script = `<script type="module" src="${at('web/mean-flow.js')}"></script>`;
   return `${script}\n<mean-flow src="${at(MODELS + file)}" seed="${seed}"${label}${steps}></mean-flow>`;

@@ -316,14 +316,23 @@ pub(super) fn label_of(record: &Map<String, Value>, config: &DataConfig) -> Resu
     }
 }
 
+/// Several captions of an image, a line each.
+pub(super) fn joined(texts: impl IntoIterator<Item = String>) -> String {
+    texts.into_iter().map(|text| text.replace('\n', " ")).collect::<Vec<_>>().join("\n")
+}
+
+/// The captions in a value of JSON: a text, or a list of them.
+pub(super) fn captions_in(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(texts) => joined(texts.iter().filter_map(Value::as_str).map(String::from)),
+        _ => String::new(),
+    }
+}
+
 /// Its caption, where it has one.
 pub(super) fn caption_of(record: &Map<String, Value>, config: &DataConfig) -> Result<Option<String>, String> {
     let names: Vec<&str> = record.keys().map(String::as_str).collect();
-    let text = caption(&names, config)?.map(|column| match &record[&column] {
-        Value::String(text) => text.clone(),
-        // Several captions of one image: the first.
-        Value::Array(texts) => texts.first().and_then(Value::as_str).unwrap_or_default().to_owned(),
-        _ => String::new(),
-    });
+    let text = caption(&names, config)?.map(|column| captions_in(&record[&column]));
     Ok(text.filter(|text| !text.is_empty()))
 }

@@ -495,11 +495,9 @@ fn is_exact(path: &str) -> bool {
 /// A value of a row as text.
 fn text_of(row: &Map<String, Value>, column: &str) -> String {
     match row.get(column) {
-        Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
-        // Several captions of one image: the first.
-        Some(Value::Array(texts)) => texts.first().and_then(Value::as_str).unwrap_or_default().to_owned(),
-        _ => String::new(),
+        Some(value) => columns::captions_in(value),
+        None => String::new(),
     }
 }
 

@@ -26,6 +26,32 @@ pub struct Layers {
     /// Which pictures are drawn: another seed gives others of the same parts, to measure with.
     #[serde(default)]
     pub seed: u64,
+    /// What describes a picture, with `{heads}` standing for the name of the part that it has of the folder `3-heads`;
+    /// without it pictures have no captions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
+    /// Combinations that training never shows, to measure with; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
+}
+
+/// Combinations of parts that are held out: those of some folders, chosen by their names. The training split has none
+/// of them, the splits `validation` and `test` nothing else, and `all` takes no notice of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOut {
+    /// The folders whose parts make up a combination.
+    pub folders: Vec<String>,
+    /// The share of combinations that are held out, above 0 and below 1.
+    pub share: f64,
+}
+
+impl HeldOut {
+    /// Whether a combination is held out: it depends on the names of its parts alone.
+    fn holds(&self, names: &[&str]) -> bool {
+        let hash = twox_hash::XxHash64::oneshot(0, names.join("\n").as_bytes());
+        (hash as f64 / u64::MAX as f64) < self.share
+    }
 }
 
 /// What lies in one of the folders.
@@ -46,15 +72,83 @@ impl Layers {
             Some(class) if !self.folders.contains(class) => {
                 wrong(format!("class = \"{class}\" is none of the folders"))
             }
-            _ => Ok(()),
+            _ => self.validate_held_out(),
         }
     }
 
-    /// For each layer the part of it that picture `i` has; a picture does not depend on how many there are.
-    fn draw(&self, i: usize, layers: &[Layer]) -> Vec<usize> {
-        let mut stream = Stream::new(self.seed, Purpose::Layers, i as u64);
-        layers.iter().map(|layer| stream.below(layer.parts.len())).collect()
+    fn validate_held_out(&self) -> Result<(), DataError> {
+        let Some(HeldOut { folders, share }) = &self.held_out else { return Ok(()) };
+        let unknown = folders.iter().find(|folder| !self.folders.contains(folder));
+        let reason = match unknown {
+            Some(folder) => format!("held_out.folders: \"{folder}\" is none of the folders"),
+            None if folders.is_empty() => "held_out.folders names no folder".into(),
+            None if !(*share > 0.0 && *share < 1.0) => {
+                format!("held_out.share must be above 0 and below 1, not {share}")
+            }
+            None => return Ok(()),
+        };
+        Err(DataError::Config(format!("layers: {reason}")))
     }
+
+    /// For each layer the part of it that picture `i` has; a picture does not depend on how many there are.
+    ///
+    /// # Errors
+    /// When no combination is found that the split has.
+    fn draw(&self, i: usize, layers: &[Layer], split: Option<&str>) -> Result<Vec<usize>, DataError> {
+        let mut stream = Stream::new(self.seed, Purpose::Layers, i as u64);
+        for _ in 0..MOST_DRAWS {
+            let drawn: Vec<usize> = layers.iter().map(|layer| stream.below(layer.parts.len())).collect();
+            if self.is_of_split(&drawn, layers, split) {
+                return Ok(drawn);
+            }
+        }
+        Err(DataError::Config("layers: held_out leaves no combination for this split".into()))
+    }
+
+    fn is_of_split(&self, drawn: &[usize], layers: &[Layer], split: Option<&str>) -> bool {
+        let Some(held_out) = &self.held_out else { return true };
+        let of = |folder: &String| {
+            let layer = self.folders.iter().position(|known| known == folder)?;
+            Some(layers[layer].names[drawn[layer]].as_str())
+        };
+        let is_held_out = held_out.holds(&held_out.folders.iter().filter_map(of).collect::<Vec<_>>());
+        match split {
+            Some("all") => true,
+            Some("validation" | "test") => is_held_out,
+            _ => !is_held_out,
+        }
+    }
+
+    /// The caption of a picture, by the template.
+    fn caption(&self, drawn: &[usize], layers: &[Layer]) -> String {
+        let template = self.caption.clone().unwrap_or_default();
+        self.folders.iter().zip(drawn.iter().zip(layers)).fold(template, |text, (folder, (&part, layer))| {
+            text.replace(&format!("{{{}}}", placeholder(folder)), &layer.names[part])
+        })
+    }
+
+    /// Refuses a template with what stands for no folder.
+    fn check_caption(&self) -> Result<(), DataError> {
+        let Some(template) = &self.caption else { return Ok(()) };
+        let known: Vec<String> = self.folders.iter().map(|folder| format!("{{{}}}", placeholder(folder))).collect();
+        let rest = known.iter().fold(template.clone(), |text, name| text.replace(name, ""));
+        match rest.contains(['{', '}']) || rest == *template {
+            true => {
+                Err(DataError::Config(format!("layers: caption = \"{template}\" must be made of {}", known.join(", "))))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// Draws of a picture until its combination is of the split: beyond that there is none.
+const MOST_DRAWS: usize = 10_000;
+
+/// What stands for a folder in a caption: its name without leading digits, `heads` for `v0/3-heads`.
+fn placeholder(folder: &str) -> &str {
+    let name = paths::base(folder.trim_end_matches('/'));
+    let rest = name.trim_start_matches(|c: char| c.is_ascii_digit() || "-_ ".contains(c));
+    if rest.is_empty() { name } else { rest }
 }
 
 /// As [`pictures::load_parts`](super::formats::pictures::load_parts), of the pictures that `layers` draws.
@@ -65,18 +159,24 @@ pub(super) fn load_parts(
     most: usize,
     visit: &mut Visit,
 ) -> Result<Vec<String>, DataError> {
+    layers.check_caption()?;
     let parts = read(files, config, &layers.folders)?;
     let of_class = layers.class.as_ref().and_then(|class| layers.folders.iter().position(|folder| folder == class));
     let classes: BTreeSet<String> = of_class.iter().flat_map(|&layer| parts[layer].names.iter().cloned()).collect();
     let classes: Vec<String> = classes.into_iter().collect();
     build::check_memory(most.min(layers.count), config)?;
     for first in (0..layers.count).step_by(most.min(layers.count)) {
+        let indices = first..layers.count.min(first.saturating_add(most));
         let drawn: Vec<Vec<usize>> =
-            (first..layers.count.min(first.saturating_add(most))).map(|i| layers.draw(i, &parts)).collect();
+            indices.map(|i| layers.draw(i, &parts, config.split.as_deref())).collect::<Result<_, _>>()?;
         let item = |drawn: &Vec<usize>| {
             let name = |layer: usize| parts[layer].names[drawn[layer]].as_str();
             let names: Vec<&str> = (0..parts.len()).map(name).collect();
-            Item { class: of_class.map(name).unwrap_or_default().into(), ..Item::new(names.join(" + "), 0) }
+            Item {
+                class: of_class.map(name).unwrap_or_default().into(),
+                caption: layers.caption(drawn, &parts),
+                ..Item::new(names.join(" + "), 0)
+            }
         };
         let mut builder = Builder::of(config, drawn.iter().map(item).collect())?;
         for (i, drawn) in drawn.iter().enumerate() {
@@ -100,7 +200,7 @@ fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<La
     if files.format.is_packed() {
         return Err(DataError::Config(format!("layers: {} holds no file for each picture", files.path.display())));
     }
-    let (mut items, _) = pictures::list(files, &DataConfig { class_depth: 0, ..config.clone() })?;
+    let (mut items, _) = pictures::list(files, &DataConfig { class_depth: 0, ..config.for_files() })?;
     let lies_in = |item: &Item, folder: &str| item.matches(folder);
     if let Some(folder) = folders.iter().find(|folder| !items.iter().any(|item| lies_in(item, folder))) {
         let reason = format!("layers: folder \"{folder}\" matches none of its images");
@@ -127,7 +227,7 @@ fn read(files: &Files, config: &DataConfig, folders: &[String]) -> Result<Vec<La
 }
 
 /// `heads/head-crab.png` and `heads/head-owl.png` to `crab` and `owl`: the names without folder, extension, and the
-/// words that all of them begin with.
+/// words that all of them begin with. A first word that nearly all begin with goes too.
 fn short_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let base = |name: &'a str| paths::base(name).rsplit_once('.').map_or(paths::base(name), |(stem, _)| stem);
     let names: Vec<&str> = names.map(base).collect();
@@ -135,8 +235,11 @@ fn short_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
         return names.into_iter().map(String::from).collect();
     }
     let first = names.first().copied().unwrap_or_default();
-    let shared = first.match_indices(['-', '_', ' ']).map(|(at, _)| at + 1);
-    let shared = shared.take_while(|&end| names.iter().all(|name| name.starts_with(&first[..end]) && name.len() > end));
-    let skip = shared.last().unwrap_or(0);
-    names.into_iter().map(|name| name[skip..].into()).collect()
+    let begin =
+        |prefix: &str| names.iter().filter(|name| name.starts_with(prefix) && name.len() > prefix.len()).count();
+    let prefixes = || first.match_indices(['-', '_', ' ']).map(|(at, _)| &first[..=at]);
+    let of_all = prefixes().take_while(|prefix| begin(prefix) == names.len()).last();
+    let of_most = || prefixes().next().filter(|prefix| 10 * begin(prefix) > 9 * names.len());
+    let prefix = of_all.or_else(of_most).unwrap_or_default();
+    names.into_iter().map(|name| name.strip_prefix(prefix).unwrap_or(name).into()).collect()
 }

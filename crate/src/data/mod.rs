@@ -37,6 +37,7 @@
 
 mod archive;
 mod build;
+mod captions;
 mod columns;
 mod convert;
 mod decode;
@@ -64,11 +65,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::label;
+pub use captions::{lines as caption_lines, normalize as normalize_text};
 pub use convert::Fit;
 pub(crate) use digest::{Digest, sha256};
 pub use error::DataError;
 use files::Files;
-pub use layers::Layers;
+pub use layers::{HeldOut, Layers};
 pub use stored::{Stored, load_sample, load_stored};
 pub use summary::Tally;
 
@@ -155,6 +157,12 @@ impl DataConfig {
         if self.channels == 0 { 4 } else { self.channels }
     }
 
+    /// What of it files are chosen by: where combinations of layers are held out, the split chooses among those.
+    fn for_files(&self) -> Self {
+        let holds_out = self.layers.as_ref().is_some_and(|layers| layers.held_out.is_some());
+        Self { split: self.split.clone().filter(|_| !holds_out), ..self.clone() }
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -190,8 +198,12 @@ pub struct Images {
     pub classes: Vec<String>,
     /// Names of the images inside their set.
     pub names: Vec<String>,
-    /// What describes each image, empty where nothing does; empty as a whole where that is so of all.
+    /// What describes each image, empty where nothing does; empty as a whole where that is so of all. Several captions
+    /// of an image are a line each.
     pub captions: Vec<String>,
+    /// The words that have rows of their own in a network that is conditioned on text, in alphabetical order; see
+    /// [`Self::captioned`].
+    pub vocabulary: Vec<String>,
     /// Images of the set that could not be read.
     pub skipped: Vec<Skipped>,
     /// What else a user should know about the set, a line each.
@@ -353,7 +365,7 @@ pub fn load_parts(path: &Path, config: &DataConfig, visit: &mut Visit) -> Result
 /// The same of at most `most` images at a time.
 fn read_parts(path: &Path, config: &DataConfig, most: usize, visit: &mut Visit) -> Result<Whole, DataError> {
     config.validate()?;
-    let files = Files::open(path, config)?;
+    let files = Files::open(path, &config.for_files())?;
     let (mut total, mut skipped) = (0, Vec::new());
     let mut counted = |part: Images| {
         total += part.len() + part.skipped.len();

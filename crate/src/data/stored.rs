@@ -153,7 +153,7 @@ pub fn load_stored(path: &Path, config: &DataConfig, folder: &Path) -> Result<Im
         // They stay on the disk in any case.
         return latents.into_images(config);
     }
-    let fingerprint = Files::open(path, config)?.fingerprint()?;
+    let fingerprint = Files::open(path, &config.for_files())?.fingerprint()?;
     let is_of_set = |index: &Index| index.source == path && index.fingerprint == fingerprint && index.is_of(config);
     let earlier = indices(folder).into_iter().find_map(|listed| {
         let (index, pixels) = (read_index(&listed).filter(is_of_set)?, listed.with_extension("bin"));

@@ -147,6 +147,22 @@ impl Classifier {
         self.layers.features(images)
     }
 
+    /// The classes that it sees in pictures.
+    ///
+    /// # Shapes
+    /// `pictures`: `count · channels · size · size` values in `[−1, 1]`.
+    ///
+    /// # Errors
+    /// A device that cannot be read.
+    pub fn named(&self, pictures: Vec<f32>, device: &Device) -> Result<Vec<usize>, Error> {
+        let ClassifierInfo { size, channels, .. } = self.info;
+        let shape = [pictures.len() / (channels * size * size), channels, size, size];
+        let features = self.layers.features(Tensor::from_data(TensorData::new(pictures, shape), device));
+        let named: Tensor<1, Int> = self.layers.head.forward(features).argmax(1).squeeze_dim(1);
+        let named = named.try_into_vec_as::<i64>().map_err(|e| Error::Device(e.to_string()))?;
+        Ok(named.into_iter().map(|class| class as usize).collect())
+    }
+
     /// Tries it on images that it was not trained on, each once, and notes the share that it names rightly.
     ///
     /// # Errors
@@ -161,12 +177,8 @@ impl Classifier {
         let values = images.channels * images.size * images.size;
         let mut right = 0;
         for (pixels, labels) in images.pixels.chunks(BATCH * values).zip(images.labels.chunks(BATCH)) {
-            let pixels: Vec<f32> = pixels.iter().map(|&b| from_byte(b)).collect();
-            let shape = [labels.len(), images.channels, images.size, images.size];
-            let features = self.layers.features(Tensor::from_data(TensorData::new(pixels, shape), device));
-            let named: Tensor<1, Int> = self.layers.head.forward(features).argmax(1).squeeze_dim(1);
-            let named = named.try_into_vec_as::<i64>().map_err(|e| Error::Device(e.to_string()))?;
-            right += named.iter().zip(labels).filter(|(named, label)| **named == i64::from(**label)).count();
+            let named = self.named(pixels.iter().map(|&b| from_byte(b)).collect(), device)?;
+            right += named.iter().zip(labels).filter(|(named, label)| **named == **label as usize).count();
         }
         let accuracy = right as f64 / images.len() as f64;
         self.info.accuracy = Some(accuracy);

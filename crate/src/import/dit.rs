@@ -53,6 +53,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<NetConfig, E
         output: Default::default(),
         architecture: Default::default(),
         guidance: Default::default(),
+        text: None,
         velocity_head: None,
         decoder_depth: choice.decoder_depth,
         noise_scale: choice.noise_scale.unwrap_or(1.0),

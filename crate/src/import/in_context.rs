@@ -55,6 +55,7 @@ fn config(checkpoint: &Checkpoint, choice: &ImportChoice) -> Result<(NetConfig, 
     };
     let published = bottleneck.and_then(|_| NetConfig::published_noise_scale(depth, width, patch));
     let config = NetConfig {
+        text: None,
         image_size: choice.size.or(stored).unwrap_or(32),
         channels,
         patch,

@@ -89,7 +89,7 @@ struct Told<'a> {
     values: &'a [Vec<f32>],
     r: f32,
     t: f32,
-    class: Class,
+    class: &'a Class,
 }
 
 /// What a layer whose weights are stored as files have them, `[outputs, inputs]`, makes of one row.
@@ -137,6 +137,27 @@ impl ConditionOps for Told<'_> {
         self.values[table.param][..rows * table.width].to_vec()
     }
 
+    fn prompt(&mut self, table: &Table, tokens: usize) -> Vec<f32> {
+        let Table { param, rows, width } = *table;
+        let empty = vec![((rows - 1) as u32, 1.0)];
+        let mut all = vec![0.0; tokens * width];
+        let words = self.class.tokens().iter().chain(std::iter::repeat(&empty));
+        for (sum, word) in all.chunks_exact_mut(width).zip(words) {
+            for (row, factor) in word {
+                // Of another model's prompt a row may not be there.
+                let row = self.values[param].get(*row as usize * width..).unwrap_or_default();
+                sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += factor * x);
+            }
+        }
+        all
+    }
+
+    fn total(&mut self, tokens: Vec<f32>, width: usize) -> Vec<f32> {
+        let mut sum = vec![0.0; width];
+        tokens.chunks_exact(width).for_each(|token| sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x));
+        sum
+    }
+
     fn add(&mut self, mut a: Vec<f32>, b: Vec<f32>) -> Vec<f32> {
         a.chunks_exact_mut(b.len()).for_each(|a| a.iter_mut().zip(&b).for_each(|(a, b)| *a += b));
         a
@@ -156,6 +177,7 @@ pub(crate) struct ConditionCache {
 }
 
 /// What a network call needs of the slots.
+#[derive(Default)]
 pub(crate) struct Assigned {
     /// The slot of each picture.
     pub slots: Vec<u32>,
@@ -163,11 +185,13 @@ pub(crate) struct Assigned {
     pub fresh: Vec<u32>,
     /// The conditions of each of these, as [`Network::conditions`] gives them.
     pub conditions: Vec<Vec<Vec<f32>>>,
+    /// The tokens in front of the patches of each of these, `[prefix · width]`.
+    pub prefixes: Vec<Vec<f32>>,
 }
 
 impl ConditionCache {
     pub fn new() -> Self {
-        Self { kept: [None; SLOTS], used: [0; SLOTS], calls: 0 }
+        Self { kept: [const { None }; SLOTS], used: [0; SLOTS], calls: 0 }
     }
 
     /// Finds or makes a place for the condition of each of at most [`SLOTS`] pictures. `values` are the tensors of the
@@ -175,20 +199,22 @@ impl ConditionCache {
     pub fn assign(&mut self, network: &Network, values: &[Vec<f32>], [r, t]: [f64; 2], classes: &[Class]) -> Assigned {
         self.calls += 1;
         let [r, t] = [r, t].map(|time| time as f32);
-        let key = |class| (r.to_bits(), t.to_bits(), class);
-        let mut assigned = Assigned { slots: Vec::new(), fresh: Vec::new(), conditions: Vec::new() };
+        let key = |class: &Class| (r.to_bits(), t.to_bits(), class.clone());
+        let mut assigned = Assigned::default();
         // Those that are kept first, so that none of them makes room for another.
-        for &class in classes {
-            if let Some(slot) = self.find(key(class)) {
+        for class in classes {
+            if let Some(slot) = self.find(&key(class)) {
                 self.used[slot] = self.calls;
             }
         }
-        for &class in classes {
-            let slot = self.find(key(class)).unwrap_or_else(|| {
+        for class in classes {
+            let slot = self.find(&key(class)).unwrap_or_else(|| {
                 let oldest = (0..SLOTS).min_by_key(|&slot| self.used[slot]).unwrap_or(0);
                 self.kept[oldest] = Some(key(class));
                 assigned.fresh.push(oldest as u32);
-                assigned.conditions.push(network.conditions(&mut Told { values, r, t, class }));
+                let told = &mut Told { values, r, t, class };
+                assigned.conditions.push(network.conditions(told));
+                assigned.prefixes.push(network.prefix_tokens(told).unwrap_or_default());
                 oldest
             });
             self.used[slot] = self.calls;
@@ -197,7 +223,7 @@ impl ConditionCache {
         assigned
     }
 
-    fn find(&self, key: Key) -> Option<usize> {
-        self.kept.iter().position(|&kept| kept == Some(key))
+    fn find(&self, key: &Key) -> Option<usize> {
+        self.kept.iter().position(|kept| kept.as_ref() == Some(key))
     }
 }

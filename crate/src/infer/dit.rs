@@ -1,10 +1,11 @@
 //! The Diffusion Transformer (DiT, arXiv 2212.09748), for inference; over burn, for training, it is `net::dit`.
 
 use super::conditions::Embeddings;
-use super::layers::{Linear, Scope};
+use super::layers::{Linear, Scope, Table};
 use super::ops::{Activation, ConditionOps, Gate, Modulation, Ops, Time};
 use crate::error::Error;
 use crate::model::NetConfig;
+use crate::model::text::TextConditioning;
 
 /// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
 pub(crate) const PARTS: usize = 6;
@@ -15,9 +16,18 @@ pub(crate) struct Dit {
     embeddings: Embeddings,
     /// Whether the last blocks are told `r` in place of `t` (decoupled MeanFlow, arXiv 2510.24474).
     is_decoupled: bool,
+    /// The words of prompts and the places of these, and what the network does with them.
+    text: Option<Text>,
     patch: Linear,
     blocks: Vec<Block>,
     head: Head,
+}
+
+#[derive(Debug)]
+struct Text {
+    words: Table,
+    positions: Table,
+    conditioning: TextConditioning,
 }
 
 #[derive(Debug)]
@@ -58,6 +68,13 @@ impl Dit {
         Ok(Self {
             embeddings: Embeddings::new(params)?,
             is_decoupled: decoder_depth.is_some(),
+            text: config.text.as_ref().and_then(|text| {
+                Some(Text {
+                    words: params.table("text.embedding")?,
+                    positions: params.table("text.positions")?,
+                    conditioning: text.conditioning,
+                })
+            }),
             patch: params.linear("patch")?,
             head: Head { modulation: modulation(&head, depth, depth * PARTS * width)?, linear: head.linear("linear")? },
             blocks,
@@ -79,15 +96,44 @@ impl Dit {
     fn condition<O: ConditionOps>(&self, ops: &mut O, at: Time) -> O::Vector {
         let each = self.embeddings.each(ops, at).into_iter();
         // Every network is told some time.
-        let sum = each.reduce(|sum, part| ops.add(sum, part)).unwrap_or_else(|| ops.concat(Vec::new()));
+        let mut sum = each.reduce(|sum, part| ops.add(sum, part)).unwrap_or_else(|| ops.concat(Vec::new()));
+        if let Some(Text { words, positions, conditioning: TextConditioning::Adaln }) = &self.text {
+            let words_of = ops.prompt(words, positions.rows);
+            let total = ops.total(words_of, words.width);
+            sum = ops.add(sum, total);
+        }
         ops.silu(sum)
+    }
+
+    /// Tokens in front of the patches.
+    pub fn prefix(&self) -> usize {
+        self.tokens_of(TextConditioning::InContext)
+    }
+
+    /// Words beside the tokens.
+    pub fn words(&self) -> usize {
+        self.tokens_of(TextConditioning::KeysValues)
+    }
+
+    fn tokens_of(&self, conditioning: TextConditioning) -> usize {
+        self.text.as_ref().filter(|text| text.conditioning == conditioning).map_or(0, |text| text.positions.rows)
+    }
+
+    /// The words in front of the patches or beside them, in their places.
+    pub fn prefix_tokens<O: ConditionOps>(&self, ops: &mut O) -> Option<O::Vector> {
+        let Text { words, positions, .. } =
+            self.text.as_ref().filter(|text| text.conditioning != TextConditioning::Adaln)?;
+        let tokens = ops.prompt(words, positions.rows);
+        let places = ops.rows(positions, positions.rows);
+        Some(ops.add(tokens, places))
     }
 
     /// One network call.
     pub fn forward<O: Ops>(&self, ops: &mut O) {
         let patches = ops.patches();
         let x = ops.tokens(patches, &self.patch);
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(ops, x));
+        let has_words = self.words() > 0;
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(ops, x, has_words));
         let normed = ops.modulate(&x, &self.head.modulation, 0);
         ops.output(normed, &self.head.linear);
     }
@@ -97,8 +143,11 @@ impl Block {
     /// `x += gate · attention(modulate(x))`, then `x += gate · mlp(modulate(x))`. Not inlined, like the operations:
     /// browsers compile them while a visitor waits, and take more than twice as long for a function of twice the size.
     #[inline(never)]
-    fn forward<O: Ops>(&self, ops: &mut O, x: O::Value) -> O::Value {
-        let normed = ops.modulate(&x, &self.modulation, 0);
+    fn forward<O: Ops>(&self, ops: &mut O, x: O::Value, has_words: bool) -> O::Value {
+        let normed = match has_words {
+            true => ops.modulate_beside_words(&x, &self.modulation, 0),
+            false => ops.modulate(&x, &self.modulation, 0),
+        };
         let qkv = ops.linear(normed, &self.qkv, Activation::Identity);
         let heads = ops.attention(qkv);
         let x = ops.add(x, Gate::Modulation(&self.modulation, 2), heads, &self.proj);

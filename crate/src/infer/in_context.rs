@@ -85,7 +85,7 @@ impl InContext {
     }
 
     /// The tokens in front of the patches, each group with its embedding added: they depend on no pixel.
-    pub fn conditions<O: ConditionOps>(&self, ops: &mut O) -> Vec<O::Vector> {
+    pub fn prefix_tokens<O: ConditionOps>(&self, ops: &mut O) -> O::Vector {
         let told = self.embeddings.each(ops, Time::T);
         let group = |(tokens, told): (&Table, O::Vector)| {
             let tokens = ops.rows(tokens, tokens.rows);
@@ -93,14 +93,13 @@ impl InContext {
         };
         let groups = self.prefix.iter().zip(told).map(group).collect();
         let prefix = ops.concat(groups);
-        let placed = match &self.places {
+        match &self.places {
             Some(places) => {
                 let places = ops.rows(places, self.prefix());
                 ops.add(prefix, places)
             }
             None => prefix,
-        };
-        vec![placed]
+        }
     }
 
     /// One network call.

@@ -40,6 +40,7 @@ pub(crate) fn is_supported(config: &NetConfig) -> bool {
         velocity_head,
         decoder_depth: _,
         noise_scale: _,
+        text: _,
     } = config;
     !matches!(architecture, Architecture::Unet(_)) && velocity_head.is_none()
 }
@@ -72,10 +73,10 @@ impl Network {
         }
     }
 
-    /// Tokens in front of the patches; they are its one condition.
+    /// Tokens in front of the patches.
     pub fn prefix(&self) -> usize {
         match self {
-            Self::Dit(_) => 0,
+            Self::Dit(net) => net.prefix(),
             Self::InContext(net) => net.prefix(),
         }
     }
@@ -96,11 +97,27 @@ impl Network {
         angles.into_iter().map(|angle| [libm::cos(angle) as f32, libm::sin(angle) as f32]).collect()
     }
 
-    /// What it is told besides the picture.
+    /// What modulates its blocks.
     pub fn conditions<O: ConditionOps>(&self, ops: &mut O) -> Vec<O::Vector> {
         match self {
             Self::Dit(net) => net.conditions(ops),
-            Self::InContext(net) => net.conditions(ops),
+            Self::InContext(_) => Vec::new(),
+        }
+    }
+
+    /// Words that are beside the tokens in every attention.
+    pub fn words(&self) -> usize {
+        match self {
+            Self::Dit(net) => net.words(),
+            Self::InContext(_) => 0,
+        }
+    }
+
+    /// The tokens in front of the patches, or the words beside them, `[tokens · width]`, where there are such.
+    pub fn prefix_tokens<O: ConditionOps>(&self, ops: &mut O) -> Option<O::Vector> {
+        match self {
+            Self::Dit(net) => net.prefix_tokens(ops),
+            Self::InContext(net) => Some(net.prefix_tokens(ops)),
         }
     }
 

@@ -37,7 +37,12 @@ pub(crate) trait Ops {
     /// modulation, `scale` the next one.
     fn modulate(&mut self, x: &Self::Value, modulation: &Modulation, part: usize) -> Self::Value;
 
-    /// `softmax(q kᵀ / √d) v` of every head, `[tokens, 3 · width]` to `[tokens, width]`.
+    /// The same beside the words of the prompt, which come first and are normalised alone, `[words + tokens, width]`: for
+    /// networks that attend to words which do not change.
+    fn modulate_beside_words(&mut self, x: &Self::Value, modulation: &Modulation, part: usize) -> Self::Value;
+
+    /// `softmax(q kᵀ / √d) v` of every head, `[tokens, 3 · width]` to `[tokens, width]`. Words that are beside the tokens
+    /// are attended to alone.
     fn attention(&mut self, qkv: Self::Value) -> Self::Value;
 
     /// `x + gate · (branch W + b)`.
@@ -97,6 +102,13 @@ pub(crate) trait ConditionOps {
 
     /// The first rows of a table as tokens, the same for all pictures, `[rows · width]`.
     fn rows(&mut self, table: &Table, rows: usize) -> Self::Vector;
+
+    /// The rows of a table that the tokens of the picture's prompt are made of, `[tokens · width]`; its last row in places
+    /// that no word takes.
+    fn prompt(&mut self, table: &Table, tokens: usize) -> Self::Vector;
+
+    /// The sum of tokens, each `[width]`.
+    fn total(&mut self, tokens: Self::Vector, width: usize) -> Self::Vector;
 
     /// `a + b`; one `b` is added to each of several tokens.
     fn add(&mut self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

@@ -71,7 +71,7 @@ pub(crate) async fn sample(
         return Err(Error::Request(format!("the page's engines have mean-flow and euler, not {solver}")));
     }
     let values = net.channels * net.image_size * net.image_size;
-    let classes = request.classes(noise.is_some(), net.classes)?;
+    let classes = request.classes(noise.is_some(), net)?;
     let noise_of = |picture: usize| {
         let mut noise = match noise {
             Some(noise) => noise[picture * values..][..values].to_vec(),

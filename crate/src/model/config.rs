@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::text::TextConfig;
 use crate::error::{Error, check};
 
 /// The shape of a network (`net::Net`); stored with the weights, so a weights file needs nothing beside it.
@@ -38,6 +39,9 @@ pub struct NetConfig {
     /// What it is told of guidance; files that do not say are told nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub guidance: GuidanceInputs,
+    /// How it is conditioned on text; files that do not say are not.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub text: Option<TextConfig>,
     /// Blocks that the auxiliary head for the instantaneous velocity has of its own, where there is such a head
     /// (improved MeanFlow, arXiv 2512.02012). Only training needs it.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -292,10 +296,20 @@ impl NetConfig {
                 self.decoder_depth.is_none() || self.architecture == Architecture::Dit,
                 "decoder_depth is for Diffusion Transformers",
             ),
-            (self.guidance == GuidanceInputs::None || self.classes > 0, "guidance as an input needs classes"),
+            (
+                self.guidance == GuidanceInputs::None || self.is_conditional(),
+                "guidance as an input needs classes or text",
+            ),
+            (self.text.is_none() || self.architecture == Architecture::Dit, "text is for Diffusion Transformers"),
             (self.velocity_head.is_none_or(|own| own <= self.depth), "the auxiliary head has at most `depth` blocks"),
         ];
-        check(rules.into_iter().chain(common), |rule| format!("network does not fit: {rule}"))
+        let of_text = self.text.iter().flat_map(TextConfig::rules);
+        check(rules.into_iter().chain(common).chain(of_text), |rule| format!("network does not fit: {rule}"))
+    }
+
+    /// Whether it is told what a picture is of.
+    pub fn is_conditional(&self) -> bool {
+        self.classes > 0 || self.text.is_some()
     }
 
     /// The label that means "no class": the row after the last class.

@@ -9,6 +9,7 @@ mod presets;
 mod request;
 mod solver;
 pub(crate) mod tables;
+pub mod text;
 pub mod weights;
 
 pub use class::{Blend, Class, MAX_BLENDED};

@@ -78,6 +78,7 @@ impl NetConfig {
                 true => GuidanceInputs::ScaleAndInterval,
                 false => GuidanceInputs::None,
             },
+            text: None,
             velocity_head: None,
             decoder_depth: None,
             noise_scale: noise_scale(name),

@@ -18,7 +18,7 @@ pub type Pause<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Erro
 pub const NO_PAUSE: Pause<'static> = &|| Box::pin(std::future::ready(Ok(())));
 
 /// What to generate. Picture `i` has the seed `seed + i`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Seed of the first picture.
     pub seed: u64,
@@ -31,28 +31,28 @@ pub struct Request {
 }
 
 impl Request {
-    /// The class of each picture, for a model of so many classes that has any.
+    /// The class of each picture, for a network that is told any.
     ///
     /// # Errors
     /// A count, class or NFE that is out of range.
-    pub(crate) fn labels(&self, classes: usize) -> Result<Option<Vec<Class>>, Error> {
-        let Self { seed, count, class, nfe } = *self;
+    pub(crate) fn labels(&self, net: &NetConfig) -> Result<Option<Vec<Class>>, Error> {
+        let Self { seed, count, nfe, .. } = *self;
         if !(1..=MAX_COUNT).contains(&count) {
             return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
         }
         if !(1..=MAX_NFE).contains(&nfe) {
             return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
         }
-        class.of_pictures(seed, count, classes)
+        self.class.clone().of_pictures(seed, count, net)
     }
 
     /// The same for the page's engines: `Any` where a picture is of no named class, as given noise without a class is.
     ///
     /// # Errors
     /// As [`Self::labels`].
-    pub(crate) fn classes(&self, noise_is_given: bool, classes: usize) -> Result<Vec<Class>, Error> {
-        let labels = self.labels(classes)?;
-        Ok(match (labels, self.class) {
+    pub(crate) fn classes(&self, noise_is_given: bool, net: &NetConfig) -> Result<Vec<Class>, Error> {
+        let labels = self.labels(net)?;
+        Ok(match (labels, &self.class) {
             (None, _) => vec![Class::Any; self.count],
             (Some(_), Class::Any) if noise_is_given => vec![Class::Any; self.count],
             (Some(labels), _) => labels,

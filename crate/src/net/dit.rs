@@ -7,10 +7,12 @@ use burn::tensor::Tensor;
 use super::embed::{GuidanceEmbedding, Table, TimeEmbedding, positions};
 use super::init::Init;
 use super::patches::{patchify, unpatchify};
-use super::{Conditioning, NetConfig, TimeInputs, Velocities};
+use super::text::TextEmbedding;
+use super::{Conditioning, Labels, NetConfig, TimeInputs, Velocities};
 use crate::dual::{Dual, attend, gelu_tanh, layer_norm, linear, silu};
 use crate::error::Error;
 use crate::model::tables::NORM_EPSILON;
+use crate::model::text::TextConditioning;
 
 /// Times and class modulate every block (adaLN-zero).
 #[derive(Module, Debug)]
@@ -21,6 +23,7 @@ pub struct Dit {
     time_h: Option<TimeEmbedding>,
     pub(super) label: Option<Table>,
     guidance: Option<GuidanceEmbedding>,
+    pub(super) text: Option<TextEmbedding>,
     blocks: Vec<Block>,
     head: Head,
     pub(super) velocity: Option<VelocityHead>,
@@ -65,6 +68,7 @@ impl Dit {
             time_h: init.optional("time_h", TimeEmbedding::new),
             label: init.optional("label", Table::new),
             guidance: init.optional("guidance", GuidanceEmbedding::new),
+            text: init.optional("text", TextEmbedding::new),
             blocks: blocks(init),
             head: Head::new(&init.scope("head")),
             velocity: init.optional("velocity", |init| VelocityHead {
@@ -84,24 +88,41 @@ impl Dit {
             decoder.map(|_| self.condition(&Conditioning { t: conditioning.r.clone(), ..conditioning.clone() }));
         let head = self.velocity.as_ref().filter(|_| both);
         let shared = self.blocks.len() - head.map_or(decoder.unwrap_or(0), |head| head.blocks.len());
-        let through = |blocks: &[Block], x: Dual<3>, condition: &Dual<3>| {
-            blocks.iter().fold(x, |x, block| block.forward(x, condition.clone()))
+        let patches = linear(&self.patch, patchify(z.clone(), &self.config)) + self.positions.clone().into();
+        let (tokens, words) = match self.text_tokens(&conditioning) {
+            Some((TextConditioning::InContext, words)) => (words.concat(patches, 1), None),
+            Some((_, words)) => (patches, Some(words)),
+            None => (patches, None),
         };
-        let tokens = linear(&self.patch, patchify(z.clone(), &self.config)) + self.positions.clone().into();
+        let through = |blocks: &[Block], x: Dual<3>, condition: &Dual<3>| {
+            blocks.iter().fold(x, |x, block| block.forward(x, condition.clone(), words.as_ref()))
+        };
         let trunk = through(&self.blocks[..shared], tokens, &condition);
-        let velocity =
-            |output: Dual<3>, z: Dual<4>, t: Dual<1>| self.config.to_velocity(z, unpatchify(output, &self.config), t);
+        let velocity = |head: &Head, tokens: Dual<3>, condition: Dual<3>, z: Dual<4>, t: Dual<1>| {
+            let patches = self.config.side() * self.config.side();
+            let before = tokens.dims()[1] - patches;
+            let output = head.forward(tokens.narrow(1, before, patches), condition);
+            self.config.to_velocity(z, unpatchify(output, &self.config), t)
+        };
 
         // The head is not differentiated along anything: only its value is trained.
         let instant = head.map(|head| {
             let condition = Dual::constant(condition.primal.clone());
             let own = through(&head.blocks, trunk.primal.clone().into(), &condition);
             let (z, t) = (Dual::constant(z.primal.clone()), Dual::constant(conditioning.t.primal.clone()));
-            velocity(head.head.forward(own, condition), z, t).primal
+            velocity(&head.head, own, condition, z, t).primal
         });
         let condition = of_decoder.unwrap_or(condition);
-        let output = self.head.forward(through(&self.blocks[shared..], trunk, &condition), condition);
-        Velocities { average: velocity(output, z, conditioning.t), instant }
+        let last = through(&self.blocks[shared..], trunk, &condition);
+        Velocities { average: velocity(&self.head, last, condition, z, conditioning.t), instant }
+    }
+
+    /// The tokens of the prompts, for networks that attend to them, and how they do.
+    fn text_tokens(&self, conditioning: &Conditioning) -> Option<(TextConditioning, Dual<3>)> {
+        let (text, config) = (self.text.as_ref()?, self.config.text.as_ref()?);
+        let prompts = conditioning.labels.as_ref().and_then(Labels::prompts);
+        let prompts = prompts.expect("a network that is conditioned on text needs prompts");
+        (config.conditioning != TextConditioning::Adaln).then(|| (config.conditioning, text.tokens(prompts)))
     }
 
     /// The decoupled network of a Flow Matching network, see [`super::Net::into_decoupled`].
@@ -133,10 +154,16 @@ impl Dit {
         if let Some(table) = &self.label {
             let labels = labels.as_ref().expect("a class-conditional network needs labels");
             condition = condition + labels.embed(table);
-            if let Some(guidance) = &self.guidance {
-                let parts = guidance.forward(labels.guidance_or_none(&t.primal.clone().inner()));
-                condition = parts.into_iter().fold(condition, |sum, part| sum + part);
-            }
+        }
+        if let (Some(text), Some(TextConditioning::Adaln)) =
+            (&self.text, self.config.text.as_ref().map(|c| c.conditioning))
+        {
+            let prompts = labels.as_ref().and_then(Labels::prompts);
+            condition = condition + text.sum(prompts.expect("a network that is conditioned on text needs prompts"));
+        }
+        if let (Some(guidance), Some(labels)) = (&self.guidance, labels) {
+            let parts = guidance.forward(labels.guidance_or_none(&t.primal.clone().inner()));
+            condition = parts.into_iter().fold(condition, |sum, part| sum + part);
         }
         silu(condition).reshape([batch, 1, self.config.width])
     }
@@ -170,10 +197,11 @@ impl Block {
     }
 
     /// # Shapes
-    /// `x: [batch, tokens, width]`; `condition: [batch, 1, width]`, already through SiLU.
-    pub fn forward(&self, x: Dual<3>, condition: Dual<3>) -> Dual<3> {
+    /// `x: [batch, tokens, width]`; `condition: [batch, 1, width]`, already through SiLU; `words: [batch, words,
+    /// width]`, which attention takes further keys and values from.
+    pub fn forward(&self, x: Dual<3>, condition: Dual<3>, words: Option<&Dual<3>>) -> Dual<3> {
         let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = linear(&self.modulation, condition).chunk(2);
-        let x = x.clone() + gate_a * self.attention.forward(modulate(x, shift_a, scale_a));
+        let x = x.clone() + gate_a * self.attention.forward(modulate(x, shift_a, scale_a), words);
         x.clone() + gate_m * self.mlp.forward(modulate(x, shift_m, scale_m))
     }
 }
@@ -191,10 +219,17 @@ impl Attention {
         Self { qkv: init.linear("qkv"), proj: init.linear("proj"), heads }
     }
 
-    fn forward(&self, x: Dual<3>) -> Dual<3> {
+    fn forward(&self, x: Dual<3>, words: Option<&Dual<3>>) -> Dual<3> {
         let [batch, tokens, width] = x.dims();
-        let split = |part: Dual<3>| part.reshape([batch, tokens, self.heads, width / self.heads]).swap_dims(1, 2);
-        let [q, k, v] = linear(&self.qkv, x).chunk(2).map(split);
+        let split = |part: Dual<3>| {
+            let [_, tokens, _] = part.dims();
+            part.reshape([batch, tokens, self.heads, width / self.heads]).swap_dims(1, 2)
+        };
+        let [q, mut k, mut v] = linear(&self.qkv, x).chunk(2).map(split);
+        if let Some(words) = words {
+            let [_, of_words, values] = linear(&self.qkv, layer_norm(words.clone(), NORM_EPSILON)).chunk(2).map(split);
+            (k, v) = (of_words.concat(k, 2), values.concat(v, 2));
+        }
         let joined = attend(q, k, v).swap_dims(1, 2).reshape([batch, tokens, width]);
         linear(&self.proj, joined)
     }

@@ -4,6 +4,7 @@
 use burn::tensor::{Bool, Device, Int, Tensor};
 
 use super::embed::Table;
+use super::text::Prompts;
 use crate::dual::Dual;
 
 /// The classes of a batch; [`NetConfig::null_label`](super::NetConfig::null_label) means "no class".
@@ -13,6 +14,7 @@ use crate::dual::Dual;
 #[derive(Clone, Debug)]
 pub struct Labels {
     classes: Classes,
+    prompts: Option<Prompts>,
     guidance: Option<GuidanceScale>,
     changes: Option<Tensor<2>>,
 }
@@ -59,7 +61,20 @@ impl GuidanceScale {
 impl From<Tensor<1, Int>> for Labels {
     /// One class per image, `[batch]`.
     fn from(classes: Tensor<1, Int>) -> Self {
-        Self { classes: Classes::Named(classes), guidance: None, changes: None }
+        Classes::Named(classes).into()
+    }
+}
+
+impl From<Prompts> for Labels {
+    /// Images of no class that prompts describe.
+    fn from(prompts: Prompts) -> Self {
+        Self { prompts: Some(prompts), ..Classes::Absent.into() }
+    }
+}
+
+impl From<Classes> for Labels {
+    fn from(classes: Classes) -> Self {
+        Self { classes, prompts: None, guidance: None, changes: None }
     }
 }
 
@@ -69,7 +84,7 @@ impl Labels {
     /// # Shapes
     /// `shares`: `[batch, classes + 1]`, rows of sum 1, the null label last.
     pub fn blended(shares: Tensor<2>) -> Self {
-        Self { classes: Classes::Blended(shares), guidance: None, changes: None }
+        Classes::Blended(shares).into()
     }
 
     /// Changed images, of the given classes where there are any.
@@ -77,8 +92,17 @@ impl Labels {
     /// # Shapes
     /// `classes`: `[batch]`; `changes`: `[batch, CHANGES]`, with [`CHANGES`](crate::model::AUGMENT_DIM).
     pub fn with_augment_labels(classes: Option<Tensor<1, Int>>, changes: Tensor<2>) -> Self {
-        let classes = classes.map_or(Classes::Absent, Classes::Named);
-        Self { classes, guidance: None, changes: Some(changes) }
+        Self { changes: Some(changes), ..classes.map_or(Classes::Absent, Classes::Named).into() }
+    }
+
+    /// The same images, described by prompts.
+    pub fn with_prompts(self, prompts: Prompts) -> Self {
+        Self { prompts: Some(prompts), ..self }
+    }
+
+    /// The prompts that describe the images.
+    pub fn prompts(&self) -> Option<&Prompts> {
+        self.prompts.as_ref()
     }
 
     /// How the images were changed, `[batch, CHANGES]`.
@@ -110,6 +134,7 @@ impl Labels {
             |classes| classes.narrow(0, start, length),
             |rows| rows.narrow(0, start, length),
             |values| values.narrow(0, start, length),
+            |prompts| prompts.narrow(start, length),
         )
     }
 
@@ -119,12 +144,18 @@ impl Labels {
             |classes| classes.select(0, rows.clone()),
             |all| all.select(0, rows.clone()),
             |values| values.select(0, rows.clone()),
+            |prompts| prompts.select(rows),
         )
     }
 
     /// The same on another device.
     pub fn moved_to(self, device: &Device) -> Self {
-        self.map(|classes| classes.to_device(device), |rows| rows.to_device(device), |values| values.to_device(device))
+        self.map(
+            |classes| classes.to_device(device),
+            |rows| rows.to_device(device),
+            |values| values.to_device(device),
+            |prompts| prompts.moved_to(device),
+        )
     }
 
     fn map(
@@ -132,6 +163,7 @@ impl Labels {
         named: impl FnOnce(Tensor<1, Int>) -> Tensor<1, Int>,
         rows: impl Fn(Tensor<2>) -> Tensor<2>,
         values: impl Fn(Tensor<1>) -> Tensor<1>,
+        prompts: impl FnOnce(Prompts) -> Prompts,
     ) -> Self {
         let classes = match self.classes {
             Classes::Absent => Classes::Absent,
@@ -139,10 +171,10 @@ impl Labels {
             Classes::Blended(shares) => Classes::Blended(rows(shares)),
         };
         let guidance = self.guidance.map(|guidance| guidance.map(values));
-        Self { classes, guidance, changes: self.changes.map(rows) }
+        Self { classes, prompts: self.prompts.map(prompts), guidance, changes: self.changes.map(rows) }
     }
 
-    /// As many images of no class, unguided, and changed as they were.
+    /// As many images of no class and with empty prompts, unguided, and changed as they were.
     pub fn null(&self, null_label: usize) -> Self {
         let classes = match &self.classes {
             Classes::Absent => Classes::Absent,
@@ -151,19 +183,23 @@ impl Labels {
                 Classes::Named(Tensor::full([shares.dims()[0]], null_label as i32, &shares.device()))
             }
         };
-        Self { classes, guidance: None, changes: self.changes.clone() }
+        let prompts = self.prompts.as_ref().map(Prompts::emptied);
+        Self { classes, prompts, guidance: None, changes: self.changes.clone() }
     }
 
-    /// Which images have a class, `[batch]`.
+    /// Which images have a class or a prompt, `[batch]`.
     ///
     /// # Panics
-    /// For images without classes.
+    /// For images that can have neither.
     pub fn are_named(&self, null_label: usize) -> Tensor<1, Bool> {
-        match &self.classes {
-            Classes::Absent => unreachable!("who asks for named images has classes"),
-            Classes::Named(classes) => classes.clone().not_equal_elem(null_label as i32),
-            Classes::Blended(shares) => shares.clone().narrow(1, null_label, 1).lower_elem(1.0).squeeze_dim(1),
-        }
+        let of_class = match &self.classes {
+            Classes::Absent => None,
+            Classes::Named(classes) => Some(classes.clone().not_equal_elem(null_label as i32)),
+            Classes::Blended(shares) => Some(shares.clone().narrow(1, null_label, 1).lower_elem(1.0).squeeze_dim(1)),
+        };
+        let of_prompt = self.prompts.as_ref().map(Prompts::are_given);
+        let named = [of_class, of_prompt].into_iter().flatten().reduce(Tensor::bool_or);
+        named.expect("who asks for named images has classes or prompts")
     }
 
     /// The labels for the velocity at the instants `t`, where an interval only decides whether the scale counts.

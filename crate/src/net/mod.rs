@@ -11,6 +11,7 @@ mod parallel_forward;
 mod patches;
 mod rotary;
 pub(crate) mod state;
+mod text;
 mod unet;
 
 pub use dit::Dit;
@@ -18,6 +19,7 @@ pub use dropout::Dropout;
 pub use in_context::InContext;
 pub use labels::{GuidanceScale, Labels};
 pub use state::{decode, encode};
+pub use text::Prompts;
 pub use unet::Unet;
 
 use burn::module::Module;
@@ -111,7 +113,7 @@ impl Net {
     ///
     /// # Shapes
     /// `z`: `[batch, channels, size, size]`, `t` and `r`: `[batch]`; result as `z`. `labels` are needed exactly when
-    /// the network has classes.
+    /// the network has classes or is conditioned on text.
     pub fn forward(&self, z: Dual<4>, r: Dual<1>, t: Dual<1>, labels: Option<Labels>) -> Dual<4> {
         match parallel_forward::forward(self, &z, &r, &t, labels.as_ref()) {
             Some(value) => value.into(),

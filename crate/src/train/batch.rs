@@ -7,9 +7,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::augment::Augmentation;
 use super::config::TrainConfig;
 use super::optimization::Optimization;
-use crate::data::{DataError, Images};
+use crate::data::{DataError, Images, caption_lines};
 use crate::model::AUGMENT_DIM;
 use crate::model::from_byte;
+use crate::model::text::{Token, Tokenizer, words};
+use crate::net::Prompts;
 use crate::rng::{Purpose, Stream, fold_in};
 
 /// Draws batches without replacement: every image once per epoch, in a new order each time.
@@ -22,6 +24,8 @@ pub struct Sampler<'a> {
     flip: bool,
     augmentation: Option<Augmentation>,
     dropped_last: bool,
+    /// What makes tokens of the captions, for a network that is conditioned on text.
+    tokenizer: Option<Tokenizer>,
     /// The images that take turns: one group per class, or one of all.
     groups: Vec<Group>,
 }
@@ -38,6 +42,8 @@ pub struct Batch {
     pub images: Tensor<4>,
     /// Labels, some replaced by the null label.
     pub labels: Option<Tensor<1, Int>>,
+    /// The captions as a network that is conditioned on text is told them, some replaced by the empty one.
+    pub prompts: Option<Prompts>,
     /// How the images were changed, `[batch, AUGMENT_DIM]`, where they were.
     pub changes: Option<Tensor<2>>,
     /// How many rows at the end have the null label and must be trained at `r = t`: with guidance, all that have it.
@@ -50,7 +56,7 @@ impl Batch {
     /// # Shapes
     /// `images`: `[batch, channels, size, size]` in `[−1, 1]`; `labels`: `[batch]`, for a network with classes.
     pub fn new(images: Tensor<4>, labels: Option<Tensor<1, Int>>) -> Self {
-        Self { images, labels, changes: None, instants: 0 }
+        Self { images, labels, prompts: None, changes: None, instants: 0 }
     }
 }
 
@@ -63,13 +69,17 @@ impl<'a> Sampler<'a> {
         }
         groups.retain(|members| !members.is_empty());
         let groups = groups.into_iter().map(|members| Group { members, epoch: None }).collect();
-        Self { images, config: config.clone(), flip, augmentation: None, dropped_last: false, groups }
+        let (augmentation, tokenizer) = (None, None);
+        Self { images, config: config.clone(), flip, augmentation, dropped_last: false, tokenizer, groups }
     }
 
     /// The batches of a training run.
     pub fn of_run(images: &'a Images, config: &TrainConfig) -> Self {
         let sampler = Self::new(images, &config.train, config.data.flip).with_dropped_last(config.guidance.is_on());
-        Self { augmentation: config.augmentation.clone(), ..sampler }
+        // The vocabulary is that of the network, which was made for these images.
+        let text = config.net_for(images).ok().and_then(|net| net.text);
+        let tokenizer = text.and_then(|text| Tokenizer::new(images.vocabulary.clone(), &text).ok());
+        Self { augmentation: config.augmentation.clone(), tokenizer, ..sampler }
     }
 
     /// Whether the rows whose label is dropped come last, as guidance needs them.
@@ -89,7 +99,8 @@ impl<'a> Sampler<'a> {
         let mut moments = Stream::new(seed, Purpose::Latents, step);
         let mut drops = Stream::new(seed, Purpose::Dropout, step);
         let mut augmentations = Stream::new(seed, Purpose::Augmentation, step);
-        let mut changes = Vec::new();
+        let mut captions = Stream::new(seed, Purpose::Captions, step);
+        let (mut changes, mut prompts) = (Vec::new(), Vec::new());
         let mut pixels: Vec<f32> = Vec::with_capacity(rows * values);
         let mut labels = Vec::with_capacity(rows);
         let dropped: Vec<bool> = (0..rows).map(|_| drops.uniform() < self.config.class_dropout).collect();
@@ -120,6 +131,10 @@ impl<'a> Sampler<'a> {
                 change.apply(&mut pixels[start..], size);
                 changes.extend(change.augment_labels());
             }
+            if let Some(tokenizer) = &self.tokenizer {
+                let prompt = self.draw_prompt(tokenizer, &images.captions[index], &mut captions);
+                prompts.push(if dropped[row] { Vec::new() } else { prompt });
+            }
             labels.push(if dropped[row] { images.classes.len() as i32 } else { images.labels[index] as i32 });
         }
         let shape = [rows, images.channels, size, size];
@@ -127,12 +142,44 @@ impl<'a> Sampler<'a> {
             images: Tensor::from_data(TensorData::new(pixels, shape), device),
             labels: (!images.classes.is_empty())
                 .then(|| Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device)),
+            prompts: self.tokenizer.as_ref().map(|tokenizer| Prompts::new(&prompts, tokenizer.config(), device)),
             changes: self
                 .augmentation
                 .is_some()
                 .then(|| Tensor::from_data(TensorData::new(changes, [rows, AUGMENT_DIM]), device)),
             instants: if self.dropped_last { dropped.into_iter().filter(|&dropped| dropped).count() } else { 0 },
         })
+    }
+
+    /// So many captions, from all over the set: what sample grids show. None without text conditioning.
+    pub fn sample_captions(&self, count: usize) -> Vec<String> {
+        let captions = &self.images.captions;
+        let first =
+            |i: usize| caption_lines(&captions[i * captions.len() / count]).next().unwrap_or_default().to_owned();
+        if self.tokenizer.is_some() { (0..count).map(first).collect() } else { Vec::new() }
+    }
+
+    /// The tokens of one of an image's captions, of which words may be dropped or told as unknown ones are.
+    fn draw_prompt(&self, tokenizer: &Tokenizer, captions: &str, stream: &mut Stream) -> Vec<Token> {
+        let lines: Vec<&str> = caption_lines(captions).collect();
+        if lines.is_empty() {
+            return Vec::new();
+        }
+        let caption = lines[stream.below(lines.len())];
+        let drop = if stream.uniform() < self.config.word_dropout { stream.uniform() } else { 0.0 };
+        let mut prompt = Vec::new();
+        for word in words(caption) {
+            let is_kept = stream.uniform() >= drop;
+            let token = match stream.uniform() < self.config.misspelling {
+                true if stream.uniform() < 0.5 => tokenizer.trigrams(&misspelt(word, stream)),
+                true => tokenizer.trigrams(word),
+                false => tokenizer.token(word),
+            };
+            if is_kept {
+                prompt.push(token);
+            }
+        }
+        prompt
     }
 
     /// The image at a position of the endless sequence of shuffled epochs.
@@ -151,6 +198,19 @@ impl<'a> Sampler<'a> {
         }
         group.members[offset]
     }
+}
+
+/// A word with a letter doubled, left out, or in the place of the next one.
+fn misspelt(word: &str, stream: &mut Stream) -> String {
+    let mut letters: Vec<char> = word.chars().collect();
+    let at = stream.below(letters.len());
+    match stream.below(3) {
+        0 => letters.insert(at, letters[at]),
+        1 if letters.len() > 1 => drop(letters.remove(at)),
+        _ if at + 1 < letters.len() => letters.swap(at, at + 1),
+        _ => {}
+    }
+    letters.into_iter().collect()
 }
 
 /// Fisher–Yates.

@@ -9,6 +9,7 @@ use crate::data::{DataConfig, Images};
 use crate::error::{Error, check};
 use crate::eval::{InceptionResize, xxh64};
 use crate::flow::{AdaptiveWeight, Guidance, ObjectiveConfig, TimesConfig};
+use crate::model::text::{TextConditioning, TextConfig};
 use crate::model::weights::DataInfo;
 use crate::model::{Architecture, GuidanceInputs, NetConfig, Output, TimeInputs, UnetConfig};
 
@@ -102,6 +103,28 @@ pub struct NetOverrides {
     pub noise_scale: Option<f64>,
     /// Levels and attention of the U-Net.
     pub unet: Option<UnetConfig>,
+    /// Conditioning on the captions of the images, in place of their classes.
+    pub text: Option<TextOverrides>,
+}
+
+/// How a network is conditioned on captions: the `[net.text]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextOverrides {
+    /// How it is told the words: `"keys-values"`, `"in-context"` or `"adaln"`.
+    pub conditioning: TextConditioning,
+    /// Most words of a prompt, 1 to 64.
+    pub tokens: usize,
+    /// Rows that the letter trigrams of unknown words are hashed to.
+    pub buckets: usize,
+    /// In how many captions a word must occur to have a row of its own.
+    pub min_count: usize,
+}
+
+impl Default for TextOverrides {
+    fn default() -> Self {
+        Self { conditioning: TextConditioning::default(), tokens: 16, buckets: 2048, min_count: 1 }
+    }
 }
 
 impl Default for NetOverrides {
@@ -120,6 +143,7 @@ impl Default for NetOverrides {
             hidden: None,
             noise_scale: None,
             unet: None,
+            text: None,
         }
     }
 }
@@ -149,6 +173,10 @@ impl NetOverrides {
             (Architecture::Unet(parts), Some(choice)) => *parts = choice.clone(),
             (_, Some(_)) => return Err(Error::Config("[net.unet] is for the preset `unet`".into())),
             _ => {}
+        }
+        if let Some(TextOverrides { conditioning, tokens, buckets, .. }) = self.text {
+            // The vocabulary is that of the images.
+            net.text = Some(TextConfig { vocabulary: 0, buckets, tokens, conditioning });
         }
         net.validate().map(|()| net)
     }
@@ -313,6 +341,27 @@ impl TrainConfig {
         Ok(net)
     }
 
+    /// The network for these images.
+    ///
+    /// # Errors
+    /// As [`Self::net_config`].
+    pub fn net_for(&self, images: &Images) -> Result<NetConfig, Error> {
+        let mut net = self.net_config(images.classes.len())?;
+        if let Some(text) = &mut net.text {
+            text.vocabulary = images.vocabulary.len();
+        }
+        net.validate().map(|()| net)
+    }
+
+    /// The images as a network of these settings is trained on them: with their captions prepared, where it is
+    /// conditioned on text.
+    pub fn prepare(&self, images: Images) -> Images {
+        match &self.net.text {
+            Some(text) => images.captioned(text.min_count),
+            None => images,
+        }
+    }
+
     /// Checks what depends on the images.
     ///
     /// # Errors
@@ -333,10 +382,13 @@ impl TrainConfig {
                     .into(),
             ));
         }
-        if self.guidance.is_on() && images.classes.is_empty() {
+        if self.net.text.is_some() && images.vocabulary.is_empty() {
+            return Err(Error::Config("[net.text] is learnt from captions, but the images have none".into()));
+        }
+        if self.guidance.is_on() && self.net.text.is_none() && images.classes.is_empty() {
             return Err(Error::Config("[guidance] leads towards a class, but the images have no classes".into()));
         }
-        let net = self.net_config(images.classes.len())?;
+        let net = self.net_for(images)?;
         let train = &self.train;
         net.check_training(
             train.batch_size as u64,
@@ -436,6 +488,8 @@ impl TrainConfig {
             (train.learning_rate > 0.0 && train.learning_rate.is_finite(), "[train] learning_rate must be above 0"),
             ((0.0..1.0).contains(&train.ema_decay), "[train] ema_decay must be 0 to below 1"),
             ((0.0..=1.0).contains(&train.class_dropout), "[train] class_dropout must be 0 to 1"),
+            ((0.0..=1.0).contains(&train.word_dropout), "[train] word_dropout must be 0 to 1"),
+            ((0.0..=1.0).contains(&train.misspelling), "[train] misspelling must be 0 to 1"),
             (
                 (0.0..1.0).contains(&train.beta1) && (0.0..1.0).contains(&train.beta2),
                 "[train] betas must be 0 to below 1",

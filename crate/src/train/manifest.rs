@@ -52,6 +52,13 @@ impl DataManifest {
                 *count += 1;
             }
         }
+        // What a network that is conditioned on text is told.
+        if !images.vocabulary.is_empty() {
+            images.captions.iter().for_each(|caption| {
+                names.add(caption.as_bytes());
+                names.add(&[0]);
+            });
+        }
         let class = |(name, images): (&String, usize)| ClassCount { name: name.clone(), images };
         let content = match (&images.stored, &images.latents) {
             (Some(stored), _) => stored.digest().to_owned(),

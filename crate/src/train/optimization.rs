@@ -156,9 +156,15 @@ pub struct Optimization {
     pub ramp_steps: u64,
     /// Whether the classes take turns, so that small ones are seen as often as large ones.
     pub balance_classes: bool,
-    /// Share of labels, 0 to 1, replaced by the null label, so that the model also learns images of no named class;
-    /// with guidance, these rows have `r = t`.
+    /// Share of labels, 0 to 1, replaced by the null label, and of captions by the empty one, so that the model also
+    /// learns images of no named class; with guidance, these rows have `r = t`.
     pub class_dropout: f64,
+    /// Share of captions, 0 to 1, that lose words, so that part of a caption is a prompt too: each of their words by a
+    /// chance that is drawn uniformly for the caption.
+    pub word_dropout: f64,
+    /// Share of words, 0 to 1, that are told by their letter trigrams as unknown words are; in half of them a letter
+    /// is doubled, left out, or changes places with the next one.
+    pub misspelling: f64,
     /// Share of the features, 0 to below 1, that the U-Net drops; 0.2 on CIFAR-10 in the paper. The transformers have
     /// none.
     pub dropout: f64,
@@ -197,6 +203,8 @@ impl Default for Optimization {
             ramp_steps: 2_000,
             balance_classes: false,
             class_dropout: 0.1,
+            word_dropout: 0.3,
+            misspelling: 0.1,
             dropout: 0.0,
             seed: 0,
             threads: None,

@@ -29,7 +29,7 @@ impl Pretrained {
     pub fn read(file: &Path, config: &TrainConfig, images: &Images, device: &Device) -> Result<Self> {
         let read = || -> Result<Self> {
             let (net, info) = net::decode(&read_whole(file)?, device)?;
-            let wanted = config.net_config(images.classes.len())?;
+            let wanted = config.net_for(images)?;
             let mut net = match wanted.decoder_depth {
                 Some(depth) if info.net.decoder_depth.is_none() => net.into_decoupled(depth)?,
                 _ => net,

@@ -333,7 +333,7 @@ impl RunFolder {
         observer: &mut dyn super::Observer,
     ) -> Result<Trainer> {
         let data = DataManifest::of(images)?;
-        let net = config.net_config(images.classes.len())?;
+        let net = config.net_for(images)?;
         let (trainer, init) = match &self.start {
             RunStart::Scratch => {
                 if let Some(init) = self.read_info().ok().and_then(|info| info.training.init) {
@@ -364,6 +364,7 @@ impl RunFolder {
             name: config.name.clone(),
             net,
             classes: images.classes.clone(),
+            vocabulary: images.vocabulary.clone(),
             latent: images.latents.as_ref().map(|latents| latents.info().space.clone()),
             check: None,
             data: DataInfo { images: images.len(), ..config.card.clone() },
@@ -420,7 +421,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Gives the classes of a set the labels that the run knows them by. With `may_rename` a class of another name
+    /// Gives the classes of a set the labels, and the words of its captions the rows, that the run knows them by. With `may_rename` a class of another name
     /// takes the place of one that is gone, and one without images keeps its own. Returns which were renamed, as old
     /// and new name. Where there are more classes than before, or others, nothing is changed, and training refuses
     /// them.
@@ -431,7 +432,8 @@ impl RunFolder {
         if !matches!(self.start, RunStart::Resume) {
             return Ok(Vec::new());
         }
-        let mut classes = self.read_info()?.classes;
+        let ModelInfo { mut classes, vocabulary, .. } = self.read_info()?;
+        images.vocabulary = vocabulary;
         let gone: Vec<usize> = (0..classes.len()).filter(|&i| !images.classes.contains(&classes[i])).collect();
         let new: Vec<&String> = images.classes.iter().filter(|class| !classes.contains(class)).collect();
         let fits = new.len() <= gone.len() && !images.classes.is_empty();
@@ -494,13 +496,26 @@ impl RunFolder {
     }
 
     /// A grid of samples of the averaged network, from the same noise every time, as its objective samples.
-    pub(super) fn write_samples(&self, config: &TrainConfig, trainer: &Trainer, device: &Device) -> Result<()> {
+    pub(super) fn write_samples(
+        &self,
+        config: &TrainConfig,
+        trainer: &Trainer,
+        captions: &[String],
+        device: &Device,
+    ) -> Result<()> {
         let info = self.read_info()?;
         let size = info.net.image_size;
         let generator = Generator::new(trainer.averaged().clone(), info, device);
         let (solver, nfe) = config.objective.sampling();
-        let request = Request { seed: 0, count: config.log.samples, class: Class::Any, nfe };
-        let sampled = generator.sample(request, SampleOptions { solver, ..SampleOptions::default() })?;
+        let options = SampleOptions { solver, ..SampleOptions::default() };
+        let prompts: Vec<Class> =
+            captions.iter().map(|text| generator.info().prompt(text)).collect::<Result<_, _>>()?;
+        let sampled = match prompts.is_empty() {
+            true => {
+                generator.sample(Request { seed: 0, count: config.log.samples, class: Class::Any, nfe }, options)?
+            }
+            false => generator.sample_each(0, &prompts, nfe, options)?,
+        };
         let images = match generator.info().latent {
             // Without an autoencoder at hand a grid shows three channels of the latents as colours.
             Some(_) => sampled.images.narrow(1, 0, 3),

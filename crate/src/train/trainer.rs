@@ -17,7 +17,7 @@ use super::optimization::OptimizerKind;
 use crate::dual::in_thread_pool;
 use crate::flow::{Models, Objective, PathSample, Residuals, StepInputs, Times};
 use crate::model::NetConfig;
-use crate::net::{Labels, Net};
+use crate::net::{Labels, Net, Prompts};
 use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
@@ -56,7 +56,7 @@ impl Trainer {
         // Times and noise, and where the networks are evaluated: on the path from image to noise.
         let (models, inputs) = in_thread_pool(&device, || {
             let (models, times) = (self.models(), self.draw_times(rows, batch.instants));
-            let labels = self.labels(batch.labels, batch.changes, &times);
+            let labels = self.labels(batch.labels, batch.prompts, batch.changes, &times);
             let noise = self.draw_noise(batch.images.dims());
             let path = objective.path(batch.images, noise, times.t.clone());
             let path = self.guided(path, &times.t, labels.as_ref(), &models);
@@ -84,7 +84,7 @@ impl Trainer {
         stats
     }
 
-    /// The path with its velocity guided towards the classes, where the settings say so.
+    /// The path with its velocity guided towards the classes or prompts, where the settings say so.
     fn guided(&self, path: PathSample, t: &Tensor<1>, labels: Option<&Labels>, models: &OwnedModels) -> PathSample {
         let guidance = &self.config.guidance;
         let Some(labels) = labels.filter(|_| guidance.is_on()) else { return path };
@@ -129,11 +129,20 @@ impl Trainer {
         Tensor::from_data(TensorData::new(noise, shape), &self.devices[0])
     }
 
-    /// What the network is told of a batch: classes, changes of the images, and, where it is told any, guidance.
-    fn labels(&self, classes: Option<Tensor<1, Int>>, changes: Option<Tensor<2>>, times: &Times) -> Option<Labels> {
-        let labels = match (classes, changes) {
-            (classes, Some(changes)) => Labels::with_augment_labels(classes, changes),
-            (classes, None) => classes?.into(),
+    /// What the network is told of a batch: classes or prompts, changes of the images, and, where it is told any,
+    /// guidance.
+    fn labels(
+        &self,
+        classes: Option<Tensor<1, Int>>,
+        prompts: Option<Prompts>,
+        changes: Option<Tensor<2>>,
+        times: &Times,
+    ) -> Option<Labels> {
+        let labels = match (classes, changes, prompts) {
+            (classes, Some(changes), _) => Labels::with_augment_labels(classes, changes),
+            (Some(classes), None, Some(prompts)) => Labels::from(classes).with_prompts(prompts),
+            (None, None, Some(prompts)) => prompts.into(),
+            (classes, None, None) => classes?.into(),
         };
         let Some(draws) = &self.config.guidance.input else { return Some(labels) };
         let mut stream = Stream::new(self.config.train.seed, Purpose::Guidance, self.step);

@@ -50,6 +50,7 @@ impl<'a> TrainingLoop<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(), Failure> {
         let (settings, every) = (&self.config.train, &self.config.log);
+        let captions = sampler.sample_captions(every.samples);
         while self.trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
             let batch = sampler.batch(self.trainer.steps_done(), self.device).map_err(kept)?;
             self.meter.add(self.trainer.step(batch));
@@ -69,7 +70,7 @@ impl<'a> TrainingLoop<'a> {
                 self.save().map_err(lost)?;
             }
             if due(every.sample_every) {
-                self.run.write_samples(self.config, &self.trainer, self.device).map_err(kept)?;
+                self.run.write_samples(self.config, &self.trainer, &captions, self.device).map_err(kept)?;
             }
         }
         Ok(())

@@ -40,13 +40,15 @@ impl Generator {
         let text = |text: &str| JsValue::from_str(text);
         let number = |number: u64| JsValue::from_f64(number as f64);
         let size = number(info.net.image_size as u64);
-        let classes: js_sys::Array = info.classes.iter().map(|name| text(name)).collect();
+        let list = |names: &[String]| names.iter().map(|name| text(name)).collect::<js_sys::Array>().into();
         let entries = [
             ("name", text(&info.name)),
             ("width", size.clone()),
             ("height", size),
             ("channels", number(info.net.channels as u64)),
-            ("classes", classes.into()),
+            ("classes", list(&info.classes)),
+            ("promptTokens", number(info.net.text.as_ref().map_or(0, |text| text.tokens as u64))),
+            ("vocabulary", list(&info.vocabulary)),
             ("license", text(&info.data.license)),
             ("source", text(&info.data.source)),
             ("description", text(&info.data.description)),
@@ -71,7 +73,7 @@ impl Generator {
         request: GenerateRequest,
         pause: Option<js_sys::Function>,
     ) -> Result<Vec<u8>, JsError> {
-        let drawing = Drawing::read(&request)?;
+        let drawing = Drawing::read(&request, self.model.info())?;
         // A clone shares the weights; the borrow of `self` must not outlive the first await.
         let model = self.model.clone();
         let pause = Pause(pause);
@@ -85,7 +87,7 @@ impl Generator {
         request: GenerateRequest,
         pause: Option<js_sys::Function>,
     ) -> Result<web_sys::ImageBitmap, JsError> {
-        let drawing = Drawing::read(&request)?;
+        let drawing = Drawing::read(&request, self.model.info())?;
         let model = self.model.clone();
         let pause = Pause(pause);
         Ok(model.show(drawing, &|| Box::pin(pause.proceed())).await?)
@@ -93,7 +95,7 @@ impl Generator {
 
     /// The noise that pictures come from. On the CPU only.
     pub async fn invert(&self, request: InvertRequest) -> Result<Vec<f32>, JsError> {
-        let inversion = Inversion::read(&request)?;
+        let inversion = Inversion::read(&request, self.model.info())?;
         let model = self.model.clone();
         Ok(model.invert(inversion).await?)
     }
@@ -101,7 +103,7 @@ impl Generator {
     /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded; by
     /// the average velocity, from the noise of their seeds.
     pub async fn images(&self, request: GenerateRequest) -> Result<Vec<f32>, JsError> {
-        let Drawing { request, .. } = Drawing::read(&request)?;
+        let Drawing { request, .. } = Drawing::read(&request, self.model.info())?;
         let model = self.model.clone();
         Ok(model.images(request).await?)
     }

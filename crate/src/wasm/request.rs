@@ -4,6 +4,8 @@ use js_sys::{Float32Array, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
+use crate::model::text::between;
+use crate::model::weights::ModelInfo;
 use crate::model::{Blend, Class, Request, Solver};
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -18,6 +20,10 @@ export interface GeneratorInfo {
   channels: 1 | 3 | 4;
   /** Empty for a model without classes. */
   classes: string[];
+  /** Most words of a prompt that are read; 0 for a model that takes no prompts. */
+  promptTokens: number;
+  /** The words that it knows, in alphabetical order. */
+  vocabulary: string[];
   license: string;
   source: string;
   description: string;
@@ -31,11 +37,19 @@ export interface GeneratorInfo {
   arithmetic: 'f16' | 'f32';
 }
 
-/** Which class pictures are of. Without either field each picture draws its own. */
+/**
+ * Which class pictures are of, or what describes them. Without a class each picture draws its own; without a prompt it
+ * is the empty one.
+ */
 export interface ClassChoice {
   classIndex?: number;
   /** A place between classes: the index and the weight of each of up to four, one after the other. */
   blend?: ArrayLike<number>;
+  /** Normalised, as `text.normalize('NFKC').toLowerCase()` gives it. */
+  prompt?: string;
+  /** With a prompt: another, and which share of the way to it pictures are, 0 to 1; without it 1. */
+  promptTo?: string;
+  promptShare?: number;
 }
 
 /** What to generate; picture `i` has the seed `seed + i`. */
@@ -82,7 +96,7 @@ pub struct Drawing {
 impl Drawing {
     /// # Errors
     /// A field of another type; what is out of range is left to the engine, which knows the model.
-    pub fn read(object: &JsValue) -> Result<Self, Error> {
+    pub fn read(object: &JsValue, info: &ModelInfo) -> Result<Self, Error> {
         let seed = field(object, "seed")
             .map_or(Some(0), |value| seed_of(&value))
             .ok_or_else(|| wrong("seed", "a whole number from 0 to 18446744073709551615"))?;
@@ -92,7 +106,7 @@ impl Drawing {
             Some(name) => name.as_string().ok_or_else(|| wrong("solver", "the name of a solver"))?.parse()?,
             None => Solver::default(),
         };
-        let request = Request { seed, count, class: class_in(object)?, nfe };
+        let request = Request { seed, count, class: class_in(object, info)?, nfe };
         Ok(Self { request, solver, noise: floats(object, "initialNoise") })
     }
 }
@@ -107,15 +121,28 @@ pub struct Inversion {
 impl Inversion {
     /// # Errors
     /// As [`Drawing::read`].
-    pub fn read(object: &JsValue) -> Result<Self, Error> {
+    pub fn read(object: &JsValue, info: &ModelInfo) -> Result<Self, Error> {
         let values = floats(object, "values").ok_or_else(|| wrong("values", "the numbers of pictures"))?;
         let nfe = whole(object, "nfe")?.ok_or_else(|| wrong("nfe", WHOLE))?;
-        Ok(Self { values, class: class_in(object)?, nfe })
+        Ok(Self { values, class: class_in(object, info)?, nfe })
     }
 }
 
-/// The class of an index, or a place between classes.
-fn class_in(object: &JsValue) -> Result<Class, Error> {
+/// The class of an index, a place between classes, or a prompt.
+fn class_in(object: &JsValue, info: &ModelInfo) -> Result<Class, Error> {
+    if let Some(prompt) = text(object, "prompt")? {
+        let from = info.prompt(&prompt)?;
+        return match (text(object, "promptTo")?, &info.net.text) {
+            (Some(to), Some(config)) => {
+                let share = field(object, "promptShare").map_or(Some(1.0), |share| share.as_f64());
+                let share = share.filter(|share| (0.0..=1.0).contains(share));
+                let share = share.ok_or_else(|| wrong("promptShare", "a number from 0 to 1"))? as f32;
+                let to = info.prompt(&to)?;
+                Ok(Class::Text(between(from.tokens(), to.tokens(), share, config).into()))
+            }
+            _ => Ok(from),
+        };
+    }
     let Some(blend) = floats(object, "blend") else { return Ok(whole(object, "classIndex")?.into()) };
     let (parts, rest) = blend.as_chunks::<2>();
     let is_index = |index: f32| index >= 0.0 && index.fract() == 0.0;
@@ -129,6 +156,12 @@ fn class_in(object: &JsValue) -> Result<Class, Error> {
 /// A field that is there, and not null.
 fn field(object: &JsValue, name: &str) -> Option<JsValue> {
     Reflect::get(object, &JsValue::from_str(name)).ok().filter(|value| !value.is_null() && !value.is_undefined())
+}
+
+/// A text.
+fn text(object: &JsValue, name: &str) -> Result<Option<String>, Error> {
+    let Some(value) = field(object, name) else { return Ok(None) };
+    value.as_string().map(Some).ok_or_else(|| wrong(name, "a text"))
 }
 
 /// A whole number; one that is too large for this machine is the largest.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use image::{ImageFormat, Rgba, RgbaImage};
-use meanflow::data::{DataConfig, DataError, Images, Layers, load, load_stored};
+use meanflow::data::{DataConfig, DataError, HeldOut, Images, Layers, load, load_stored};
 use tempfile::TempDir;
 
 use super::data::data_samples::{encoded, folder, png};
@@ -28,7 +28,7 @@ fn parts() -> TempDir {
 
 fn config(count: usize, seed: u64, class: Option<&str>) -> DataConfig {
     let folders = ["all/1-backs", "all/2-marks"].map(String::from).to_vec();
-    let layers = Layers { folders, count, class: class.map(String::from), seed };
+    let layers = Layers { folders, count, class: class.map(String::from), seed, caption: None, held_out: None };
     DataConfig { size: 2, channels: 4, layers: Some(layers), ..DataConfig::default() }
 }
 
@@ -76,6 +76,45 @@ fn what_is_drawn_depends_on_the_seed_alone() {
 }
 
 #[test]
+fn captions_name_the_parts_and_combinations_are_held_out() {
+    let place = parts();
+    let mut config = config(300, 0, None);
+    let folders = ["all/1-backs", "all/2-marks"].map(String::from).to_vec();
+    let layers = config.layers.as_mut().expect("layers");
+    layers.caption = Some("a {marks} on {backs}".into());
+    layers.held_out = Some(HeldOut { folders, share: 0.5 });
+    let of = |split: Option<&str>| {
+        let set = ok(&place, &DataConfig { split: split.map(String::from), ..config.clone() });
+        let names: std::collections::BTreeSet<String> = set.names.iter().cloned().collect();
+        for (name, caption) in set.names.iter().zip(&set.captions) {
+            let (back, mark) = name.split_once(" + ").expect("two parts");
+            assert_eq!(*caption, format!("a {mark} on {back}"));
+        }
+        (set.len(), names)
+    };
+    let (shown, held) = (of(None), of(Some("test")));
+    assert_eq!((shown.0, held.0), (300, 300), "as many as asked for");
+    assert!(shown.1.is_disjoint(&held.1) && !shown.1.is_empty() && !held.1.is_empty(), "{shown:?} {held:?}");
+    assert_eq!(shown.1.len() + held.1.len(), 4);
+    assert_eq!(of(Some("all")).1.len(), 4);
+    assert_eq!(of(Some("train")), shown);
+}
+
+#[test]
+fn a_first_word_that_nearly_all_names_share_is_left_out() {
+    let files: Vec<(String, Vec<u8>)> = (0..12)
+        .map(|i| (format!("all/1-backs/back-{i:02}.png"), png(RED)))
+        .chain([("all/1-backs/other-x.png".into(), png(RED)), ("all/2-marks/a.png".into(), png(BLUE))])
+        .collect();
+    let files: Vec<(&str, Vec<u8>)> = files.into_iter().map(|(name, bytes)| (&*name.leak(), bytes)).collect();
+    let set = ok(&folder(&files), &config(200, 0, Some("all/1-backs")));
+    assert_eq!(
+        (set.classes.len(), &set.classes[..1], &set.classes[12..]),
+        (13, &["00".to_owned()][..], &["other-x".to_owned()][..])
+    );
+}
+
+#[test]
 fn layers_that_cannot_be_say_why() {
     let place = parts();
     let says = |change: &dyn Fn(&mut Layers), part: &str| {
@@ -88,6 +127,10 @@ fn layers_that_cannot_be_say_why() {
     says(&|layers| layers.count = 0, "count must be 1 or more");
     says(&|layers| layers.class = Some("3-hats".into()), "class = \"3-hats\" is none of the folders");
     says(&|layers| layers.folders.push("3-hats".into()), "folder \"3-hats\" matches none");
+    says(&|layers| layers.caption = Some("{hats}".into()), "caption = \"{hats}\" must be made of {backs}, {marks}");
+    let held_out = |folder: &str, share| Some(HeldOut { folders: vec![folder.into()], share });
+    says(&|layers| layers.held_out = held_out("hats", 0.5), "held_out.folders: \"hats\" is none of the folders");
+    says(&|layers| layers.held_out = held_out("all/1-backs", 1.0), "held_out.share must be above 0 and below 1, not 1");
     // A part that is left out or damaged is not silently missing.
     let without = DataConfig { exclude: vec!["*/mark-no*".into()], ..config(9, 0, Some("all/2-marks")) };
     assert_eq!(ok(&place, &without).classes, ["mark-dot"], "a name alone is kept whole");

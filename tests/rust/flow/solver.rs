@@ -239,17 +239,17 @@ fn a_generator_offers_every_solver_and_its_default_is_the_average_velocity() {
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
     let request = Request { seed: 5, count: 3, class: Some(1).into(), nfe: 4 };
     let by = |solver| SampleOptions { solver, ..SampleOptions::default() };
-    let plain = values(generator.images(request).expect("fair"));
-    let sampled = generator.sample(request, SampleOptions::default()).expect("fair");
+    let plain = values(generator.images(request.clone()).expect("fair"));
+    let sampled = generator.sample(request.clone(), SampleOptions::default()).expect("fair");
     assert_eq!((values(sampled.images), sampled.nfe), (plain.clone(), 4));
     for (name, solver) in Solver::ALL {
-        let sampled = generator.sample(request, by(solver)).expect(name);
+        let sampled = generator.sample(request.clone(), by(solver)).expect(name);
         assert_eq!(sampled.images.dims(), [3, 4, 8, 8]);
         assert_eq!(values(sampled.images) == plain, solver == Solver::MeanFlow, "{name}");
         assert_eq!((name.parse::<Solver>().expect(name), solver.to_string()), (solver, name.to_string()));
     }
     // Restarts draw by the picture's seed: alone or in company, a picture is the same.
-    let alone = Request { seed: 7, count: 1, ..request };
+    let alone = Request { seed: 7, count: 1, ..request.clone() };
     let (all, one) = (generator.sample(request, by(Solver::Restart)), generator.sample(alone, by(Solver::Restart)));
     let all = values(all.expect("fair").images.narrow(0, 2, 1));
     assert_close("picture 7", &values(one.expect("fair").images), &all, 1e-5);
@@ -262,7 +262,7 @@ fn guidance_is_refused_where_it_cannot_be() {
     let request = Request { seed: 5, count: 1, class: Class::Any, nfe: 2 };
     for (guidance, words) in [(2.0, "has no classes"), (-1.0, "0 to 100"), (f64::NAN, "0 to 100")] {
         let options = SampleOptions { solver: Solver::Euler, guidance, ..SampleOptions::default() };
-        let error = generator.sample(request, options).expect_err(words).to_string();
+        let error = generator.sample(request.clone(), options).expect_err(words).to_string();
         assert!(error.contains(words), "{error}");
     }
     let error = "ode45".parse::<Solver>().expect_err("no such solver").to_string();
@@ -278,7 +278,7 @@ fn noise_of_the_callers_own_becomes_the_picture_of_its_seed() {
     let values_of = |count: u64| (0..count).flat_map(|i| rng::noise(seed + i, 3 * 8 * 8)).collect::<Vec<f32>>();
     for solver in [Solver::MeanFlow, Solver::Euler] {
         let options = SampleOptions { solver, ..SampleOptions::default() };
-        let expected = generator.sample(request, options).expect("it samples").images;
+        let expected = generator.sample(request.clone(), options).expect("it samples").images;
         let ours = generator.from_noise(values_of(2), Class::One(class), 1, solver).expect("it samples");
         assert_close("picture", &values(ours), &values(expected), 1e-6);
     }

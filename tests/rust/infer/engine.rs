@@ -3,6 +3,7 @@
 use meanflow::generator::SampleOptions;
 use meanflow::generator::to_rgba;
 use meanflow::infer::cpu;
+use meanflow::model::text::{TextConditioning, TextConfig};
 use meanflow::model::weights::{Check, ModelInfo, Precision};
 use meanflow::model::{
     Architecture, GuidanceInputs, InContextConfig, NO_PAUSE, Output, Positions, Request, Solver, TimeInputs,
@@ -70,6 +71,17 @@ pub fn shapes() -> Vec<(&'static str, NetConfig)> {
         ("decoupled, one block each", NetConfig { depth: 2, ..decoupled(odd(20, 4, 3, 15, 1), 1) }),
         ("noise of its own scale", NetConfig { noise_scale: 2.5, ..odd(24, 2, 2, 8, 3) }),
         ("told guidance", NetConfig { guidance: GuidanceInputs::ScaleAndInterval, ..odd(24, 2, 2, 8, 3) }),
+        ("words in front of the patches", words(odd(20, 4, 3, 15, 1), TextConditioning::InContext)),
+        (
+            "words, decoupled",
+            NetConfig { depth: 3, ..decoupled(words(odd(36, 6, 2, 14, 3), TextConditioning::InContext), 2) },
+        ),
+        ("words as keys and values", words(odd(20, 4, 3, 15, 1), TextConditioning::KeysValues)),
+        (
+            "words as keys of several blocks",
+            NetConfig { depth: 3, ..words(odd(36, 6, 2, 14, 3), TextConditioning::KeysValues) },
+        ),
+        ("words in the modulation", words(odd(24, 2, 2, 8, 3), TextConditioning::Adaln)),
         ("imf-b/2", preset("imf-b/2", 8, 4, 10)),
         ("pmf-b/16", preset("pmf-b/16", 32, 3, 10)),
         ("pmf-l/32", preset("pmf-l/32", 64, 3, 0)),
@@ -88,6 +100,12 @@ pub fn shapes() -> Vec<(&'static str, NetConfig)> {
             },
         ),
     ]
+}
+
+/// The same, told words in place of classes.
+fn words(config: NetConfig, conditioning: TextConditioning) -> NetConfig {
+    let text = TextConfig { vocabulary: 7, buckets: 9, tokens: 5, conditioning };
+    NetConfig { classes: 0, text: Some(text), ..config }
 }
 
 /// The transformer of improved and pixel MeanFlow in odd sizes.
@@ -113,7 +131,7 @@ fn the_cpu_engine_computes_burns_network() {
             let engine = cpu::CpuGenerator::from_bytes(&bytes).expect("a model");
             for nfe in [1, 3] {
                 let request = Request { seed: 5, count: 3, class: Class::Any, nfe };
-                let ours = engine.images(request).expect("pictures");
+                let ours = engine.images(request.clone()).expect("pictures");
                 assert_close(&format!("{name}, {precision:?}, {nfe} calls"), &ours, &on_burn(&bytes, request), SINGLE);
             }
         }
@@ -151,8 +169,8 @@ fn told_alike(config: &NetConfig) {
     let (engine, reference) = both(&weights_of(config, Precision::F32));
     let blend = Blend::new(&[(0, 0.25), (2, 0.75)]).expect("weights");
     for class in [Class::Any, Class::One(1), Class::Between(blend)] {
-        let request = Request { seed: 3, count: 2, class, nfe: 2 };
-        let ours = engine.images(request).expect("pictures");
+        let request = Request { seed: 3, count: 2, class: class.clone(), nfe: 2 };
+        let ours = engine.images(request.clone()).expect("pictures");
         let theirs = values(reference.images(request).expect("pictures"));
         assert_close(&format!("{config:?}, {class:?}"), &ours, &theirs, SINGLE);
     }
@@ -164,15 +182,15 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
     let (engine, reference) = both(&weights_of(&config, Precision::F32));
     let request = Request { seed: 9, count: 2, class: Class::One(2), nfe: 4 };
     let euler = SampleOptions { solver: Solver::Euler, ..SampleOptions::default() };
-    let walked = reference.sample(request, euler).expect("pictures").images;
-    assert_eq!(drawn(&engine, request, Solver::Euler).expect("pictures"), rgba(walked));
+    let walked = reference.sample(request.clone(), euler).expect("pictures").images;
+    assert_eq!(drawn(&engine, request.clone(), Solver::Euler).expect("pictures"), rgba(walked));
 
-    let pictures = engine.images(request).expect("pictures");
+    let pictures = engine.images(request.clone()).expect("pictures");
     for class in [Class::Any, Class::One(2)] {
-        let ours = engine.invert(pictures.clone(), class, 6).expect("noise");
-        let theirs = reference.invert(pictures.clone(), class, 6).expect("noise");
+        let ours = engine.invert(pictures.clone(), class.clone(), 6).expect("noise");
+        let theirs = reference.invert(pictures.clone(), class.clone(), 6).expect("noise");
         assert_close("noise", &ours, &values(theirs), SINGLE);
-        let back = reference.from_noise(ours.clone(), class, 1, Solver::MeanFlow).expect("pictures");
+        let back = reference.from_noise(ours.clone(), class.clone(), 1, Solver::MeanFlow).expect("pictures");
         assert_eq!(
             pollster::block_on(engine.from_noise(ours, class, 1, Solver::MeanFlow, NO_PAUSE)).expect("pictures"),
             rgba(back)
@@ -212,11 +230,12 @@ fn weights_in_pieces_are_the_same_model() {
     let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
     for precision in [Precision::F32, Precision::F16, Precision::I8] {
         let bytes = weights_of(&config, precision);
-        let whole = cpu::CpuGenerator::from_bytes(&bytes).and_then(|engine| engine.images(request)).expect("pictures");
+        let whole =
+            cpu::CpuGenerator::from_bytes(&bytes).and_then(|engine| engine.images(request.clone())).expect("pictures");
         for (length, announced) in [(1, bytes.len()), (7, 0), (1000, 10 * bytes.len()), (4096, 5), (bytes.len(), 0)] {
             let mut loading = cpu::WeightsLoader::new(announced);
             bytes.chunks(length).for_each(|piece| loading.push(piece));
-            let pictures = loading.finish().and_then(|engine| engine.images(request)).expect("pictures");
+            let pictures = loading.finish().and_then(|engine| engine.images(request.clone())).expect("pictures");
             assert_eq!(pictures, whole, "{precision:?}, pieces of {length} bytes, {announced} announced");
         }
         let mut short = cpu::WeightsLoader::new(bytes.len());
@@ -246,8 +265,9 @@ fn scales_may_come_behind_their_whole_numbers() {
     let header = header.to_string().into_bytes();
     let other = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
     let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
-    let [ours, theirs] = [&bytes, &other]
-        .map(|bytes| cpu::CpuGenerator::from_bytes(bytes).and_then(|engine| engine.images(request)).expect("pictures"));
+    let [ours, theirs] = [&bytes, &other].map(|bytes| {
+        cpu::CpuGenerator::from_bytes(bytes).and_then(|engine| engine.images(request.clone())).expect("pictures")
+    });
     assert_eq!(ours, theirs);
     assert_close("burn's", &on_burn(&other, request), &ours, SINGLE);
 }

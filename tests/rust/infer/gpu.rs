@@ -31,7 +31,7 @@ fn in_single_precision_the_engine_computes_burns_network() {
         let bytes = weights_of(&config, Precision::F32);
         for nfe in [1, 3] {
             let request = Request { seed: 5, count: 3, class: Class::Any, nfe };
-            let (ours, arithmetic) = on_gpu(&gpu, &bytes, request);
+            let (ours, arithmetic) = on_gpu(&gpu, &bytes, request.clone());
             assert_eq!(arithmetic, "f32");
             assert_close(&format!("{name}, {nfe} calls"), &ours, &on_burn(&bytes, request), SINGLE);
         }
@@ -44,7 +44,7 @@ fn half_weights_are_the_same_numbers_in_either_arithmetic() {
     for (name, config) in shapes() {
         let bytes = weights_of(&config, Precision::F16);
         let request = Request { seed: 5, count: 2, class: Class::Any, nfe: 1 };
-        let (ours, arithmetic) = on_gpu(&gpu, &bytes, request);
+        let (ours, arithmetic) = on_gpu(&gpu, &bytes, request.clone());
         assert_eq!(arithmetic, if gpu.has_half() { "f16" } else { "f32" }, "{name}");
         let tolerance = if gpu.has_half() { HALF } else { SINGLE };
         assert_close(name, &ours, &on_burn(&bytes, request), tolerance);

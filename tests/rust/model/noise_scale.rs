@@ -84,7 +84,7 @@ fn every_solver_starts_from_noise_of_the_networks_scale() {
         let options = SampleOptions { solver, ..SampleOptions::default() };
         let sampling = Sampling { solver, nfe: 4, tolerance: options.tolerance, guidance: None };
         let expected = flow::sample(&net, noise, Some(labels.clone()), &sampling).expect(name).images;
-        let ours = generator.sample(request, options).expect(name).images;
+        let ours = generator.sample(request.clone(), options).expect(name).images;
         assert_close(name, &values(ours), &values(expected.clone()), 1e-6);
         // The caller's noise is standard normal whatever the network.
         if solver != Solver::Restart {
@@ -113,7 +113,7 @@ fn the_pages_cpu_engine_starts_from_it_too() {
     let reference = Generator::from_bytes(&bytes, &device()).expect("a model");
     for nfe in [1, 3] {
         let request = Request { seed: 5, count: 2, class: Class::Any, nfe };
-        let ours = engine.images(request).expect("pictures");
+        let ours = engine.images(request.clone()).expect("pictures");
         assert_close("pictures", &ours, &on_burn(&bytes, request), SINGLE);
         let noise = engine.invert(ours.clone(), Class::One(1), 6).expect("noise");
         let theirs = reference.invert(ours, Class::One(1), 6).expect("noise");
@@ -201,7 +201,7 @@ fn noise_of_a_scale_is_the_noise_of_a_seed_times_it() {
     let generator = |config: NetConfig| Generator::new(config.init(0, &device()), info(config), &device());
     let request = Request { seed: 7, count: 1, class: Class::One(0), nfe: 1 };
     let [plain, wide] =
-        [tiny_config(3, 3), scaled()].map(|config| generator(config).images(request).expect("pictures"));
+        [tiny_config(3, 3), scaled()].map(|config| generator(config).images(request.clone()).expect("pictures"));
     let data = TensorData::new(rng::noise(7, 192), [1, 3, 8, 8]);
     assert_close("plain", &values(plain.clone()), &values(Tensor::<4>::from_data(data, &device())), 1e-6);
     assert_close("wide", &values(wide), &values(plain * SCALE), 1e-6);

@@ -16,6 +16,7 @@ pub fn info(net: NetConfig) -> ModelInfo {
         format_version: FORMAT_VERSION,
         name: "tiny".into(),
         classes: (0..net.classes).map(|i| format!("class {i}")).collect(),
+        vocabulary: (0..net.text.as_ref().map_or(0, |text| text.vocabulary)).map(|i| format!("word{i:05}")).collect(),
         net,
         latent: None,
         check: None,
@@ -223,8 +224,8 @@ fn requests_out_of_range_are_refused_with_the_reason() {
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
     let good = Request { seed: 0, count: 1, class: Class::Any, nfe: 1 };
     for (request, reason) in [
-        (Request { count: 0, ..good }, "0 pictures"),
-        (Request { count: usize::MAX, ..good }, "pictures"),
+        (Request { count: 0, ..good.clone() }, "0 pictures"),
+        (Request { count: usize::MAX, ..good.clone() }, "pictures"),
         (Request { nfe: 0, ..good }, "0 network calls"),
         (Request { class: Some(3).into(), ..good }, "class 3"),
     ] {

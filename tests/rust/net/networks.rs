@@ -213,6 +213,7 @@ fn every_network_is_counted_stored_and_read_back() {
             format_version: FORMAT_VERSION,
             name: "any".into(),
             classes: (0..3).map(|i| i.to_string()).collect(),
+            vocabulary: Vec::new(),
             net: config,
             latent: None,
             check: None,

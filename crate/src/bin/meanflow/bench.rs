@@ -107,6 +107,7 @@ fn untrained(config: &TrainConfig, device: &Device) -> Result<Vec<u8>> {
         name: config.name.clone(),
         net: net.clone(),
         classes: Vec::new(),
+        vocabulary: Vec::new(),
         latent: None,
         check: None,
         data: config.card.clone(),

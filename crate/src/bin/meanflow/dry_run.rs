@@ -27,8 +27,7 @@ pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Re
         (config.train.flow_matching_steps, config.train.ramp_steps) = (0, 0);
         config.times.interval_probability = share;
         let mut sampler = Sampler::of_run(images, &config);
-        let mut trainer =
-            Trainer::new(&config, &config.net_config(images.classes.len())?, device).with_helpers(helpers);
+        let mut trainer = Trainer::new(&config, &config.net_for(images)?, device).with_helpers(helpers);
         let mut began = Instant::now();
         for step in 0..=STEPS {
             let loss = trainer.step(sampler.batch(step, device)?).loss;
@@ -43,7 +42,7 @@ pub fn rehearse(config: &TrainConfig, images: &Images, devices: &[Device]) -> Re
         Ok(began.elapsed() / STEPS as u32)
     };
     let train = &config.train;
-    let specs = config.net_config(images.classes.len())?.init(train.seed, device).param_specs();
+    let specs = config.net_for(images)?.init(train.seed, device).param_specs();
     say!("{}", OptimizerShare::describe(&OptimizerShare::of(train, &specs)));
     config.notices().iter().for_each(|text| say!("{text}"));
     let (plain, full) = (phase(0.0)?, phase(config.times.interval_probability)?);

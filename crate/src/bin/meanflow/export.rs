@@ -122,7 +122,7 @@ pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> 
     let bytes = exact.to_bytes(precision)?;
     let stored = Generator::from_bytes(&bytes, device)?;
     let request = Request { seed: 0, count: MEASURED, class: Class::Any, nfe: 1 };
-    let rgba = |generator: &Generator| pollster::block_on(to_rgba(generator.images(request)?));
+    let rgba = |generator: &Generator| pollster::block_on(to_rgba(generator.images(request.clone())?));
     let loss = match exact.info().latent {
         // Whose values are no colours.
         Some(_) => "latents not compared".into(),

@@ -115,6 +115,7 @@ pub fn run(args: Args) -> Result<()> {
         format_version: FORMAT_VERSION,
         name: args.name.unwrap_or_else(stem),
         classes: (0..config.classes).map(|class| class.to_string()).collect(),
+        vocabulary: Vec::new(),
         latent,
         check: None,
         net: config,

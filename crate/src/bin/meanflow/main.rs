@@ -21,6 +21,7 @@ mod model;
 mod neighbours;
 mod playground;
 mod random;
+mod read_back;
 mod repack;
 mod report;
 mod sample;
@@ -66,6 +67,7 @@ enum Command {
     Classifier(classifier::Args),
     Eval(eval::Args),
     Compare(compare::Args),
+    ReadBack(read_back::Args),
     Neighbours(neighbours::Args),
     Playground(playground::Args),
     #[command(hide = true)]
@@ -130,6 +132,7 @@ fn main() -> std::process::ExitCode {
         Command::Classifier(args) => classifier::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::ReadBack(args) => read_back::run(&args),
         Command::Neighbours(args) => neighbours::run(&args),
         Command::Playground(args) => playground::run(&args),
         Command::BenchTrain(args) => bench::run(&args),

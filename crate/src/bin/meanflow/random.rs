@@ -40,6 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
         format_version: FORMAT_VERSION,
         name: "random".into(),
         classes: (0..config.classes).map(|i| i.to_string()).collect(),
+        vocabulary: Vec::new(),
         net: config,
         latent: None,
         check: None,

@@ -2,14 +2,18 @@
 
 mod single;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use meanflow::data::normalize_text;
 use meanflow::generator::SampleOptions;
 use meanflow::generator::to_rgba;
 use meanflow::io::grid;
-use meanflow::model::{Request, Solver};
+use meanflow::model::text::words;
+use meanflow::model::weights::ModelInfo;
+use meanflow::model::{Class, Request, Solver};
 use meanflow::{device, io};
 
 use crate::model::{Decoder, pictures, read_generator, solvers};
@@ -35,6 +39,9 @@ pub struct Args {
     /// Class by name, or a place between classes such as cat:0.6,dog:0.4; without it each picture draws its own
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
+    /// What the pictures show, in words; given several times, or as @FILE with one a line, the prompts take turns
+    #[arg(long, value_name = "TEXT", conflicts_with = "class")]
+    prompt: Vec<String>,
     /// How noise becomes a picture: by average velocity (mean-flow, restart) or by instantaneous velocity
     #[arg(long, default_value_t = Solver::MeanFlow, value_name = "NAME", value_parser = solvers())]
     solver: Solver,
@@ -145,7 +152,7 @@ pub fn run(args: Args) -> Result<()> {
     let device = device::open(args.device.as_deref())?;
     let generator = read_generator(&args.weights, &device)?;
     let vae = args.decoder.open(generator.info(), &device)?;
-    let class = args.class.as_deref().map(|name| generator.info().class_of(name)).transpose()?.unwrap_or_default();
+    let classes = classes(&args, generator.info())?;
     match (args.solver, args.nfe, args.tolerance) {
         (Solver::DormandPrince, Some(_), _) => {
             bail!("dormand-prince decides its calls by --tolerance; it has no --nfe")
@@ -165,11 +172,51 @@ pub fn run(args: Args) -> Result<()> {
     };
     let nfe = args.nfe.unwrap_or(1);
     let calls = args.write(size, channels, &mut |seed, count| {
-        let sampled = generator.sample(Request { seed, count, class, nfe }, options)?;
+        let sampled = match &classes[..] {
+            [class] => generator.sample(Request { seed, count, class: class.clone(), nfe }, options)?,
+            classes => {
+                let first = seed.wrapping_sub(args.seed) as usize;
+                let each: Vec<Class> =
+                    classes.iter().cycle().skip(first % classes.len()).take(count).cloned().collect();
+                generator.sample_each(seed, &each, nfe, options)?
+            }
+        };
         Ok((pollster::block_on(to_rgba(pictures(sampled.images, vae.as_ref(), info)))?, sampled.nfe))
     })?;
     say!("{}: {} pictures, {calls} network calls each", args.out.display(), args.count);
     Ok(())
+}
+
+/// What is asked for: a class, no named one, or prompts.
+fn classes(args: &Args, info: &ModelInfo) -> Result<Vec<Class>> {
+    if args.prompt.is_empty() {
+        return Ok(vec![args.class.as_deref().map(|name| info.class_of(name)).transpose()?.unwrap_or_default()]);
+    }
+    let mut prompts = Vec::new();
+    for given in &args.prompt {
+        match given.strip_prefix('@') {
+            Some(file) => {
+                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+                prompts.extend(text.lines().filter(|line| !line.trim().is_empty()).map(normalize_text));
+            }
+            None => prompts.push(normalize_text(given)),
+        }
+    }
+    if prompts.is_empty() {
+        bail!("--prompt names files without a line");
+    }
+    if let Some(tokenizer) = info.tokenizer()? {
+        let unknown: BTreeSet<&str> = prompts.iter().flat_map(|prompt| tokenizer.unknown(prompt)).collect();
+        if !unknown.is_empty() {
+            let words: Vec<&str> = unknown.into_iter().collect();
+            note!("words that the model does not know, taken by their letters: {}", io::name(&words.join(", ")));
+        }
+        let most = tokenizer.config().tokens;
+        if prompts.iter().any(|prompt| words(prompt).count() > most) {
+            note!("the model reads the first {most} words of a prompt");
+        }
+    }
+    Ok(prompts.iter().map(|prompt| info.prompt(prompt)).collect::<Result<_, _>>()?)
 }
 
 /// Two times, such as `0.4,0.65`.
@@ -201,10 +248,11 @@ mod webgpu {
         if info.latent.is_some() {
             bail!("the model `{}` makes latents; webgpu has no autoencoder", info.name);
         }
-        let class = args.class.as_deref().map(|name| info.class_of(name)).transpose()?.unwrap_or_default();
+        let classes = super::classes(args, info)?;
+        let [class] = &classes[..] else { bail!("on webgpu all pictures have one prompt") };
         let (net, nfe) = (&info.net, args.nfe.unwrap_or(1));
         let calls = args.write(net.image_size, net.channels, &mut |seed, count| {
-            let request = Request { seed, count, class, nfe };
+            let request = Request { seed, count, class: class.clone(), nfe };
             Ok((pollster::block_on(generator.rgba(request, args.solver, meanflow::model::NO_PAUSE))?, nfe))
         })?;
         let (name, arithmetic) = (gpu.name(), generator.arithmetic());

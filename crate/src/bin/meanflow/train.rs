@@ -130,6 +130,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
         true => data::load_stored(&args.data, &config.data, &RunFolder::streamed(&args.out))?,
         false => data::load(&args.data, &config.data)?,
     };
+    images = config.prepare(images);
     config.data.channels = images.channels;
     let begins = !(goes_on && claim.has_checkpoint()?);
     check(&args, &config, &images, begins && args.init.is_none())?;
@@ -190,6 +191,7 @@ fn dry_run(args: &Args, threads: Option<usize>) -> Result<()> {
         true => data::load_sample(&args.data, &config.data, most)?,
         false => data::load(&args.data, &config.data)?,
     };
+    images = config.prepare(images);
     config.data.channels = images.channels;
     check(args, &config, &images, args.init.is_none())?;
     if let Some(file) = &args.init {
@@ -253,7 +255,7 @@ pub(crate) fn read_config(path: Option<&Path>) -> Result<TrainConfig> {
 
 /// What is trained on what.
 fn summary(images: &data::Images, config: &TrainConfig, out: &Path) -> Result<String> {
-    let net = config.net_config(images.classes.len())?;
+    let net = config.net_for(images)?;
     let parameters = net.parameters() as f64 / 1e6;
     let space = images.latents.as_ref().map(|latents| format!("\n{}", latents.info().space)).unwrap_or_default();
     Ok(format!("{}{space}\na network of {parameters:.2} M parameters; writing to {}", images.summary(), out.display()))

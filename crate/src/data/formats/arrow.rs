@@ -156,7 +156,10 @@ fn each_batch(path: &Path, config: &DataConfig, visit: &mut VisitBatch) -> Resul
 fn text(value: &Value) -> Result<String, String> {
     Ok(match value {
         Value::Text(text) => (*text).to_owned(),
-        Value::List(array, range) if !range.is_empty() => text(&array.value(range.start)?)?,
+        Value::List(array, range) => {
+            let texts = range.clone().map(|at| text(&array.value(at)?)).collect::<Result<Vec<_>, String>>()?;
+            columns::joined(texts)
+        }
         _ => String::new(),
     })
 }

@@ -195,12 +195,12 @@ fn splits(tables: &[Table], columns: &Columns, count: usize) -> Result<Vec<Optio
     Ok(columns::splits(&values).filter(|splits| splits.len() == count).unwrap_or_else(|| vec![None; count]))
 }
 
-/// A text, or the first of a list.
+/// A text, or those of a list, a line each.
 fn text(field: &Field) -> Option<String> {
     match field {
         Field::Str(text) => Some(text.clone()),
         Field::Bytes(bytes) => std::str::from_utf8(bytes.data()).ok().map(str::to_owned),
-        Field::ListInternal(list) => list.elements().first().and_then(text),
+        Field::ListInternal(list) => Some(columns::joined(list.elements().iter().filter_map(text))),
         _ => None,
     }
 }

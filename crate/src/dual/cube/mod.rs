@@ -69,8 +69,8 @@ impl ForwardMode for CubeBackend {
 /// # Shapes
 /// `[batch, heads, tokens, d]` each, and the same.
 pub(super) fn attend(q: &Dual<4>, k: &Dual<4>, v: &Dual<4>) -> Option<[Tensor<4>; 2]> {
-    let ([.., width], [.., others, _]) = (q.dims(), k.dims());
-    if others < 4 * width { None } else { fused(q, k, v) }
+    let ([.., tokens, width], [.., others, _]) = (q.dims(), k.dims());
+    if others < 4 * width || others != tokens { None } else { fused(q, k, v) }
 }
 
 /// The same whether or not it pays; also nothing of heads that are too wide for the shared memory of the device.

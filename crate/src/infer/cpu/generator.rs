@@ -120,7 +120,7 @@ impl CpuGenerator {
     /// As [`Self::from_noise`]; `calls` must be even.
     pub fn invert(&self, mut values: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
         let count = whole_pictures(&values, &self.info().net)?;
-        let classes = Request { seed: 0, count, class, nfe: calls }.classes(true, self.info().net.classes)?;
+        let classes = Request { seed: 0, count, class, nfe: calls }.classes(true, &self.info().net)?;
         if !calls.is_multiple_of(2) {
             return Err(Error::Request(format!(
                 "{calls} network calls were asked for; Heun's method makes two a step"
@@ -132,9 +132,9 @@ impl CpuGenerator {
             for step in 0..steps {
                 let [t, next] = [step, step + 1].map(|i| i as f64 / steps as f64);
                 let span = (next - t) as f32;
-                let (first, mut ahead) = (state.velocity(&self.model.network, x, [t, t], class).to_vec(), x.to_vec());
+                let (first, mut ahead) = (state.velocity(&self.model.network, x, [t, t], &class).to_vec(), x.to_vec());
                 advance(&mut ahead, &first, span);
-                let second = state.velocity(&self.model.network, &ahead, [next, next], class);
+                let second = state.velocity(&self.model.network, &ahead, [next, next], &class);
                 advance(x, &first, 0.5 * span);
                 advance(x, second, 0.5 * span);
             }
@@ -174,7 +174,7 @@ impl Engine for Drawing<'_> {
         // Not kept while the caller is asked: another request may be drawn then.
         let state = &mut *self.model.state.borrow_mut();
         let z = &mut self.images[self.begun..];
-        for &class in classes {
+        for class in classes {
             let u = state.velocity(&self.model.network, z, [asked, t], class);
             advance(z, u, (r - t) as f32);
         }
@@ -191,7 +191,7 @@ impl Engine for Drawing<'_> {
 
 impl State {
     /// `u(z, r, t)` of one image.
-    fn velocity(&mut self, network: &Network, z: &[f32], times: [f64; 2], class: Class) -> &[f32] {
+    fn velocity(&mut self, network: &Network, z: &[f32], times: [f64; 2], class: &Class) -> &[f32] {
         network.velocity(z, times, class, &mut self.conditions, &mut self.work);
         &self.work.u
     }

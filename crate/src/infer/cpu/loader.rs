@@ -217,6 +217,7 @@ mod tests {
             format_version: FORMAT_VERSION,
             name: "random".into(),
             classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            vocabulary: Vec::new(),
             latent: None,
             check: None,
             data: Default::default(),

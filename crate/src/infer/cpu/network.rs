@@ -54,7 +54,7 @@ impl Network {
     }
 
     /// The velocity `u(z, r, t)` of one image, `[channels, size, size]`, into `work.u`.
-    pub fn velocity(&self, z: &[f32], times: [f64; 2], class: Class, conditions: &mut Conditions, work: &mut Scratch) {
+    pub fn velocity(&self, z: &[f32], times: [f64; 2], class: &Class, conditions: &mut Conditions, work: &mut Scratch) {
         let told = conditions.find(self, times, class);
         self.layers.forward(&mut Call { network: self, z, t: times[1], told, work });
     }
@@ -66,7 +66,8 @@ struct Call<'a> {
     network: &'a Network,
     z: &'a [f32],
     t: f64,
-    /// The modulations of all layers, one after the other, or the tokens in front of the patches.
+    /// The tokens in front of the patches or the words beside them, then the modulations of all layers, one after the
+    /// other.
     told: &'a [f32],
     work: &'a mut Scratch,
 }
@@ -110,10 +111,35 @@ impl<'a> Call<'a> {
         self.network.layers.prefix() * self.network.config.width
     }
 
+    /// Values of the words beside the tokens.
+    fn words(&self) -> usize {
+        self.network.layers.words() * self.network.config.width
+    }
+
     /// A part of a modulation, `[width]`.
     fn part(&self, modulation: &Modulation, part: usize) -> &'a [f32] {
         let width = self.network.config.width;
-        &self.told[modulation.offset + part * width..][..width]
+        &self.told[self.prefix() + self.words() + modulation.offset + part * width..][..width]
+    }
+}
+
+impl Call<'_> {
+    /// Normalised and modulated tokens, behind so many values of words, which are normalised alone.
+    #[inline(never)]
+    fn modulated(&mut self, x: &[f32], modulation: &Modulation, part: usize, words: usize) -> Vec<f32> {
+        let [shift, scale] = [part, part + 1].map(|part| self.part(modulation, part));
+        let mut out = self.work.take(words + x.len());
+        let (beside, tokens) = out.split_at_mut(words);
+        beside.copy_from_slice(&self.told[..words]);
+        tokens.copy_from_slice(x);
+        for row in beside.chunks_exact_mut(shift.len()) {
+            normalise(row, NORM_EPSILON as f32);
+        }
+        for row in tokens.chunks_exact_mut(shift.len()) {
+            normalise(row, NORM_EPSILON as f32);
+            row.iter_mut().zip(shift.iter().zip(scale)).for_each(|(x, (shift, scale))| *x = *x * (1.0 + scale) + shift);
+        }
+        out
     }
 }
 
@@ -198,26 +224,25 @@ impl Ops for Call<'_> {
 
     #[inline(never)]
     fn modulate(&mut self, x: &Vec<f32>, modulation: &Modulation, part: usize) -> Vec<f32> {
-        let [shift, scale] = [part, part + 1].map(|part| self.part(modulation, part));
-        let mut out = self.work.take(x.len());
-        out.copy_from_slice(x);
-        for row in out.chunks_exact_mut(shift.len()) {
-            normalise(row, NORM_EPSILON as f32);
-            row.iter_mut().zip(shift.iter().zip(scale)).for_each(|(x, (shift, scale))| *x = *x * (1.0 + scale) + shift);
-        }
-        out
+        self.modulated(x, modulation, part, 0)
+    }
+
+    fn modulate_beside_words(&mut self, x: &Vec<f32>, modulation: &Modulation, part: usize) -> Vec<f32> {
+        self.modulated(x, modulation, part, self.words())
     }
 
     #[inline(never)]
     fn attention(&mut self, qkv: Vec<f32>) -> Vec<f32> {
         let NetConfig { width, heads, .. } = self.network.config;
-        let mut out = self.work.take(qkv.len() / 3);
+        let words = self.words();
+        let mut out = self.work.take(qkv.len() / 3 - words);
         for head in (0..width).step_by(width / heads) {
-            let [q, k, v] = [0, width, 2 * width].map(|part| Matrix {
+            // Words ask for nothing.
+            let [q, k, v] = [3 * words, width, 2 * width].map(|part| Matrix {
                 values: &qkv[part + head..],
                 next_row: 3 * width,
                 next_column: 1,
-                rows: qkv.len() / (3 * width),
+                rows: (qkv.len() - part).div_ceil(3 * width),
                 columns: width / heads,
             });
             attend(q, k, v, &mut self.work.attention, &mut out[head..], width);
@@ -281,19 +306,17 @@ impl Conditions {
         Self { slots: ConditionCache::new(), kept: std::array::from_fn(|_| Vec::new()) }
     }
 
-    /// Those of all layers, one after the other, or the tokens in front of the patches.
+    /// The tokens in front of the patches, then those of all layers, one after the other.
     #[inline(never)]
-    fn find(&mut self, network: &Network, times: [f64; 2], class: Class) -> &[f32] {
+    fn find(&mut self, network: &Network, times: [f64; 2], class: &Class) -> &[f32] {
         let values = &network.weights.values;
-        let assigned = self.slots.assign(&network.layers, values, times, &[class]);
+        let assigned = self.slots.assign(&network.layers, values, times, std::slice::from_ref(class));
         let kept = &mut self.kept[assigned.slots[0] as usize];
-        if let [conditions] = &assigned.conditions[..] {
+        if let ([conditions], [prefix]) = (&assigned.conditions[..], &assigned.prefixes[..]) {
             kept.clear();
+            kept.extend(prefix);
             for Modulation { layer, condition, .. } in network.layers.modulations() {
                 kept.extend(outputs(values, layer, &conditions[*condition]));
-            }
-            if network.layers.prefix() > 0 {
-                kept.extend(conditions.iter().flatten());
             }
         }
         kept
@@ -313,7 +336,7 @@ pub fn warm_up() -> Result<(), Error> {
     let network = Network::read(&Zeros, &config)?;
     let (mut conditions, mut work) = (Conditions::new(), network.work());
     let z = rng::noise(0, work.u.len());
-    (0..WARM_UPS).for_each(|_| network.velocity(&z, [0.0, 1.0], Class::Any, &mut conditions, &mut work));
+    (0..WARM_UPS).for_each(|_| network.velocity(&z, [0.0, 1.0], &Class::Any, &mut conditions, &mut work));
     Ok(())
 }
 

@@ -48,6 +48,10 @@ pub(super) struct Graph<'a> {
     pub conditions: Vec<String>,
     /// Tokens in front of the patches.
     pub prefix: usize,
+    /// Words beside the tokens.
+    pub words: usize,
+    /// The value that holds either, where there are any.
+    pub prefix_tokens: Option<String>,
     /// What is added to each patch's token; empty where nothing is.
     pub positions: Vec<f32>,
     /// Cosine and sine of each token's rotary positions.
@@ -199,6 +203,12 @@ impl Graph<'_> {
         self.reshape(&turned, &[0, tokens as i64, heads, 2 * half as i64])
     }
 
+    /// Normalised along the last axis.
+    fn layer_norm(&mut self, x: &str) -> String {
+        let ones = self.floats(&[self.config.width], &vec![1.0; self.config.width]);
+        self.op("LayerNormalization", &[x, &ones], &[Int("axis", -1), Float("epsilon", NORM_EPSILON as f32)])
+    }
+
     /// Patches along one edge.
     fn side(&self) -> i64 {
         self.config.side() as i64
@@ -238,9 +248,9 @@ impl Ops for Graph<'_> {
             let positions = self.floats(&[1, positions.len() / layer.outputs, layer.outputs], &positions);
             tokens = self.op("Add", &[&tokens, &positions], &[]);
         }
-        match self.prefix {
-            0 => tokens,
-            _ => self.op("Concat", &[&self.conditions[0].clone(), &tokens], &[Int("axis", 1)]),
+        match self.prefix_tokens.clone().filter(|_| self.prefix > 0) {
+            None => tokens,
+            Some(prefix) => self.op("Concat", &[&prefix, &tokens], &[Int("axis", 1)]),
         }
     }
 
@@ -263,24 +273,35 @@ impl Ops for Graph<'_> {
 
     fn modulate(&mut self, x: &String, modulation: &Modulation, part: usize) -> String {
         let [shift, scale] = [part, part + 1].map(|part| self.part(modulation, part));
-        let (ones, one) = (self.floats(&[self.config.width], &vec![1.0; self.config.width]), self.floats(&[1], &[1.0]));
-        let normal =
-            self.op("LayerNormalization", &[x, &ones], &[Int("axis", -1), Float("epsilon", NORM_EPSILON as f32)]);
+        let normal = self.layer_norm(x);
+        let one = self.floats(&[1], &[1.0]);
         let scale = self.op("Add", &[&scale, &one], &[]);
         let scaled = self.op("Mul", &[&normal, &scale], &[]);
         self.op("Add", &[&scaled, &shift], &[])
     }
 
+    fn modulate_beside_words(&mut self, x: &String, modulation: &Modulation, part: usize) -> String {
+        let tokens = self.modulate(x, modulation, part);
+        let Some(words) = self.prefix_tokens.clone() else { return tokens };
+        let words = self.layer_norm(&words);
+        self.op("Concat", &[&words, &tokens], &[Int("axis", 1)])
+    }
+
     fn attention(&mut self, qkv: String) -> String {
         let NetConfig { width, heads, .. } = *self.config;
         let (tokens, each) = (self.token_count() as i64, width / heads);
-        let qkv = self.reshape(&qkv, &[0, tokens, 3, heads as i64, each as i64]);
+        let beside = self.words as i64;
+        let qkv = self.reshape(&qkv, &[0, beside + tokens, 3, heads as i64, each as i64]);
         let qkv = self.transpose(&qkv, &[2, 0, 3, 1, 4]);
         let first = self.ints(&[0]);
         let parts = self.split(&qkv, 3, 0);
         let parts: Vec<String> = parts.iter().map(|part| self.op("Squeeze", &[part, &first], &[])).collect();
         let scale = self.floats(&[1], &[(each as f32).powf(-0.5)]);
-        let queries = self.op("Mul", &[&parts[0], &scale], &[]);
+        let mut queries = self.op("Mul", &[&parts[0], &scale], &[]);
+        if beside > 0 {
+            let [first, end, axis] = [beside, beside + tokens, 2].map(|at| self.ints(&[at]));
+            queries = self.op("Slice", &[&queries, &first, &end, &axis], &[]);
+        }
         let keys = self.transpose(&parts[1], &[0, 1, 3, 2]);
         let scores = self.op("MatMul", &[&queries, &keys], &[]);
         let shares = self.op("Softmax", &[&scores], &[Int("axis", -1)]);
@@ -369,6 +390,22 @@ impl ConditionOps for Graph<'_> {
     fn rows(&mut self, table: &Table, rows: usize) -> String {
         let values = &self.tensors[table.param];
         self.matrix(&[1, rows, table.width], &values[..rows * table.width])
+    }
+
+    fn prompt(&mut self, table: &Table, _: usize) -> String {
+        let Table { param, rows, width } = *table;
+        let values = &self.tensors[param];
+        let table = self.matrix(&[rows, width], values);
+        let rows = self.op("Gather", &[&table, "prompt_rows"], &[Int("axis", 0)]);
+        let [last, parts] = [-1, 2].map(|axis| self.ints(&[axis]));
+        let factors = self.op("Unsqueeze", &["prompt_factors", &last], &[]);
+        let rows = self.op("Mul", &[&rows, &factors], &[]);
+        self.op("ReduceSum", &[&rows, &parts], &[Int("keepdims", 0)])
+    }
+
+    fn total(&mut self, tokens: String, _: usize) -> String {
+        let axis = self.ints(&[1]);
+        self.op("ReduceSum", &[&tokens, &axis], &[])
     }
 
     fn concat(&mut self, groups: Vec<String>) -> String {

@@ -57,6 +57,8 @@ pub(super) enum Input {
     Patches,
     /// Normalised tokens, shifted and scaled by a modulation, from this part of it on.
     Modulated(usize),
+    /// The same, with the words in front of the patches normalised alone.
+    BesideWords(usize),
     /// Tokens over the root of their mean square, times a learned gain.
     Rms,
 }
@@ -194,6 +196,7 @@ impl Sizes {
             ("TILE_ROWS", TILE_ROWS),
             ("TILE_QUADS", TILE_COLUMNS / 4),
             ("DEPTH", DEPTH),
+            ("UNMODULATED", if matches!(input, Input::BesideWords(_)) { self.prefix } else { 0 }),
         ];
         // It may begin with a directive, which must come before all else.
         let weights = match self.arithmetic {
@@ -204,7 +207,9 @@ impl Sizes {
         let (reads, part_read) = match input {
             Input::Plain => (include_str!("wgsl/input_plain.wgsl"), None),
             Input::Patches => (include_str!("wgsl/input_patches.wgsl"), None),
-            Input::Modulated(part) => (include_str!("wgsl/input_modulated.wgsl"), Some(("SHIFT", part))),
+            Input::Modulated(part) | Input::BesideWords(part) => {
+                (include_str!("wgsl/input_modulated.wgsl"), Some(("SHIFT", part)))
+            }
             Input::Rms => (include_str!("wgsl/input_rms.wgsl"), None),
         };
         let (stores, part_stored) = match output {

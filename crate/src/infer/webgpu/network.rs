@@ -78,7 +78,7 @@ impl Network {
         let params = config.params();
         let layers = network::Network::new(config, &params)?;
         supported(config)?;
-        let sizes = Sizes::new(config, layers.prefix(), arithmetic);
+        let sizes = Sizes::new(config, layers.prefix() + layers.words(), arithmetic);
         let is_value = |role| matches!(role, ParamRole::Conditioning | ParamRole::Embedding | ParamRole::Vector);
         let mut values = Vec::new();
         for spec in &params {
@@ -164,14 +164,17 @@ impl Network {
     }
 
     /// Records the filling of slots with what follows from as many conditions; none, none.
-    pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, Assigned { fresh, conditions, .. }: &Assigned) {
+    pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, assigned: &Assigned) {
+        let Assigned { fresh, conditions, prefixes: tokens, .. } = assigned;
         if fresh.is_empty() {
             return;
         }
         if let Some(prefixes) = &self.prefixes {
-            for (slot, prefix) in fresh.iter().zip(conditions.iter().flatten()) {
+            for (slot, prefix) in fresh.iter().zip(tokens) {
                 gpu.queue.write_buffer(prefixes, u64::from(*slot) * (4 * prefix.len()) as u64, cast_slice(prefix));
             }
+        }
+        if self.modulations.is_empty() {
             return;
         }
         let Modulate { call, conditions: rows, targets, dispatches } = &self.modulate;

@@ -188,6 +188,18 @@ impl Recorder<'_> {
         }
     }
 
+    /// Puts the tokens in front of the patches, where there are such.
+    #[inline(never)]
+    fn put_prefix(&mut self, tokens: &Tokens) {
+        let sizes = &self.network.sizes;
+        if let Some(prefixes) = &self.network.prefixes {
+            let buffers =
+                [(0, prefixes), (1, &tokens.buffer), (5, self.slots)].map(|(at, buffer)| (at, buffer.clone()));
+            let quads = sizes.prefix * sizes.width / 4;
+            self.plan(Kernel::Prefix, None, buffers.to_vec(), Grid::Rows { x: quads.div_ceil(64) as u32 });
+        }
+    }
+
     fn modulation(&self, modulation: &Modulation) -> [(u32, wgpu::Buffer); 2] {
         [(5, self.slots.clone()), (6, self.network.modulations[modulation.index].clone())]
     }
@@ -219,13 +231,8 @@ impl Ops for Recorder<'_> {
     }
 
     fn tokens(&mut self, x: Tokens, layer: &Linear) -> Tokens {
-        let sizes = &self.network.sizes;
-        let out = self.take(sizes.width, false);
-        if let Some(prefixes) = &self.network.prefixes {
-            let buffers = [(0, prefixes), (1, &out.buffer), (5, self.slots)].map(|(at, buffer)| (at, buffer.clone()));
-            let quads = sizes.prefix * sizes.width / 4;
-            self.plan(Kernel::Prefix, None, buffers.to_vec(), Grid::Rows { x: quads.div_ceil(64) as u32 });
-        }
+        let out = self.take(self.network.sizes.width, false);
+        self.put_prefix(&out);
         let positions = [(5, self.network.positions.clone())];
         self.product(&x, layer, Output::Positions, &out.buffer, &positions);
         self.give(x);
@@ -248,6 +255,13 @@ impl Ops for Recorder<'_> {
     fn modulate(&mut self, x: &Tokens, modulation: &Modulation, part: usize) -> Tokens {
         let by = self.modulation(modulation).to_vec();
         Tokens { input: Input::Modulated(part), by, ..x.clone() }
+    }
+
+    /// The words are put in front of the patches again: what the last block made of their places is not read.
+    fn modulate_beside_words(&mut self, x: &Tokens, modulation: &Modulation, part: usize) -> Tokens {
+        self.put_prefix(x);
+        let by = self.modulation(modulation).to_vec();
+        Tokens { input: Input::BesideWords(part), by, ..x.clone() }
     }
 
     fn attention(&mut self, qkv: Tokens) -> Tokens {

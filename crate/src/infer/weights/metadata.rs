@@ -3,6 +3,7 @@
 use super::json::{Entries, FromJson, Json, parse};
 use crate::error::Error;
 use crate::model::config::{default_mlp_ratio, default_noise_scale};
+use crate::model::text::{TextConditioning, TextConfig};
 use crate::model::weights::latent_space::LatentFields;
 use crate::model::weights::{Check, DataInfo, LatentSpace, ModelInfo, TrainingInfo, accept_version};
 use crate::model::{
@@ -28,6 +29,7 @@ fn model(format_version: u32, mut of: Entries) -> Result<ModelInfo, String> {
         name: of.required("name")?,
         net: of.required("net")?,
         classes: of.required("classes")?,
+        vocabulary: of.or_default("vocabulary")?,
         latent: of.or_default("latent")?,
         check: of.or_default("check")?,
         data: of.required("data")?,
@@ -101,6 +103,7 @@ impl FromJson for NetConfig {
             output: of.or_default("output")?,
             architecture: of.or_default("architecture")?,
             guidance: of.or_default("guidance")?,
+            text: of.optional("text")?,
             velocity_head: of.or_default("velocity_head")?,
             decoder_depth: of.or_default("decoder_depth")?,
         };
@@ -130,6 +133,25 @@ impl FromJson for Architecture {
             other => return Err(format!("unknown kind `{other}`")),
         };
         of.end().map(|()| architecture)
+    }
+}
+
+impl FromJson for TextConfig {
+    fn from_json(json: Json) -> Result<Self, String> {
+        let mut of = Entries::of(json)?;
+        let text = Self {
+            vocabulary: of.required("vocabulary")?,
+            buckets: of.required("buckets")?,
+            tokens: of.required("tokens")?,
+            conditioning: of.or_default("conditioning")?,
+        };
+        of.end().map(|()| text)
+    }
+}
+
+impl FromJson for TextConditioning {
+    fn from_json(json: Json) -> Result<Self, String> {
+        one_of(json, &[("in-context", Self::InContext), ("keys-values", Self::KeysValues), ("adaln", Self::Adaln)])
     }
 }
 
@@ -175,6 +197,9 @@ mod tests {
             format_version: FORMAT_VERSION,
             name: "ü \"quoted\" \\ \u{1}".into(),
             classes: (0..net.classes).map(|i| format!("class {i}")).collect(),
+            vocabulary: (0..net.text.as_ref().map_or(0, |text| text.vocabulary))
+                .map(|i| format!("word{i:05}"))
+                .collect(),
             net,
             latent: Some(LatentSpace::STABLE_DIFFUSION),
             check: Some(Check { seed: u64::MAX, means: vec![-0.6353, 1.0229, 1e-7], tolerance: 0.02 }),

@@ -4,6 +4,9 @@ use super::{Initializer, ParamList, ParamRole, ZEROS};
 use crate::model::NetConfig;
 use crate::model::tables::FREQUENCIES;
 
+/// Tokens of text start about as long as those of patches.
+const TOKENS: Initializer = Initializer::Normal(0.5);
+
 /// Initialisation is the DiT's: linear layers Xavier-uniform, embeddings N(0, 0.02²), and zero for modulation and
 /// output, so that every block starts as the identity and the output is zero.
 pub(super) fn list(config: &NetConfig, params: &mut ParamList) {
@@ -23,6 +26,12 @@ pub(super) fn list(config: &NetConfig, params: &mut ParamList) {
     params.scope("head", |params| head(config, params));
     // Last, so that networks without them start with the same numbers.
     guidance(config, params, [normal; 2]);
+    if let Some(text) = &config.text {
+        params.scope("text", |params| {
+            params.table("embedding", text.rows(), width, TOKENS);
+            params.table("positions", text.tokens, width, TOKENS);
+        });
+    }
     if let Some(own) = config.velocity_head {
         params.scope("velocity", |params| {
             params.repeat("blocks", own, |params, _| block(config, params));

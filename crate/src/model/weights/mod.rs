@@ -14,6 +14,7 @@ use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::model::text::Tokenizer;
 use crate::model::{Blend, Class, NetConfig};
 
 pub use check::Check;
@@ -36,6 +37,9 @@ pub struct ModelInfo {
     pub net: NetConfig,
     /// Class names, in label order; empty for an unconditional model.
     pub classes: Vec<String>,
+    /// The words of prompts that have rows of their own, in alphabetical order; none without text conditioning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vocabulary: Vec<String>,
     /// Where its images are latents, how they become pictures; files that do not say hold pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latent: Option<LatentSpace>,
@@ -115,6 +119,26 @@ impl ModelInfo {
         Blend::new(&parts).map(Class::Between)
     }
 
+    /// What a prompt asks for; it is normalised, as [`words`](crate::model::text::words) takes it.
+    ///
+    /// # Errors
+    /// A model that takes no prompts.
+    pub fn prompt(&self, prompt: &str) -> Result<Class, Error> {
+        match self.tokenizer()? {
+            Some(tokenizer) => Ok(Class::Text(tokenizer.encode(prompt).into())),
+            None => Err(Error::Request(format!("a prompt was given, but the model `{}` takes none", self.name))),
+        }
+    }
+
+    /// What makes tokens of prompts; `None` for a model that is not conditioned on text.
+    ///
+    /// # Errors
+    /// When the vocabulary does not fit the network.
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer>, Error> {
+        let make = |text| Tokenizer::new(self.vocabulary.clone(), text);
+        self.net.text.as_ref().map(make).transpose()
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Error> {
         self.net.validate().map_err(|e| Error::Weights(e.to_string()))?;
         if !matches!(self.net.channels, 1 | 3 | 4) {
@@ -130,6 +154,7 @@ impl ModelInfo {
                 self.net.classes
             )));
         }
+        self.tokenizer()?;
         match &self.latent {
             Some(latent) => latent.normalization.suits(self.net.channels).map_err(Error::Weights),
             None => Ok(()),

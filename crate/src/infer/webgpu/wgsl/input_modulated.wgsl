@@ -1,4 +1,5 @@
-// The input are tokens, normalised over their width and modulated: x̂ (1 + scale) + shift.
+// The input are tokens, normalised over their width and modulated: x̂ (1 + scale) + shift. The first UNMODULATED tokens
+// of a picture, its words, are normalised alone.
 @group(0) @binding(3) var<storage, read> tokens: array<vec4f>;
 
 const THREADS_PER_ROW = THREADS / TILE_ROWS;
@@ -12,7 +13,7 @@ fn begin(first_row: u32, thread: u32) {
   let first = thread % THREADS_PER_ROW;
   var sum = vec4f();
   if row < rows() {
-    for (var quad = first; quad < WIDTH_QUADS; quad += THREADS_PER_ROW) { sum += tokens[row * WIDTH_QUADS + quad]; }
+    for (var quad = first; quad < WIDTH_QUADS; quad += THREADS_PER_ROW) { sum += tokens[source_row(row) * WIDTH_QUADS + quad]; }
   }
   partials[thread] = dot(sum, vec4f(1));
   workgroupBarrier();
@@ -21,7 +22,7 @@ fn begin(first_row: u32, thread: u32) {
   sum = vec4f();
   if row < rows() {
     for (var quad = first; quad < WIDTH_QUADS; quad += THREADS_PER_ROW) {
-      let centred = tokens[row * WIDTH_QUADS + quad] - mean;
+      let centred = tokens[source_row(row) * WIDTH_QUADS + quad] - mean;
       sum += centred * centred;
     }
   }
@@ -41,6 +42,8 @@ fn row_total(tile_row: u32) -> f32 {
 }
 
 fn input_quad(row: u32, tile_row: u32, quad: u32) -> vec4f {
-  let normal = (tokens[row * WIDTH_QUADS + quad] - moments[tile_row].x) * moments[tile_row].y;
-  return normal * (1.0 + modulation(row, SHIFT + 1u, quad)) + modulation(row, SHIFT, quad);
+  let normal = (tokens[source_row(row) * WIDTH_QUADS + quad] - moments[tile_row].x) * moments[tile_row].y;
+  let token = source_row(row);
+  if token % TOKENS < UNMODULATED { return normal; }
+  return normal * (1.0 + modulation(token, SHIFT + 1u, quad)) + modulation(token, SHIFT, quad);
 }

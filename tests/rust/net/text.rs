@@ -1,0 +1,258 @@
+//! Text conditioning: what prompts do to a network, its derivative, the engines, and a run that learns words.
+
+use burn::tensor::{Int, Tensor};
+use meanflow::data::{Images, normalize_text};
+use meanflow::generator::{Generator, SampleOptions};
+use meanflow::infer::cpu::CpuGenerator;
+use meanflow::model::text::{TextConditioning, TextConfig, Token, Tokenizer};
+use meanflow::model::weights::Precision;
+use meanflow::model::{Class, NO_PAUSE, Request, Solver};
+use meanflow::net::{Labels, Prompts, encode};
+use meanflow::train::{Sampler, TrainConfig, Trainer};
+use meanflow::{Dual, Net, NetConfig};
+
+use crate::support::{assert_close, device, random, random_net, relative_error, tiny_config, values};
+use crate::weights::info;
+
+const KINDS: [TextConditioning; 3] =
+    [TextConditioning::InContext, TextConditioning::KeysValues, TextConditioning::Adaln];
+
+/// A small network that is told at most three of five words.
+fn config(conditioning: TextConditioning) -> NetConfig {
+    let text = TextConfig { vocabulary: 5, buckets: 16, tokens: 3, conditioning };
+    NetConfig { text: Some(text), ..tiny_config(3, 0) }
+}
+
+/// Tokens of rows, each row alone.
+fn prompt(rows: &[u32]) -> Vec<Token> {
+    rows.iter().map(|&row| vec![(row, 1.0)]).collect()
+}
+
+fn labels(config: &NetConfig, prompts: &[Vec<Token>]) -> Option<Labels> {
+    let text = config.text.as_ref().expect("it takes prompts");
+    Some(Prompts::new(prompts, text, &device()).into())
+}
+
+fn call(net: &Net, z: Dual<4>, [r, t]: [Dual<1>; 2], prompts: &[Vec<Token>]) -> Dual<4> {
+    net.forward(z, r, t, labels(net.config(), prompts))
+}
+
+fn pair(time: f32) -> Tensor<1> {
+    Tensor::from_data([time; 2], &device())
+}
+
+#[test]
+fn words_change_what_is_drawn_and_their_order_does_where_they_are_tokens() {
+    for kind in KINDS {
+        let net = random_net(&config(kind), &device());
+        let u = |prompts: [&[u32]; 2]| {
+            let z = random(1, [1, 3, 8, 8]).repeat_dim(0, 2);
+            values(call(&net, z.into(), [pair(0.2).into(), pair(0.9).into()], &prompts.map(prompt)).primal)
+        };
+        let apart = |prompts: [&[u32]; 2]| {
+            let u = u(prompts);
+            let (a, b) = u.split_at(u.len() / 2);
+            relative_error(a, b)
+        };
+        assert!(apart([&[0, 1], &[0, 2]]) > 1e-3, "{kind:?}: another word");
+        assert!(apart([&[], &[0]]) > 1e-3, "{kind:?}: no word");
+        let order = apart([&[0, 1, 2], &[2, 1, 0]]);
+        assert_eq!(order > 1e-3, kind != TextConditioning::Adaln, "{kind:?}: order changes it by {order}");
+        // What is beyond the last token is not read.
+        assert_eq!(apart([&[0, 1, 2, 3], &[0, 1, 2, 4]]), 0.0, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_derivative_of_a_network_with_words_is_the_central_difference() {
+    for kind in KINDS {
+        for config in [config(kind), NetConfig { velocity_head: Some(1), ..config(kind) }] {
+            let net = random_net(&config, &device());
+            let prompts = [vec![vec![(0, 1.0)], vec![(6, 0.7), (9, 0.7)]], Vec::new()];
+            let (z, dz) = (random(1, [2, 3, 8, 8]), random(2, [2, 3, 8, 8]));
+            let at = |step: f32| {
+                let moved = z.clone() + dz.clone() * step;
+                call(&net, moved.into(), [pair(0.2).into(), pair(0.7 + step).into()], &prompts).primal
+            };
+            let moving = [pair(0.2).into(), Dual::new(pair(0.7), pair(1.0))];
+            let tangent = call(&net, Dual::new(z.clone(), dz.clone()), moving, &prompts).tangent.expect("it moves");
+            let step = 3e-3;
+            let difference = (at(step) - at(-step)) / (2.0 * step);
+            assert_close(&format!("{kind:?}"), &values(tangent), &values(difference), 2e-3);
+        }
+    }
+}
+
+#[test]
+fn null_labels_are_empty_prompts() {
+    for kind in KINDS {
+        let net = random_net(&config(kind), &device());
+        let z = random(1, [2, 3, 8, 8]);
+        let u = |labels: Option<Labels>| {
+            values(net.forward(z.clone().into(), pair(0.0).into(), pair(1.0).into(), labels).primal)
+        };
+        let given = labels(net.config(), &[prompt(&[1, 2]), prompt(&[4])]).expect("prompts");
+        let empty = labels(net.config(), &[Vec::new(), Vec::new()]).expect("prompts");
+        assert_eq!(u(Some(given.null(0))), u(Some(empty.clone())));
+        let read = |labels: &Labels| labels.are_named(0).int().try_into_vec_as::<i32>().expect("numbers");
+        assert_eq!((read(&given), read(&empty)), (vec![1, 1], vec![0, 0]));
+        // Rows of a batch keep their prompts, in parts too.
+        let second: Tensor<1, Int> = Tensor::from_data([1], &device());
+        let [whole, narrow, select] =
+            [given.clone(), given.clone().narrow(1, 1), given.select(&second)].map(|labels| labels.prompts().is_some());
+        assert!(whole && narrow && select);
+    }
+}
+
+#[test]
+fn the_cpu_engine_draws_the_pictures_of_prompts() {
+    for kind in KINDS {
+        let config = config(kind);
+        let bytes = encode(&random_net(&config, &device()), &info(config), Precision::F32).expect("it encodes");
+        let reference = Generator::from_bytes(&bytes, &device()).expect("a model");
+        let engine = CpuGenerator::from_bytes(&bytes).expect("a model");
+        for text in ["", "word00001", "word00003 word00000 other", "otter word00004 word00002 word00001"] {
+            for nfe in [1, 3] {
+                let class = reference.info().prompt(text).expect("it takes prompts");
+                let request = Request { seed: 5, count: 2, class, nfe };
+                let ours = engine.images(request.clone()).expect("pictures");
+                let theirs = values(reference.images(request).expect("pictures"));
+                assert_close(&format!("{kind:?} “{text}”, {nfe} calls"), &ours, &theirs, 2e-5);
+            }
+        }
+        // Without a prompt a picture is that of the empty one.
+        let of = |class| engine.images(Request { seed: 5, count: 1, class, nfe: 1 }).expect("a picture");
+        assert_eq!(of(Class::Any), of(reference.info().prompt("").expect("it takes prompts")));
+        let class = || Class::One(0);
+        let noise = vec![0.0; 3 * 8 * 8];
+        let refused = pollster::block_on(engine.from_noise(noise, class(), 1, Solver::MeanFlow, NO_PAUSE));
+        assert!(refused.expect_err("no classes").to_string().contains("takes a prompt in its place"));
+    }
+}
+
+#[test]
+fn a_model_without_words_refuses_prompts() {
+    let config = tiny_config(3, 2);
+    let model = Generator::new(random_net(&config, &device()), info(config), &device());
+    let error = model.info().prompt("crab").expect_err("it takes none").to_string();
+    assert!(error.contains("the model `tiny` takes none"), "{error}");
+    let request = Request { seed: 0, count: 1, class: Class::Text([].into()), nfe: 1 };
+    assert!(model.images(request).expect_err("it takes none").to_string().contains("takes none"));
+}
+
+/// Pictures of one colour on the left and one on the right, described as `"red left, blue right"`.
+fn two_halves(held_out: &[&str]) -> (Images, Vec<(String, [usize; 2])>) {
+    const NAMES: [&str; 4] = ["red", "green", "blue", "black"];
+    let pairs = (0..16).map(|i| [i / 4, i % 4]);
+    let described = pairs.map(|[a, b]| (format!("{} left, {} right", NAMES[a], NAMES[b]), [a, b]));
+    let all: Vec<(String, [usize; 2])> = described.collect();
+    let shown: Vec<_> = all.iter().filter(|(text, _)| !held_out.contains(&text.as_str())).collect();
+    let pixels = shown.iter().flat_map(|(_, halves)| {
+        (0..3).flat_map(move |channel| (0..64).map(move |i| if halves[i % 8 / 4] == channel { 255 } else { 0 }))
+    });
+    let (count, pixels) = (shown.len(), pixels.collect());
+    let images = Images::new(8, 3, pixels, vec![0; count], Vec::new()).expect("they fit");
+    (Images { captions: shown.iter().map(|(text, _)| text.clone()).collect(), ..images }, all)
+}
+
+#[test]
+fn a_run_learns_what_its_words_bind() {
+    let held_out = ["red left, blue right", "green left, green right"];
+    let (images, all) = two_halves(&held_out);
+    let toml = r#"
+        [data]
+        size = 8
+        channels = 3
+        [net]
+        width = 32
+        depth = 2
+        heads = 2
+        [net.text]
+        tokens = 4
+        buckets = 64
+        [train]
+        steps = 700
+        batch_size = 16
+        learning_rate = 4e-3
+        flow_matching_steps = 200
+        ramp_steps = 50
+        warmup_steps = 20
+        cooldown_steps = 150
+        ema_decay = 0.98
+        word_dropout = 0.1
+    "#;
+    let config = TrainConfig::from_toml(toml).expect("settings");
+    let images = config.prepare(images);
+    let net = config.net_for(&images).expect("a network");
+    let mut sampler = Sampler::of_run(&images, &config);
+    let mut trainer = Trainer::new(&config, &net, &device());
+    for step in 0..config.train.steps {
+        trainer.step(sampler.batch(step, &device()).expect("a batch"));
+    }
+    let described = meanflow::model::weights::ModelInfo { vocabulary: images.vocabulary.clone(), ..info(net) };
+    let model = Generator::new(trainer.averaged().clone(), described, &device());
+    let right = |text: &str, halves: [usize; 2]| {
+        let prompts = vec![model.info().prompt(&normalize_text(text)).expect("it takes prompts"); 8];
+        let drawn = values(model.sample_each(0, &prompts, 1, SampleOptions::default()).expect("pictures").images);
+        let shows = |picture: &[f32]| {
+            [0, 4].map(|column| {
+                let mean = |channel: usize| {
+                    let plane = &picture[64 * channel..64 * (channel + 1)];
+                    plane.iter().enumerate().filter(|(i, _)| i % 8 / 4 == column / 4).map(|(_, x)| x).sum::<f32>()
+                };
+                let brightest = (0..3).max_by(|&a, &b| mean(a).total_cmp(&mean(b))).expect("three channels");
+                if mean(brightest) < 0.0 { 3 } else { brightest }
+            })
+        };
+        drawn.chunks(3 * 64).filter(|picture| shows(picture) == halves).count()
+    };
+    let mut seen = 0;
+    for (text, halves) in &all {
+        let count = right(text, *halves);
+        if held_out.contains(&text.as_str()) {
+            assert!(count >= 6, "{text}, which no picture showed: {count} of 8");
+        } else {
+            seen += count;
+        }
+    }
+    assert!(seen >= 104, "{seen} of 112 pictures are what their captions say");
+    // A typing error is near the word that was meant.
+    assert!(right("gren left, red right", [1, 0]) >= 5, "a word with a letter missing");
+}
+
+#[test]
+fn batches_repeat_and_drop_whole_captions_by_the_settings() {
+    let (images, _) = two_halves(&[]);
+    let toml =
+        |more: &str| format!("[data]\nsize = 8\nchannels = 3\n[net.text]\ntokens = 4\n[train]\nbatch_size = 9\n{more}");
+    let prompts = |more: &str, step: u64| {
+        let config = TrainConfig::from_toml(&toml(more)).expect("settings");
+        let images = config.prepare(images.clone());
+        let batch = Sampler::of_run(&images, &config).batch(step, &device()).expect("a batch");
+        let named = Labels::from(batch.prompts.expect("captions")).are_named(0).int();
+        named.try_into_vec_as::<i32>().expect("numbers")
+    };
+    assert_eq!(prompts("", 3), prompts("", 3));
+    assert_eq!(prompts("class_dropout = 1.0", 0), [0; 9]);
+    assert_eq!(prompts("class_dropout = 0.0\nword_dropout = 0.0", 0), [1; 9]);
+    let error = TrainConfig::from_toml(&toml("word_dropout = 1.5")).expect_err("out of range").to_string();
+    assert!(error.contains("[train] word_dropout must be 0 to 1"), "{error}");
+    let wrong = TrainConfig::from_toml("[net]\npreset = \"unet\"\n[net.text]").expect_err("no words").to_string();
+    assert!(wrong.contains("text is for Diffusion Transformers"), "{wrong}");
+}
+
+#[test]
+fn images_without_captions_are_refused_where_words_are_learnt() {
+    let (images, _) = two_halves(&[]);
+    let config = TrainConfig::from_toml("[data]\nsize = 8\nchannels = 3\n[net.text]").expect("settings");
+    let images = config.prepare(Images { captions: Vec::new(), ..images });
+    let error = config.check_compatible(&images).expect_err("no captions").to_string();
+    assert!(error.contains("learnt from captions, but the images have none"), "{error}");
+}
+
+#[test]
+fn a_tokenizer_reads_normalised_text() {
+    let text = TextConfig { vocabulary: 2, buckets: 8, tokens: 2, conditioning: TextConditioning::Adaln };
+    let tokenizer = Tokenizer::new(vec!["crab".into(), "é".into()], &text).expect("it fits");
+    assert_eq!(tokenizer.encode(&normalize_text("ＣＲＡＢ E\u{301}")), [vec![(0, 1.0)], vec![(1, 1.0)]]);
+}
