@@ -17,6 +17,9 @@ const IN_CONTEXT = {
   time_tokens: 2,
 };
 const TINY = { image_size: 8, channels: 3, patch: 2, width: 24, depth: 2, heads: 3, mlp_ratio: 4, classes: 3 };
+/** Of three words in a prompt, one is known, one is made of two parts, and one is missing. */
+const WORDS = { vocabulary: 6, buckets: 9, tokens: 3 };
+const PROMPT = 'word00004 ab';
 
 for (const [what, net, dtype = 'f16'] of [
   ['with classes', TINY],
@@ -40,6 +43,9 @@ for (const [what, net, dtype = 'f16'] of [
       architecture: { ...IN_CONTEXT, bottleneck: 7, positions: 'plane' },
     },
   ],
+  ['told words by keys and values', { ...TINY, classes: 0, text: { ...WORDS, conditioning: 'keys-values' } }],
+  ['told words in front of the patches', { ...TINY, classes: 0, text: { ...WORDS, conditioning: 'in-context' } }],
+  ['told words by modulation', { ...TINY, classes: 0, text: { ...WORDS, conditioning: 'adaln' } }],
   [
     'of the size of the page',
     { ...TINY, image_size: 32, channels: 4, patch: 4, width: 128, depth: 6, heads: 4, classes: 0 },
@@ -54,7 +60,8 @@ for (const [what, net, dtype = 'f16'] of [
     const { image_size: size, channels, classes } = net;
     const values = channels * size * size;
     const [seed, count, label] = [3, 2, classes ? 1 : undefined];
-    const ours = await model.images({ seed, count, classIndex: label });
+    const prompt = net.text && PROMPT;
+    const ours = await model.images({ seed, count, classIndex: label, prompt });
     const noise = Float32Array.from([0, 1].flatMap((i) => [...wasm.noise(BigInt(seed + i), values)]));
     const feeds = {
       z: new ort.Tensor('float32', noise, [count, channels, size, size]),
@@ -62,6 +69,24 @@ for (const [what, net, dtype = 'f16'] of [
       t: new ort.Tensor('float32', new Float32Array(count).fill(1), [count]),
     };
     if (classes) feeds.label = new ort.Tensor('int64', new BigInt64Array(count).fill(BigInt(label)), [count]);
+    if (net.text) {
+      const { vocabulary, buckets, tokens } = net.text;
+      // `ab` is the trigrams ^ab and ab$, by FNV-1a of their letters in UTF-32.
+      const row = (letters) => {
+        let hash = 0x811c9dc5;
+        for (const letter of letters) {
+          for (const byte of new Uint8Array(Uint32Array.of(letter.codePointAt(0)).buffer)) {
+            hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+          }
+        }
+        return vocabulary + (hash % buckets);
+      };
+      const rows = [4, 0, row('^ab'), row('ab$'), vocabulary + buckets, 0];
+      const factors = [1, 0, Math.SQRT1_2, Math.SQRT1_2, 1, 0];
+      const twice = (values) => [...values, ...values];
+      feeds.prompt_rows = new ort.Tensor('int64', BigInt64Array.from(twice(rows).map(BigInt)), [count, tokens, 2]);
+      feeds.prompt_factors = new ort.Tensor('float32', Float32Array.from(twice(factors)), [count, tokens, 2]);
+    }
     const { u } = await session.run(feeds);
     assert.deepEqual(u.dims, [count, channels, size, size]);
     let [most, apart] = [0, 0];

@@ -11,6 +11,7 @@ use meanflow::net::{Labels, Prompts, encode};
 use meanflow::train::{Sampler, TrainConfig, Trainer};
 use meanflow::{Dual, Net, NetConfig};
 
+use crate::cli::{Place, fails, succeeds};
 use crate::support::{assert_close, device, random, random_net, relative_error, tiny_config, values};
 use crate::weights::info;
 
@@ -164,20 +165,20 @@ fn a_run_learns_what_its_words_bind() {
         size = 8
         channels = 3
         [net]
-        width = 32
-        depth = 2
-        heads = 2
+        width = 48
+        depth = 3
+        heads = 4
         [net.text]
         tokens = 4
         buckets = 64
         [train]
-        steps = 700
+        steps = 1600
         batch_size = 16
-        learning_rate = 4e-3
-        flow_matching_steps = 200
+        learning_rate = 3e-3
+        flow_matching_steps = 600
         ramp_steps = 50
         warmup_steps = 20
-        cooldown_steps = 150
+        cooldown_steps = 400
         ema_decay = 0.98
         word_dropout = 0.1
     "#;
@@ -255,4 +256,72 @@ fn a_tokenizer_reads_normalised_text() {
     let text = TextConfig { vocabulary: 2, buckets: 8, tokens: 2, conditioning: TextConditioning::Adaln };
     let tokenizer = Tokenizer::new(vec!["crab".into(), "é".into()], &text).expect("it fits");
     assert_eq!(tokenizer.encode(&normalize_text("ＣＲＡＢ E\u{301}")), [vec![(0, 1.0)], vec![(1, 1.0)]]);
+}
+
+#[test]
+fn the_command_line_trains_on_words_and_draws_prompts() {
+    let place = Place::new();
+    let (images, _) = place.images();
+    let settings = place.file(
+        "words.toml",
+        "name = \"words\"\ndata = { size = 8 }\n\
+         net = { patch = 4, width = 16, depth = 1, heads = 2, text = { tokens = 4, buckets = 32 } }\n\
+         train = { steps = 6, batch_size = 4, flow_matching_steps = 2, ramp_steps = 2 }\n\
+         log = { every = 2, sample_every = 6, samples = 4, checkpoint_every = 3 }\n",
+    );
+    let (run, weights) = (place.path("run"), place.path("words.safetensors"));
+    // Without captions the names of the classes describe the pictures.
+    succeeds(&["train", "--data", &images, "--config", &settings, "--out", &run, "--steps", "3"]);
+    succeeds(&["train", "--data", &images, "--resume", "--out", &run, "--steps", "6"]);
+    let whole = place.path("whole");
+    succeeds(&["train", "--data", &images, "--config", &settings, "--out", &whole]);
+    let checkpoint = |run: &str| {
+        let log = std::fs::read_to_string(format!("{run}/log.jsonl")).expect("a log");
+        log.lines().last().and_then(|line| line.split(",\"learning_rate").next()).expect("a line").to_owned()
+    };
+    assert!(checkpoint(&run).starts_with("{\"step\":6"));
+    succeeds(&["export", &run, "--out", &weights, "--onnx", &place.path("words.onnx")]);
+    let (bytes, onnx) =
+        (std::fs::read(&weights).expect("weights"), std::fs::read(place.path("words.onnx")).expect("a graph"));
+    let described = meanflow::model::weights::read_info(&bytes).expect("a weights file");
+    assert_eq!((described.vocabulary, described.classes.len()), (vec!["moss".to_owned(), "rust".to_owned()], 0));
+    for name in ["prompt_rows", "prompt_factors", "moss\nrust"] {
+        assert!(onnx.windows(name.len()).any(|part| part == name.as_bytes()), "{name}");
+    }
+
+    let grid = place.path("grid.png");
+    let prompts = place.file("prompts.txt", "moss\n\nrust moss\n");
+    let sample = ["sample", &weights, "--out", &grid, "--count", "4"];
+    for more in [&["--prompt", "Ｍoss"][..], &["--prompt", ""], &["--prompt", "moss", "--prompt", "rust"], &[]] {
+        succeeds(&[&sample[..], more].concat());
+    }
+    succeeds(
+        &[&sample[..], &["--prompt", &format!("@{prompts}"), "--solver", "euler", "--nfe", "2", "--guidance", "2"]]
+            .concat(),
+    );
+    succeeds(&[&sample[..], &["--prompt", &"<b>\u{1}鲨鱼 🦈 ".repeat(700)]].concat());
+    fails(&[&sample[..], &["--prompt", "@no-such-file"]].concat(), &["no-such-file"]);
+    fails(&[&sample[..], &["--class", "moss"]].concat(), &["has no classes"]);
+    succeeds(&["inspect", &weights]);
+
+    // A classifier reads back what the prompts say.
+    let features = place.path("features.safetensors");
+    let plain = place.file("plain.toml", "data = { size = 8, channels = 4 }\n");
+    succeeds(&["classifier", "--data", &images, "--config", &plain, "--out", &features, "--epochs", "1"]);
+    let table = place.path("read-back.json");
+    let read =
+        ["read-back", &weights, "--data", &images, "--config", &plain, "--classifier", &features, "--count", "12"];
+    let said = succeeds(&[&read[..], &["--out", &table]].concat());
+    assert!(["the set's own", "1 call", "4 calls", "Euler, 32 calls"].iter().all(|row| said.contains(row)), "{said}");
+    assert!(std::fs::read_to_string(&table).expect("a table").contains("\"right\""));
+    fails(&[&read[..], &["--layer", "x"]].concat(), &["--layer is for settings with [data.layers]"]);
+}
+
+#[test]
+fn prompts_are_refused_by_models_without_words_on_the_command_line() {
+    let place = Place::new();
+    let config = tiny_config(3, 2);
+    let bytes = encode(&random_net(&config, &device()), &info(config), Precision::F32).expect("it encodes");
+    let weights = place.file("plain.safetensors", bytes);
+    fails(&["sample", &weights, "--out", &place.path("a.png"), "--prompt", "crab"], &["the model `tiny` takes none"]);
 }
