@@ -8,13 +8,11 @@ import { recipeOf } from '../../web/element/png.js';
 import {
   cpuBuild,
   fromEngine,
-  meanflow,
   nativePicture,
   openStage,
   overWhite,
   psnr,
   randomWeights,
-  shipped,
   text,
   wall,
 } from './support.mjs';

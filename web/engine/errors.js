@@ -13,8 +13,8 @@
  * | `device-lost` | the device or its Worker has ended |
  * | `webgpu` | WebGPU was asked for and cannot be used |
  * | `aborted` | the request was aborted |
- * @typedef {'attribute' | 'class' | 'prompt' | 'download' | 'weights' | 'wasm' | 'worker' | 'device-lost' | 'webgpu' | 'aborted'}
- *   ErrorCode
+ * @typedef {'attribute' | 'class' | 'prompt' | 'download' | 'weights' | 'wasm' | 'worker' | 'device-lost' | 'webgpu' |
+ *   'aborted'} ErrorCode
  */
 
 /**
