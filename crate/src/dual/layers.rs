@@ -9,7 +9,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, FloatDType, Tensor, activation};
 
 use super::{Dual, aligned_primal, cpu, cube};
-use crate::model::tables::GELU;
+use crate::kernels::rows::GELU;
 
 /// `x W + b`; the tangent is `dx W`. Where `W` is in bf16, so is `x` for the product, but not `dx`.
 ///

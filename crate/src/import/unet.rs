@@ -6,7 +6,7 @@ use super::detect::is_left_out;
 use super::tensor_map::TensorMap;
 use super::{Checkpoint, ImportChoice};
 use crate::error::Error;
-use crate::model::params::{BlockPlan, UnetPlan};
+use crate::model::params::unet::{BlockPlan, UnetPlan};
 use crate::model::{AUGMENT_DIM, Architecture, NetConfig, TimeInputs, UnetConfig};
 use crate::net::Net;
 

@@ -3,7 +3,6 @@
 use super::layers::{Linear, Scope, Table};
 use super::network::Network;
 use super::ops::{ConditionOps, Time};
-use crate::error::Error;
 use crate::kernels::lanes::dot;
 use crate::model::Class;
 use crate::model::tables::frequencies;
@@ -43,12 +42,9 @@ pub(crate) struct TimeEmbedding {
 
 impl TimeEmbedding {
     /// The embedding of this name, if the network has it.
-    fn find(params: &Scope, name: &str) -> Result<Option<Self>, Error> {
+    fn find(params: &Scope, name: &str) -> Option<Self> {
         let part = params.part(name);
-        match part.find("fc1.weight") {
-            Some(_) => Ok(Some(Self { fc1: part.linear("fc1")?, fc2: part.linear("fc2")? })),
-            None => Ok(None),
-        }
+        part.find("fc1.weight").map(|_| Self { fc1: part.linear("fc1"), fc2: part.linear("fc2") })
     }
 
     fn apply<O: ConditionOps>(&self, ops: &mut O, time: Time) -> O::Vector {
@@ -60,17 +56,13 @@ impl TimeEmbedding {
 }
 
 impl Embeddings {
-    /// # Errors
-    /// When the network lacks a parameter.
-    pub fn new(params: &Scope) -> Result<Self, Error> {
-        let find = |names: [(&str, Time); 3]| {
-            let mut found = Vec::new();
-            for (name, time) in names {
-                found.extend(TimeEmbedding::find(params, name)?.map(|embedding| (time, embedding)));
-            }
-            Ok::<_, Error>(found)
+    /// Finds them.
+    pub fn new(params: &Scope) -> Self {
+        let find = |names: &[(&str, Time)]| {
+            let found = names.iter().map(|&(name, time)| Some((time, TimeEmbedding::find(params, name)?)));
+            found.flatten().collect()
         };
-        Ok(Self { times: find(TIMES)?, label: params.table("label"), guidance: find(GUIDANCE)? })
+        Self { times: find(&TIMES), label: params.table("label"), guidance: find(&GUIDANCE) }
     }
 
     /// Each of them, for who stands at the time `at`: class, guidance, times.

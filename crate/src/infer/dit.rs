@@ -3,12 +3,8 @@
 use super::conditions::Embeddings;
 use super::layers::{Linear, Scope, Table};
 use super::ops::{Activation, ConditionOps, Gate, Modulation, Ops, Time};
-use crate::error::Error;
 use crate::model::NetConfig;
 use crate::model::text::TextConditioning;
-
-/// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
-pub(crate) const PARTS: usize = 6;
 
 /// Times and class modulate every block (adaLN-zero).
 #[derive(Debug)]
@@ -46,27 +42,17 @@ struct Head {
 }
 
 impl Dit {
-    /// # Errors
-    /// When the network lacks a parameter.
-    pub fn new(config: &NetConfig, params: &Scope) -> Result<Self, Error> {
-        let NetConfig { width, depth, decoder_depth, .. } = *config;
+    /// Finds its layers.
+    pub fn new(config: &NetConfig, params: &Scope) -> Self {
+        let NetConfig { depth, decoder_depth, .. } = *config;
         let encoder = depth - decoder_depth.unwrap_or(0);
-        let modulation = |params: &Scope, index: usize, before: usize| {
+        let modulation = |params: &Scope, index: usize| {
             let condition = usize::from(decoder_depth.is_some() && index >= encoder);
-            Ok::<_, Error>(Modulation { layer: params.linear("modulation")?, condition, index, offset: before })
+            Modulation { layer: params.linear("modulation"), condition, index }
         };
-        let blocks = params.parts("blocks", depth, |i, params| {
-            Ok(Block {
-                modulation: modulation(params, i, i * PARTS * width)?,
-                qkv: params.linear("attention.qkv")?.giving_heads(),
-                proj: params.linear("attention.proj")?.taking_heads(),
-                fc1: params.linear("mlp.fc1")?,
-                fc2: params.linear("mlp.fc2")?,
-            })
-        })?;
         let head = params.part("head");
-        Ok(Self {
-            embeddings: Embeddings::new(params)?,
+        Self {
+            embeddings: Embeddings::new(params),
             is_decoupled: decoder_depth.is_some(),
             text: config.text.as_ref().and_then(|text| {
                 Some(Text {
@@ -75,10 +61,16 @@ impl Dit {
                     conditioning: text.conditioning,
                 })
             }),
-            patch: params.linear("patch")?,
-            head: Head { modulation: modulation(&head, depth, depth * PARTS * width)?, linear: head.linear("linear")? },
-            blocks,
-        })
+            patch: params.linear("patch"),
+            blocks: params.parts("blocks", depth, |i, params| Block {
+                modulation: modulation(params, i),
+                qkv: params.linear("attention.qkv"),
+                proj: params.linear("attention.proj"),
+                fc1: params.linear("mlp.fc1"),
+                fc2: params.linear("mlp.fc2"),
+            }),
+            head: Head { modulation: modulation(&head, depth), linear: head.linear("linear") },
+        }
     }
 
     /// The layers that make modulations of conditions, by their index.
@@ -148,7 +140,7 @@ impl Block {
             true => ops.modulate_beside_words(&x, &self.modulation, 0),
             false => ops.modulate(&x, &self.modulation, 0),
         };
-        let qkv = ops.linear(normed, &self.qkv, Activation::Identity);
+        let qkv = ops.linear(normed, &self.qkv, Activation::Heads);
         let heads = ops.attention(qkv);
         let x = ops.add(x, Gate::Modulation(&self.modulation, 2), heads, &self.proj);
         let normed = ops.modulate(&x, &self.modulation, 3);

@@ -4,7 +4,6 @@
 use super::conditions::Embeddings;
 use super::layers::{Linear, Param, Scope, Table};
 use super::ops::{Activation, ConditionOps, Gate, Ops, Time};
-use crate::error::Error;
 use crate::model::{InContextConfig, NetConfig};
 
 /// What it is told stands as learned tokens in front of the patches, and nothing modulates the blocks.
@@ -44,34 +43,30 @@ struct Head {
 }
 
 impl InContext {
-    /// # Errors
-    /// When the network lacks a parameter.
-    pub fn new(config: &NetConfig, parts: &InContextConfig, params: &Scope) -> Result<Self, Error> {
+    /// Finds its layers.
+    pub fn new(config: &NetConfig, parts: &InContextConfig, params: &Scope) -> Self {
         let tokens = params.part("prefix");
-        let blocks = params.parts("blocks", config.depth, |_, params| {
-            Ok(Block {
-                norm1: params.param("norm1")?,
-                qkv: params.side_by_side(["q", "k", "v"])?.giving_heads(),
-                qk_norm: [params.param("q_norm")?, params.param("k_norm")?],
-                proj: params.linear("proj")?.taking_heads(),
-                attention_scale: params.param("attention_scale")?,
-                norm2: params.param("norm2")?,
-                gate: params.linear("gate")?,
-                up: params.linear("up")?,
-                down: params.linear("down")?,
-                mlp_scale: params.param("mlp_scale")?,
-            })
-        })?;
         let head = params.part("head");
-        Ok(Self {
-            embeddings: Embeddings::new(params)?,
+        Self {
+            embeddings: Embeddings::new(params),
             prefix: config.prefix(parts).into_iter().filter_map(|(name, _)| tokens.table(name)).collect(),
             places: params.table("places"),
-            patch: params.linear("patch")?,
-            widen: parts.bottleneck.map(|_| params.linear("widen")).transpose()?,
-            blocks,
-            head: Head { norm: head.param("norm")?, linear: head.linear("linear")? },
-        })
+            patch: params.linear("patch"),
+            widen: parts.bottleneck.map(|_| params.linear("widen")),
+            blocks: params.parts("blocks", config.depth, |_, params| Block {
+                norm1: params.param("norm1"),
+                qkv: params.side_by_side(&["q", "k", "v"]),
+                qk_norm: [params.param("q_norm"), params.param("k_norm")],
+                proj: params.linear("proj"),
+                attention_scale: params.param("attention_scale"),
+                norm2: params.param("norm2"),
+                gate: params.linear("gate"),
+                up: params.linear("up"),
+                down: params.linear("down"),
+                mlp_scale: params.param("mlp_scale"),
+            }),
+            head: Head { norm: head.param("norm"), linear: head.linear("linear") },
+        }
     }
 
     /// Tokens in front of the patches.
@@ -122,7 +117,7 @@ impl Block {
     #[inline(never)]
     fn forward<O: Ops>(&self, ops: &mut O, x: O::Value) -> O::Value {
         let normed = ops.rms_norm(&x, self.norm1);
-        let qkv = ops.linear(normed, &self.qkv, Activation::Identity);
+        let qkv = ops.linear(normed, &self.qkv, Activation::Heads);
         let qkv = ops.rotary(qkv, self.qk_norm);
         let heads = ops.attention(qkv);
         let x = ops.add(x, Gate::Learned(self.attention_scale), heads, &self.proj);

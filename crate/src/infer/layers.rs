@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-use crate::error::Error;
-use crate::model::{ParamRole, ParamSpec};
+use crate::model::ParamSpec;
 
 /// A parameter's place in the list.
 pub(crate) type Param = usize;
@@ -24,8 +23,6 @@ pub(crate) struct Linear {
     pub inputs: usize,
     /// Features of a row of the output.
     pub outputs: usize,
-    /// Which side are the features of attention heads.
-    pub heads: Heads,
 }
 
 /// Learned rows, `[rows, width]`.
@@ -39,42 +36,16 @@ pub(crate) struct Table {
     pub width: usize,
 }
 
-/// The sides of a layer that engines may fill up to whole vectors for each head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heads {
-    /// Neither.
-    Neither,
-    /// The outputs are queries, keys and values.
-    Outputs,
-    /// The inputs are what the heads give.
-    Inputs,
-}
-
 impl Linear {
     /// All of its weights.
     pub fn weights(&self) -> Range<Param> {
         self.weight..self.weight + self.count
     }
-
-    /// Gives queries, keys and values.
-    pub fn giving_heads(self) -> Self {
-        Self { heads: Heads::Outputs, ..self }
-    }
-
-    /// Takes what the heads give.
-    pub fn taking_heads(self) -> Self {
-        Self { heads: Heads::Inputs, ..self }
-    }
 }
 
-/// Whether a parameter is the weights of a linear layer that every token goes through, which engines keep as their
-/// products want them; those of times and classes meet one row at a time.
-pub(crate) fn acts_on_tokens(spec: &ParamSpec) -> bool {
-    spec.is_linear && matches!(spec.role, ParamRole::Input | ParamRole::Hidden | ParamRole::Output)
-}
-
-/// The parameters of a part of a network by their names, as candle's `VarBuilder` has them. Its functions are not inlined:
-/// they are called for every layer, and browsers download them.
+/// The parameters of a part of a network by their names, as candle's `VarBuilder` has them. Whoever asks for one that the
+/// list must have, but has not, is wrong about the network: that panics. Its functions are not inlined: they are called
+/// for every layer, and browsers download them.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope<'a> {
     params: &'a [ParamSpec],
@@ -94,18 +65,9 @@ impl<'a> Scope<'a> {
     }
 
     /// Parts alike, `name.0`, `name.1`, ….
-    pub fn parts<T>(
-        &self,
-        name: &str,
-        count: usize,
-        of: impl Fn(usize, &Self) -> Result<T, Error>,
-    ) -> Result<Vec<T>, Error> {
+    pub fn parts<T>(&self, name: &str, count: usize, of: impl Fn(usize, &Self) -> T) -> Vec<T> {
         let all = self.part(name);
-        let mut parts = Vec::with_capacity(count);
-        for i in 0..count {
-            parts.push(of(i, &all.part(&i.to_string()))?);
-        }
-        Ok(parts)
+        (0..count).map(|i| of(i, &all.part(&i.to_string()))).collect()
     }
 
     /// A parameter that the network may have.
@@ -117,11 +79,11 @@ impl<'a> Scope<'a> {
 
     /// A parameter.
     ///
-    /// # Errors
+    /// # Panics
     /// When the list has none of this name.
     #[inline(never)]
-    pub fn param(&self, name: &str) -> Result<Param, Error> {
-        self.find(name).ok_or_else(|| Error::Config(format!("the network has no parameter `{}{name}`", self.prefix)))
+    pub fn param(&self, name: &str) -> Param {
+        self.find(name).unwrap_or_else(|| panic!("the network has no parameter `{}{name}`", self.prefix))
     }
 
     /// Learned rows that the network may have.
@@ -132,29 +94,30 @@ impl<'a> Scope<'a> {
         Some(Table { param, rows: shape[0], width: shape[1] })
     }
 
-    /// Layers of the same sizes that follow each other in the list as one, their outputs side by side.
+    /// Layers of the same sizes without biases that follow each other in the list, as one; their outputs side by side.
     ///
-    /// # Errors
-    /// As [`Self::param`], and layers that do not follow each other.
-    pub fn side_by_side(&self, names: [&str; 3]) -> Result<Linear, Error> {
-        let layers = [self.linear(names[0])?, self.linear(names[1])?, self.linear(names[2])?];
-        let follows = |(i, layer): (usize, &Linear)| layer.weight == layers[0].weight + i && layer.bias.is_none();
-        match layers.iter().enumerate().all(follows) {
-            true => Ok(Linear { count: layers.len(), outputs: layers.len() * layers[0].outputs, ..layers[0] }),
-            false => Err(Error::Config(format!("{names:?} do not follow each other"))),
+    /// # Panics
+    /// As [`Self::param`], and of layers that do not follow each other.
+    #[inline(never)]
+    pub fn side_by_side(&self, names: &[&str]) -> Linear {
+        let first = self.linear(names[0]);
+        for (i, name) in names.iter().enumerate() {
+            let layer = self.linear(name);
+            assert!(layer.weight == first.weight + i && layer.bias.is_none(), "`{name}` is elsewhere in the list");
         }
+        Linear { count: names.len(), outputs: names.len() * first.outputs, ..first }
     }
 
     /// A linear layer.
     ///
-    /// # Errors
+    /// # Panics
     /// As [`Self::param`].
     #[inline(never)]
-    pub fn linear(&self, name: &str) -> Result<Linear, Error> {
+    pub fn linear(&self, name: &str) -> Linear {
         let part = self.part(name);
-        let weight = part.param("weight")?;
+        let weight = part.param("weight");
         let shape = &self.params[weight].shape;
         let bias = part.find("bias");
-        Ok(Linear { weight, count: 1, bias, inputs: shape[0], outputs: shape[1], heads: Heads::Neither })
+        Linear { weight, count: 1, bias, inputs: shape[0], outputs: shape[1] }
     }
 }

@@ -53,9 +53,9 @@ impl Network {
     pub fn new(config: &NetConfig, params: &[ParamSpec]) -> Result<Self, Error> {
         let scope = Scope::new(params);
         match &config.architecture {
-            Architecture::Dit if is_supported(config) => Dit::new(config, &scope).map(Self::Dit),
+            Architecture::Dit if is_supported(config) => Ok(Self::Dit(Dit::new(config, &scope))),
             Architecture::InContext(parts) if is_supported(config) => {
-                InContext::new(config, parts, &scope).map(Self::InContext)
+                Ok(Self::InContext(InContext::new(config, parts, &scope)))
             }
             _ => Err(Error::Config(
                 "only Diffusion Transformers and the transformers of improved and pixel MeanFlow, without an auxiliary \

@@ -57,6 +57,8 @@ pub(crate) trait Ops {
 pub(crate) enum Activation {
     /// Nothing.
     Identity,
+    /// Nothing; they are queries, keys and values of heads, each of which an engine may fill up to whole vectors.
+    Heads,
     /// GELU in its tanh form.
     Gelu,
 }
@@ -79,8 +81,6 @@ pub(crate) struct Modulation {
     pub condition: usize,
     /// Its place among the network's modulations.
     pub index: usize,
-    /// The features of those before it together.
-    pub offset: usize,
 }
 
 /// What can be done with the vectors that times and classes are embedded in, one a picture.

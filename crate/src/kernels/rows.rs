@@ -4,6 +4,13 @@ use super::SimdKernel;
 use super::lanes::{Function, Lanes, Slope, fold, sum};
 use super::simd_dispatch::simd_dispatch;
 
+/// `2·√(2/π)`: with it the tanh-GELU is `x σ(κ (x + 0.044715 x³))`, since `½(1 + tanh y) = σ(2y)`.
+const KAPPA: f64 = 1.595_769_121_605_730_7;
+/// The cubic coefficient of the tanh approximation.
+const CUBIC: f64 = 0.044_715;
+/// The polynomial of GELU, of `x` and `x³`.
+pub const GELU: [f64; 2] = [KAPPA, KAPPA * CUBIC];
+
 /// `x σ(y(x))` where `y` is `x (linear + cubic x²)`: GELU and SiLU.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate {

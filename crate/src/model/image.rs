@@ -1,10 +1,12 @@
 //! Values in `[−1, 1]` to bytes of pictures, and back.
 
-/// Bytes of RGBA pictures, row by row, one picture after the other, straight alpha, of values `[batch, channels,
-/// pixels]`.
+/// Bytes of RGBA pictures, row by row, one picture after the other, straight alpha.
+///
+/// # Shapes
+/// `values`: `[batch, channels, pixels]`; result: `4 · batch · pixels`.
 ///
 /// `x̂ = round(127.5 x + 127.5)`, clamped to 0–255. Grey is repeated; without an alpha channel alpha is 255.
-pub(crate) fn rgba_of(values: &[f32], [batch, channels, pixels]: [usize; 3]) -> Vec<u8> {
+pub fn rgba_of(values: &[f32], [batch, channels, pixels]: [usize; 3]) -> Vec<u8> {
     let byte = |x: f32| (127.5 * x + 127.5).round().clamp(0.0, 255.0) as u8;
     let mut rgba = Vec::with_capacity(batch * pixels * 4);
     for image in values.chunks_exact(channels * pixels) {
@@ -20,7 +22,7 @@ pub(crate) fn rgba_of(values: &[f32], [batch, channels, pixels]: [usize; 3]) -> 
     rgba
 }
 
-/// The inverse of `rgba_of` for one byte: 0–255 to `[−1, 1]`.
+/// The inverse of [`rgba_of`] for one byte: 0–255 to `[−1, 1]`.
 pub fn from_byte(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }

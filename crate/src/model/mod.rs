@@ -16,8 +16,7 @@ pub use class::{Blend, Class, MAX_BLENDED};
 pub use config::{
     AUGMENT_DIM, Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
 };
-pub use image::from_byte;
-pub(crate) use image::rgba_of;
+pub use image::{from_byte, rgba_of};
 pub use params::{Initializer, ParamRole, ParamSpec};
 pub(crate) use request::whole_pictures;
 pub use request::{MAX_COUNT, MAX_NFE, NO_PAUSE, Pause, Request};

@@ -7,12 +7,6 @@ use super::Positions;
 pub const NORM_EPSILON: f64 = 1e-6;
 /// Below this time the velocity from an image is divided by this instead of `t` (pixel MeanFlow).
 pub const MIN_DIVISOR: f64 = 0.05;
-/// `2·√(2/π)`: with it the tanh-GELU is `x σ(κ (x + 0.044715 x³))`, since `½(1 + tanh y) = σ(2y)`.
-const KAPPA: f64 = 1.595_769_121_605_730_7;
-/// The cubic coefficient of the tanh approximation.
-const CUBIC: f64 = 0.044_715;
-/// The polynomial of the gate, of `x` and `x³`.
-pub const GELU: [f64; 2] = [KAPPA, KAPPA * CUBIC];
 /// Sinusoids per time; half cosines, half sines.
 pub const FREQUENCIES: usize = 256;
 /// Base of the frequencies of rotary positions.

@@ -4,6 +4,7 @@
 mod dit;
 mod dropout;
 mod embed;
+mod encoded;
 mod in_context;
 pub(crate) mod init;
 mod labels;

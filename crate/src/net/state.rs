@@ -8,9 +8,10 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
 use super::Net;
+use super::encoded::EncodedTensor;
 use crate::dual::IN_BROWSER;
 use crate::error::Error;
-use crate::model::weights::values::{EncodedTensor, check, form_in, read};
+use crate::model::weights::values::{TensorSpec, check, read};
 use crate::model::weights::{METADATA_KEY, ModelInfo, Precision, describe, quantization, read_info};
 
 /// The bytes of a weights file.
@@ -42,7 +43,8 @@ pub fn decode(bytes: &[u8], device: &Device) -> Result<(Net, ModelInfo), Error> 
 /// Where a walk through the module stands: the parameter's name, and whether PyTorch stores it transposed.
 #[derive(Default)]
 pub(crate) struct ParamPath {
-    names: Vec<String>,
+    /// The names that lead here, all of them.
+    pub(crate) names: Vec<String>,
     containers: Vec<String>,
 }
 
@@ -57,11 +59,6 @@ impl ParamPath {
         self.containers.pop();
     }
 
-    /// The names that lead here, all of them.
-    pub(crate) fn path(&self) -> String {
-        self.names.join(".")
-    }
-
     /// The names that lead here, without those of enums: how a network is built is the configuration's to say.
     pub(crate) fn name(&self) -> String {
         let named = self.names.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
@@ -69,7 +66,7 @@ impl ParamPath {
     }
 
     /// burn keeps a linear layer as `[in, out]`, PyTorch and the file as `[out, in]`.
-    fn is_transposed(&self) -> bool {
+    pub(crate) fn is_transposed(&self) -> bool {
         self.containers.last().is_some_and(|c| c == "Struct:Linear") && self.names.last().is_some_and(|n| n == "weight")
     }
 }
@@ -192,60 +189,7 @@ fn tensor<const D: usize>(
     Ok(here(read(of, name, &shape, transposed)?, shape))
 }
 
-/// The path of every parameter in the module, as burn's [`ParamGroup`](burn::module::ParamGroup) knows it, by its name
-/// in files.
-pub(crate) fn param_paths(net: &impl Module) -> HashMap<String, String> {
-    let mut paths = HashMap::new();
-    walk(net, |place, _| {
-        paths.insert(place.name(), place.path());
-    });
-    paths
-}
-
-/// Calls `each` with the place and the shape of every parameter; none of them is computed.
-fn walk(net: &impl Module, each: impl FnMut(&ParamPath, &[usize])) {
-    struct Walk<F>(ParamPath, F);
-
-    impl<F: FnMut(&ParamPath, &[usize])> ModuleVisitor for Walk<F> {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.0.exit();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            (self.1)(&self.0, param.lazy_shape().as_slice());
-        }
-    }
-
-    net.visit(&mut Walk(ParamPath::default(), each));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Architecture, NetConfig};
-
-    /// Networks are made of the listed parameters, all of them and no others.
-    #[test]
-    fn every_listed_parameter_is_in_the_network() {
-        for preset in ["dit-b/4", "imf-b/2", "pmf-b/16", "unet"] {
-            let known = NetConfig::preset(preset, 32, 3, 5).expect("it is known");
-            let mut config = match preset {
-                "unet" => NetConfig { width: 16, depth: 1, ..known },
-                _ => NetConfig { width: 16, depth: 2, heads: 2, velocity_head: Some(1), ..known },
-            };
-            if let Architecture::InContext(parts) = &mut config.architecture {
-                parts.hidden = 24;
-            }
-            let mut held = BTreeMap::new();
-            walk(&config.init(0, &Device::flex()), |place, shape| {
-                held.insert(place.name(), (shape.to_vec(), place.is_transposed()));
-            });
-            let listed = config.params().into_iter().map(|spec| (spec.name, (spec.shape, spec.is_linear)));
-            assert_eq!(held, listed.collect(), "{preset}");
-        }
-    }
+/// The type and the shape of a tensor of a file.
+fn form_in(file: &SafeTensors, name: &str) -> Option<TensorSpec> {
+    file.tensor(name).ok().map(|view| (view.dtype(), view.shape().to_vec()))
 }

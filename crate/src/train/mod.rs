@@ -22,6 +22,7 @@ mod memory;
 mod micro_batch;
 mod muon;
 mod optimization;
+mod param_paths;
 pub mod playground;
 mod precision;
 mod pretrained;

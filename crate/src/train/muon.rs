@@ -8,10 +8,10 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::optimization::{Optimization, OptimizerKind};
+use super::param_paths::param_paths;
 use crate::error::Error;
 use crate::model::{ParamRole, ParamSpec};
 use crate::net::Net;
-use crate::net::state::param_paths;
 
 /// How long an orthogonal step is, beside the learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

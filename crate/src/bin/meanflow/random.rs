@@ -40,7 +40,9 @@ pub fn run(args: &Args) -> Result<()> {
         format_version: FORMAT_VERSION,
         name: "random".into(),
         classes: (0..config.classes).map(|i| i.to_string()).collect(),
-        vocabulary: (0..config.text.as_ref().map_or(0, |text| text.vocabulary)).map(|i| format!("word{i:05}")).collect(),
+        vocabulary: (0..config.text.as_ref().map_or(0, |text| text.vocabulary))
+            .map(|i| format!("word{i:05}"))
+            .collect(),
         net: config,
         latent: None,
         check: None,

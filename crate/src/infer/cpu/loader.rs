@@ -1,18 +1,16 @@
 //! Weights that are tensors out while the rest of their file is still on its way. Of its bytes nothing is kept.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::generator::CpuGenerator;
+use super::streaming::StreamingReader;
 use crate::error::Error;
-use crate::infer::layers::acts_on_tokens;
-use crate::infer::weights::{Source, StreamingReader};
 use crate::kernels::{COLUMNS, Matrix, Packed};
-use crate::model::ParamSpec;
-use crate::model::weights::quantization::scales_of;
-use crate::model::weights::values::{missing, shape_mismatch, values};
+use crate::model::weights::quantization::{scaled_by, scales_of};
+use crate::model::weights::values::{missing, read, shape_mismatch, values};
+use crate::model::{ParamRole, ParamSpec};
 
 /// The tensors of a network, in the order of its parameters.
 #[derive(Debug)]
@@ -27,7 +25,7 @@ impl Weights {
     /// Takes them all, each in the form that its role asks for.
     ///
     /// # Errors
-    /// As [`Source::values`].
+    /// As [`WeightSource::values`].
     pub fn read(file: &dyn WeightSource, params: &[ParamSpec]) -> Result<Self, Error> {
         let mut weights = Self { values: Vec::new(), packed: Vec::new() };
         for spec in params {
@@ -42,12 +40,24 @@ impl Weights {
     }
 }
 
+/// Whether a parameter is the weights of a linear layer that every token goes through, for products; those of times and
+/// classes meet one row at a time.
+fn acts_on_tokens(spec: &ParamSpec) -> bool {
+    spec.is_linear && matches!(spec.role, ParamRole::Input | ParamRole::Hidden | ParamRole::Output)
+}
+
 /// Where a network's weights come from.
-pub(super) trait WeightSource: Source {
+pub(super) trait WeightSource {
+    /// The values of a tensor of the given shape, in the file's order.
+    ///
+    /// # Errors
+    /// When it is missing, of another shape, or holds what is no number.
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error>;
+
     /// The weights of a linear layer, which files have as `[outputs, inputs]`, for products.
     ///
     /// # Errors
-    /// As [`Source::values`].
+    /// As [`WeightSource::values`].
     fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
         Ok(pack(&self.values(name, &shape)?, shape[1]))
     }
@@ -60,17 +70,15 @@ fn pack(values: &[f32], inputs: usize) -> Packed {
 /// Zeros for every tensor.
 pub(super) struct Zeros;
 
-impl Source for Zeros {
+impl WeightSource for Zeros {
     fn values(&self, _: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         // As those of a file in half precision are read, so that browsers compile that.
         let bytes = vec![0; 2 * shape.iter().product::<usize>()];
         let view = TensorView::new(Dtype::F16, shape.to_vec(), &bytes);
         let view = view.map_err(|_| Error::Weights("zeros of no shape".into()))?;
-        values("zeros", &view, || Err("zeros need no scales".into())).map_err(Error::Weights)
+        read(|_| Some(view.clone()), "zeros", shape, false).map_err(Error::Weights)
     }
 }
-
-impl WeightSource for Zeros {}
 
 /// A weights file on its way to become a `Generator`.
 pub struct WeightsLoader {
@@ -78,12 +86,18 @@ pub struct WeightsLoader {
     tensors: LoadedTensors,
 }
 
-/// Tensors by name, with their shapes, in the form that the network has them in.
+/// Those tensors that the network has, in the form that it has them in.
 #[derive(Default)]
 struct LoadedTensors {
-    tensors: RefCell<HashMap<String, (Vec<usize>, StoredTensor)>>,
+    tensors: RefCell<Vec<LoadedTensor>>,
     /// The parameters of the network, once its description has arrived.
     params: Vec<ParamSpec>,
+}
+
+struct LoadedTensor {
+    name: String,
+    shape: Vec<usize>,
+    form: StoredTensor,
 }
 
 enum StoredTensor {
@@ -104,7 +118,7 @@ impl WeightsLoader {
 
     /// Takes the next piece of the file, and lays out what tensors it completes.
     pub fn push(&mut self, piece: &[u8]) {
-        self.reader.push(piece, |info, name, view| {
+        self.reader.push(piece, &mut |info, name, view| {
             if self.tensors.params.is_empty() {
                 self.tensors.params = info.net.params();
             }
@@ -135,12 +149,17 @@ fn reserve(bytes: usize) {
 
 impl LoadedTensors {
     fn add(&mut self, name: &str, view: &TensorView) {
+        let of = scaled_by(name).unwrap_or(name);
+        if !self.params.iter().any(|spec| spec.name == name || spec.name == of) {
+            return;
+        }
         let form = self.form(name, view).unwrap_or_else(StoredTensor::Wrong);
-        self.tensors.get_mut().insert(name.to_owned(), (view.shape().to_vec(), form));
+        self.tensors.get_mut().push(LoadedTensor { name: name.to_owned(), shape: view.shape().to_vec(), form });
     }
 
     fn form(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
-        match view.dtype() == Dtype::I8 && !self.tensors.borrow().contains_key(&scales_of(name)) {
+        let scales = scales_of(name);
+        match view.dtype() == Dtype::I8 && !self.tensors.borrow().iter().any(|tensor| tensor.name == scales) {
             true => Ok(StoredTensor::Whole(view.data().to_vec())),
             false => self.lay_out(name, view),
         }
@@ -148,12 +167,17 @@ impl LoadedTensors {
 
     fn lay_out(&self, name: &str, view: &TensorView) -> Result<StoredTensor, String> {
         let of = scales_of(name);
-        let scales = || match self.tensors.borrow().get(&of) {
-            Some((shape, StoredTensor::Values(scales))) => Ok((shape.clone(), scales.clone())),
-            Some((_, StoredTensor::Wrong(reason))) => Err(reason.clone()),
-            _ => Err(missing(&of)),
+        let scales = || {
+            let tensors = self.tensors.borrow();
+            match tensors.iter().find(|tensor| tensor.name == of) {
+                Some(LoadedTensor { shape, form: StoredTensor::Values(scales), .. }) => {
+                    Ok((shape.clone(), scales.clone()))
+                }
+                Some(LoadedTensor { form: StoredTensor::Wrong(reason), .. }) => Err(reason.clone()),
+                _ => Err(missing(&of)),
+            }
         };
-        let values = values(name, view, scales)?;
+        let values = values(name, view, &scales)?;
         let is_multiplied = self.params.iter().any(|spec| spec.name == name && acts_on_tokens(spec));
         Ok(match view.shape() {
             // Panels are of whole columns: of fewer outputs they would be many times what has arrived, in files that
@@ -167,30 +191,35 @@ impl LoadedTensors {
 
     /// A tensor of the given shape.
     fn take(&self, name: &str, shape: &[usize]) -> Result<StoredTensor, Error> {
-        let taken = self.tensors.borrow_mut().remove(name);
-        let form = match taken {
-            None => Err(missing(name)),
-            Some((of, _)) if of != shape => Err(shape_mismatch(name, &of, shape)),
-            Some((_, StoredTensor::Wrong(reason))) => Err(reason),
-            Some((_, StoredTensor::Whole(bytes))) => TensorView::new(Dtype::I8, shape.to_vec(), &bytes)
-                .map_err(|_| missing(name))
-                .and_then(|view| self.lay_out(name, &view)),
-            Some((_, form)) => Ok(form),
-        };
-        form.map_err(Error::Weights)
+        self.taken(name, shape).map_err(Error::Weights)
+    }
+
+    fn taken(&self, name: &str, shape: &[usize]) -> Result<StoredTensor, String> {
+        let place = self.tensors.borrow().iter().position(|tensor| tensor.name == name);
+        let LoadedTensor { shape: of, form, .. } =
+            self.tensors.borrow_mut().swap_remove(place.ok_or_else(|| missing(name))?);
+        if of != shape {
+            return Err(shape_mismatch(name, &of, shape));
+        }
+        match form {
+            StoredTensor::Wrong(reason) => Err(reason),
+            StoredTensor::Whole(bytes) => {
+                let view = TensorView::new(Dtype::I8, of, &bytes).map_err(|_| missing(name))?;
+                self.lay_out(name, &view)
+            }
+            form => Ok(form),
+        }
     }
 }
 
-impl Source for LoadedTensors {
+impl WeightSource for LoadedTensors {
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         match self.take(name, shape)? {
             StoredTensor::Values(values) => Ok(values),
             _ => Err(Error::Weights(missing(name))),
         }
     }
-}
 
-impl WeightSource for LoadedTensors {
     fn packed(&self, name: &str, shape: [usize; 2]) -> Result<Packed, Error> {
         match self.take(name, &shape)? {
             StoredTensor::Packed(packed) => Ok(packed),
@@ -229,7 +258,7 @@ mod tests {
             let mut loading = WeightsLoader::new(bytes.len());
             bytes.chunks(1000).for_each(|piece| loading.push(piece));
             let tensors = loading.tensors.tensors.borrow();
-            let packed = tensors.values().filter(|(_, form)| matches!(form, StoredTensor::Packed(_))).count();
+            let packed = tensors.iter().filter(|tensor| matches!(tensor.form, StoredTensor::Packed(_))).count();
             // Four in each block; those of patches and of the head.
             assert_eq!(packed, 4 * net.depth + 2, "{precision:?}");
         }

@@ -5,13 +5,14 @@
 //! with. What depends on no pixel (times and class) is computed once and kept; a picture takes no memory that was not
 //! there before.
 //!
-//! `network` holds a model's layers, `generator` answers requests, `loading` lays weights out while they are
-//! downloaded.
+//! `network` holds a model's layers, `generator` answers requests, `loader` lays weights out while they are downloaded,
+//! which `streaming` reads.
 
 mod generator;
 mod loader;
 mod network;
 mod scratch;
+mod streaming;
 
 pub use generator::CpuGenerator;
 pub use loader::WeightsLoader;

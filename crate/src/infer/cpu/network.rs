@@ -9,9 +9,9 @@ use crate::infer::network;
 use crate::infer::ops::{Activation, Gate, Modulation, Ops};
 use crate::kernels::attention::attend;
 use crate::kernels::lanes::map;
-use crate::kernels::rows::{Gate as Sigmoid, normalise, rms_normalise};
+use crate::kernels::rows::{GELU, Gate as Sigmoid, normalise, rms_normalise};
 use crate::kernels::{COLUMNS, Matrix, product};
-use crate::model::tables::{GELU, MIN_DIVISOR, NORM_EPSILON};
+use crate::model::tables::{MIN_DIVISOR, NORM_EPSILON};
 use crate::model::{Class, NetConfig, Output};
 use crate::rng;
 
@@ -66,9 +66,9 @@ struct Call<'a> {
     network: &'a Network,
     z: &'a [f32],
     t: f64,
-    /// The tokens in front of the patches or the words beside them, then the modulations of all layers, one after the
-    /// other.
-    told: &'a [f32],
+    /// The tokens in front of the patches or the words beside them, where there are such, then the modulations of all
+    /// layers.
+    told: &'a [Vec<f32>],
     work: &'a mut Scratch,
 }
 
@@ -119,18 +119,16 @@ impl<'a> Call<'a> {
     /// A part of a modulation, `[width]`.
     fn part(&self, modulation: &Modulation, part: usize) -> &'a [f32] {
         let width = self.network.config.width;
-        &self.told[self.prefix() + self.words() + modulation.offset + part * width..][..width]
+        &self.told[1 + modulation.index][part * width..][..width]
     }
-}
 
-impl Call<'_> {
     /// Normalised and modulated tokens, behind so many values of words, which are normalised alone.
     #[inline(never)]
     fn modulated(&mut self, x: &[f32], modulation: &Modulation, part: usize, words: usize) -> Vec<f32> {
         let [shift, scale] = [part, part + 1].map(|part| self.part(modulation, part));
         let mut out = self.work.take(words + x.len());
         let (beside, tokens) = out.split_at_mut(words);
-        beside.copy_from_slice(&self.told[..words]);
+        beside.copy_from_slice(&self.told[0][..words]);
         tokens.copy_from_slice(x);
         for row in beside.chunks_exact_mut(shift.len()) {
             normalise(row, NORM_EPSILON as f32);
@@ -158,7 +156,7 @@ impl Ops for Call<'_> {
     fn linear(&mut self, x: Vec<f32>, layer: &Linear, activation: Activation) -> Vec<f32> {
         let mut out = self.stored(layer, x);
         match activation {
-            Activation::Identity => {}
+            Activation::Identity | Activation::Heads => {}
             Activation::Gelu => map(&mut out, Sigmoid::new(GELU[0] as f32, GELU[1] as f32)),
         }
         out
@@ -182,7 +180,7 @@ impl Ops for Call<'_> {
         let prefix = self.prefix();
         let mut tokens = self.work.take(prefix + x.len() / layer.inputs * layer.outputs);
         let (told, patches) = tokens.split_at_mut(prefix);
-        told.copy_from_slice(&self.told[..prefix]);
+        told.copy_from_slice(&self.told[0][..prefix]);
         self.store(layer, &x, patches);
         patches.iter_mut().zip(&self.network.positions).for_each(|(x, position)| *x += position);
         self.work.give(x);
@@ -286,19 +284,20 @@ impl Ops for Call<'_> {
 /// one in the order (row, column, channel).
 fn places(config: &NetConfig) -> Vec<usize> {
     let NetConfig { image_size: size, channels, patch, .. } = *config;
-    let corners = (0..size).step_by(patch).flat_map(|y| (0..size).step_by(patch).map(move |x| (y, x)));
-    let inside = |(y, x): (usize, usize)| {
-        let pixels = (y..y + patch).flat_map(move |y| (x..x + patch).map(move |x| y * size + x));
-        pixels.flat_map(move |pixel| (0..channels).map(move |channel| channel * size * size + pixel))
+    let (side, values) = (config.side(), config.patch_values());
+    let place = |i: usize| {
+        let (at, inside) = (i / values, i % values);
+        let (row, column, channel) = (inside / channels / patch, inside / channels % patch, inside % channels);
+        (channel * size + at / side * patch + row) * size + at % side * patch + column
     };
-    corners.flat_map(inside).collect()
+    (0..channels * size * size).map(place).collect()
 }
 
 /// The modulations of the conditions that were used last.
 #[derive(Debug)]
 pub(super) struct Conditions {
     slots: ConditionCache,
-    kept: [Vec<f32>; SLOTS],
+    kept: [Vec<Vec<f32>>; SLOTS],
 }
 
 impl Conditions {
@@ -306,17 +305,17 @@ impl Conditions {
         Self { slots: ConditionCache::new(), kept: std::array::from_fn(|_| Vec::new()) }
     }
 
-    /// The tokens in front of the patches, then those of all layers, one after the other.
+    /// The tokens in front of the patches or the words beside them, then those of all layers.
     #[inline(never)]
-    fn find(&mut self, network: &Network, times: [f64; 2], class: &Class) -> &[f32] {
+    fn find(&mut self, network: &Network, times: [f64; 2], class: &Class) -> &[Vec<f32>] {
         let values = &network.weights.values;
-        let assigned = self.slots.assign(&network.layers, values, times, std::slice::from_ref(class));
+        let mut assigned = self.slots.assign(&network.layers, values, times, std::slice::from_ref(class));
         let kept = &mut self.kept[assigned.slots[0] as usize];
-        if let ([conditions], [prefix]) = (&assigned.conditions[..], &assigned.prefixes[..]) {
+        if let (Some(conditions), Some(prefix)) = (assigned.conditions.pop(), assigned.prefixes.pop()) {
             kept.clear();
-            kept.extend(prefix);
+            kept.push(prefix);
             for Modulation { layer, condition, .. } in network.layers.modulations() {
-                kept.extend(outputs(values, layer, &conditions[*condition]));
+                kept.push(outputs(values, layer, &conditions[*condition]).collect());
             }
         }
         kept

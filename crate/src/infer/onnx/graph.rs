@@ -229,7 +229,7 @@ impl Ops for Graph<'_> {
     fn linear(&mut self, x: String, layer: &Linear, activation: Activation) -> String {
         let product = self.product(&x, layer);
         match activation {
-            Activation::Identity => product,
+            Activation::Identity | Activation::Heads => product,
             Activation::Gelu => self.op("Gelu", &[&product], &[Text("approximate", "tanh")]),
         }
     }

@@ -15,7 +15,7 @@ mod proto;
 use prost::Message;
 
 use super::network::Network;
-use super::weights::{Source, open};
+use super::webgpu::tensors::Tensors;
 use crate::error::Error;
 use crate::model::weights::{ModelInfo, Precision};
 use crate::net::{Net, encode as encode_weights};
@@ -39,7 +39,7 @@ pub fn encode(net: &Net, info: &ModelInfo, precision: Precision) -> Result<Vec<u
     let params = config.params();
     let network = Network::new(config, &params)?;
     let bytes = encode_weights(net, info, Precision::F32)?;
-    let (_, file) = open(&bytes)?;
+    let (_, file) = Tensors::open(&bytes)?;
     let tensors =
         params.iter().map(|spec| file.values(&spec.name, &spec.stored_shape())).collect::<Result<Vec<_>, _>>()?;
     let mut graph = Graph {

@@ -5,18 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 use futures_channel::oneshot;
-use wgpu::{BufferUsages, ErrorFilter};
+use wgpu::{BufferUsages, ErrorFilter, ErrorScopeGuard};
 
 use crate::error::Error;
 
 /// An open GPU.
 #[derive(Clone, Debug)]
 pub struct Gpu {
-    /// What canvases are made with, in browsers.
-    #[allow(dead_code, reason = "canvases are in browsers only")]
-    pub(super) origin: (wgpu::Instance, wgpu::Adapter),
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
+    instance: wgpu::Instance,
+    pub(crate) adapter: wgpu::Adapter,
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
     state: Arc<State>,
 }
 
@@ -27,6 +26,8 @@ struct State {
     lost: Mutex<Option<String>>,
     /// An error that no scope caught.
     fault: Mutex<Option<String>>,
+    /// The first buffer that is larger than it allows.
+    too_large: Mutex<Option<String>>,
     /// Who waits for its loss.
     waiting: Mutex<Vec<Waker>>,
 }
@@ -59,13 +60,24 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |e| {
             locked(&fault.fault).get_or_insert_with(|| e.to_string());
         }));
-        Ok(Self { origin: (instance, adapter), device, queue, state })
+        Ok(Self { instance, adapter, device, queue, state })
     }
 
     /// The adapter and how it is reached, for people.
     pub fn name(&self) -> String {
-        let info = self.origin.1.get_info();
+        let info = self.adapter.get_info();
         format!("{} ({})", info.name, info.backend)
+    }
+
+    /// What shows pictures without reading them back: of a window natively, of a canvas in browsers.
+    ///
+    /// # Errors
+    /// When there can be none on it.
+    pub fn surface<'window>(
+        &self,
+        target: wgpu::SurfaceTarget<'window>,
+    ) -> Result<wgpu::Surface<'window>, wgpu::CreateSurfaceError> {
+        self.instance.create_surface(target)
     }
 
     /// Whether it has half-precision arithmetic.
@@ -100,11 +112,20 @@ impl Gpu {
     /// Runs `make`, which makes pipelines, buffers and the like, and waits until the GPU has accepted them all.
     ///
     /// # Errors
-    /// What the GPU refused and why, or the error of `make`.
-    pub(super) async fn accepted<T>(&self, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
-        let validation = self.device.push_error_scope(ErrorFilter::Validation);
+    /// What the GPU refused and why, a buffer that is larger than it allows, or the error of `make`.
+    pub(crate) async fn accepted<T>(&self, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let scopes = [ErrorFilter::OutOfMemory, ErrorFilter::Validation].map(|of| self.device.push_error_scope(of));
         let made = make();
+        let too_large = locked(&self.state.too_large).take();
+        self.verdict(scopes).await?;
+        match too_large {
+            Some(reason) => Err(Error::Device(reason)),
+            None => made,
+        }
+    }
+
+    /// What the GPU says of everything since these scopes began.
+    async fn verdict(&self, [memory, validation]: [ErrorScopeGuard; 2]) -> Result<(), Error> {
         let refused: [_; 2] =
             [Box::pin(validation.pop()) as std::pin::Pin<Box<dyn Future<Output = _>>>, Box::pin(memory.pop())];
         for refused in refused {
@@ -112,8 +133,7 @@ impl Gpu {
                 return Err(Error::Device(error.to_string()));
             }
         }
-        self.check()?;
-        made
+        self.check()
     }
 
     /// Most bytes of one buffer that a kernel may use.
@@ -122,42 +142,50 @@ impl Gpu {
         limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
     }
 
-    /// A buffer of `bytes`, up to a multiple of 4.
-    ///
-    /// # Errors
-    /// When it is larger than the GPU allows.
-    pub(super) fn buffer(&self, label: &str, bytes: u64, usage: BufferUsages) -> Result<wgpu::Buffer, Error> {
-        if bytes > self.most_bytes() {
-            return Err(Error::Device(format!(
-                "{label} take {} MB, but the GPU allows {} MB in one buffer",
-                bytes >> 20,
-                self.most_bytes() >> 20
-            )));
+    /// A buffer of `bytes`, up to a multiple of 4; for [`Self::accepted`], which refuses one that is larger than the
+    /// GPU allows.
+    #[inline(never)]
+    pub(super) fn buffer(&self, label: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
+        let most = self.most_bytes();
+        let mut size = bytes.next_multiple_of(4).max(16);
+        if bytes > most {
+            locked(&self.state.too_large).get_or_insert_with(|| {
+                format!("{label} take {} MB, but the GPU allows {} MB in one buffer", bytes >> 20, most >> 20)
+            });
+            size = 16;
         }
-        let size = bytes.next_multiple_of(4).max(16);
-        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size,
             usage: usage | BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        }))
+        })
     }
 
-    /// A buffer for kernels with these contents.
-    ///
-    /// # Errors
-    /// As [`Self::buffer`].
-    pub(super) fn upload(&self, label: &str, contents: &[u8]) -> Result<wgpu::Buffer, Error> {
-        let buffer = self.buffer(label, contents.len() as u64, BufferUsages::STORAGE)?;
-        self.queue.write_buffer(&buffer, 0, contents);
-        Ok(buffer)
+    /// A buffer for kernels with these contents; as [`Self::buffer`].
+    #[inline(never)]
+    pub(super) fn upload(&self, label: &str, contents: &[u8]) -> wgpu::Buffer {
+        let buffer = self.buffer(label, contents.len() as u64, BufferUsages::STORAGE);
+        if contents.len() as u64 <= buffer.size() {
+            self.queue.write_buffer(&buffer, 0, contents);
+        }
+        buffer
+    }
+
+    /// Binds buffers to a pipeline's layout.
+    pub(crate) fn bind(&self, layout: &wgpu::BindGroupLayout, buffers: &[(u32, &wgpu::Buffer)]) -> wgpu::BindGroup {
+        let entries: Vec<_> = buffers
+            .iter()
+            .map(|&(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .collect();
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
 
     /// Waits until the GPU has done what was submitted.
     ///
     /// # Errors
     /// When the GPU was lost or refused some earlier command.
-    pub(super) async fn finished(&self) -> Result<(), Error> {
+    pub(crate) async fn finished(&self) -> Result<(), Error> {
         let (tell, done) = oneshot::channel();
         self.queue.on_submitted_work_done(move || tell.send(()).unwrap_or_default());
         // Natively nothing else hears of it; browsers do so by themselves.

@@ -8,38 +8,35 @@ use bytemuck::{cast_slice, pod_collect_to_vec};
 use super::device::Gpu;
 use super::kernels::ComputePrecision;
 use super::network::Network;
+use super::tensors::Tensors;
 use super::workspace::Workspace;
 use crate::error::Error;
 use crate::infer::conditions::ConditionCache;
 use crate::infer::sampler::{Engine, Step, request_of, sample};
-use crate::infer::weights::{self, Tensors};
 use crate::model::weights::{Check, ModelInfo};
 use crate::model::{Class, NO_PAUSE, Pause, Request, Solver};
 
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]
 pub struct GpuGenerator {
-    pub(super) model: Rc<Model>,
+    model: Rc<Model>,
 }
 
 #[derive(Debug)]
-pub(super) struct Model {
-    pub gpu: Gpu,
-    pub info: ModelInfo,
+struct Model {
+    gpu: Gpu,
+    info: ModelInfo,
     network: Network,
     most_pictures: usize,
     /// What a generation works in; away while one does.
-    pub state: RefCell<Option<State>>,
-    /// Where single pictures are drawn without being read back; made when first needed.
-    #[cfg(target_family = "wasm")]
-    pub screen: RefCell<Option<super::screen::Screen>>,
+    state: RefCell<Option<State>>,
 }
 
 /// What changes from batch to batch.
 #[derive(Debug)]
-pub(super) struct State {
+struct State {
     slots: ConditionCache,
-    pub workspace: Workspace,
+    workspace: Workspace,
 }
 
 /// Network calls of one picture that are submitted at a time, as those of a batch count: after them the CPU waits.
@@ -47,18 +44,17 @@ const CALLS_AHEAD: usize = 8;
 
 /// Which of the results is read back.
 #[derive(Clone, Copy)]
-pub(super) enum Readback {
+enum Readback {
     Images,
     Rgba,
-    #[allow(dead_code, reason = "canvases are in browsers only")]
     Nothing,
 }
 
 /// How a batch is made.
 #[derive(Clone, Copy)]
-pub(super) struct RunOptions {
-    pub solver: Solver,
-    pub wanted: Readback,
+struct RunOptions {
+    solver: Solver,
+    wanted: Readback,
 }
 
 impl GpuGenerator {
@@ -69,7 +65,7 @@ impl GpuGenerator {
     /// something else than the file says.
     pub async fn from_bytes(bytes: &[u8], gpu: &Gpu) -> Result<Self, Error> {
         gpu.check()?;
-        let (info, tensors) = weights::open(bytes)?;
+        let (info, tensors) = Tensors::open(bytes)?;
         let mut refused = Error::Device("there is no arithmetic for these weights".into());
         for &arithmetic in ComputePrecision::candidates(tensors.are_half, gpu.has_half()) {
             let generator = Self::computing(gpu, &info, &tensors, arithmetic).await?;
@@ -99,15 +95,7 @@ impl GpuGenerator {
             let workspace = workspace.bind(gpu, &network, planned);
             let most_pictures = workspace.most_pictures;
             let state = RefCell::new(Some(State { slots: ConditionCache::new(), workspace }));
-            Ok(Model {
-                gpu: gpu.clone(),
-                info: info.clone(),
-                network,
-                most_pictures,
-                state,
-                #[cfg(target_family = "wasm")]
-                screen: Default::default(),
-            })
+            Ok(Model { gpu: gpu.clone(), info: info.clone(), network, most_pictures, state })
         };
         Ok(Self { model: Rc::new(gpu.accepted(make).await?) })
     }
@@ -160,6 +148,31 @@ impl GpuGenerator {
         self.run(request, Some(&noise), RunOptions { solver, wanted: Readback::Rgba }, pause).await
     }
 
+    /// The RGBA bytes of the one picture that noise becomes by the average velocity, left on the GPU: for canvases.
+    ///
+    /// # Shapes
+    /// `noise`: `channels · size · size` standard normals.
+    ///
+    /// # Errors
+    /// As [`Self::from_noise`].
+    pub async fn on_gpu(
+        &self,
+        noise: &[f32],
+        class: Class,
+        nfe: usize,
+        pause: Pause<'_>,
+    ) -> Result<wgpu::Buffer, Error> {
+        let request = Request { seed: 0, count: 1, class, nfe };
+        let way = RunOptions { solver: Solver::MeanFlow, wanted: Readback::Nothing };
+        self.run(request, Some(noise), way, pause).await?;
+        self.model.state.borrow().as_ref().map(|state| state.workspace.rgba.clone()).ok_or_else(busy)
+    }
+
+    /// The GPU that it is on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.model.gpu
+    }
+
     /// Running backward is left to the CPU build, which has the solver for it.
     ///
     /// # Errors
@@ -169,7 +182,7 @@ impl GpuGenerator {
     }
 
     /// The pictures of a request, from the noise of its seeds or from noise that is given.
-    pub(super) async fn run(
+    async fn run(
         &self,
         request: Request,
         noise: Option<&[f32]>,
@@ -178,7 +191,6 @@ impl GpuGenerator {
     ) -> Result<Vec<u8>, Error> {
         let model = &self.model;
         model.gpu.check()?;
-        let busy = || Error::Request("the model is at work on another request".into());
         let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
         let mut drawing = Drawing { model, state: &mut state, wanted, bytes: Vec::new() };
         let result = sample(&mut drawing, &model.info.net, request, noise, solver, pause).await;
@@ -186,6 +198,10 @@ impl GpuGenerator {
         model.state.replace(Some(state));
         result.map(|()| bytes)
     }
+}
+
+fn busy() -> Error {
+    Error::Request("the model is at work on another request".into())
 }
 
 /// Pictures on their way, as many at once as the GPU has room for.
@@ -206,7 +222,7 @@ impl Engine for Drawing<'_> {
         let Model { gpu, network, most_pictures, .. } = self.model;
         if pictures > self.state.workspace.capacity {
             let capacity = pictures.next_power_of_two().min(*most_pictures);
-            let make = || Workspace::new(gpu, network, capacity);
+            let make = || Ok(Workspace::new(gpu, network, capacity));
             self.state.workspace = gpu.accepted(make).await?;
         }
         for (i, noise) in noise.enumerate() {

@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 
 use super::device::Gpu;
-use crate::infer::dit::PARTS;
+use super::wgsl::wgsl;
 use crate::model::tables::NORM_EPSILON;
 use crate::model::{self, NetConfig};
+
+/// Vectors of a block's modulation: shift, scale and gate of attention, then of the MLP; the head has the first two.
+pub(super) const PARTS: usize = 6;
 
 /// Inputs that a matrix product takes at once.
 pub(super) const DEPTH: usize = 8;
@@ -57,8 +60,6 @@ pub(super) enum Input {
     Patches,
     /// Normalised tokens, shifted and scaled by a modulation, from this part of it on.
     Modulated(usize),
-    /// The same, with the words in front of the patches normalised alone.
-    BesideWords(usize),
     /// Tokens over the root of their mean square, times a learned gain.
     Rms,
 }
@@ -122,6 +123,8 @@ pub(super) struct Sizes {
     pub config: NetConfig,
     /// Tokens in front of the patches of a picture.
     pub prefix: usize,
+    /// Those of them that are words beside the patches: normalised alone, and put there anew for every attention.
+    pub words: usize,
     /// Patches of a picture.
     pub patches: usize,
     /// Both together.
@@ -135,12 +138,13 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub fn new(config: &NetConfig, prefix: usize, arithmetic: ComputePrecision) -> Self {
+    pub fn new(config: &NetConfig, [prefix, words]: [usize; 2], arithmetic: ComputePrecision) -> Self {
         let patches = config.side() * config.side();
         Self {
-            prefix,
+            prefix: prefix + words,
+            words,
             patches,
-            tokens: prefix + patches,
+            tokens: prefix + words + patches,
             width: config.width,
             head_width: (config.width / config.heads).next_multiple_of(4),
             arithmetic,
@@ -154,12 +158,13 @@ impl Sizes {
     }
 
     /// The constants that all kernels may use.
-    fn constants(&self) -> String {
+    fn constants(&self, source: &mut Source) {
         let NetConfig { image_size, channels, patch, heads, .. } = self.config;
-        let numbers = [
+        source.numbers(&[
             ("PREFIX", self.prefix),
             ("PATCHES", self.patches),
             ("TOKENS", self.tokens),
+            ("UNMODULATED", self.words),
             ("SIDE", self.config.side()),
             ("SIZE", image_size),
             ("PIXELS", image_size * image_size),
@@ -170,106 +175,108 @@ impl Sizes {
             ("PARTS", PARTS),
             ("HEADS", heads),
             ("HEAD_QUADS", self.head_width / 4),
-        ];
+        ]);
         // In whole billionths: writing any number with a point takes as much code as a kernel.
-        let norm = format!("const NORM_EPSILON = {}e-9f;\n", (1e9 * NORM_EPSILON).round() as u32);
-        numbers.into_iter().map(number).chain([norm]).collect()
+        let billionths = (1e9 * NORM_EPSILON).round() as usize;
+        source.add(&["const NORM_EPSILON = ", &billionths.to_string(), "e-9f;\n"]);
     }
 
     /// The source of a kernel.
     fn source(&self, kernel: Kernel) -> String {
-        match kernel {
-            Kernel::Product(product) => self.product(product),
-            Kernel::Attention => self.attention(),
-            Kernel::Rotary => [&self.constants(), include_str!("wgsl/rotary.wgsl")].concat(),
-            Kernel::Prefix => [&self.constants(), include_str!("wgsl/prefix.wgsl")].concat(),
-            Kernel::Rgba => [&self.constants(), include_str!("wgsl/rgba.wgsl")].concat(),
+        let mut source = Source::default();
+        if let Kernel::Product(product) = kernel {
+            self.product(product, &mut source);
+            return source.0;
         }
+        self.constants(&mut source);
+        match kernel {
+            Kernel::Product(_) => {}
+            Kernel::Attention => self.attention(&mut source),
+            Kernel::Rotary => source.add(&[wgsl!("rotary")]),
+            Kernel::Prefix => source.add(&[wgsl!("prefix")]),
+            Kernel::Rgba => source.add(&[wgsl!("rgba")]),
+        }
+        source.0
     }
 
-    fn product(&self, product: Product) -> String {
+    fn product(&self, product: Product, source: &mut Source) {
         let Product { inputs, outputs, input, output, of_patches } = product;
-        let numbers = [
+        // It may begin with a directive, which must come before all else.
+        source.add(&[match self.arithmetic {
+            ComputePrecision::Half => wgsl!("arithmetic_half"),
+            ComputePrecision::HalfWeights => wgsl!("weights_half"),
+            ComputePrecision::Single => wgsl!("weights_full"),
+        }]);
+        self.constants(source);
+        source.numbers(&[
             ("INPUT_QUADS", inputs.div_ceil(4)),
             ("OUTPUT_QUADS", outputs.div_ceil(4)),
             ("WEIGHT_QUADS", outputs.next_multiple_of(TILE_COLUMNS) / 4),
             ("TILE_ROWS", TILE_ROWS),
             ("TILE_QUADS", TILE_COLUMNS / 4),
             ("DEPTH", DEPTH),
-            ("UNMODULATED", if matches!(input, Input::BesideWords(_)) { self.prefix } else { 0 }),
-        ];
-        // It may begin with a directive, which must come before all else.
-        let weights = match self.arithmetic {
-            ComputePrecision::Half => include_str!("wgsl/arithmetic_half.wgsl"),
-            ComputePrecision::HalfWeights => include_str!("wgsl/weights_half.wgsl"),
-            ComputePrecision::Single => include_str!("wgsl/weights_full.wgsl"),
-        };
-        let (reads, part_read) = match input {
-            Input::Plain => (include_str!("wgsl/input_plain.wgsl"), None),
-            Input::Patches => (include_str!("wgsl/input_patches.wgsl"), None),
-            Input::Modulated(part) | Input::BesideWords(part) => {
-                (include_str!("wgsl/input_modulated.wgsl"), Some(("SHIFT", part)))
+        ]);
+        let reads = match input {
+            Input::Plain => wgsl!("input_plain"),
+            Input::Patches => wgsl!("input_patches"),
+            Input::Modulated(part) => {
+                source.numbers(&[("SHIFT", part)]);
+                wgsl!("input_modulated")
             }
-            Input::Rms => (include_str!("wgsl/input_rms.wgsl"), None),
+            Input::Rms => wgsl!("input_rms"),
         };
-        let (stores, part_stored) = match output {
-            Output::Plain => (include_str!("wgsl/output_plain.wgsl"), None),
-            Output::Gelu => (include_str!("wgsl/output_gelu.wgsl"), None),
-            Output::Silu => (include_str!("wgsl/output_silu.wgsl"), None),
-            Output::Times => (include_str!("wgsl/output_times.wgsl"), None),
-            Output::Positions => (include_str!("wgsl/output_positions.wgsl"), None),
-            Output::Gated(part) => (include_str!("wgsl/output_gated.wgsl"), Some(("GATE", part))),
-            Output::Scaled => (include_str!("wgsl/output_scaled.wgsl"), None),
-            Output::Slots => (include_str!("wgsl/output_slots.wgsl"), None),
-            Output::Step => (include_str!("wgsl/output_step.wgsl"), None),
+        let stores = match output {
+            Output::Plain => wgsl!("output_plain"),
+            Output::Gelu => wgsl!("output_gelu"),
+            Output::Silu => wgsl!("output_silu"),
+            Output::Times => wgsl!("output_times"),
+            Output::Positions => wgsl!("output_positions"),
+            Output::Gated(part) => {
+                source.numbers(&[("GATE", part)]);
+                wgsl!("output_gated")
+            }
+            Output::Scaled => wgsl!("output_scaled"),
+            Output::Slots => wgsl!("output_slots"),
+            Output::Step => wgsl!("output_step"),
         };
-        let numbers = numbers.into_iter().chain(part_read).chain(part_stored).map(number);
-        let mut parts = vec![weights.to_owned(), self.constants()];
-        parts.extend(numbers);
-        parts.extend([reads, stores, include_str!("wgsl/linear.wgsl")].map(str::to_owned));
+        source.add(&[reads, stores, wgsl!("linear")]);
         // What an input and an output share is needed once.
         if input == Input::Patches || output == Output::Step {
-            parts.push(include_str!("wgsl/pixel.wgsl").to_owned());
+            source.add(&[wgsl!("pixel")]);
         }
-        if part_read.or(part_stored).is_some() {
-            parts.push(include_str!("wgsl/modulation.wgsl").to_owned());
+        if matches!(input, Input::Modulated(_)) || matches!(output, Output::Gated(_)) {
+            source.add(&[wgsl!("modulation")]);
         }
         if output == Output::Step {
-            parts.push(self.gives().to_owned());
+            source.add(&[self.gives()]);
         }
-        parts.push(self.rows_of(of_patches, output == Output::Step));
-        parts.concat()
-    }
-
-    /// How many rows there are, the token of a row of patches, and the token that an input is read from.
-    fn rows_of(&self, of_patches: bool, reads_tokens: bool) -> String {
+        // How many rows there are, the token of a row of patches, and the token that an input is read from.
         let rows = if of_patches { "call.patch_rows" } else { "call.rows" };
         let token = if self.prefix == 0 { "row" } else { "row / PATCHES * TOKENS + PREFIX + row % PATCHES" };
-        let source = if reads_tokens { "token_of(row)" } else { "row" };
-        let mut functions = ["fn rows() -> u32 { return ", rows, "; }\n"].concat();
-        for (name, row) in [("token_of", token), ("source_row", source)] {
-            functions.push_str(&["fn ", name, "(row: u32) -> u32 { return ", row, "; }\n"].concat());
-        }
-        functions
+        let read = if output == Output::Step { "token_of(row)" } else { "row" };
+        source.add(&["fn rows() -> u32 { return ", rows, "; }\n"]);
+        source.add(&["fn token_of(row: u32) -> u32 { return ", token, "; }\n"]);
+        source.add(&["fn source_row(row: u32) -> u32 { return ", read, "; }\n"]);
     }
 
     fn gives(&self) -> &'static str {
         match self.config.output {
-            model::Output::Velocity => include_str!("wgsl/gives_velocity.wgsl"),
-            model::Output::Image => include_str!("wgsl/gives_image.wgsl"),
+            model::Output::Velocity => wgsl!("gives_velocity"),
+            model::Output::Image => wgsl!("gives_image"),
         }
     }
 
-    fn attention(&self) -> String {
+    fn attention(&self, source: &mut Source) {
         let quads = self.head_width / 4;
-        let scale = format!("const SCALE = inverseSqrt({}f);\n", self.width / self.config.heads);
-        let numbers = [("THREADS", QUERIES), ("TILE_KEYS", (KEY_QUADS / quads).max(1))];
-        let body =
-            include_str!("wgsl/attention.wgsl").lines().map(|line| match line.trim_start().strip_prefix("//@ ") {
-                Some(each) => (0..quads).map(|i| each.replace('#', &i.to_string()) + "\n").collect(),
-                None => format!("{line}\n"),
-            });
-        [self.constants(), scale].into_iter().chain(numbers.into_iter().map(number)).chain(body).collect()
+        let head_width = (self.width / self.config.heads).to_string();
+        source.add(&["const SCALE = inverseSqrt(", &head_width, "f);\n"]);
+        source.numbers(&[("THREADS", QUERIES), ("TILE_KEYS", (KEY_QUADS / quads).max(1))]);
+        for line in wgsl!("attention").lines() {
+            match line.strip_prefix("//@ ") {
+                Some(each) => (0..quads).for_each(|i| source.add(&[&each.replace('#', &i.to_string()), "\n"])),
+                None => source.add(&[line, "\n"]),
+            }
+        }
     }
 
     /// Workgroups that cover the queries of a head.
@@ -278,8 +285,22 @@ impl Sizes {
     }
 }
 
-fn number((name, value): (&str, usize)) -> String {
-    format!("const {name} = {value}u;\n")
+/// The source of a kernel on its way. Its functions are not inlined: they are called for every part.
+#[derive(Default)]
+struct Source(String);
+
+impl Source {
+    #[inline(never)]
+    fn add(&mut self, parts: &[&str]) {
+        parts.iter().for_each(|part| self.0.push_str(part));
+    }
+
+    #[inline(never)]
+    fn numbers(&mut self, numbers: &[(&str, usize)]) {
+        for (name, value) in numbers {
+            self.add(&["const ", name, " = ", &value.to_string(), "u;\n"]);
+        }
+    }
 }
 
 /// The kernels of a model, compiled when they are first asked for.

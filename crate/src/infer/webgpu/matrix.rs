@@ -4,9 +4,10 @@ use half::f16;
 
 use super::device::Gpu;
 use super::kernels::{DEPTH, Sizes, TILE_COLUMNS};
+use super::recorder::PlannedLayer;
+use super::tensors::Tensors;
 use crate::error::Error;
-use crate::infer::layers::{Heads, Linear};
-use crate::infer::weights::{Source, Tensors};
+use crate::infer::layers::Linear;
 use crate::model::ParamSpec;
 
 /// Which feature of the file's layer each of ours is; `None` is a zero that fills up.
@@ -19,10 +20,21 @@ pub(super) struct Matrix {
     pub bias: wgpu::Buffer,
 }
 
-/// The inputs and the outputs of a layer in memory; those of heads are filled up to whole quads.
-pub(super) fn features(sizes: &Sizes, layer: &Linear) -> [usize; 2] {
+/// The side of a layer whose features are those of attention heads: each head is filled up to whole quads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heads {
+    /// Neither.
+    Neither,
+    /// The outputs are queries, keys and values.
+    Outputs,
+    /// The inputs are what the heads give.
+    Inputs,
+}
+
+/// The inputs and the outputs of a layer in memory.
+pub(super) fn features(sizes: &Sizes, layer: &Linear, heads: Heads) -> [usize; 2] {
     let of = |features, are_heads| if are_heads { sizes.padded(features) } else { features };
-    [of(layer.inputs, layer.heads == Heads::Inputs), of(layer.outputs, layer.heads == Heads::Outputs)]
+    [of(layer.inputs, heads == Heads::Inputs), of(layer.outputs, heads == Heads::Outputs)]
 }
 
 fn layout(sizes: &Sizes, features: usize, are_heads: bool) -> Layout {
@@ -39,35 +51,38 @@ impl Matrix {
     /// least those of the layer.
     ///
     /// # Errors
-    /// When the file lacks a tensor, or the GPU has no room for it.
+    /// When the file lacks a tensor.
     pub fn read(
         gpu: &Gpu,
         file: &Tensors,
         (params, values): (&[ParamSpec], &[Vec<f32>]),
         sizes: &Sizes,
-        layer: &Linear,
-        outputs: usize,
+        PlannedLayer { layer, heads, outputs }: PlannedLayer,
     ) -> Result<Self, Error> {
         let (rows, name) = (layer.inputs, &params[layer.weight].name);
         let mut weights = Vec::new();
         for spec in layer.weights().map(|weight| &params[weight]) {
             weights.extend(file.values(&spec.name, &spec.stored_shape())?);
         }
-        let inputs = layout(sizes, rows, layer.heads == Heads::Inputs);
-        let mut columns = layout(sizes, layer.outputs, layer.heads == Heads::Outputs);
+        let inputs = layout(sizes, rows, heads == Heads::Inputs);
+        let mut columns = layout(sizes, layer.outputs, heads == Heads::Outputs);
         columns.resize(outputs.next_multiple_of(TILE_COLUMNS), None);
         let bias = layer.bias.map_or(&[][..], |bias| &values[bias]);
         let bias: Vec<f32> = columns.iter().map(|n| n.and_then(|n| bias.get(n)).copied().unwrap_or_default()).collect();
-        let order = |k: usize, n: Option<usize>| Some(weights[n? * rows + inputs.get(k).copied().flatten()?]);
-        let depth = inputs.len().next_multiple_of(DEPTH);
-        let all = (0..depth).flat_map(|k| columns.iter().map(move |&n| order(k, n).unwrap_or(0.0)));
-        let bytes: Vec<u8> = match file.are_half {
-            true => all.flat_map(|x| f16::from_f32(x).to_le_bytes()).collect(),
-            false => all.flat_map(f32::to_le_bytes).collect(),
-        };
+        let mut bytes = Vec::new();
+        for k in 0..inputs.len().next_multiple_of(DEPTH) {
+            let input = inputs.get(k).copied().flatten();
+            for output in &columns {
+                let value = output.zip(input).map_or(0.0, |(output, input)| weights[output * rows + input]);
+                match file.are_half {
+                    true => bytes.extend_from_slice(&f16::from_f32(value).to_le_bytes()),
+                    false => bytes.extend_from_slice(&value.to_le_bytes()),
+                }
+            }
+        }
         Ok(Self {
-            weights: gpu.upload(&format!("the weights of {name}"), &bytes)?,
-            bias: gpu.upload(&format!("the biases of {name}"), bytemuck::cast_slice(&bias))?,
+            weights: gpu.upload(&format!("the weights of {name}"), &bytes),
+            bias: gpu.upload(&format!("the biases of {name}"), bytemuck::cast_slice(&bias)),
         })
     }
 }

@@ -6,9 +6,9 @@
 //! (`crate::infer::conditions`); bind groups, pipelines and buffers are made when a model or a larger batch comes, and serve
 //! all later pictures.
 //!
-//! `device` opens the GPU and hears of its loss, `matrix` lays weights out, `kernels` compiles the WGSL,
+//! `device` opens the GPU and hears of its loss, `tensors` and `matrix` lay weights out, `kernels` compiles the WGSL,
 //! `network` holds a model's layers, `recorder` makes dispatches of a network call, `workspace` has them and the
-//! buffers of a batch, `generator` answers requests; in browsers `screen` draws a picture without reading it back.
+//! buffers of a batch, `generator` answers requests.
 
 mod device;
 mod generator;
@@ -16,8 +16,8 @@ mod kernels;
 mod matrix;
 mod network;
 mod recorder;
-#[cfg(target_family = "wasm")]
-mod screen;
+pub(crate) mod tensors;
+pub(crate) mod wgsl;
 mod workspace;
 
 pub use device::Gpu;

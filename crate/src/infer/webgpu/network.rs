@@ -6,16 +6,17 @@ use bytemuck::cast_slice;
 use wgpu::BufferUsages;
 
 use super::device::Gpu;
-use super::kernels::{ComputePrecision, Input, Kernel, Kernels, MAX_HEAD_WIDTH, Output, Product, Sizes, TILE_COLUMNS};
-use super::matrix::Matrix;
-use super::recorder::{Dispatch, Grid, Planned};
+use super::kernels::{
+    ComputePrecision, Input, Kernel, Kernels, MAX_HEAD_WIDTH, Output, PARTS, Product, Sizes, TILE_COLUMNS,
+};
+use super::matrix::{Heads, Matrix};
+use super::recorder::{Dispatch, Grid, Planned, PlannedLayer};
+use super::tensors::Tensors;
 use crate::error::Error;
 use crate::infer::conditions::{Assigned, SLOTS};
-use crate::infer::dit::PARTS;
 use crate::infer::layers::Param;
 use crate::infer::network;
 use crate::infer::ops::Modulation;
-use crate::infer::weights::{Source, Tensors};
 use crate::model::{NetConfig, ParamRole};
 
 /// A network with its weights.
@@ -67,18 +68,18 @@ impl Network {
     /// while the weights are laid out.
     ///
     /// # Errors
-    /// A network that the kernels cannot run, a file that lacks a tensor, a GPU without room, or the error of `plan`.
+    /// A network that the kernels cannot run, or a file that lacks a tensor.
     pub fn read<T>(
         gpu: &Gpu,
         file: &Tensors,
         config: &NetConfig,
         arithmetic: ComputePrecision,
-        plan: impl FnOnce(&Self) -> Result<(Vec<Planned>, T), Error>,
+        plan: impl FnOnce(&Self) -> (Vec<Planned>, T),
     ) -> Result<(Self, Vec<Planned>, T), Error> {
         let params = config.params();
         let layers = network::Network::new(config, &params)?;
         supported(config)?;
-        let sizes = Sizes::new(config, layers.prefix() + layers.words(), arithmetic);
+        let sizes = Sizes::new(config, [layers.prefix(), layers.words()], arithmetic);
         let is_value = |role| matches!(role, ParamRole::Conditioning | ParamRole::Embedding | ParamRole::Vector);
         let mut values = Vec::new();
         for spec in &params {
@@ -87,23 +88,24 @@ impl Network {
                 false => Vec::new(),
             });
         }
-        let slots = |_| gpu.buffer("the modulations", (SLOTS * PARTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
-        let rows = || gpu.buffer("the conditions", (SLOTS * sizes.width * 4) as u64, BufferUsages::STORAGE);
+        let of_slots = |label, each: usize| gpu.buffer(label, (SLOTS * each * 4) as u64, BufferUsages::STORAGE);
         let prefix = sizes.prefix * sizes.width;
-        let prefixes =
-            (prefix > 0).then(|| gpu.buffer("the prefixes", (SLOTS * prefix * 4) as u64, BufferUsages::STORAGE));
         let mut positions = layers.positions(config, &values);
         positions.resize(sizes.patches * sizes.width, 0.0);
         let mut network = Self {
-            positions: gpu.upload("positions", cast_slice(&positions))?,
-            rotary: gpu.upload("rotary positions", cast_slice(&layers.rotary(config)))?,
-            prefixes: prefixes.transpose()?,
+            positions: gpu.upload("positions", cast_slice(&positions)),
+            rotary: gpu.upload("rotary positions", cast_slice(&layers.rotary(config))),
+            prefixes: (prefix > 0).then(|| of_slots("the prefixes", prefix)),
             vectors: RefCell::default(),
-            modulations: (0..layers.modulations().len()).map(slots).collect::<Result<_, _>>()?,
+            modulations: layers
+                .modulations()
+                .iter()
+                .map(|_| of_slots("the modulations", PARTS * sizes.width))
+                .collect(),
             modulate: Modulate {
-                call: gpu.buffer("a call", 16, BufferUsages::UNIFORM)?,
-                conditions: [rows()?, rows()?],
-                targets: gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE)?,
+                call: gpu.buffer("a call", 16, BufferUsages::UNIFORM),
+                conditions: [sizes.width; 2].map(|width| of_slots("the conditions", width)),
+                targets: of_slots("the slots", 1),
                 dispatches: Vec::new(),
             },
             matrices: params.iter().map(|_| None).collect(),
@@ -112,12 +114,12 @@ impl Network {
             layers,
             values,
         };
-        let (planned, more) = plan(&network)?;
+        let (planned, more) = plan(&network);
         let modulate = network.plan_modulation(gpu);
-        for (layer, outputs) in planned.iter().chain(&modulate).filter_map(|planned| planned.layer.as_ref()) {
+        for planned in planned.iter().chain(&modulate).filter_map(|planned| planned.layer) {
             let tensors = (&params[..], &network.values[..]);
-            let matrix = Matrix::read(gpu, file, tensors, &network.sizes, layer, *outputs)?;
-            network.matrices[layer.weight] = Some(matrix);
+            let matrix = Matrix::read(gpu, file, tensors, &network.sizes, planned)?;
+            network.matrices[planned.layer.weight] = Some(matrix);
         }
         network.modulate.dispatches = network.bind(gpu, modulate);
         Ok((network, planned, more))
@@ -126,25 +128,24 @@ impl Network {
     /// With the weights of their layers.
     pub fn bind(&self, gpu: &Gpu, planned: Vec<Planned>) -> Vec<Dispatch> {
         let bind = |planned: Planned| {
-            let matrix = planned.layer.as_ref().and_then(|(layer, _)| self.matrices[layer.weight].as_ref());
+            let matrix = planned.layer.and_then(|planned| self.matrices[planned.layer.weight].as_ref());
             planned.bind(gpu, matrix)
         };
         planned.into_iter().map(bind).collect()
     }
 
-    /// Learned vectors, one after the other.
-    ///
-    /// # Errors
-    /// When the GPU has no room.
-    pub fn vector(&self, gpu: &Gpu, params: &[Param]) -> Result<wgpu::Buffer, Error> {
+    /// Learned vectors, one after the other; made once for all recordings.
+    #[inline(never)]
+    pub fn vector(&self, gpu: &Gpu, params: &[Param]) -> wgpu::Buffer {
         let mut vectors = self.vectors.borrow_mut();
         if let Some((_, vector)) = vectors.iter().find(|(of, _)| of == params) {
-            return Ok(vector.clone());
+            return vector.clone();
         }
-        let values: Vec<f32> = params.iter().flat_map(|&param| &self.values[param]).copied().collect();
-        let vector = gpu.upload("a vector", cast_slice(&values))?;
+        let mut values = Vec::new();
+        params.iter().for_each(|&param| values.extend_from_slice(&self.values[param]));
+        let vector = gpu.upload("a vector", cast_slice(&values));
         vectors.push((params.to_vec(), vector.clone()));
-        Ok(vector)
+        vector
     }
 
     /// The dispatches that fill slots.
@@ -154,7 +155,7 @@ impl Network {
         let product = Product { inputs, outputs, input: Input::Plain, output: Output::Slots, of_patches: false };
         let plan = |(modulation, into): (&Modulation, &wgpu::Buffer)| Planned {
             pipeline: self.kernels.pipeline(gpu, &self.sizes, Kernel::Product(product)),
-            layer: Some((modulation.layer, outputs)),
+            layer: Some(PlannedLayer { layer: modulation.layer, heads: Heads::Neither, outputs }),
             buffers: [(0, call), (3, &conditions[modulation.condition]), (4, into), (5, targets)]
                 .map(|(binding, buffer)| (binding, buffer.clone()))
                 .to_vec(),

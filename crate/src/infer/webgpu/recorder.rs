@@ -5,9 +5,8 @@ use wgpu::BufferUsages;
 
 use super::device::Gpu;
 use super::kernels::{Input, Kernel, Output, Product, TILE_COLUMNS, TILE_ROWS};
-use super::matrix::{Matrix, features};
+use super::matrix::{Heads, Matrix, features};
 use super::network::Network;
-use crate::error::Error;
 use crate::infer::layers::{Linear, Param};
 use crate::infer::ops::{Activation, Gate, Modulation, Ops};
 
@@ -48,10 +47,18 @@ impl Dispatch {
 #[derive(Debug)]
 pub(super) struct Planned {
     pub pipeline: wgpu::ComputePipeline,
-    /// With its outputs as the kernel counts them.
-    pub layer: Option<(Linear, usize)>,
+    pub layer: Option<PlannedLayer>,
     pub buffers: Vec<(u32, wgpu::Buffer)>,
     pub grid: Grid,
+}
+
+/// A layer as its kernel takes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlannedLayer {
+    pub layer: Linear,
+    pub heads: Heads,
+    /// As the kernel counts them.
+    pub outputs: usize,
 }
 
 impl Planned {
@@ -61,21 +68,8 @@ impl Planned {
         let weights = matrix.map(|Matrix { weights, bias }| [(1, weights), (2, bias)]);
         let buffers = buffers.iter().map(|(binding, buffer)| (*binding, buffer));
         let all: Vec<_> = buffers.chain(weights.into_iter().flatten()).collect();
-        Dispatch { group: bind_layout(gpu, &pipeline.get_bind_group_layout(0), &all), pipeline, grid }
+        Dispatch { group: gpu.bind(&pipeline.get_bind_group_layout(0), &all), pipeline, grid }
     }
-}
-
-/// Binds buffers to a pipeline's layout.
-pub(super) fn bind_layout(
-    gpu: &Gpu,
-    layout: &wgpu::BindGroupLayout,
-    buffers: &[(u32, &wgpu::Buffer)],
-) -> wgpu::BindGroup {
-    let entries: Vec<_> = buffers
-        .iter()
-        .map(|&(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
-        .collect();
-    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
 }
 
 /// Plans the dispatches of a network call for batches of up to `capacity` pictures.
@@ -94,8 +88,6 @@ pub(super) struct Recorder<'a> {
     pub pool: Vec<(usize, wgpu::Buffer)>,
     /// Bytes of the largest buffer of one picture.
     pub largest: u64,
-    /// Why there was no room.
-    pub failed: Option<Error>,
 }
 
 /// Tokens in a buffer, and what is to be done when they are read.
@@ -103,6 +95,8 @@ pub(super) struct Recorder<'a> {
 pub(super) struct Tokens {
     buffer: wgpu::Buffer,
     features: usize,
+    /// Whether they are what attention heads give.
+    of_heads: bool,
     input: Input,
     /// Whether there are rows of patches alone.
     of_patches: bool,
@@ -121,14 +115,10 @@ impl Recorder<'_> {
             None => {
                 let bytes = (4 * self.network.sizes.tokens * features) as u64;
                 self.largest = self.largest.max(bytes);
-                let made = self.gpu.buffer("the activations", bytes * self.capacity as u64, BufferUsages::STORAGE);
-                made.unwrap_or_else(|error| {
-                    self.failed.get_or_insert(error);
-                    self.z.clone()
-                })
+                self.gpu.buffer("the activations", bytes * self.capacity as u64, BufferUsages::STORAGE)
             }
         };
-        Tokens { buffer, features, input: Input::Plain, of_patches, by: Vec::new() }
+        Tokens { buffer, features, of_heads: false, input: Input::Plain, of_patches, by: Vec::new() }
     }
 
     /// Takes back what is read no more; tokens that are to be normalised are kept by who gave them.
@@ -140,7 +130,7 @@ impl Recorder<'_> {
     }
 
     #[inline(never)]
-    fn plan(&mut self, kernel: Kernel, layer: Option<(Linear, usize)>, buffers: Vec<(u32, wgpu::Buffer)>, grid: Grid) {
+    fn plan(&mut self, kernel: Kernel, layer: Option<PlannedLayer>, buffers: Vec<(u32, wgpu::Buffer)>, grid: Grid) {
         let pipeline = self.network.kernels.pipeline(self.gpu, &self.network.sizes, kernel);
         self.planned.push(Planned { pipeline, layer, buffers, grid });
     }
@@ -150,42 +140,24 @@ impl Recorder<'_> {
     fn product(
         &mut self,
         x: &Tokens,
-        layer: &Linear,
+        (layer, heads): (&Linear, Heads),
         output: Output,
         into: &wgpu::Buffer,
         more: &[(u32, wgpu::Buffer)],
     ) {
         let network = self.network;
         let sizes = &network.sizes;
-        let [inputs, outputs] = features(sizes, layer);
+        let [inputs, outputs] = features(sizes, layer, heads);
         let rows = if x.of_patches { sizes.patches } else { sizes.tokens };
         let grid = Grid::Tiles { columns: outputs.div_ceil(TILE_COLUMNS) as u32, rows };
         let own = [(0, self.call.clone()), (3, x.buffer.clone()), (4, into.clone())];
         let buffers = own.into_iter().chain(x.by.iter().cloned()).chain(more.iter().cloned()).collect();
         let kernel = Kernel::Product(Product { inputs, outputs, input: x.input, output, of_patches: x.of_patches });
-        self.plan(kernel, Some((*layer, outputs)), buffers, grid);
+        self.plan(kernel, Some(PlannedLayer { layer: *layer, heads, outputs }), buffers, grid);
     }
 
-    /// The same into a buffer of its own.
-    #[inline(never)]
-    fn stored(&mut self, x: Tokens, layer: &Linear, output: Output, more: &[(u32, wgpu::Buffer)]) -> Tokens {
-        let [_, outputs] = features(&self.network.sizes, layer);
-        let out = self.take(outputs, x.of_patches);
-        self.product(&x, layer, output, &out.buffer, more);
-        self.give(x);
-        out
-    }
-
-    /// Learned vectors, one after the other; made once for all recordings.
-    #[inline(never)]
-    fn vector(&mut self, params: &[Param]) -> wgpu::Buffer {
-        match self.network.vector(self.gpu, params) {
-            Ok(vector) => vector,
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                self.z.clone()
-            }
-        }
+    fn vector(&self, params: &[Param]) -> wgpu::Buffer {
+        self.network.vector(self.gpu, params)
     }
 
     /// Puts the tokens in front of the patches, where there are such.
@@ -210,22 +182,27 @@ impl Ops for Recorder<'_> {
 
     fn patches(&mut self) -> Tokens {
         let features = self.network.sizes.config.patch_values();
-        Tokens { buffer: self.z.clone(), features, input: Input::Patches, of_patches: true, by: Vec::new() }
+        let buffer = self.z.clone();
+        Tokens { buffer, features, of_heads: false, input: Input::Patches, of_patches: true, by: Vec::new() }
     }
 
     fn linear(&mut self, x: Tokens, layer: &Linear, activation: Activation) -> Tokens {
-        let output = match activation {
-            Activation::Identity => Output::Plain,
-            Activation::Gelu => Output::Gelu,
+        let (output, heads) = match activation {
+            Activation::Identity => (Output::Plain, Heads::Neither),
+            Activation::Heads => (Output::Plain, Heads::Outputs),
+            Activation::Gelu => (Output::Gelu, Heads::Neither),
         };
-        self.stored(x, layer, output, &[])
+        let [_, outputs] = features(&self.network.sizes, layer, heads);
+        let out = self.take(outputs, x.of_patches);
+        self.product(&x, (layer, heads), output, &out.buffer, &[]);
+        self.give(x);
+        out
     }
 
     fn swiglu(&mut self, x: Tokens, gate: &Linear, up: &Linear) -> Tokens {
-        let [_, outputs] = features(&self.network.sizes, gate);
-        let out = self.take(outputs, x.of_patches);
-        self.product(&x, gate, Output::Silu, &out.buffer, &[]);
-        self.product(&x, up, Output::Times, &out.buffer, &[]);
+        let out = self.take(gate.outputs, x.of_patches);
+        self.product(&x, (gate, Heads::Neither), Output::Silu, &out.buffer, &[]);
+        self.product(&x, (up, Heads::Neither), Output::Times, &out.buffer, &[]);
         self.give(x);
         out
     }
@@ -234,7 +211,7 @@ impl Ops for Recorder<'_> {
         let out = self.take(self.network.sizes.width, false);
         self.put_prefix(&out);
         let positions = [(5, self.network.positions.clone())];
-        self.product(&x, layer, Output::Positions, &out.buffer, &positions);
+        self.product(&x, (layer, Heads::Neither), Output::Positions, &out.buffer, &positions);
         self.give(x);
         out
     }
@@ -260,15 +237,14 @@ impl Ops for Recorder<'_> {
     /// The words are put in front of the patches again: what the last block made of their places is not read.
     fn modulate_beside_words(&mut self, x: &Tokens, modulation: &Modulation, part: usize) -> Tokens {
         self.put_prefix(x);
-        let by = self.modulation(modulation).to_vec();
-        Tokens { input: Input::BesideWords(part), by, ..x.clone() }
+        self.modulate(x, modulation, part)
     }
 
     fn attention(&mut self, qkv: Tokens) -> Tokens {
         let network = self.network;
         let sizes = &network.sizes;
         let grid = Grid::Pictures { x: sizes.query_groups(), y: sizes.config.heads as u32 };
-        let out = self.take(qkv.features / 3, false);
+        let out = Tokens { of_heads: true, ..self.take(qkv.features / 3, false) };
         self.plan(Kernel::Attention, None, vec![(0, qkv.buffer.clone()), (1, out.buffer.clone())], grid);
         self.give(qkv);
         out
@@ -279,13 +255,14 @@ impl Ops for Recorder<'_> {
             Gate::Modulation(modulation, part) => (Output::Gated(part), self.modulation(modulation).to_vec()),
             Gate::Learned(scale) => (Output::Scaled, vec![(5, self.vector(&[scale]))]),
         };
-        self.product(&branch, layer, output, &x.buffer, &by);
+        let heads = if branch.of_heads { Heads::Inputs } else { Heads::Neither };
+        self.product(&branch, (layer, heads), output, &x.buffer, &by);
         self.give(branch);
         x
     }
 
     fn output(&mut self, x: Tokens, layer: &Linear) {
         let z = self.z.clone();
-        self.product(&Tokens { of_patches: true, ..x }, layer, Output::Step, &z, &[]);
+        self.product(&Tokens { of_patches: true, ..x }, (layer, Heads::Neither), Output::Step, &z, &[]);
     }
 }

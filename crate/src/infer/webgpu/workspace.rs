@@ -7,7 +7,6 @@ use super::device::Gpu;
 use super::kernels::{Kernel, Sizes};
 use super::network::Network;
 use super::recorder::{Dispatch, Grid, Planned, Recorder};
-use crate::error::Error;
 use crate::infer::conditions::SLOTS;
 use crate::model::NetConfig;
 use crate::model::tables::MIN_DIVISOR;
@@ -32,27 +31,23 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    /// # Errors
-    /// When the GPU has no room.
-    pub fn new(gpu: &Gpu, network: &Network, capacity: usize) -> Result<Self, Error> {
-        let (planned, workspace) = Self::plan(gpu, network, capacity)?;
-        Ok(workspace.bind(gpu, network, planned))
+    /// For a network.
+    pub fn new(gpu: &Gpu, network: &Network, capacity: usize) -> Self {
+        let (planned, workspace) = Self::plan(gpu, network, capacity);
+        workspace.bind(gpu, network, planned)
     }
 
     /// The same, for a network whose layers are not read yet: without its dispatches, the last of which is the way to
     /// RGBA.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn plan(gpu: &Gpu, network: &Network, capacity: usize) -> Result<(Vec<Planned>, Self), Error> {
+    pub fn plan(gpu: &Gpu, network: &Network, capacity: usize) -> (Vec<Planned>, Self) {
         let NetConfig { image_size, channels, .. } = network.sizes.config;
         let pixels = image_size * image_size;
         let bytes = |values: usize| (4 * values * capacity) as u64;
         let readable = |label: &str, bytes| gpu.buffer(label, bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
-        let z = readable("the images", bytes(pixels * channels))?;
-        let rgba = readable("the pictures", bytes(pixels))?;
-        let call = gpu.buffer("a call", 16, BufferUsages::UNIFORM)?;
-        let slots = gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE)?;
+        let z = readable("the images", bytes(pixels * channels));
+        let rgba = readable("the pictures", bytes(pixels));
+        let call = gpu.buffer("a call", 16, BufferUsages::UNIFORM);
+        let slots = gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE);
         let mut recorder = Recorder {
             gpu,
             network,
@@ -63,13 +58,9 @@ impl Workspace {
             planned: Vec::new(),
             pool: Vec::new(),
             largest: (4 * pixels * channels) as u64,
-            failed: None,
         };
         network.layers.forward(&mut recorder);
-        let Recorder { mut planned, largest, failed, .. } = recorder;
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        let Recorder { mut planned, largest, .. } = recorder;
         planned.push(Planned {
             pipeline: network.kernels.pipeline(gpu, &network.sizes, Kernel::Rgba),
             layer: None,
@@ -79,7 +70,7 @@ impl Workspace {
         let workspace = Self {
             capacity,
             most_pictures: ((gpu.most_bytes() / largest) as usize).min(SLOTS),
-            staging: gpu.buffer("the answer", bytes(pixels * channels), BufferUsages::MAP_READ)?,
+            staging: gpu.buffer("the answer", bytes(pixels * channels), BufferUsages::MAP_READ),
             step: Vec::new(),
             to_rgba: Vec::new(),
             z,
@@ -87,7 +78,7 @@ impl Workspace {
             call,
             slots,
         };
-        Ok((planned, workspace))
+        (planned, workspace)
     }
 
     /// With the dispatches that were planned.

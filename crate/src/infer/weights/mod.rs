@@ -1,13 +1,20 @@
-//! Weights files as the page reads them: by the rules of [`crate::model::weights`], while they are downloaded, and
-//! without the readers that serde derives, which would be a third of what a browser downloads of an engine.
+//! Weights files as the page reads them: by the rules of [`crate::model::weights`], and without the readers that serde
+//! derives, which would be a third of what a browser downloads of an engine. The CPU's engine reads tensors while they
+//! are downloaded, the GPU's once all are there.
 
 mod header;
 mod json;
 mod metadata;
-#[allow(dead_code, reason = "the CPU's engine reads while it loads")]
-mod streaming;
-#[allow(dead_code, reason = "each engine takes what it needs")]
-mod tensors;
 
-pub(crate) use streaming::StreamingReader;
-pub(crate) use tensors::{Source, Tensors, open, read_info};
+pub(crate) use header::Header;
+
+use crate::error::Error;
+use crate::model::weights::ModelInfo;
+
+/// What a weights file says about itself, whether or not its tensors are those of the network.
+///
+/// # Errors
+/// When it is no weights file, or one of another version.
+pub(crate) fn read_info(bytes: &[u8]) -> Result<ModelInfo, Error> {
+    Header::of(bytes)?.info()
+}

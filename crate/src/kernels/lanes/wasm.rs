@@ -41,10 +41,10 @@ impl Lanes {
     /// `self · by + to`, rounded once where the build may use such instructions.
     #[inline(always)]
     pub fn mul_add(self, by: Self, to: Self) -> Self {
-        #[cfg(feature = "relaxed")]
-        return Self(f32x4_relaxed_madd(self.0, by.0, to.0));
-        #[cfg(not(feature = "relaxed"))]
-        return self.mul(by).add(to);
+        match cfg!(feature = "relaxed") {
+            true => Self(f32x4_relaxed_madd(self.0, by.0, to.0)),
+            false => self.mul(by).add(to),
+        }
     }
 
     #[inline(always)]

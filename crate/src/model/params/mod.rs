@@ -6,11 +6,8 @@
 
 mod dit;
 mod in_context;
-#[cfg(feature = "burn")]
-mod unet;
-
-#[cfg(feature = "burn")]
-pub(crate) use unet::{BlockPlan, Resample, UnetPlan};
+#[cfg_attr(not(feature = "burn"), path = "unet_stub.rs")]
+pub(crate) mod unet;
 
 use super::{Architecture, NetConfig};
 use crate::rng::{Purpose, Stream};
@@ -120,11 +117,22 @@ impl ParamList {
 
     /// Lists the parameters of a part of the network.
     pub fn scope(&mut self, name: &str, list: impl FnOnce(&mut Self)) {
-        let length = self.scope.len();
+        let outside = self.enter(name);
+        list(self);
+        self.leave(outside);
+    }
+
+    #[inline(never)]
+    fn enter(&mut self, name: &str) -> usize {
+        let outside = self.scope.len();
         self.scope.push_str(name);
         self.scope.push('.');
-        list(self);
-        self.scope.truncate(length);
+        outside
+    }
+
+    #[inline(never)]
+    fn leave(&mut self, outside: usize) {
+        self.scope.truncate(outside);
     }
 
     /// Lists the parameters of so many parts alike.
@@ -147,15 +155,6 @@ impl ParamList {
         self.scope(name, |params| params.add("weight", role, &shape, initializer, true));
     }
 
-    /// A convolution of an odd kernel: `[in, out]` channels, Xavier-uniform times `scale`, with bias zero.
-    pub fn conv(&mut self, name: &str, role: ParamRole, [input, output]: [usize; 2], kernel: usize, scale: f64) {
-        let bound = scale * (6.0 / ((input + output) * kernel * kernel) as f64).sqrt();
-        self.scope(name, |params| {
-            params.add("weight", role, &[output, input, kernel, kernel], Initializer::Uniform(bound), false);
-            params.vector("bias", output, 0.0);
-        });
-    }
-
     /// Learned rows.
     #[inline(never)]
     pub fn table(&mut self, name: &str, rows: usize, width: usize, initializer: Initializer) {
@@ -171,7 +170,7 @@ impl ParamList {
     /// Any other parameter.
     #[inline(never)]
     pub fn add(&mut self, name: &str, role: ParamRole, shape: &[usize], initializer: Initializer, is_linear: bool) {
-        let name = format!("{}{name}", self.scope);
+        let name = [&self.scope, name].concat();
         self.specs.push(ParamSpec { name, shape: shape.to_vec(), role, is_linear, initializer, stream: self.drawn });
         // A number for each matrix, drawn or not: the numbers of a seed must never change.
         self.drawn += u64::from(role != ParamRole::Vector);
@@ -185,11 +184,7 @@ impl NetConfig {
         match &self.architecture {
             Architecture::Dit => dit::list(self, &mut params),
             Architecture::InContext(parts) => in_context::list(self, parts, &mut params),
-            #[cfg(feature = "burn")]
             Architecture::Unet(parts) => unet::list(self, parts, &mut params),
-            // The page's engines leave it to burn.
-            #[cfg(not(feature = "burn"))]
-            Architecture::Unet(_) => {}
         }
         params.into_specs()
     }

@@ -41,6 +41,17 @@ pub(super) fn list(config: &NetConfig, parts: &UnetConfig, params: &mut ParamLis
     }
 }
 
+impl ParamList {
+    /// A convolution of an odd kernel: `[in, out]` channels, Xavier-uniform times `scale`, with bias zero.
+    fn conv(&mut self, name: &str, role: ParamRole, [input, output]: [usize; 2], kernel: usize, scale: f64) {
+        let bound = scale * (6.0 / ((input + output) * kernel * kernel) as f64).sqrt();
+        self.scope(name, |params| {
+            params.add("weight", role, &[output, input, kernel, kernel], Initializer::Uniform(bound), false);
+            params.vector("bias", output, 0.0);
+        });
+    }
+}
+
 fn block(params: &mut ParamList, plan: BlockPlan, embedding: usize) {
     let [input, output] = plan.channels;
     norm(params, "norm0", input);

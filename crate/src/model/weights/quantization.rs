@@ -3,7 +3,7 @@
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::values::{TensorSpec, shape_mismatch};
+use super::values::{Scales, TensorSpec, shape_mismatch};
 
 /// The largest scale of a row: its weights are at most what half precision holds.
 const MAX_SCALE: f32 = 65504.0 / 127.0;
@@ -15,23 +15,13 @@ pub(crate) fn scales_of(name: &str) -> String {
     format!("{name}{SCALE}")
 }
 
-/// A matrix of rows of `columns` values as whole numbers, and the scale of each row.
-pub(crate) fn quantized(columns: usize, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
-    let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    let scales: Vec<f32> = values.chunks_exact(columns).map(|row| largest(row) / 127.0).collect();
-    let whole = |(row, &scale): (&[f32], &f32)| -> Vec<u8> {
-        let scale = if scale > 0.0 { scale } else { 1.0 };
-        row.iter().map(|x| (x / scale).round() as i8 as u8).collect()
-    };
-    (values.chunks_exact(columns).zip(&scales).flat_map(whole).collect(), scales)
+/// The name of the tensor whose rows' scales another one holds, by its name.
+pub(crate) fn scaled_by(name: &str) -> Option<&str> {
+    name.strip_suffix(SCALE)
 }
 
 /// The values of a matrix of whole numbers, times the scales of its rows.
-pub(crate) fn values(
-    name: &str,
-    view: &TensorView,
-    scales: impl FnOnce() -> Result<(Vec<usize>, Vec<f32>), String>,
-) -> Result<Vec<f32>, String> {
+pub(crate) fn values(name: &str, view: &TensorView, scales: Scales<'_>) -> Result<Vec<f32>, String> {
     let &[rows, columns] = view.shape() else { return Err(format!("tensor `{name}` is I8 but no matrix")) };
     let (shape, scales) = scales()?;
     if shape != [rows] {
@@ -51,5 +41,5 @@ pub(crate) fn values(
 
 /// Whether a tensor holds the scales of another one's rows.
 pub(crate) fn is_scale(form: impl Fn(&str) -> Option<TensorSpec>, name: &str) -> bool {
-    name.strip_suffix(SCALE).and_then(form).is_some_and(|(dtype, _)| dtype == Dtype::I8)
+    scaled_by(name).and_then(form).is_some_and(|(dtype, _)| dtype == Dtype::I8)
 }

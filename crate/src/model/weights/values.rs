@@ -1,8 +1,6 @@
 //! The values of tensors as files have them: written as bytes, and read.
 
-use half::f16;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView, View};
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::quantization;
 use crate::error::{Error, name_of};
@@ -20,49 +18,12 @@ pub enum Precision {
     I8,
 }
 
+/// What gives the scales of a matrix of whole numbers, with the shape that these have. A pointer: browsers would
+/// download what calls it once for each function.
+pub(crate) type Scales<'a> = &'a dyn Fn() -> Result<(Vec<usize>, Vec<f32>), String>;
+
 /// The type and the shape of a tensor.
 pub(crate) type TensorSpec = (Dtype, Vec<usize>);
-
-/// One tensor of the file.
-pub(crate) struct EncodedTensor {
-    shape: Vec<usize>,
-    dtype: Dtype,
-    bytes: Vec<u8>,
-}
-
-impl EncodedTensor {
-    pub(crate) fn new(shape: Vec<usize>, dtype: Dtype, values: &[f32]) -> Self {
-        let bytes = match dtype {
-            Dtype::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
-            _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        };
-        Self { shape, dtype, bytes }
-    }
-
-    /// A matrix as whole numbers, and the scale of each row.
-    pub(crate) fn quantized([rows, columns]: [usize; 2], values: &[f32]) -> [Self; 2] {
-        let (bytes, scales) = quantization::quantized(columns, values);
-        [Self { shape: vec![rows, columns], dtype: Dtype::I8, bytes }, Self::new(vec![rows], Dtype::F32, &scales)]
-    }
-}
-
-impl View for EncodedTensor {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        self.bytes.as_slice().into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
 
 /// Refuses a file whose tensors, of these names, have not as many values as the network of `config`, before that is
 /// allocated.
@@ -82,11 +43,6 @@ pub(crate) fn check<'name>(
     Ok(())
 }
 
-/// The type and the shape of a tensor of a file.
-pub(crate) fn form_in(file: &SafeTensors, name: &str) -> Option<TensorSpec> {
-    file.tensor(name).ok().map(|view| (view.dtype(), view.shape().to_vec()))
-}
-
 /// The values of a parameter of the given shape, from `[out, in]` to `[in, out]` where `transposed`.
 pub(crate) fn read<'data>(
     tensor: impl Fn(&str) -> Option<TensorView<'data>>,
@@ -104,7 +60,7 @@ pub(crate) fn read<'data>(
         let view = tensor(&of).ok_or_else(|| missing(&of))?;
         Ok((view.shape().to_vec(), to_f32(&of, &view)?))
     };
-    let values = values(name, &view, scales)?;
+    let values = values(name, &view, &scales)?;
     Ok(if transposed { transpose(&values, shape[0]) } else { values })
 }
 
@@ -118,11 +74,7 @@ pub(crate) fn shape_mismatch(name: &str, shape: &[usize], needed: &[usize]) -> S
 
 /// The values of a tensor in the file's order; whole numbers need the scales of their rows, with the shape that these
 /// have.
-pub(crate) fn values(
-    name: &str,
-    view: &TensorView,
-    scales: impl FnOnce() -> Result<(Vec<usize>, Vec<f32>), String>,
-) -> Result<Vec<f32>, String> {
+pub(crate) fn values(name: &str, view: &TensorView, scales: Scales<'_>) -> Result<Vec<f32>, String> {
     let values = match view.dtype() {
         Dtype::I8 => quantization::values(name, view, scales),
         _ => to_f32(name, view),

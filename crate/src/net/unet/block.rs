@@ -6,7 +6,7 @@ use burn::nn::Linear;
 use super::conv::{Conv, GroupNorm, resample};
 use crate::dual::attend;
 use crate::dual::{Dual, linear, silu};
-use crate::model::params::BlockPlan;
+use crate::model::params::unet::BlockPlan;
 use crate::net::Dropout;
 use crate::net::init::Init;
 

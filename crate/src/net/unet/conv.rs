@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::dual::{Dual, convolve, group_norm};
-use crate::model::params::Resample;
+use crate::model::params::unet::Resample;
 use crate::model::tables::NORM_EPSILON;
 use crate::net::init::Init;
 

@@ -13,7 +13,7 @@ use super::embed::Table;
 use super::init::Init;
 use super::{Conditioning, Dropout, Labels, NetConfig, UnetConfig};
 use crate::dual::{Dual, linear, silu};
-use crate::model::params::{BlockPlan, UnetPlan};
+use crate::model::params::unet::{BlockPlan, UnetPlan};
 use block::UnetBlock;
 use conv::{Conv, GroupNorm};
 

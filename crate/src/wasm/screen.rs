@@ -1,15 +1,13 @@
-//! A picture from the GPU to a canvas, without a way through the CPU's memory. In browsers only.
+//! A picture from the GPU to a canvas, without a way through the CPU's memory.
 
 use web_sys::{ImageBitmap, OffscreenCanvas};
 
-use super::device::Gpu;
-use super::generator::{GpuGenerator, Readback, RunOptions};
-use super::recorder::bind_layout;
 use crate::error::Error;
-use crate::model::{Class, Pause, Request, Solver};
+use crate::infer::webgpu::Gpu;
+use crate::infer::webgpu::wgsl::wgsl;
 
 /// Draws RGBA pixels over the whole canvas.
-const SHADER: &str = include_str!("wgsl/screen.wgsl");
+const SHADER: &str = wgsl!(file "screen.wgsl");
 
 /// A canvas of a model's size that nobody sees; what is drawn on it is handed out as a bitmap.
 #[derive(Debug)]
@@ -29,8 +27,8 @@ impl Screen {
     pub async fn new(gpu: &Gpu, size: u32) -> Result<Self, Error> {
         let canvas = OffscreenCanvas::new(size, size).map_err(wrong)?;
         let target = wgpu::SurfaceTarget::OffscreenCanvas(canvas.clone());
-        let surface = gpu.origin.0.create_surface(target).map_err(wrong)?;
-        let config = surface.get_default_config(&gpu.origin.1, size, size).ok_or_else(|| wrong("no format"))?;
+        let surface = gpu.surface(target).map_err(wrong)?;
+        let config = surface.get_default_config(&gpu.adapter, size, size).ok_or_else(|| wrong("no format"))?;
         let config = wgpu::SurfaceConfiguration { alpha_mode: wgpu::CompositeAlphaMode::PreMultiplied, ..config };
         let pipeline = gpu.accepted(|| Ok(pipeline(&gpu.device, size, config.format))).await?;
         surface.configure(&gpu.device, &config);
@@ -46,7 +44,7 @@ impl Screen {
         let (Success(frame) | Suboptimal(frame)) = self.surface.get_current_texture() else {
             return Err(wrong("no frame"));
         };
-        let group = bind_layout(gpu, &self.pipeline.get_bind_group_layout(0), &[(0, rgba)]);
+        let group = gpu.bind(&self.pipeline.get_bind_group_layout(0), &[(0, rgba)]);
         let view = frame.texture.create_view(&Default::default());
         let attachment = wgpu::RenderPassColorAttachment {
             view: &view,
@@ -67,31 +65,6 @@ impl Screen {
         // In the same turn: the canvas is empty in the next.
         let bitmap = self.canvas.transfer_to_image_bitmap().map_err(wrong)?;
         gpu.finished().await.map(|()| bitmap)
-    }
-}
-
-impl GpuGenerator {
-    /// The picture that noise becomes, as a bitmap; its bytes are never in the CPU's memory.
-    ///
-    /// # Shapes
-    /// `noise`: `channels · size · size` standard normals.
-    ///
-    /// # Errors
-    /// As [`Self::from_noise`], or a browser without such canvases.
-    pub async fn show(&self, noise: &[f32], class: Class, nfe: usize, pause: Pause<'_>) -> Result<ImageBitmap, Error> {
-        let (gpu, size) = (&self.model.gpu, self.model.info.net.image_size as u32);
-        let request = Request { seed: 0, count: 1, class, nfe };
-        let way = RunOptions { solver: Solver::MeanFlow, wanted: Readback::Nothing };
-        self.run(request, Some(noise), way, pause).await?;
-        let rgba = self.model.state.borrow().as_ref().map(|state| state.workspace.rgba.clone());
-        let rgba = rgba.ok_or_else(|| wrong("the model is at work on another request"))?;
-        let screen = match self.model.screen.take() {
-            Some(screen) => screen,
-            None => Screen::new(gpu, size).await?,
-        };
-        let shown = screen.show(gpu, &rgba).await;
-        self.model.screen.replace(Some(screen));
-        shown
     }
 }
 

@@ -2,12 +2,12 @@
 
 use safetensors::tensor::TensorView;
 
-use super::header::Header;
 use crate::error::Error;
+use crate::infer::weights::Header;
 use crate::model::weights::ModelInfo;
 
 /// How far a file has arrived.
-pub(crate) struct StreamingReader {
+pub(super) struct StreamingReader {
     /// How many bytes there have been.
     arrived: usize,
     /// Those of a header or of a tensor of which more must come.
@@ -39,7 +39,7 @@ impl StreamingReader {
     /// Takes the next piece, and calls `visit` with what the file says about itself and the name and the content of
     /// every tensor that it completes, in the file's order: in the files that we write, the scales of whole numbers are
     /// in front of them.
-    pub fn push(&mut self, piece: &[u8], mut visit: impl FnMut(&ModelInfo, &str, TensorView)) {
+    pub fn push(&mut self, piece: &[u8], visit: &mut dyn FnMut(&ModelInfo, &str, TensorView)) {
         self.arrived += piece.len();
         let until_now;
         let mut piece = piece;
@@ -58,9 +58,12 @@ impl StreamingReader {
         // The first tensor begins behind the header.
         let before = self.arrived - piece.len();
         piece = piece.get(header.start.saturating_sub(before)..).unwrap_or_default();
-        while let Some(name) = header.names.get(*visited) {
-            let Some(data) = take(&mut self.begun, &mut piece, header.size_of(name)) else { return };
-            header.tensor(name, data).into_iter().for_each(|view| visit(info, name, view));
+        while let Some((name, tensor)) = header.nth(*visited) {
+            let (from, to) = tensor.data_offsets;
+            let Some(data) = take(&mut self.begun, &mut piece, to - from) else { return };
+            if let Ok(view) = TensorView::new(tensor.dtype, tensor.shape.clone(), data) {
+                visit(info, name, view);
+            }
             self.begun.clear();
             *visited += 1;
         }
@@ -69,7 +72,7 @@ impl StreamingReader {
     /// What the file says about itself, once all of it has arrived.
     ///
     /// # Errors
-    /// As [`super::open`].
+    /// Of a file that is cut short, or whose tensors are not those of its network.
     pub fn finish(self) -> Result<ModelInfo, Error> {
         match self.state {
             // It says what is missing.
