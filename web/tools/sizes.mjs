@@ -14,10 +14,10 @@ import { engineFolder } from './engine-folder.mjs';
 const BUDGET = {
   cpu: 95e3,
   relaxed: 95e3,
-  webgpu: 125e3,
+  webgpu: 132e3,
   burn: 400e3,
   worker: 8.5e3,
-  page: 16e3,
+  page: 18e3,
   'mean-flow': 11e3,
   'mean-flow.inline': 120e3,
   engine: 3.5e3,

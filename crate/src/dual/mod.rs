@@ -35,14 +35,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod cpu;
+pub(crate) mod cpu;
 #[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), path = "cube_stub.rs")]
 mod cube;
 mod layers;
 mod ops;
 
 #[allow(unused_imports, reason = "builds for browsers do not train")]
-pub(crate) use cpu::{fused_update, in_parallel, in_thread_pool};
+pub(crate) use cpu::{in_parallel, in_thread_pool};
 pub use layers::{attend, convolve, gelu_tanh, group_norm, layer_norm, linear, rms_norm, silu, softmax};
 
 use burn::tensor::Tensor;

@@ -71,7 +71,7 @@ pub(crate) async fn sample(
         return Err(Error::Request(format!("the page's engines have mean-flow and euler, not {solver}")));
     }
     let values = net.channels * net.image_size * net.image_size;
-    let classes = request.classes(noise.is_some(), net)?;
+    let classes = classes_of(&request, noise.is_some(), net)?;
     let noise_of = |picture: usize| {
         let mut noise = match noise {
             Some(noise) => noise[picture * values..][..values].to_vec(),
@@ -94,6 +94,17 @@ pub(crate) async fn sample(
         engine.end(count).await?;
     }
     Ok(())
+}
+
+/// The class of each picture: `Any` where one is of no named class, as given noise without a class is.
+///
+/// # Errors
+/// As [`Request::labels`].
+pub(crate) fn classes_of(request: &Request, noise_is_given: bool, net: &NetConfig) -> Result<Vec<Class>, Error> {
+    match request.labels(net)? {
+        Some(labels) if !(noise_is_given && request.class == Class::Any) => Ok(labels),
+        _ => Ok(vec![Class::Any; request.count]),
+    }
 }
 
 /// The request of as many pictures as noise is given for.

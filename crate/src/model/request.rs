@@ -45,19 +45,6 @@ impl Request {
         }
         self.class.clone().of_pictures(seed, count, net)
     }
-
-    /// The same for the page's engines: `Any` where a picture is of no named class, as given noise without a class is.
-    ///
-    /// # Errors
-    /// As [`Self::labels`].
-    pub(crate) fn classes(&self, noise_is_given: bool, net: &NetConfig) -> Result<Vec<Class>, Error> {
-        let labels = self.labels(net)?;
-        Ok(match (labels, &self.class) {
-            (None, _) => vec![Class::Any; self.count],
-            (Some(_), Class::Any) if noise_is_given => vec![Class::Any; self.count],
-            (Some(labels), _) => labels,
-        })
-    }
 }
 
 /// How many pictures of a network so many values are.

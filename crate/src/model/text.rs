@@ -71,28 +71,35 @@ impl TextConfig {
 pub type Token = Vec<(u32, f32)>;
 
 /// Makes tokens of prompts.
-#[derive(Clone, Debug)]
-pub struct Tokenizer {
-    config: TextConfig,
+#[derive(Clone, Copy, Debug)]
+pub struct Tokenizer<'a> {
+    config: &'a TextConfig,
     /// In alphabetical order, which is that of their rows.
-    vocabulary: Vec<String>,
+    vocabulary: &'a [String],
 }
 
-impl Tokenizer {
+impl<'a> Tokenizer<'a> {
     /// From the words that have rows of their own, in alphabetical order.
     ///
     /// # Errors
     /// When they are not as many as the network has rows for, or not in that order.
-    pub fn new(vocabulary: Vec<String>, config: &TextConfig) -> Result<Self, Error> {
-        if vocabulary.len() != config.vocabulary || !vocabulary.is_sorted() {
-            return Err(Error::Weights("its vocabulary does not fit its network".into()));
+    pub fn new(vocabulary: &'a [String], config: &'a TextConfig) -> Result<Self, Error> {
+        let is_sorted = vocabulary.windows(2).all(|pair| pair[0] < pair[1]);
+        match vocabulary.len() == config.vocabulary && is_sorted {
+            true => Ok(Self { config, vocabulary }),
+            false => Err(Error::Weights("its vocabulary does not fit its network".into())),
         }
-        Ok(Self { config: config.clone(), vocabulary })
     }
 
     /// The tokens of a prompt, at most [`TextConfig::tokens`].
     pub fn encode(&self, prompt: &str) -> Vec<Token> {
-        words(prompt).take(self.config.tokens).map(|word| self.token(word)).collect()
+        let mut tokens = Vec::new();
+        for word in words(prompt) {
+            if tokens.len() < self.config.tokens {
+                tokens.push(self.token(word));
+            }
+        }
+        tokens
     }
 
     /// The token of a word.
@@ -111,44 +118,60 @@ impl Tokenizer {
     /// The token of a word that is not in the vocabulary. Each trigram has the factor `1/√n`, so that the token of `n`
     /// of them is as long as that of a known word.
     pub fn trigrams(&self, word: &str) -> Token {
-        let letters: Vec<char> = ['^'].into_iter().chain(word.chars().take(MAX_LETTERS)).chain(['$']).collect();
-        let factor = 1.0 / ((letters.len() - 2) as f32).sqrt();
-        let row = |letters: &[char]| {
-            // FNV-1a, of the letters as they are in UTF-32.
-            let bytes = letters.iter().flat_map(|&letter| u32::from(letter).to_le_bytes());
-            let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-            (self.config.vocabulary + hash as usize % self.config.buckets) as u32
+        let mut token: Token = Vec::new();
+        let mut letters = ['^'; 3];
+        let mut add = |letter: char, is_first: bool| {
+            letters = [letters[1], letters[2], letter];
+            if !is_first {
+                // FNV-1a, of the letters as they are in UTF-32.
+                let mut hash = 0x811c_9dc5_u32;
+                for letter in letters {
+                    for byte in u32::from(letter).to_le_bytes() {
+                        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+                    }
+                }
+                token.push(((self.config.vocabulary + hash as usize % self.config.buckets) as u32, 1.0));
+            }
         };
-        letters.windows(3).map(|letters| (row(letters), factor)).collect()
+        let mut is_first = true;
+        for letter in word.chars().take(MAX_LETTERS) {
+            add(letter, is_first);
+            is_first = false;
+        }
+        add('$', is_first);
+        let factor = 1.0 / (token.len() as f32).sqrt();
+        token.iter_mut().for_each(|part| part.1 = factor);
+        token
     }
 
     /// The words that have rows of their own.
-    pub fn vocabulary(&self) -> &[String] {
-        &self.vocabulary
+    pub fn vocabulary(&self) -> &'a [String] {
+        self.vocabulary
     }
 
     /// The network's part of it.
-    pub fn config(&self) -> &TextConfig {
-        &self.config
+    pub fn config(&self) -> &'a TextConfig {
+        self.config
     }
 
     /// The words of a prompt that count and are not in the vocabulary.
-    pub fn unknown<'a>(&self, prompt: &'a str) -> Vec<&'a str> {
+    pub fn unknown<'t>(&self, prompt: &'t str) -> Vec<&'t str> {
         words(prompt).take(self.config.tokens).filter(|word| self.row(word).is_none()).collect()
     }
 }
 
 /// A place between two prompts, `share` of the way: each token is the sum of those in its place, by their shares.
 pub fn between(from: &[Token], to: &[Token], share: f32, config: &TextConfig) -> Vec<Token> {
-    let empty = vec![(config.padding(), 1.0)];
-    let token = |i: usize| {
-        let parts = [(from, 1.0 - share), (to, share)].map(|(prompt, share)| {
-            let token = prompt.get(i).unwrap_or(&empty);
-            token.iter().map(move |&(row, factor)| (row, share * factor))
-        });
-        parts.into_iter().flatten().collect()
-    };
-    (0..from.len().max(to.len())).map(token).collect()
+    let mut tokens = vec![Token::new(); from.len().max(to.len())];
+    for (prompt, share) in [(from, 1.0 - share), (to, share)] {
+        for (i, token) in tokens.iter_mut().enumerate() {
+            match prompt.get(i) {
+                Some(own) => own.iter().for_each(|&(row, factor)| token.push((row, share * factor))),
+                None => token.push((config.padding(), share)),
+            }
+        }
+    }
+    tokens
 }
 
 /// The words of a text that is normalised (Unicode NFKC, lower case): what stands between spaces, punctuation and
@@ -163,21 +186,23 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
             // General punctuation without what joins the parts of an emoji, and that of Chinese and Japanese.
             || matches!(letter, '\u{2000}'..='\u{200c}' | '\u{200e}'..='\u{206f}' | '\u{3000}'..='\u{303f}')
     };
-    text[..end].split(separates).filter(|word| !word.is_empty())
+    text.get(..end).unwrap_or(text).split(separates).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn tokenizer(vocabulary: &[&str]) -> Tokenizer {
+    /// It lives as long as the tests.
+    fn tokenizer(vocabulary: &[&str]) -> Tokenizer<'static> {
         let config = TextConfig {
             vocabulary: vocabulary.len(),
             buckets: 512,
             tokens: 4,
             conditioning: TextConditioning::default(),
         };
-        Tokenizer::new(vocabulary.iter().map(|&word| word.into()).collect(), &config).expect("it fits")
+        let words: Vec<String> = vocabulary.iter().map(|&word| word.into()).collect();
+        Tokenizer::new(words.leak(), Box::leak(Box::new(config))).expect("it fits")
     }
 
     #[test]
@@ -225,7 +250,8 @@ mod tests {
     fn a_vocabulary_must_fit() {
         let config = TextConfig { vocabulary: 2, buckets: 8, tokens: 4, conditioning: TextConditioning::Adaln };
         for words in [&["b", "a"][..], &["a"]] {
-            assert!(Tokenizer::new(words.iter().map(|&word| word.into()).collect(), &config).is_err(), "{words:?}");
+            let vocabulary: Vec<String> = words.iter().map(|&word| word.into()).collect();
+            assert!(Tokenizer::new(&vocabulary, &config).is_err(), "{words:?}");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 mod attention;
 #[cfg_attr(not(feature = "train"), path = "native_stub.rs")]
-mod native;
+pub(crate) mod native;
 mod packed;
 mod product;
 mod symmetric;
@@ -13,7 +13,7 @@ mod symmetric;
 pub(super) use attention::attend;
 pub(super) use native::matmul;
 #[allow(unused_imports, reason = "builds for browsers do not train")]
-pub(crate) use native::{fused_update, in_parallel, in_thread_pool};
+pub(crate) use native::{in_parallel, in_thread_pool};
 pub(super) use product::linear;
 pub(super) use symmetric::{gated, layer_norm, softmax};
 

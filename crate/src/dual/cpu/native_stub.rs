@@ -31,14 +31,6 @@ pub fn in_chunks(values: &mut [f32], _: usize, change: impl Fn(usize, &mut [f32]
     change(0, values);
 }
 
-pub fn fused_update<const D: usize, const N: usize, const M: usize>(
-    changed: [Tensor<D>; N],
-    _: [&Tensor<D>; M],
-    _: impl Fn([&mut [f32]; N], [&[f32]; M]) + Sync,
-) -> Result<[Tensor<D>; N], [Tensor<D>; N]> {
-    Err(changed)
-}
-
 pub fn apply<const D: usize, L: Layer>(_: L, _: &Tensor<D>) -> Option<(Tensor<D>, L::Derivatives)> {
     None
 }

@@ -7,7 +7,7 @@ use super::loader::{WeightSource, WeightsLoader};
 use super::network::{Conditions, Network};
 use super::scratch::Scratch;
 use crate::error::Error;
-use crate::infer::sampler::{Engine, Step, at_once, request_of, sample};
+use crate::infer::sampler::{Engine, Step, at_once, classes_of, request_of, sample};
 use crate::model::rgba_of;
 use crate::model::weights::{Check, ModelInfo};
 use crate::model::{Class, NO_PAUSE, Pause, Request, Solver, whole_pictures};
@@ -120,7 +120,7 @@ impl CpuGenerator {
     /// As [`Self::from_noise`]; `calls` must be even.
     pub fn invert(&self, mut values: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
         let count = whole_pictures(&values, &self.info().net)?;
-        let classes = Request { seed: 0, count, class, nfe: calls }.classes(true, &self.info().net)?;
+        let classes = classes_of(&Request { seed: 0, count, class, nfe: calls }, true, &self.info().net)?;
         if !calls.is_multiple_of(2) {
             return Err(Error::Request(format!(
                 "{calls} network calls were asked for; Heun's method makes two a step"

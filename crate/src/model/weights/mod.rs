@@ -134,8 +134,8 @@ impl ModelInfo {
     ///
     /// # Errors
     /// When the vocabulary does not fit the network.
-    pub fn tokenizer(&self) -> Result<Option<Tokenizer>, Error> {
-        let make = |text| Tokenizer::new(self.vocabulary.clone(), text);
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer<'_>>, Error> {
+        let make = |text| Tokenizer::new(&self.vocabulary, text);
         self.net.text.as_ref().map(make).transpose()
     }
 
