@@ -8,7 +8,7 @@ use super::embed::{GuidanceEmbedding, Table, TimeEmbedding, positions};
 use super::init::Init;
 use super::patches::{patchify, unpatchify};
 use super::text::TextEmbedding;
-use super::{Conditioning, Labels, NetConfig, TimeInputs, Velocities};
+use super::{Conditioning, NetConfig, TimeInputs, Velocities};
 use crate::dual::{Dual, attend, gelu_tanh, layer_norm, linear, silu};
 use crate::error::Error;
 use crate::model::tables::NORM_EPSILON;
@@ -89,11 +89,12 @@ impl Dit {
         let head = self.velocity.as_ref().filter(|_| both);
         let shared = self.blocks.len() - head.map_or(decoder.unwrap_or(0), |head| head.blocks.len());
         let patches = linear(&self.patch, patchify(z.clone(), &self.config)) + self.positions.clone().into();
-        let (tokens, words) = match self.text_tokens(&conditioning) {
-            Some((TextConditioning::InContext, words)) => (words.concat(patches, 1), None),
-            Some((_, words)) => (patches, Some(words)),
-            None => (patches, None),
+        let text = |kind| self.text.as_ref()?.told(kind, &self.config, conditioning.labels.as_ref());
+        let tokens = match text(TextConditioning::InContext) {
+            Some(words) => words.concat(patches, 1),
+            None => patches,
         };
+        let words = text(TextConditioning::KeysValues);
         let through = |blocks: &[Block], x: Dual<3>, condition: &Dual<3>| {
             blocks.iter().fold(x, |x, block| block.forward(x, condition.clone(), words.as_ref()))
         };
@@ -115,14 +116,6 @@ impl Dit {
         let condition = of_decoder.unwrap_or(condition);
         let last = through(&self.blocks[shared..], trunk, &condition);
         Velocities { average: velocity(&self.head, last, condition, z, conditioning.t), instant }
-    }
-
-    /// The tokens of the prompts, for networks that attend to them, and how they do.
-    fn text_tokens(&self, conditioning: &Conditioning) -> Option<(TextConditioning, Dual<3>)> {
-        let (text, config) = (self.text.as_ref()?, self.config.text.as_ref()?);
-        let prompts = conditioning.labels.as_ref().and_then(Labels::prompts);
-        let prompts = prompts.expect("a network that is conditioned on text needs prompts");
-        (config.conditioning != TextConditioning::Adaln).then(|| (config.conditioning, text.tokens(prompts)))
     }
 
     /// The decoupled network of a Flow Matching network, see [`super::Net::into_decoupled`].
@@ -155,11 +148,9 @@ impl Dit {
             let labels = labels.as_ref().expect("a class-conditional network needs labels");
             condition = condition + labels.embed(table);
         }
-        if let (Some(text), Some(TextConditioning::Adaln)) =
-            (&self.text, self.config.text.as_ref().map(|c| c.conditioning))
-        {
-            let prompts = labels.as_ref().and_then(Labels::prompts);
-            condition = condition + text.sum(prompts.expect("a network that is conditioned on text needs prompts"));
+        let text = |text: &TextEmbedding| text.told(TextConditioning::Adaln, &self.config, labels.as_ref());
+        if let Some(words) = self.text.as_ref().and_then(text) {
+            condition = condition + words.reshape([batch, self.config.width]);
         }
         if let (Some(guidance), Some(labels)) = (&self.guidance, labels) {
             let parts = guidance.forward(labels.guidance_or_none(&t.primal.clone().inner()));

@@ -5,8 +5,9 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::embed::Table;
 use super::init::Init;
+use super::{Labels, NetConfig};
 use crate::dual::Dual;
-use crate::model::text::{TextConfig, Token};
+use crate::model::text::{TextConditioning, TextConfig, Token};
 
 /// The prompts of a batch: for each token the rows of the table that it is made of, and the factor of each.
 #[derive(Clone, Debug)]
@@ -92,14 +93,16 @@ impl TextEmbedding {
         Self { embedding: Table::new(&init.scope("embedding")), positions: Table::new(&init.scope("positions")) }
     }
 
-    /// The tokens in their places, `[batch, tokens, width]`. Words do not move.
-    pub fn tokens(&self, prompts: &Prompts) -> Dual<3> {
-        (self.rows(prompts) + self.positions.weight.val().unsqueeze::<3>()).into()
-    }
-
-    /// The sum of the words, `[batch, width]`.
-    pub fn sum(&self, prompts: &Prompts) -> Dual<2> {
-        self.rows(prompts).sum_dim(1).squeeze_dim::<2>(1).into()
+    /// What a network that is told its prompts in this way is told: tokens in their places, `[batch, tokens, width]`, or
+    /// for [`TextConditioning::Adaln`] their sum, `[batch, 1, width]`. Words do not move.
+    pub fn told(&self, kind: TextConditioning, config: &NetConfig, labels: Option<&Labels>) -> Option<Dual<3>> {
+        config.text.as_ref().filter(|text| text.conditioning == kind)?;
+        let prompts = labels.and_then(Labels::prompts).expect("a network that is conditioned on text needs prompts");
+        let words = self.rows(prompts);
+        Some(match kind {
+            TextConditioning::Adaln => words.sum_dim(1).into(),
+            _ => (words + self.positions.weight.val().unsqueeze::<3>()).into(),
+        })
     }
 
     fn rows(&self, prompts: &Prompts) -> Tensor<3> {

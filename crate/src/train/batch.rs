@@ -11,7 +11,7 @@ use crate::data::{DataError, Images, caption_lines};
 use crate::model::AUGMENT_DIM;
 use crate::model::from_byte;
 use crate::model::text::{TextConfig, Token, Tokenizer, words};
-use crate::net::Prompts;
+use crate::net::{Labels, Prompts};
 use crate::rng::{Purpose, Stream, fold_in};
 
 /// Draws batches without replacement: every image once per epoch, in a new order each time.
@@ -57,6 +57,19 @@ impl Batch {
     /// `images`: `[batch, channels, size, size]` in `[−1, 1]`; `labels`: `[batch]`, for a network with classes.
     pub fn new(images: Tensor<4>, labels: Option<Tensor<1, Int>>) -> Self {
         Self { images, labels, prompts: None, changes: None, instants: 0 }
+    }
+}
+
+impl Batch {
+    /// What a network is told of the images, where it is told anything.
+    pub(super) fn told(&self) -> Option<Labels> {
+        let Self { labels, prompts, changes, .. } = self;
+        match (labels.clone(), changes.clone(), prompts.clone()) {
+            (classes, Some(changes), _) => Some(Labels::with_augment_labels(classes, changes)),
+            (Some(classes), None, Some(prompts)) => Some(Labels::from(classes).with_prompts(prompts)),
+            (None, None, prompts) => prompts.map(Labels::from),
+            (classes, None, None) => classes.map(Labels::from),
+        }
     }
 }
 

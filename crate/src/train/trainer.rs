@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adamw::AdamW;
 use super::batch::Batch;
@@ -17,7 +17,7 @@ use super::optimization::OptimizerKind;
 use crate::dual::in_thread_pool;
 use crate::flow::{Models, Objective, PathSample, Residuals, StepInputs, Times};
 use crate::model::NetConfig;
-use crate::net::{Labels, Net, Prompts};
+use crate::net::{Labels, Net};
 use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
@@ -56,7 +56,7 @@ impl Trainer {
         // Times and noise, and where the networks are evaluated: on the path from image to noise.
         let (models, inputs) = in_thread_pool(&device, || {
             let (models, times) = (self.models(), self.draw_times(rows, batch.instants));
-            let labels = self.labels(batch.labels, batch.prompts, batch.changes, &times);
+            let labels = batch.told().map(|labels| self.with_guidance(labels, &times));
             let noise = self.draw_noise(batch.images.dims());
             let path = objective.path(batch.images, noise, times.t.clone());
             let path = self.guided(path, &times.t, labels.as_ref(), &models);
@@ -129,24 +129,11 @@ impl Trainer {
         Tensor::from_data(TensorData::new(noise, shape), &self.devices[0])
     }
 
-    /// What the network is told of a batch: classes or prompts, changes of the images, and, where it is told any,
-    /// guidance.
-    fn labels(
-        &self,
-        classes: Option<Tensor<1, Int>>,
-        prompts: Option<Prompts>,
-        changes: Option<Tensor<2>>,
-        times: &Times,
-    ) -> Option<Labels> {
-        let labels = match (classes, changes, prompts) {
-            (classes, Some(changes), _) => Labels::with_augment_labels(classes, changes),
-            (Some(classes), None, Some(prompts)) => Labels::from(classes).with_prompts(prompts),
-            (None, None, Some(prompts)) => prompts.into(),
-            (classes, None, None) => classes?.into(),
-        };
-        let Some(draws) = &self.config.guidance.input else { return Some(labels) };
+    /// The labels of a batch with guidance, where the network is told any.
+    fn with_guidance(&self, labels: Labels, times: &Times) -> Labels {
+        let Some(draws) = &self.config.guidance.input else { return labels };
         let mut stream = Stream::new(self.config.train.seed, Purpose::Guidance, self.step);
-        Some(draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream))
+        draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream)
     }
 }
 

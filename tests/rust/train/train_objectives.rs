@@ -284,6 +284,7 @@ fn the_shipped_settings_are_whole() {
         ("imagenet-pmf-l16", 410.0),
         ("imagenet-pmf-l32", 413.0),
         ("nouns", 2.0),
+        ("nouns-words", 2.0),
         ("tiles", 2.0),
     ];
     assert_eq!(millions.into_iter().collect::<Vec<_>>(), expected.map(|(name, count)| (name.to_owned(), count)));
