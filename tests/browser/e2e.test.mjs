@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
 import {
+  FIRST,
   DIST,
   meanflow,
   nativeOverWhite,
@@ -106,11 +107,11 @@ function replace(bytes, from, to) {
 test('weights that are not there are named', async () => {
   const copy = temporaryFolder();
   cpSync(DIST, copy, { recursive: true });
-  rmSync(join(copy, 'static/models/nouns.safetensors'));
+  rmSync(join(copy, 'static/models', FIRST.file));
   const broken = await serve(copy);
   try {
     const page = await open(stage.browser, broken.address, { state: 'error' });
-    assert.match(await page.textContent('#status'), /cannot download nouns\.safetensors: the server answered 404/);
+    assert.match(await page.textContent('#status'), new RegExp(`cannot download ${FIRST.file}: the server answered 404`));
     // Another model can still be chosen.
     await page.check('input[name=model][value=tiles]', { force: true });
     await settled(page);

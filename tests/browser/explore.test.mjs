@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { withRecipe } from '../../web/element/png.js';
 import { serve } from '../../web/tools/serve.mjs';
 import {
+  FIRST,
   DIST,
   ENGINE,
   encode,
@@ -178,7 +179,7 @@ test('a picture of the square comes back with its place', async () => {
 });
 
 test('a picture of the visitor becomes noise, and that noise the picture again', async () => {
-  const page = await stage.open('?seed=12&count=1&backend=cpu');
+  const page = await stage.open('?model=nouns&seed=12&count=1&backend=cpu');
   // The model's own picture is one that it can make.
   await page.click('#gallery button');
   const file = await saved(page, '[data-part=save]');
@@ -386,7 +387,7 @@ test('weights are downloaded once, checked, and forgotten when asked to', async 
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
   const fetched = [];
-  page.on('request', (request) => request.url().endsWith('nouns.safetensors') && fetched.push(request.url()));
+  page.on('request', (request) => request.url().endsWith(FIRST.file) && fetched.push(request.url()));
   for (let visit = 0; visit < 2; visit++) {
     await page.goto(`${stage.site.address}?count=1&seed=1&backend=cpu`);
     await settled(page);
@@ -401,13 +402,13 @@ test('weights are downloaded once, checked, and forgotten when asked to', async 
 test('weights that are not the announced ones are refused', async () => {
   const context = await stage.browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
-  await page.route('**/nouns.safetensors', (route) => {
-    const bytes = readFileSync(join(DIST, 'static/models/nouns.safetensors'));
+  await page.route(`**/${FIRST.file}`, (route) => {
+    const bytes = readFileSync(join(DIST, 'static/models', FIRST.file));
     bytes[bytes.length - 1] ^= 1;
     return route.fulfill({ body: bytes });
   });
   await page.goto(`${stage.site.address}?count=1&seed=1&backend=cpu`);
-  assert.match(await settled(page, 'error'), /nouns\.safetensors is not the file that was announced/);
+  assert.match(await settled(page, 'error'), new RegExp(`${FIRST.file} is not the file that was announced`));
 });
 
 test('the announced checksums are those of the shipped weights', () => {

@@ -7,6 +7,8 @@ import { pathToFileURL } from 'node:url';
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
 import {
+  FIRST,
+  FIRST_PROMPT,
   DIST,
   nativeOverWhite,
   problemsOf,
@@ -57,7 +59,7 @@ test('the page draws the native pictures on the CPU, says so and why, under its 
     async () => (page = await open(`${stage.site.address}?seed=4&count=3`, isSettled)),
   );
   // What the page begins early is what its engine then takes.
-  for (const file of ['meanflow_bg.wasm', 'nouns.safetensors']) {
+  for (const file of ['meanflow_bg.wasm', FIRST.file]) {
     assert.equal(served.filter((name) => name === file).length, 1, file);
   }
   assert.equal(await text(page, 'status'), '');
@@ -66,7 +68,7 @@ test('the page draws the native pictures on the CPU, says so and why, under its 
   const pictures = await wall(page);
   for (const [i, picture] of pictures.entries()) {
     assert.ok(variance(picture) > 100, 'a blank picture');
-    const native = nativeOverWhite(shipped('nouns'), { seed: 4 + i });
+    const native = nativeOverWhite(shipped(FIRST.id), { seed: 4 + i, prompt: FIRST_PROMPT });
     assert.ok(psnr(picture, native) >= 40, `picture ${i} is not the native one`);
   }
   assert.deepEqual(page.problems, []);

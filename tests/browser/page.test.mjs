@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import {
+  FIRST,
+  FIRST_PROMPT,
   ENGINE,
   ROOT,
   fromEngine,
@@ -39,7 +41,7 @@ test('a visitor sees a wall of pictures without a click', async () => {
 });
 
 test('what the first picture waits for is on its way before the page asks for it, and comes once', async () => {
-  for (const [query, weights] of [['', 'nouns'], ['&model=emoji', 'emoji'], ['&model=unknown', 'nouns']]) {
+  for (const [query, weights] of [['', FIRST.id], ['&model=emoji', 'emoji'], ['&model=unknown', FIRST.id]]) {
     const context = await stage.browser.newContext({ serviceWorkers: 'block' });
     const page = await context.newPage();
     const awaited = ['meanflow_bg.wasm', `${weights}.safetensors`];
@@ -70,7 +72,7 @@ test('where the script that begins early comes late, nothing is downloaded twice
     await page.goto(`${stage.site.address}?count=1`);
     await settled(page);
   });
-  for (const file of ['preload.js', 'meanflow_bg.wasm', 'nouns.safetensors']) {
+  for (const file of ['preload.js', 'meanflow_bg.wasm', FIRST.file]) {
     assert.equal(served.filter((name) => name === file).length, 1, file);
   }
 });
@@ -78,7 +80,7 @@ test('where the script that begins early comes late, nothing is downloaded twice
 test('the pictures of the page are those of the native build', async () => {
   const page = await stage.open(`?backend=cpu&seed=41&count=3`);
   for (const [i, picture] of (await wall(page)).entries()) {
-    const agreement = psnr(picture, nativeOverWhite(shipped('nouns'), { seed: 41 + i }));
+    const agreement = psnr(picture, nativeOverWhite(shipped(FIRST.id), { seed: 41 + i, prompt: FIRST_PROMPT }));
     assert.ok(agreement >= MIN_PSNR, `picture ${i}: ${agreement.toFixed(1)} dB`);
   }
 });
@@ -146,7 +148,7 @@ test('the switches change the pictures: steps, model, class', async () => {
 });
 
 test('a picture opens beside its noise and is saved as a PNG', async () => {
-  const page = await stage.open(`?seed=6&count=2`);
+  const page = await stage.open(`?model=nouns&seed=6&count=2`);
   await page.click('#gallery button:nth-child(2)');
   assert.match(await page.textContent('#detail-title'), /^[A-Z][a-z ]+, seed 7$/);
   const shown = await page.evaluate(() =>

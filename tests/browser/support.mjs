@@ -23,6 +23,11 @@ export const { decode, encode } = await import(require.resolve('fast-png'));
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const DIST = join(ROOT, 'dist');
 /** The weights file of a shipped model. */
+/** The model that the page begins with, as the list of models has it. */
+export const [FIRST] = JSON.parse(readFileSync(join(ROOT, 'static/models/models.json'), 'utf8'));
+/** What it draws where nothing is asked for. */
+export const FIRST_PROMPT = FIRST.prompts?.[0];
+
 export const shipped = (name) => join(ROOT, `static/models/${name}.safetensors`);
 const MEANFLOW = join(ROOT, 'target/release/meanflow');
 /** Long enough for a software adapter that compiles every shader on a busy machine. */

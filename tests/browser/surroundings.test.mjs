@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
 import {
+  FIRST,
   DIST,
   ROOT,
   beforeWorkers,
@@ -162,7 +163,7 @@ for (const [what, before, expected] of [
   [
     'a web page in place of weights',
     (page) => page.route('**/*.safetensors', (route) => route.fulfill(HTML)),
-    /nouns\.safetensors is not usable: the server sent a web page in its place/,
+    new RegExp(`${FIRST.file} is not usable: the server sent a web page in its place`),
   ],
   [
     'a pointer of Git LFS in place of weights',
@@ -170,7 +171,7 @@ for (const [what, before, expected] of [
       page.route('**/*.safetensors', (route) =>
         route.fulfill({ contentType: 'application/octet-stream', body: POINTER }),
       ),
-    /nouns\.safetensors is not usable: it is a Git LFS pointer/,
+    new RegExp(`${FIRST.file} is not usable: it is a Git LFS pointer`),
   ],
   [
     'a web page in place of wasm',
@@ -205,7 +206,7 @@ for (const [what, before, expected] of [
 }
 
 for (const [name, ending] of [
-  ['nouns.safetensors', '.safetensors'],
+  [FIRST.file, '.safetensors'],
   ['meanflow_bg.wasm', '.wasm'],
   ['models.json', 'models.json'],
 ]) {

@@ -138,6 +138,7 @@ const RECIPE = {
   sha256: 'ab',
   seed: '18446744073709551615',
   className: 'Köpfe/日本',
+  prompt: 'a 🦈, “鲨鱼”',
   steps: 4,
   place: [0.25, 1],
 };
@@ -153,7 +154,7 @@ test('a saved picture keeps its recipe and stays the same picture', () => {
 test('pictures without a recipe, or with one that makes no sense, have none', () => {
   assert.equal(recipeOf(PICTURE), undefined);
   assert.equal(recipeOf(new TextEncoder().encode('no picture')), undefined);
-  for (const wrong of [{ seed: '-1' }, { seed: 'x' }, { steps: 0 }, { steps: '2' }, { steps: 1.5 }]) {
+  for (const wrong of [{ seed: '-1' }, { seed: 'x' }, { steps: 0 }, { steps: '2' }, { steps: 1.5 }, { prompt: 7 }]) {
     assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, ...wrong })), undefined, JSON.stringify(wrong));
   }
   assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, place: [2, 0] })).place, undefined);

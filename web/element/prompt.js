@@ -43,7 +43,8 @@ export function unknownWords(prompt, { promptTokens, vocabulary }) {
  */
 function nearestWord(word, vocabulary) {
   const own = pairs(word);
-  let [best, most] = [/** @type {string | undefined} */ (undefined), 0.25];
+  // Less than this is another word.
+  let [best, most] = [/** @type {string | undefined} */ (undefined), 0.45];
   for (const known of vocabulary) {
     const others = pairs(known);
     const shared = [...own].filter((part) => others.has(part)).length;

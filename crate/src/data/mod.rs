@@ -157,6 +157,18 @@ impl DataConfig {
         if self.channels == 0 { 4 } else { self.channels }
     }
 
+    /// Makes the parts of this folder the classes of pictures of layers.
+    ///
+    /// # Errors
+    /// Settings without layers.
+    pub fn set_class_layer(&mut self, folder: &str) -> Result<(), DataError> {
+        match &mut self.layers {
+            Some(layers) => layers.class = Some(folder.into()),
+            None => return Err(DataError::Config("--layer is for settings with [data.layers]".into())),
+        }
+        Ok(())
+    }
+
     /// What of it files are chosen by: where combinations of layers are held out, the split chooses among those.
     fn for_files(&self) -> Self {
         let holds_out = self.layers.as_ref().is_some_and(|layers| layers.held_out.is_some());

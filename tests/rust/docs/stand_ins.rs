@@ -235,7 +235,7 @@ fn models(base: &Path) {
     let path = |name: &str| base.join(name).to_string_lossy().into_owned();
     let shipped = repository().join("static/models");
     for entry in fs::read_dir(&shipped).expect("the models").map(|entry| entry.expect("an entry").path()) {
-        if entry.extension().is_some_and(|e| e == "safetensors") {
+        if entry.extension().is_some_and(|e| e == "safetensors" || e == "txt") {
             let target = base.join("static/models").join(entry.file_name().expect("a name"));
             fs::create_dir_all(base.join("static/models")).expect("a folder");
             fs::copy(&entry, target).expect("it copies");

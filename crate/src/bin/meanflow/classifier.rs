@@ -18,6 +18,9 @@ pub struct Args {
     /// Settings, a TOML file, of which [data] says how files become images
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// With [data.layers]: the folder whose parts are the classes
+    #[arg(long, value_name = "FOLDER")]
+    layer: Option<String>,
     /// Images that it is not trained on, to count how many it names rightly
     #[arg(long, value_name = "PATH")]
     test: Option<PathBuf>,
@@ -45,6 +48,9 @@ pub fn run(args: &Args) -> Result<()> {
     io::check_not_input(&args.out, inputs.into_iter().flatten().map(PathBuf::as_path))?;
     let device = device::open(args.device.as_deref())?;
     let mut config = read_config(args.config.as_deref())?.data;
+    if let Some(layer) = &args.layer {
+        config.set_class_layer(layer)?;
+    }
     let images = images::load(&args.data, &config)?;
     config.channels = images.channels;
     let held_out = args.test.as_ref().map(|path| images::load(path, &config)).transpose()?;

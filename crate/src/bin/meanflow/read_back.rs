@@ -85,16 +85,14 @@ pub fn run(args: &Args) -> Result<()> {
     let net = &model.info().net;
     (config.size, config.channels) = (net.image_size, net.channels);
     let mut holds_out = false;
-    match (&mut config.layers, &args.layer) {
-        (Some(layers), layer) => {
-            layers.class = layer.clone().or(layers.class.take());
-            layers.count = args.count as usize;
-            // Others than training draws.
-            layers.seed = layers.seed.wrapping_add(1);
-            holds_out = layers.held_out.is_some();
-        }
-        (None, Some(_)) => bail!("--layer is for settings with [data.layers]"),
-        (None, None) => {}
+    if let Some(layer) = &args.layer {
+        config.set_class_layer(layer)?;
+    }
+    if let Some(layers) = &mut config.layers {
+        layers.count = args.count as usize;
+        // Others than training draws.
+        layers.seed = layers.seed.wrapping_add(1);
+        holds_out = layers.held_out.is_some();
     }
     config.split = args.split.clone().or_else(|| holds_out.then(|| "test".into())).or(config.split);
     let mut images = load_pictures(&args.data, &config)?;
