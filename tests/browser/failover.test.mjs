@@ -474,7 +474,7 @@ test('in a browser a trap of the engine leaves no dead page, and neither does a 
     const name = new URL(route.request().url()).pathname.split('/').pop();
     const [script, at] = [
       readFileSync(join(ROOT, 'web/engine', name), 'utf8'),
-      'async generate({ noise, mix, ...request }, { report, signal }) {',
+      'async generate({ noise, mix, ...asked }, { report, signal }) {',
     ];
     assert.equal(script.includes(at), name === 'engine-worker.js');
     // More numbers than there is memory for: a panic of the real thing.
