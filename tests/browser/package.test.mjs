@@ -226,6 +226,7 @@ import init, { Generator, type GenerateRequest } from '@meanflow/element/wasm/cp
 const element: MeanFlowElement = document.createElement('mean-flow');
 element.seed = 7;
 element.label = 'cat:0.6,dog:0.4';
+element.prompt = 'a cat';
 [element.columns, element.controls, element.backend, element.src] = [3, true, 'cpu', undefined];
 const given: { label?: string } = {};
 void element.generate({ count: 3, label: given.label, signal: AbortSignal.timeout(1000) }).then((made) => made?.pictures[0].width);

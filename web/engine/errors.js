@@ -1,5 +1,7 @@
 // What went wrong, for programs: each error has a `code` beside its words.
 
+/** @typedef {'attribute' | 'class' | 'prompt'} RequestErrorCode of what was asked for */
+
 /**
  * | code | meaning |
  * |---|---|
@@ -13,8 +15,8 @@
  * | `device-lost` | the device or its Worker has ended |
  * | `webgpu` | WebGPU was asked for and cannot be used |
  * | `aborted` | the request was aborted |
- * @typedef {'attribute' | 'class' | 'prompt' | 'download' | 'weights' | 'wasm' | 'worker' | 'device-lost' | 'webgpu' |
- *   'aborted'} ErrorCode
+ * @typedef {RequestErrorCode | 'download' | 'weights' | 'wasm' | 'worker' | 'device-lost' | 'webgpu' | 'aborted'}
+ *   ErrorCode
  */
 
 /**
