@@ -123,18 +123,15 @@ impl Generator {
         nfe: usize,
         options: SampleOptions,
     ) -> Result<Sampled, Error> {
-        let request = |i: usize, class: &Class| Request {
-            seed: seed.wrapping_add(i as u64),
-            count: 1,
-            class: class.clone(),
-            nfe,
-        };
+        let request = Request { seed, count: classes.len(), class: Class::Any, nfe };
+        self.check_request(&request)?;
         let mut each = Vec::new();
         for (i, class) in classes.iter().enumerate() {
-            each.extend(request(i, class).labels(self.net.config())?.into_iter().flatten());
+            let of_picture = class.clone().of_pictures(seed.wrapping_add(i as u64), 1, self.net.config())?;
+            each.extend(of_picture.into_iter().flatten());
         }
         let labels = (!each.is_empty()).then(|| self.label_tensor(&each));
-        self.sample_labelled(Request { seed, count: classes.len(), class: Class::Any, nfe }, labels, options)
+        self.sample_labelled(request, labels, options)
     }
 
     fn sample_labelled(
@@ -294,10 +291,17 @@ impl Generator {
 
     /// The labels of a request that can be served.
     fn labels(&self, request: &Request) -> Result<Option<Labels>, Error> {
+        self.check_request(request)?;
         let labels = request.labels(self.net.config())?;
+        Ok(labels.map(|labels| self.label_tensor(&labels)))
+    }
+
+    /// Refuses a request that is out of range, or too large for the memory.
+    fn check_request(&self, request: &Request) -> Result<(), Error> {
+        request.check()?;
         #[cfg(feature = "train")]
         self.net.config().check_call(request.count as u64)?;
-        Ok(labels.map(|labels| self.label_tensor(&labels)))
+        Ok(())
     }
 
     fn label_tensor(&self, labels: &[Class]) -> Labels {

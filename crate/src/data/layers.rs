@@ -119,21 +119,21 @@ impl Layers {
         }
     }
 
-    /// The caption of a picture, by the template.
-    fn caption(&self, drawn: &[usize], layers: &[Layer]) -> String {
-        let template = self.caption.clone().unwrap_or_default();
-        self.folders.iter().zip(drawn.iter().zip(layers)).fold(template, |text, (folder, (&part, layer))| {
-            text.replace(&format!("{{{}}}", placeholder(folder)), &layer.names[part])
-        })
+    /// The template with each placeholder replaced by the name that its layer has.
+    fn filled<'n>(&self, template: &str, name: impl Fn(usize) -> &'n str) -> String {
+        self.folders
+            .iter()
+            .enumerate()
+            .fold(template.to_owned(), |text, (layer, folder)| text.replace(&placeholder(folder), name(layer)))
     }
 
     /// Refuses a template with what stands for no folder.
     fn check_caption(&self) -> Result<(), DataError> {
         let Some(template) = &self.caption else { return Ok(()) };
-        let known: Vec<String> = self.folders.iter().map(|folder| format!("{{{}}}", placeholder(folder))).collect();
-        let rest = known.iter().fold(template.clone(), |text, name| text.replace(name, ""));
+        let rest = self.filled(template, |_| "");
         match rest.contains(['{', '}']) || rest == *template {
             true => {
+                let known: Vec<String> = self.folders.iter().map(|folder| placeholder(folder)).collect();
                 Err(DataError::Config(format!("layers: caption = \"{template}\" must be made of {}", known.join(", "))))
             }
             false => Ok(()),
@@ -144,11 +144,11 @@ impl Layers {
 /// Draws of a picture until its combination is of the split: beyond that there is none.
 const MOST_DRAWS: usize = 10_000;
 
-/// What stands for a folder in a caption: its name without leading digits, `heads` for `v0/3-heads`.
-fn placeholder(folder: &str) -> &str {
+/// What stands for a folder in a caption: its name without leading digits, `{heads}` for `v0/3-heads`.
+fn placeholder(folder: &str) -> String {
     let name = paths::base(folder.trim_end_matches('/'));
     let rest = name.trim_start_matches(|c: char| c.is_ascii_digit() || "-_ ".contains(c));
-    if rest.is_empty() { name } else { rest }
+    format!("{{{}}}", if rest.is_empty() { name } else { rest })
 }
 
 /// As [`pictures::load_parts`](super::formats::pictures::load_parts), of the pictures that `layers` draws.
@@ -174,7 +174,7 @@ pub(super) fn load_parts(
             let names: Vec<&str> = (0..parts.len()).map(name).collect();
             Item {
                 class: of_class.map(name).unwrap_or_default().into(),
-                caption: layers.caption(drawn, &parts),
+                caption: layers.caption.as_ref().map(|template| layers.filled(template, name)).unwrap_or_default(),
                 ..Item::new(names.join(" + "), 0)
             }
         };

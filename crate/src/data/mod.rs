@@ -169,10 +169,14 @@ impl DataConfig {
         Ok(())
     }
 
-    /// What of it files are chosen by: where combinations of layers are held out, the split chooses among those.
+    /// Whether combinations of layers are held out of training; the split then chooses among combinations.
+    pub fn holds_out(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.held_out.is_some())
+    }
+
+    /// What files are chosen by.
     fn for_files(&self) -> Self {
-        let holds_out = self.layers.as_ref().is_some_and(|layers| layers.held_out.is_some());
-        Self { split: self.split.clone().filter(|_| !holds_out), ..self.clone() }
+        Self { split: self.split.clone().filter(|_| !self.holds_out()), ..self.clone() }
     }
 
     /// Checks every value.

@@ -144,7 +144,7 @@ impl ConditionOps for Told<'_> {
         all
     }
 
-    fn total(&mut self, tokens: Vec<f32>, width: usize) -> Vec<f32> {
+    fn sum(&mut self, tokens: Vec<f32>, width: usize) -> Vec<f32> {
         let mut sum = vec![0.0; width];
         tokens.chunks_exact(width).for_each(|token| sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x));
         sum

@@ -91,8 +91,8 @@ impl Dit {
         let mut sum = each.reduce(|sum, part| ops.add(sum, part)).unwrap_or_else(|| ops.concat(Vec::new()));
         if let Some(Text { words, positions, conditioning: TextConditioning::Adaln }) = &self.text {
             let words_of = ops.prompt(words, positions.rows);
-            let total = ops.total(words_of, words.width);
-            sum = ops.add(sum, total);
+            let words = ops.sum(words_of, words.width);
+            sum = ops.add(sum, words);
         }
         ops.silu(sum)
     }

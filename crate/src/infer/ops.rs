@@ -108,7 +108,7 @@ pub(crate) trait ConditionOps {
     fn prompt(&mut self, table: &Table, tokens: usize) -> Self::Vector;
 
     /// The sum of tokens, each `[width]`.
-    fn total(&mut self, tokens: Self::Vector, width: usize) -> Self::Vector;
+    fn sum(&mut self, tokens: Self::Vector, width: usize) -> Self::Vector;
 
     /// `a + b`; one `b` is added to each of several tokens.
     fn add(&mut self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

@@ -36,14 +36,21 @@ impl Request {
     /// # Errors
     /// A count, class or NFE that is out of range.
     pub(crate) fn labels(&self, net: &NetConfig) -> Result<Option<Vec<Class>>, Error> {
-        let Self { seed, count, nfe, .. } = *self;
+        self.check()?;
+        self.class.clone().of_pictures(self.seed, self.count, net)
+    }
+
+    /// # Errors
+    /// A count or NFE that is out of range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self { count, nfe, .. } = *self;
         if !(1..=MAX_COUNT).contains(&count) {
             return Err(Error::Request(format!("{count} pictures were asked for; 1 to {MAX_COUNT} are possible")));
         }
         if !(1..=MAX_NFE).contains(&nfe) {
             return Err(Error::Request(format!("{nfe} network calls were asked for; 1 to {MAX_NFE} are possible")));
         }
-        self.class.clone().of_pictures(seed, count, net)
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ const MAX_CHARACTERS: usize = 2000;
 const MAX_LETTERS: usize = 32;
 
 /// How a network is conditioned on text; stored with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextConfig {
     /// Words that have a row of their own; the weights file lists them.
@@ -52,11 +52,6 @@ impl TextConfig {
         (self.vocabulary + self.buckets) as u32
     }
 
-    /// Tokens in front of the patches.
-    pub fn prefix(&self) -> usize {
-        if self.conditioning == TextConditioning::InContext { self.tokens } else { 0 }
-    }
-
     /// What must hold, each with the rule in words.
     pub(super) fn rules(&self) -> [(bool, &'static str); 3] {
         [
@@ -73,7 +68,7 @@ pub type Token = Vec<(u32, f32)>;
 /// Makes tokens of prompts.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokenizer<'a> {
-    config: &'a TextConfig,
+    config: TextConfig,
     /// In alphabetical order, which is that of their rows.
     vocabulary: &'a [String],
 }
@@ -83,7 +78,7 @@ impl<'a> Tokenizer<'a> {
     ///
     /// # Errors
     /// When they are not as many as the network has rows for, or not in that order.
-    pub fn new(vocabulary: &'a [String], config: &'a TextConfig) -> Result<Self, Error> {
+    pub fn new(vocabulary: &'a [String], config: TextConfig) -> Result<Self, Error> {
         let is_sorted = vocabulary.windows(2).all(|pair| pair[0] < pair[1]);
         match vocabulary.len() == config.vocabulary && is_sorted {
             true => Ok(Self { config, vocabulary }),
@@ -94,10 +89,8 @@ impl<'a> Tokenizer<'a> {
     /// The tokens of a prompt, at most [`TextConfig::tokens`].
     pub fn encode(&self, prompt: &str) -> Vec<Token> {
         let mut tokens = Vec::new();
-        for word in words(prompt) {
-            if tokens.len() < self.config.tokens {
-                tokens.push(self.token(word));
-            }
+        for word in words(prompt).take(self.config.tokens) {
+            tokens.push(self.token(word));
         }
         tokens
     }
@@ -119,39 +112,27 @@ impl<'a> Tokenizer<'a> {
     /// of them is as long as that of a known word.
     pub fn trigrams(&self, word: &str) -> Token {
         let mut token: Token = Vec::new();
-        let mut letters = ['^'; 3];
-        let mut add = |letter: char, is_first: bool| {
-            letters = [letters[1], letters[2], letter];
-            if !is_first {
-                // FNV-1a, of the letters as they are in UTF-32.
-                let mut hash = 0x811c_9dc5_u32;
-                for letter in letters {
-                    for byte in u32::from(letter).to_le_bytes() {
-                        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-                    }
+        let mut letters = word.chars().take(MAX_LETTERS).chain(['$']);
+        let mut last = ['^', letters.next().unwrap_or('$')];
+        for letter in letters {
+            // FNV-1a, of the letters as they are in UTF-32.
+            let mut hash = 0x811c_9dc5_u32;
+            for letter in [last[0], last[1], letter] {
+                for byte in u32::from(letter).to_le_bytes() {
+                    hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
                 }
-                token.push(((self.config.vocabulary + hash as usize % self.config.buckets) as u32, 1.0));
             }
-        };
-        let mut is_first = true;
-        for letter in word.chars().take(MAX_LETTERS) {
-            add(letter, is_first);
-            is_first = false;
+            token.push(((self.config.vocabulary + hash as usize % self.config.buckets) as u32, 1.0));
+            last = [last[1], letter];
         }
-        add('$', is_first);
         let factor = 1.0 / (token.len() as f32).sqrt();
         token.iter_mut().for_each(|part| part.1 = factor);
         token
     }
 
-    /// The words that have rows of their own.
-    pub fn vocabulary(&self) -> &'a [String] {
-        self.vocabulary
-    }
-
     /// The network's part of it.
-    pub fn config(&self) -> &'a TextConfig {
-        self.config
+    pub fn config(&self) -> &TextConfig {
+        &self.config
     }
 
     /// The words of a prompt that count and are not in the vocabulary.
@@ -202,7 +183,7 @@ mod tests {
             conditioning: TextConditioning::default(),
         };
         let words: Vec<String> = vocabulary.iter().map(|&word| word.into()).collect();
-        Tokenizer::new(words.leak(), Box::leak(Box::new(config))).expect("it fits")
+        Tokenizer::new(words.leak(), config).expect("it fits")
     }
 
     #[test]
@@ -251,7 +232,7 @@ mod tests {
         let config = TextConfig { vocabulary: 2, buckets: 8, tokens: 4, conditioning: TextConditioning::Adaln };
         for words in [&["b", "a"][..], &["a"]] {
             let vocabulary: Vec<String> = words.iter().map(|&word| word.into()).collect();
-            assert!(Tokenizer::new(&vocabulary, &config).is_err(), "{words:?}");
+            assert!(Tokenizer::new(&vocabulary, config).is_err(), "{words:?}");
         }
     }
 }

@@ -89,7 +89,7 @@ impl Dit {
         let head = self.velocity.as_ref().filter(|_| both);
         let shared = self.blocks.len() - head.map_or(decoder.unwrap_or(0), |head| head.blocks.len());
         let patches = linear(&self.patch, patchify(z.clone(), &self.config)) + self.positions.clone().into();
-        let text = |kind| self.text.as_ref()?.told(kind, &self.config, conditioning.labels.as_ref());
+        let text = |kind| self.text.as_ref()?.embed(kind, &self.config, conditioning.labels.as_ref());
         let tokens = match text(TextConditioning::InContext) {
             Some(words) => words.concat(patches, 1),
             None => patches,
@@ -148,7 +148,7 @@ impl Dit {
             let labels = labels.as_ref().expect("a class-conditional network needs labels");
             condition = condition + labels.embed(table);
         }
-        let text = |text: &TextEmbedding| text.told(TextConditioning::Adaln, &self.config, labels.as_ref());
+        let text = |text: &TextEmbedding| text.embed(TextConditioning::Adaln, &self.config, labels.as_ref());
         if let Some(words) = self.text.as_ref().and_then(text) {
             condition = condition + words.reshape([batch, self.config.width]);
         }

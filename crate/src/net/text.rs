@@ -27,8 +27,8 @@ impl Prompts {
         let parts = prompts.iter().flatten().map(Vec::len).max().unwrap_or(0).max(1);
         let mut rows = vec![padding as i32; batch * tokens * parts];
         let mut factors = vec![0.0_f32; batch * tokens * parts];
+        let empty = vec![(padding, 1.0)];
         for (i, prompt) in prompts.iter().enumerate() {
-            let empty = vec![(padding, 1.0)];
             let tokens_of = prompt.iter().chain(std::iter::repeat(&empty)).take(tokens);
             for (j, token) in tokens_of.enumerate() {
                 for (k, &(row, factor)) in token.iter().enumerate() {
@@ -93,9 +93,9 @@ impl TextEmbedding {
         Self { embedding: Table::new(&init.scope("embedding")), positions: Table::new(&init.scope("positions")) }
     }
 
-    /// What a network that is told its prompts in this way is told: tokens in their places, `[batch, tokens, width]`, or
-    /// for [`TextConditioning::Adaln`] their sum, `[batch, 1, width]`. Words do not move.
-    pub fn told(&self, kind: TextConditioning, config: &NetConfig, labels: Option<&Labels>) -> Option<Dual<3>> {
+    /// The prompts for a network that is conditioned on them in this way: tokens with positions, `[batch, tokens, width]`,
+    /// or for [`TextConditioning::Adaln`] their sum, `[batch, 1, width]`. Their tangent is zero.
+    pub fn embed(&self, kind: TextConditioning, config: &NetConfig, labels: Option<&Labels>) -> Option<Dual<3>> {
         config.text.as_ref().filter(|text| text.conditioning == kind)?;
         let prompts = labels.and_then(Labels::prompts).expect("a network that is conditioned on text needs prompts");
         let words = self.rows(prompts);

@@ -10,7 +10,7 @@ use super::optimization::Optimization;
 use crate::data::{DataError, Images, caption_lines};
 use crate::model::AUGMENT_DIM;
 use crate::model::from_byte;
-use crate::model::text::{TextConfig, Token, Tokenizer, words};
+use crate::model::text::{Token, Tokenizer, words};
 use crate::net::{Labels, Prompts};
 use crate::rng::{Purpose, Stream, fold_in};
 
@@ -24,8 +24,8 @@ pub struct Sampler<'a> {
     flip: bool,
     augmentation: Option<Augmentation>,
     dropped_last: bool,
-    /// How a network is conditioned on the captions, where it is.
-    text: Option<TextConfig>,
+    /// What makes tokens of the captions, for a network that is conditioned on text.
+    tokenizer: Option<Tokenizer<'a>>,
     /// The images that take turns: one group per class, or one of all.
     groups: Vec<Group>,
 }
@@ -61,8 +61,8 @@ impl Batch {
 }
 
 impl Batch {
-    /// What a network is told of the images, where it is told anything.
-    pub(super) fn told(&self) -> Option<Labels> {
+    /// What the network is conditioned on, where it is on anything.
+    pub(super) fn conditioning(&self) -> Option<Labels> {
         let Self { labels, prompts, changes, .. } = self;
         match (labels.clone(), changes.clone(), prompts.clone()) {
             (classes, Some(changes), _) => Some(Labels::with_augment_labels(classes, changes)),
@@ -82,15 +82,17 @@ impl<'a> Sampler<'a> {
         }
         groups.retain(|members| !members.is_empty());
         let groups = groups.into_iter().map(|members| Group { members, epoch: None }).collect();
-        let (augmentation, text) = (None, None);
-        Self { images, config: config.clone(), flip, augmentation, dropped_last: false, text, groups }
+        let (augmentation, tokenizer) = (None, None);
+        Self { images, config: config.clone(), flip, augmentation, dropped_last: false, tokenizer, groups }
     }
 
     /// The batches of a training run.
     pub fn of_run(images: &'a Images, config: &TrainConfig) -> Self {
         let sampler = Self::new(images, &config.train, config.data.flip).with_dropped_last(config.guidance.is_on());
+        // The vocabulary is that of the network, which was made for these images.
         let text = config.net_for(images).ok().and_then(|net| net.text);
-        Self { augmentation: config.augmentation.clone(), text, ..sampler }
+        let tokenizer = text.and_then(|text| Tokenizer::new(&images.vocabulary, text).ok());
+        Self { augmentation: config.augmentation.clone(), tokenizer, ..sampler }
     }
 
     /// Whether the rows whose label is dropped come last, as guidance needs them.
@@ -111,10 +113,6 @@ impl<'a> Sampler<'a> {
         let mut drops = Stream::new(seed, Purpose::Dropout, step);
         let mut augmentations = Stream::new(seed, Purpose::Augmentation, step);
         let mut captions = Stream::new(seed, Purpose::Captions, step);
-        let text = self.text.clone();
-        let text = text.as_ref();
-        // The vocabulary is that of the network, which was made for these images.
-        let tokenizer = text.and_then(|text| Tokenizer::new(&images.vocabulary, text).ok());
         let (mut changes, mut prompts) = (Vec::new(), Vec::new());
         let mut pixels: Vec<f32> = Vec::with_capacity(rows * values);
         let mut labels = Vec::with_capacity(rows);
@@ -146,7 +144,7 @@ impl<'a> Sampler<'a> {
                 change.apply(&mut pixels[start..], size);
                 changes.extend(change.augment_labels());
             }
-            if let Some(tokenizer) = tokenizer {
+            if let Some(tokenizer) = self.tokenizer {
                 let prompt = self.draw_prompt(tokenizer, &images.captions[index], &mut captions);
                 prompts.push(if dropped[row] { Vec::new() } else { prompt });
             }
@@ -157,7 +155,7 @@ impl<'a> Sampler<'a> {
             images: Tensor::from_data(TensorData::new(pixels, shape), device),
             labels: (!images.classes.is_empty())
                 .then(|| Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device)),
-            prompts: text.map(|text| Prompts::new(&prompts, text, device)),
+            prompts: self.tokenizer.map(|tokenizer| Prompts::new(&prompts, tokenizer.config(), device)),
             changes: self
                 .augmentation
                 .is_some()
@@ -171,7 +169,7 @@ impl<'a> Sampler<'a> {
         let captions = &self.images.captions;
         let first =
             |i: usize| caption_lines(&captions[i * captions.len() / count]).next().unwrap_or_default().to_owned();
-        if self.text.is_some() { (0..count).map(first).collect() } else { Vec::new() }
+        if self.tokenizer.is_some() { (0..count).map(first).collect() } else { Vec::new() }
     }
 
     /// The tokens of one of an image's captions, of which words may be dropped or told as unknown ones are.

@@ -45,20 +45,13 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::{Architecture, NetConfig};
+    use crate::model::params::tests::small;
 
     /// Networks are made of the listed parameters, all of them and no others.
     #[test]
     fn every_listed_parameter_is_in_the_network() {
         for preset in ["dit-b/4", "imf-b/2", "pmf-b/16", "unet"] {
-            let known = NetConfig::preset(preset, 32, 3, 5).expect("it is known");
-            let mut config = match preset {
-                "unet" => NetConfig { width: 16, depth: 1, ..known },
-                _ => NetConfig { width: 16, depth: 2, heads: 2, velocity_head: Some(1), ..known },
-            };
-            if let Architecture::InContext(parts) = &mut config.architecture {
-                parts.hidden = 24;
-            }
+            let config = small(preset);
             let mut held = BTreeMap::new();
             walk(&config.init(0, &Device::flex()), |place, shape| {
                 held.insert(place.name(), (shape.to_vec(), place.is_transposed()));

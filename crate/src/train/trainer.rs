@@ -56,7 +56,7 @@ impl Trainer {
         // Times and noise, and where the networks are evaluated: on the path from image to noise.
         let (models, inputs) = in_thread_pool(&device, || {
             let (models, times) = (self.models(), self.draw_times(rows, batch.instants));
-            let labels = batch.told().map(|labels| self.with_guidance(labels, &times));
+            let labels = batch.conditioning().map(|labels| self.with_guidance(labels, &times));
             let noise = self.draw_noise(batch.images.dims());
             let path = objective.path(batch.images, noise, times.t.clone());
             let path = self.guided(path, &times.t, labels.as_ref(), &models);

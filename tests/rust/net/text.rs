@@ -255,7 +255,7 @@ fn images_without_captions_are_refused_where_words_are_learnt() {
 fn a_tokenizer_reads_normalised_text() {
     let text = TextConfig { vocabulary: 2, buckets: 8, tokens: 2, conditioning: TextConditioning::Adaln };
     let vocabulary = ["crab".to_owned(), "é".to_owned()];
-    let tokenizer = Tokenizer::new(&vocabulary, &text).expect("it fits");
+    let tokenizer = Tokenizer::new(&vocabulary, text).expect("it fits");
     assert_eq!(tokenizer.encode(&normalize_text("ＣＲＡＢ E\u{301}")), [vec![(0, 1.0)], vec![(1, 1.0)]]);
 }
 

@@ -84,7 +84,6 @@ pub fn run(args: &Args) -> Result<()> {
     let mut config = read_config(args.config.as_deref())?.data;
     let net = &model.info().net;
     (config.size, config.channels) = (net.image_size, net.channels);
-    let mut holds_out = false;
     if let Some(layer) = &args.layer {
         config.set_class_layer(layer)?;
     }
@@ -92,9 +91,8 @@ pub fn run(args: &Args) -> Result<()> {
         layers.count = args.count as usize;
         // Others than training draws.
         layers.seed = layers.seed.wrapping_add(1);
-        holds_out = layers.held_out.is_some();
     }
-    config.split = args.split.clone().or_else(|| holds_out.then(|| "test".into())).or(config.split);
+    config.split = args.split.clone().or_else(|| config.holds_out().then(|| "test".into())).or(config.split.take());
     let mut images = load_pictures(&args.data, &config)?;
     images.truncate(args.count as usize);
     let wanted = classes_of(&images, &classifier)?;

@@ -403,7 +403,7 @@ impl ConditionOps for Graph<'_> {
         self.op("ReduceSum", &[&rows, &parts], &[Int("keepdims", 0)])
     }
 
-    fn total(&mut self, tokens: String, _: usize) -> String {
+    fn sum(&mut self, tokens: String, _: usize) -> String {
         let axis = self.ints(&[1]);
         self.op("ReduceSum", &[&tokens, &axis], &[])
     }

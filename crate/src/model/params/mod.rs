@@ -196,12 +196,12 @@ impl NetConfig {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::model::{Architecture, NetConfig};
 
-    /// Of a small network of each kind, with all that it may have.
-    fn specs(preset: &str) -> (NetConfig, Vec<ParamSpec>) {
+    /// A small network of a kind, with all that it may have.
+    pub(crate) fn small(preset: &str) -> NetConfig {
         let known = NetConfig::preset(preset, 32, 3, 5).expect("it is known");
         let mut config = match preset {
             "unet" => NetConfig { width: 16, depth: 1, ..known },
@@ -211,13 +211,13 @@ mod tests {
             parts.hidden = 24;
         }
         config.validate().expect("it fits");
-        (config.clone(), config.params())
+        config
     }
 
     #[test]
     fn vectors_are_what_has_one_dimension() {
         for preset in ["dit-b/4", "imf-b/2", "pmf-b/16", "unet"] {
-            let (_, specs) = specs(preset);
+            let specs = small(preset).params();
             let odd = |spec: &&ParamSpec| (spec.role == ParamRole::Vector) != (spec.shape.len() == 1);
             assert_eq!(specs.iter().find(odd), None, "{preset}");
         }
@@ -271,7 +271,7 @@ mod tests {
             ),
         ];
         for (preset, expected) in expected {
-            let (_, specs) = specs(preset);
+            let specs = small(preset).params();
             for (name, role) in expected {
                 let found = specs.iter().find(|spec| spec.name == *name).map(|spec| spec.role);
                 assert_eq!(found, Some(*role), "{preset}: {name}");

@@ -135,8 +135,7 @@ impl ModelInfo {
     /// # Errors
     /// When the vocabulary does not fit the network.
     pub fn tokenizer(&self) -> Result<Option<Tokenizer<'_>>, Error> {
-        let make = |text| Tokenizer::new(&self.vocabulary, text);
-        self.net.text.as_ref().map(make).transpose()
+        self.net.text.map(|text| Tokenizer::new(&self.vocabulary, text)).transpose()
     }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {
