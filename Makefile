@@ -44,7 +44,7 @@ test-setup:
 
 test-rust: test-setup
 	cargo fmt --check
-	$(LINTED) test --release
+	RUSTDOC=$(CURDIR)/web/tools/rustdoc.sh $(LINTED) test --release
 
 # The site and the program, as the browser tests and the bench need them.
 test-build: test-setup

@@ -8,6 +8,8 @@ mod augmentation;
 mod checkpoint;
 #[path = "rust/bin/cli.rs"]
 mod cli;
+#[path = "rust/infer/cpu.rs"]
+mod cpu;
 #[path = "rust/data/data.rs"]
 mod data;
 #[path = "rust/data/data_kinds.rs"]
@@ -19,8 +21,6 @@ mod density;
 mod documents;
 #[path = "rust/dual/dual.rs"]
 mod dual;
-#[path = "rust/infer/engine.rs"]
-mod engine;
 #[path = "rust/eval/evaluation.rs"]
 mod evaluation;
 #[path = "rust/docs/examples.rs"]

@@ -1,4 +1,4 @@
-//! A loaded model that answers seeds with pictures: the same code behind the command line and the page.
+//! A loaded model that draws pictures by burn: behind the command line, and on the page behind the `burn` build.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

@@ -1,4 +1,4 @@
-// Which of the two wasm builds this browser should run.
+// Whether this browser should run the WebGPU build or a CPU build.
 
 import { CPU_ALONE, isInlined } from './builds.js';
 import { coded } from './errors.js';

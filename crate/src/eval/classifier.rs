@@ -20,7 +20,7 @@ use crate::model::params::ParamList;
 use crate::model::weights::{Precision, describe};
 use crate::model::{Initializer, ParamRole};
 use crate::net::init::Init;
-use crate::net::state::{apply, collect};
+use crate::net::weights_file::{apply, collect};
 use crate::train::{Optimization, Sampler};
 
 /// The metadata entry that tells a features file from a model.

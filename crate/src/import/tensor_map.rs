@@ -7,7 +7,7 @@ use super::{Array, Checkpoint};
 use crate::error::Error;
 use crate::model::NetConfig;
 use crate::net::Net;
-use crate::net::state::apply;
+use crate::net::weights_file::apply;
 
 /// A tensor under both names, with the shape that the checkpoint has.
 pub(super) struct TensorMapping {

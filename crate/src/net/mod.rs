@@ -4,24 +4,24 @@
 mod dit;
 mod dropout;
 mod embed;
-mod encoded;
 mod in_context;
 pub(crate) mod init;
 mod labels;
 mod parallel_forward;
 mod patches;
+mod quantization;
 mod rotary;
-pub(crate) mod state;
 mod text;
 mod unet;
+pub(crate) mod weights_file;
 
 pub use dit::Dit;
 pub use dropout::Dropout;
 pub use in_context::InContext;
 pub use labels::{GuidanceScale, Labels};
-pub use state::{decode, encode};
 pub use text::Prompts;
 pub use unet::Unet;
+pub use weights_file::{decode, encode};
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};

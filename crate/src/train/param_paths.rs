@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-use crate::net::state::ParamPath;
+use crate::net::weights_file::ParamPath;
 
 /// The path of every parameter in the module, as burn's [`ParamGroup`](burn::module::ParamGroup) knows it, by its name
 /// in files.

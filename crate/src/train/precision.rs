@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::model::ParamRole;
 use crate::net::Net;
-use crate::net::state::ParamPath;
+use crate::net::weights_file::ParamPath;
 
 /// In which numbers the transformers multiply their matrices while training. Weights, their averages and the optimizer,
 /// the derivative `du/dt`, the loss and all that is no matrix product are in f32 either way.

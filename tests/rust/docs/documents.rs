@@ -292,18 +292,6 @@ fn the_files_to_read_first_are_few_and_short() {
     }
 }
 
-/// As a reader builds it, but with every warning an error, such as a link to nothing.
-#[test]
-fn the_documentation_of_the_crate_builds_without_warnings() {
-    let output = Command::new(program("cargo"))
-        .args(["doc", "--no-deps", "--offline", "--release"])
-        .current_dir(repository())
-        .env("RUSTDOCFLAGS", "-Dwarnings")
-        .output()
-        .expect("cargo starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[test]
 fn commands_are_found_in_blocks_and_in_prose() {
     let text = "a\n```sh\nmake x\nmeanflow y\n```\n\

@@ -5,7 +5,7 @@ use meanflow::infer::webgpu as gpu;
 use meanflow::model::Request;
 use meanflow::model::weights::{Check, ModelInfo, Precision};
 
-use crate::engine::{SINGLE, on_burn, random_net, shapes, weights_of};
+use crate::cpu::{SINGLE, on_burn, random_net, shapes, weights_of};
 use crate::support::{assert_close, relative_error};
 use crate::weights::info;
 

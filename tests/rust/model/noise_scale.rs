@@ -14,7 +14,7 @@ use meanflow::net::Labels;
 use meanflow::train::{Sampler, TrainConfig, Trainer};
 use meanflow::{Class, Dual, Generator, NetConfig, generator, rng};
 
-use crate::engine::{SINGLE, on_burn, weights_of};
+use crate::cpu::{SINGLE, on_burn, weights_of};
 use crate::oracle::{Gaussian, M, S, SHAPE};
 use crate::support::{assert_close, device, random, random_net, tiny_config, values};
 use crate::weights::info;

@@ -1,4 +1,4 @@
-//! The network, its derivative, the loss and every gradient against PyTorch (`tests/fixtures/generate.py`).
+//! The network, its derivative, the loss and every gradient against PyTorch (`tests/fixtures/dit.py`).
 
 use std::collections::BTreeMap;
 

@@ -66,15 +66,15 @@ macro_rules! comparisons {
 }
 
 comparisons! {
-    DIT_UNCONDITIONAL = Networks, "DiT without classes", PYTORCH, "tests/fixtures/generate.py";
-    DIT_CONDITIONAL = Networks, "DiT with classes", PYTORCH, "tests/fixtures/generate.py";
-    DIT_PUBLISHED = Networks, "DiT from a checkpoint under its published names", PYTORCH, "tests/fixtures/generate.py";
+    DIT_UNCONDITIONAL = Networks, "DiT without classes", PYTORCH, "tests/fixtures/dit.py";
+    DIT_CONDITIONAL = Networks, "DiT with classes", PYTORCH, "tests/fixtures/dit.py";
+    DIT_PUBLISHED = Networks, "DiT from a checkpoint under its published names", PYTORCH, "tests/fixtures/dit.py";
     IMPROVED = Networks, "Transformer of improved MeanFlow", PYTORCH, "tests/fixtures/networks.py";
     PIXEL = Networks, "Transformer of pixel MeanFlow", PYTORCH, "tests/fixtures/networks.py";
     UNET = Networks, "U-Net of CIFAR-10", PYTORCH, "tests/fixtures/networks.py";
     AUTOENCODER = Networks, "Autoencoder of Stable Diffusion", DIFFUSERS, "tests/fixtures/latents.py";
     INCEPTION = Networks, "Inception-v3", PYTORCH, "tests/fixtures/evaluation.py";
-    MEAN_FLOW = Objectives, "MeanFlow, a training step", PYTORCH, "tests/fixtures/generate.py";
+    MEAN_FLOW = Objectives, "MeanFlow, a training step", PYTORCH, "tests/fixtures/dit.py";
     GUIDANCE = Objectives, "Guidance in the target of MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
     IMPROVED_OBJECTIVE = Objectives, "Improved MeanFlow", PYTORCH, "tests/fixtures/objectives.py";
     IMPROVED_HEAD = Objectives, "Improved MeanFlow with a second head", PYTORCH, "tests/fixtures/objectives.py";

@@ -1,4 +1,4 @@
-//! Attention by our kernel.
+//! Attention's value by our kernel, for where no derivative is asked for; `dual/layers.rs` has the rule.
 
 use burn::tensor::Tensor;
 

@@ -1,5 +1,5 @@
-//! Functions whose matrix of derivatives is symmetric, in one pass each way: what carries a tangent forward then
-//! carries a gradient backward too.
+//! Softmax, normalisation and activations: functions whose Jacobian is symmetric, in one pass each way. What carries a
+//! tangent forward then carries a gradient backward too.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use super::generator::CpuGenerator;
 use super::streaming::StreamingReader;
 use crate::error::Error;
 use crate::kernels::{COLUMNS, Matrix, Packed};
-use crate::model::weights::quantization::{scaled_by, scales_of};
+use crate::model::weights::dequantization::{scaled_by, scales_of};
 use crate::model::weights::values::{missing, read, shape_mismatch, values};
 use crate::model::{ParamRole, ParamSpec};
 

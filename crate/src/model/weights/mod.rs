@@ -1,12 +1,13 @@
 //! Weights files: one `.safetensors` file that is all a page, the command line or Python needs.
 //!
-//! Tensors have the names and the PyTorch layout (`[out, in]`) of the network's parameters, as `F16` or `F32`. The
-//! header's metadata has one entry, `meanflow`: a JSON [`ModelInfo`] with the network's configuration, the data, its
-//! licence, the training step and the format version.
+//! Tensors have the names and the PyTorch layout (`[out, in]`) of the network's parameters, as `F32`, `F16`, or, for
+//! matrices, `I8` with a scale for each row ([`Precision`]). The header's metadata has one entry, `meanflow`: a JSON
+//! [`ModelInfo`] with the network's configuration, the data, its licence, the training step and the format version.
+//! [`encode`](crate::net::encode) writes such a file.
 
 mod check;
+pub(crate) mod dequantization;
 pub(crate) mod latent_space;
-pub(crate) mod quantization;
 pub(crate) mod values;
 
 use safetensors::SafeTensors;

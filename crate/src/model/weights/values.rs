@@ -1,8 +1,8 @@
-//! The values of tensors as files have them: written as bytes, and read.
+//! Reads the values of a file's tensors.
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::quantization;
+use super::dequantization;
 use crate::error::{Error, name_of};
 use crate::model::NetConfig;
 
@@ -32,7 +32,7 @@ pub(crate) fn check<'name>(
     names: impl IntoIterator<Item = &'name str>,
     form: impl Fn(&str) -> Option<TensorSpec>,
 ) -> Result<(), Error> {
-    let parameters = names.into_iter().filter(|name| !quantization::is_scale(&form, name)).filter_map(&form);
+    let parameters = names.into_iter().filter(|name| !dequantization::is_scale(&form, name)).filter_map(&form);
     let values: usize = parameters.map(|(_, shape)| shape.iter().product::<usize>()).sum();
     if values != config.parameters() {
         return Err(Error::Weights(format!(
@@ -56,7 +56,7 @@ pub(crate) fn read<'data>(
         return Err(shape_mismatch(name, view.shape(), &expected));
     }
     let scales = || {
-        let of = quantization::scales_of(name);
+        let of = dequantization::scales_of(name);
         let view = tensor(&of).ok_or_else(|| missing(&of))?;
         Ok((view.shape().to_vec(), to_f32(&of, &view)?))
     };
@@ -76,7 +76,7 @@ pub(crate) fn shape_mismatch(name: &str, shape: &[usize], needed: &[usize]) -> S
 /// have.
 pub(crate) fn values(name: &str, view: &TensorView, scales: Scales<'_>) -> Result<Vec<f32>, String> {
     let values = match view.dtype() {
-        Dtype::I8 => quantization::values(name, view, scales),
+        Dtype::I8 => dequantization::values(name, view, scales),
         _ => to_f32(name, view),
     };
     finite(name, values?)

@@ -1,4 +1,4 @@
-//! Weights into networks of burn, and back: the one place that knows how its modules name and lay out parameters.
+//! Weights files into networks of burn, and back: the one place that knows how its modules name and lay out parameters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,11 +8,11 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
 use super::Net;
-use super::encoded::EncodedTensor;
+use super::quantization::EncodedTensor;
 use crate::dual::IN_BROWSER;
 use crate::error::Error;
 use crate::model::weights::values::{TensorSpec, check, read};
-use crate::model::weights::{METADATA_KEY, ModelInfo, Precision, describe, quantization, read_info};
+use crate::model::weights::{METADATA_KEY, ModelInfo, Precision, dequantization, describe, read_info};
 
 /// The bytes of a weights file.
 ///
@@ -99,7 +99,7 @@ pub(crate) fn collect(net: &impl Module, precision: Precision) -> Result<BTreeMa
                     let stored = match (self.precision, &shape[..]) {
                         (Precision::I8, &[rows, columns]) => {
                             let [matrix, scales] = EncodedTensor::quantized([rows, columns], &values);
-                            self.stored.insert(quantization::scales_of(&name), scales);
+                            self.stored.insert(dequantization::scales_of(&name), scales);
                             matrix
                         }
                         (Precision::F32, _) => EncodedTensor::new(shape, Dtype::F32, &values),
@@ -162,7 +162,7 @@ pub(crate) fn apply<M: Module>(module: M, file: &SafeTensors, device: &Device) -
     let mut map = Apply { place: ParamPath::default(), file, device, used: BTreeSet::new(), failed: Vec::new() };
     let module = module.map(&mut map);
     let unused =
-        file.names().into_iter().filter(|name| !map.used.contains(*name) && !quantization::is_scale(form, name));
+        file.names().into_iter().filter(|name| !map.used.contains(*name) && !dequantization::is_scale(form, name));
     map.failed.extend(unused.map(|name| format!("tensor `{name}` belongs to no parameter")));
     match map.failed.is_empty() {
         true => Ok(module),

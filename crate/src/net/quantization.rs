@@ -1,4 +1,4 @@
-//! Tensors as files have them, written.
+//! Tensors as bytes of a weights file: f32, f16, or quantized to whole numbers with a scale for each row.
 
 use half::f16;
 use safetensors::tensor::{Dtype, View};
