@@ -345,6 +345,7 @@ impl RunFolder {
                 (Trainer::new(config, &net, device), None)
             }
             RunStart::Pretrained(start) => {
+                start.notices().iter().for_each(|text| observer.notice(text));
                 (Trainer::beginning_with(config, start.net(), device), Some(start.description()))
             }
             RunStart::Resume => {

@@ -1,18 +1,21 @@
 //! Text conditioning: what prompts do to a network, its derivative, the engines, and a run that learns words.
 
+use std::path::Path;
+
 use burn::tensor::{Int, Tensor};
 use meanflow::data::{Images, normalize_text};
 use meanflow::generator::{Generator, SampleOptions};
 use meanflow::infer::cpu::CpuGenerator;
 use meanflow::model::text::{TextConditioning, TextConfig, Token, Tokenizer};
-use meanflow::model::weights::Precision;
+use meanflow::model::weights::{ModelInfo, Precision};
 use meanflow::model::{Class, NO_PAUSE, Request, Solver};
 use meanflow::net::{Labels, Prompts, encode};
-use meanflow::train::{Sampler, TrainConfig, Trainer};
+use meanflow::train::{CheckpointSelector, PRIMARY_EMA, Pretrained, RunFolder, Sampler, TrainConfig, Trainer};
 use meanflow::{Dual, Net, NetConfig};
 
 use crate::cli::{Place, fails, succeeds};
 use crate::support::{assert_close, device, random, random_net, relative_error, tiny_config, values};
+use crate::train::Listener;
 use crate::weights::info;
 
 const KINDS: [TextConditioning; 3] =
@@ -190,7 +193,7 @@ fn a_run_learns_what_its_words_bind() {
     for step in 0..config.train.steps {
         trainer.step(sampler.batch(step, &device()).expect("a batch"));
     }
-    let described = meanflow::model::weights::ModelInfo { vocabulary: images.vocabulary.clone(), ..info(net) };
+    let described = ModelInfo { vocabulary: images.vocabulary.clone(), ..info(net) };
     let model = Generator::new(trainer.averaged().clone(), described, &device());
     let right = |text: &str, halves: [usize; 2]| {
         let prompts = vec![model.info().prompt(&normalize_text(text)).expect("it takes prompts"); 8];
@@ -240,6 +243,86 @@ fn batches_repeat_and_drop_whole_captions_by_the_settings() {
     assert!(error.contains("[train] word_dropout must be 0 to 1"), "{error}");
     let wrong = TrainConfig::from_toml("[net]\npreset = \"unet\"\n[net.text]").expect_err("no words").to_string();
     assert!(wrong.contains("text is for Diffusion Transformers"), "{wrong}");
+}
+
+/// Small pictures that are described by one word each.
+fn described(words: &[&str]) -> Images {
+    let count = words.len();
+    let images = Images::new(8, 3, vec![100; count * 3 * 64], vec![0; count], Vec::new()).expect("they fit");
+    Images { captions: words.iter().map(|&word| word.into()).collect(), ..images }
+}
+
+/// Settings of a small network with so many buckets.
+fn small_settings(buckets: usize) -> TrainConfig {
+    let toml = format!(
+        "[data]\nsize = 8\nchannels = 3\n[net]\nwidth = 16\ndepth = 2\nheads = 2\n\
+         [net.text]\ntokens = 3\nbuckets = {buckets}\n\
+         [train]\nsteps = 1\nbatch_size = 4\nlearning_rate = 1e-9\nflow_matching_steps = 0\nramp_steps = 0\n"
+    );
+    TrainConfig::from_toml(&toml).expect("settings")
+}
+
+#[test]
+fn a_run_begins_with_the_words_of_other_weights_by_their_names() {
+    let place = Place::new();
+    let (settings, images) = (small_settings(16), described(&["ant", "bee", "cow", "doe", "eel"]));
+    let images = settings.prepare(images);
+    let before = random_net(&settings.net_for(&images).expect("a network"), &device());
+    let about = ModelInfo { vocabulary: images.vocabulary.clone(), ..info(before.config().clone()) };
+    let file = place.file("before.safetensors", encode(&before, &about, Precision::F32).expect("it encodes"));
+    let z = random(1, [1, 3, 8, 8]);
+    let instant = |time: f32| Tensor::<1>::from_data([time], &device());
+    let u = |net: &Net, rows: &[u32]| {
+        values(call(net, z.clone().into(), [instant(0.2).into(), instant(0.9).into()], &[prompt(rows)]).primal)
+    };
+    let same = |a: &[f32], b: &[f32]| relative_error(a, b) < 1e-6;
+
+    // As many words, but each in the row of another.
+    let others = settings.prepare(described(&["eel", "bee", "cow", "fox", "doe"]));
+    assert_eq!(others.vocabulary, ["bee", "cow", "doe", "eel", "fox"]);
+    let start = Pretrained::read(Path::new(&file), &settings, &others, &device()).expect("it suits");
+    for word in 0..4 {
+        assert!(same(&u(start.net(), &[word]), &u(&before, &[word + 1])), "{}", others.vocabulary[word as usize]);
+    }
+    assert!(
+        (0..5).all(|word| !same(&u(start.net(), &[4]), &u(&before, &[word]))),
+        "a new word is none of the old ones"
+    );
+    // What is no word stays: trigrams, and places that no word takes.
+    assert!(same(&u(start.net(), &[5, 20]), &u(&before, &[5, 20])) && same(&u(start.net(), &[]), &u(&before, &[])));
+    assert_eq!(start.notices(), ["4 of 5 words begin as in the weights, the others anew"]);
+    let run = RunFolder::create(&place.dir.path().join("run"), &settings).expect("a new run").beginning_with(start);
+    let mut listener = Listener::default();
+    listener.train(&settings, &others, &run).expect("it trains");
+    assert!(listener.notices.iter().any(|notice| notice.starts_with("4 of 5 words")), "{:?}", listener.notices);
+    let trained = |text: &str, text_before: &str| {
+        let average = run
+            .averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| panic!("{text}"))
+            .expect("it reads");
+        let [new, old] =
+            [(average, text), ((before.clone(), about.clone()), text_before)].map(|((net, info), text)| {
+                let class = info.prompt(text).expect("it takes prompts");
+                let request = Request { seed: 0, count: 1, class, nfe: 1 };
+                values(Generator::new(net, info, &device()).images(request).expect("a picture"))
+            });
+        relative_error(&new, &old)
+    };
+    assert!(trained("eel bee", "eel bee") < 1e-4 && trained("eel bee", "doe bee") > 1e-3);
+
+    // With more words, and trigrams in other rows.
+    let (settings, more) = (small_settings(32), described(&["ant", "bee", "cow", "doe", "eel", "fox", "a"]));
+    let more = settings.prepare(more);
+    let start = Pretrained::read(Path::new(&file), &settings, &more, &device()).expect("it suits");
+    assert!(same(&u(start.net(), &[2, 5]), &u(&before, &[1, 4])) && same(&u(start.net(), &[]), &u(&before, &[])));
+    assert!(!same(&u(start.net(), &[7]), &u(&before, &[5])), "the row of another trigram is not kept");
+    assert!(start.notices()[1].contains("buckets is 32, but 16 in the weights"), "{:?}", start.notices());
+    // The same words of the same settings need no mapping.
+    let start = Pretrained::read(Path::new(&file), &small_settings(16), &images, &device()).expect("it suits");
+    assert!(start.notices().is_empty() && same(&u(start.net(), &[3]), &u(&before, &[3])));
+    let mut longer = small_settings(16);
+    longer.net.text.as_mut().expect("it takes prompts").tokens = 5;
+    let error = Pretrained::read(Path::new(&file), &longer, &images, &device()).expect_err("other tokens");
+    assert!(format!("{error:#}").contains("before.safetensors"), "{error:#}");
 }
 
 #[test]

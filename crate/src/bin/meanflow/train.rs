@@ -54,8 +54,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
     /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`.
-    /// Classes are taken by their names, there may be more of them now; a network without a decoder becomes one with it
-    /// where the settings have [net] decoder_depth
+    /// Classes and words are taken by their names, there may be others now; a network without a decoder becomes one with
+    /// it where the settings have [net] decoder_depth
     #[arg(long, value_name = "FILE.safetensors")]
     init: Option<PathBuf>,
     /// Only check the data and the settings, take a few steps, and say how long the whole run would take
@@ -195,7 +195,8 @@ fn dry_run(args: &Args, threads: Option<usize>) -> Result<()> {
     config.data.channels = images.channels;
     check(args, &config, &images, args.init.is_none())?;
     if let Some(file) = &args.init {
-        Pretrained::read(file, &config, &images, &devices[0])?;
+        let start = Pretrained::read(file, &config, &images, &devices[0])?;
+        start.notices().iter().for_each(|text| note!("{text}"));
     }
     say!("{}", summary(&images, &config, &args.out)?);
     if args.stream {
