@@ -43,6 +43,8 @@ mod kill;
 mod latent;
 #[path = "rust/data/layers.rs"]
 mod layers;
+#[path = "rust/train/memory.rs"]
+mod memory;
 #[path = "rust/net/net.rs"]
 mod net;
 #[path = "rust/net/networks.rs"]

@@ -237,7 +237,7 @@ impl Generator {
         })
     }
 
-    /// The log-density of images under the model's flow, of a class each or of no class.
+    /// The log-density of images under the model's flow, of a class or prompt each, or of none.
     ///
     /// # Shapes
     /// `images`: `[batch, channels, size, size]` in `[−1, 1]`.
@@ -247,28 +247,28 @@ impl Generator {
     pub fn density(
         &self,
         images: Tensor<4>,
-        classes: Option<&[usize]>,
+        classes: Option<&[Class]>,
         divergence: Divergence,
         integrator: Integrator,
     ) -> Result<Density, Error> {
-        let NetConfig { channels, image_size, classes: known, .. } = *self.net.config();
+        let config = self.net.config();
         let [batch, shape @ ..] = images.dims();
-        if shape != [channels, image_size, image_size] {
+        if shape != [config.channels, config.image_size, config.image_size] {
             return Err(Error::Request(format!(
                 "images of {shape:?} for a model of {:?}",
-                [channels, image_size, image_size]
+                [config.channels, config.image_size, config.image_size]
             )));
         }
-        let null = self.net.config().null_label();
-        let nameless = vec![null; batch];
+        let nameless = vec![Class::Any; batch];
         let classes = classes.unwrap_or(&nameless);
-        if classes.len() != batch || classes.iter().any(|&class| class > known) {
-            return Err(Error::Request(format!(
-                "{batch} images need as many classes, of the model's {known}; given are {classes:?}"
-            )));
+        if classes.len() != batch {
+            return Err(Error::Request(format!("{batch} images need as many classes, not {}", classes.len())));
         }
-        let named = |&class: &usize| if class == null { Class::Any } else { Class::One(class) };
-        let labels = (known > 0).then(|| self.label_tensor(&classes.iter().map(named).collect::<Vec<_>>()));
+        for class in classes.iter().filter(|class| **class != Class::Any) {
+            class.clone().of_pictures(0, 1, config)?;
+        }
+        let is_told = config.classes > 0 || config.text.is_some();
+        let labels = is_told.then(|| self.label_tensor(classes));
         in_thread_pool(&self.device, || flow::log_density(&self.net, images, labels, divergence, integrator))
     }
 

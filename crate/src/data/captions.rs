@@ -19,6 +19,14 @@ pub fn lines(captions: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Images {
+    /// What describes image `i`, as a network is told it: the first of its captions, or else the name of its class; empty
+    /// where it has neither.
+    pub fn description(&self, i: usize) -> String {
+        let class = || self.classes.get(self.labels[i] as usize).map_or("", String::as_str);
+        let caption = self.captions.get(i).and_then(|captions| lines(captions).next());
+        normalize(caption.unwrap_or_else(class))
+    }
+
     /// The same images with their captions as training takes them, and the vocabulary of these: all words that occur in
     /// at least `min_count` captions. An image without a caption is described by the name of its class. The classes
     /// themselves are left out, as the network is told words in their place.
@@ -54,6 +62,9 @@ mod tests {
             classes: vec!["x".into(), "Big-Cat".into()],
             ..images
         };
+        assert_eq!([0, 1, 2].map(|i| images.description(i)), ["a crab", "big-cat", "red owl"]);
+        let bare = Images { captions: Vec::new(), classes: Vec::new(), ..images.clone() };
+        assert_eq!(bare.description(0), "");
         let captioned = images.clone().captioned(1);
         assert_eq!(captioned.captions, ["a crab\nred crab", "big-cat", "red owl"]);
         assert_eq!(captioned.vocabulary, ["a", "big", "cat", "crab", "owl", "red"]);

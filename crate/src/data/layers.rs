@@ -1,6 +1,7 @@
 //! Pictures laid over one another: a set of a few hundred parts that holds millions of pictures.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use image::{RgbaImage, imageops};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,8 @@ use super::build::{self, Builder, Item};
 use super::error::DataError;
 use super::files::Files;
 use super::formats::pictures;
-use super::{DataConfig, Visit, convert, decode, paths};
+use super::{DataConfig, Images, Visit, convert, decode, normalize_text as normalize, paths};
+use crate::model::text::words;
 use crate::rng::{Purpose, Stream};
 
 /// How parts become pictures: the `[data.layers]` table of the configuration.
@@ -119,6 +121,18 @@ impl Layers {
         }
     }
 
+    /// The layer of a folder, or of its name in captions.
+    ///
+    /// # Errors
+    /// Names the layers that there are.
+    pub(super) fn position(&self, name: &str) -> Result<usize, DataError> {
+        let is_named = |folder: &String| folder == name || placeholder(folder) == format!("{{{name}}}");
+        self.folders.iter().position(is_named).ok_or_else(|| {
+            let known = self.folders.join(", ");
+            DataError::Config(format!("layers: \"{name}\" is none of the folders, which are {known}"))
+        })
+    }
+
     /// The template with each placeholder replaced by the name that its layer has.
     fn filled<'n>(&self, template: &str, name: impl Fn(usize) -> &'n str) -> String {
         self.folders
@@ -151,6 +165,141 @@ fn placeholder(folder: &str) -> String {
     format!("{{{}}}", if rest.is_empty() { name } else { rest })
 }
 
+/// The pictures that parts can make: which parts there are, and what chosen ones of them look like. [`load`](super::load)
+/// gives those that the settings draw.
+pub struct LayerSet {
+    config: DataConfig,
+    layers: Layers,
+    parts: Vec<Layer>,
+}
+
+/// Two combinations of parts of two layers that differ in which of them has which word: red glasses with a green body,
+/// and green glasses with a red body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// For each combination the parts of both layers.
+    pub parts: [[usize; 2]; 2],
+    /// The words, as the layers have them in the first combination.
+    pub words: [String; 2],
+}
+
+impl LayerSet {
+    /// Reads the parts at `path`.
+    ///
+    /// # Errors
+    /// Settings without `[data.layers]`, and as [`load`](super::load).
+    pub fn open(path: &Path, config: &DataConfig) -> Result<Self, DataError> {
+        config.validate()?;
+        let Some(layers) = &config.layers else {
+            return Err(DataError::Config("the settings have no [data.layers]".into()));
+        };
+        Self::read(&Files::open(path, &config.for_files())?, config, layers)
+    }
+
+    fn read(files: &Files, config: &DataConfig, layers: &Layers) -> Result<Self, DataError> {
+        layers.check_caption()?;
+        let parts = read(files, config, &layers.folders)?;
+        Ok(Self { config: config.clone(), layers: layers.clone(), parts })
+    }
+
+    /// For each layer the part of it that picture `i` has.
+    ///
+    /// # Errors
+    /// When no combination is found that the split has.
+    pub fn draw(&self, i: usize) -> Result<Vec<usize>, DataError> {
+        self.layers.draw(i, &self.parts, self.config.split.as_deref())
+    }
+
+    /// Whether the split has a combination, one part of each layer.
+    pub fn holds(&self, combination: &[usize]) -> bool {
+        self.layers.is_of_split(combination, &self.parts, self.config.split.as_deref())
+    }
+
+    /// The layer of a folder, or of its name in captions.
+    ///
+    /// # Errors
+    /// Names the layers that there are.
+    pub fn layer(&self, name: &str) -> Result<usize, DataError> {
+        self.layers.position(name)
+    }
+
+    /// What stands for a layer in captions: `heads` for the folder `*/3-heads`.
+    pub fn layer_name(&self, layer: usize) -> String {
+        placeholder(&self.layers.folders[layer]).trim_matches(['{', '}']).into()
+    }
+
+    /// The name of a part.
+    pub fn part_name(&self, layer: usize, part: usize) -> &str {
+        &self.parts[layer].names[part]
+    }
+
+    /// The names of the parts that say what class a picture is of, in alphabetical order; none without classes.
+    fn classes(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.class_layer().iter().flat_map(|&layer| &self.parts[layer].names).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    fn class_layer(&self) -> Option<usize> {
+        self.layers.class.as_ref().and_then(|class| self.layers.folders.iter().position(|folder| folder == class))
+    }
+
+    /// The pictures of combinations, with their captions.
+    ///
+    /// # Errors
+    /// More of them than there may be memory for.
+    pub fn pictures(&self, combinations: &[Vec<usize>]) -> Result<Images, DataError> {
+        let item = |combination: &Vec<usize>| {
+            let name = |layer: usize| self.part_name(layer, combination[layer]);
+            let names: Vec<&str> = (0..self.parts.len()).map(name).collect();
+            let caption = self.layers.caption.as_ref().map(|template| self.layers.filled(template, name));
+            Item {
+                class: self.class_layer().map(name).unwrap_or_default().into(),
+                caption: caption.unwrap_or_default(),
+                ..Item::new(names.join(" + "), 0)
+            }
+        };
+        let mut builder = Builder::of(&self.config, combinations.iter().map(item).collect())?;
+        for (i, combination) in combinations.iter().enumerate() {
+            builder.put(i, Ok::<_, String>(stack(&self.parts, combination)));
+        }
+        Ok(builder.finish(&self.classes()))
+    }
+
+    /// All pairs of combinations of two layers whose names exchange a word, each once: both layers have parts of either
+    /// word that are called alike but for it.
+    pub fn exchanges(&self, layers: [usize; 2]) -> Vec<Exchange> {
+        let split = |layer: usize| -> Vec<Vec<String>> {
+            let names = self.parts[layer].names.iter().map(|name| normalize(name));
+            names.map(|name| words(&name).map(str::to_owned).collect()).collect()
+        };
+        let [first, second] = layers.map(split);
+        let places = |names: &[Vec<String>]| -> HashMap<Vec<String>, usize> {
+            names.iter().cloned().enumerate().map(|(i, name)| (name, i)).rev().collect()
+        };
+        let [places_first, places_second] = [&first, &second].map(|names| places(names));
+        let replaced = |name: &[String], from: &String, to: &String| -> Vec<String> {
+            name.iter().map(|word| if word == from { to.clone() } else { word.clone() }).collect()
+        };
+        let mut found = Vec::new();
+        for ((i, a), (j, b)) in first.iter().enumerate().flat_map(|a| second.iter().enumerate().map(move |b| (a, b))) {
+            for (x, y) in a.iter().flat_map(|x| b.iter().map(move |y| (x, y))) {
+                if a.contains(y) || b.contains(x) {
+                    continue;
+                }
+                let others = (places_first.get(&replaced(a, x, y)), places_second.get(&replaced(b, y, x)));
+                // Of parts that are called alike the first, and of both directions one.
+                if let (Some(&k), Some(&l)) = others
+                    && (places_first[a], places_second[b]) == (i, j)
+                    && (i, j) < (k, l)
+                {
+                    found.push(Exchange { parts: [[i, j], [k, l]], words: [x.clone(), y.clone()] });
+                }
+            }
+        }
+        found
+    }
+}
+
 /// As [`pictures::load_parts`](super::formats::pictures::load_parts), of the pictures that `layers` draws.
 pub(super) fn load_parts(
     files: &Files,
@@ -159,32 +308,14 @@ pub(super) fn load_parts(
     most: usize,
     visit: &mut Visit,
 ) -> Result<Vec<String>, DataError> {
-    layers.check_caption()?;
-    let parts = read(files, config, &layers.folders)?;
-    let of_class = layers.class.as_ref().and_then(|class| layers.folders.iter().position(|folder| folder == class));
-    let classes: BTreeSet<String> = of_class.iter().flat_map(|&layer| parts[layer].names.iter().cloned()).collect();
-    let classes: Vec<String> = classes.into_iter().collect();
+    let set = LayerSet::read(files, config, layers)?;
     build::check_memory(most.min(layers.count), config)?;
     for first in (0..layers.count).step_by(most.min(layers.count)) {
         let indices = first..layers.count.min(first.saturating_add(most));
-        let drawn: Vec<Vec<usize>> =
-            indices.map(|i| layers.draw(i, &parts, config.split.as_deref())).collect::<Result<_, _>>()?;
-        let item = |drawn: &Vec<usize>| {
-            let name = |layer: usize| parts[layer].names[drawn[layer]].as_str();
-            let names: Vec<&str> = (0..parts.len()).map(name).collect();
-            Item {
-                class: of_class.map(name).unwrap_or_default().into(),
-                caption: layers.caption.as_ref().map(|template| layers.filled(template, name)).unwrap_or_default(),
-                ..Item::new(names.join(" + "), 0)
-            }
-        };
-        let mut builder = Builder::of(config, drawn.iter().map(item).collect())?;
-        for (i, drawn) in drawn.iter().enumerate() {
-            builder.put(i, Ok::<_, String>(stack(&parts, drawn)));
-        }
-        visit(builder.finish(&classes))?;
+        let drawn: Vec<Vec<usize>> = indices.map(|i| set.draw(i)).collect::<Result<_, _>>()?;
+        visit(set.pictures(&drawn)?)?;
     }
-    Ok(classes)
+    Ok(set.classes())
 }
 
 /// One picture: its parts over one another.

@@ -70,7 +70,7 @@ pub use convert::Fit;
 pub(crate) use digest::{Digest, sha256};
 pub use error::DataError;
 use files::Files;
-pub use layers::{HeldOut, Layers};
+pub use layers::{Exchange, HeldOut, LayerSet, Layers};
 pub use stored::{Stored, load_sample, load_stored};
 pub use summary::Tally;
 
@@ -157,13 +157,13 @@ impl DataConfig {
         if self.channels == 0 { 4 } else { self.channels }
     }
 
-    /// Makes the parts of this folder the classes of pictures of layers.
+    /// Makes the parts of this folder, which may be called as in captions, the classes of pictures of layers.
     ///
     /// # Errors
-    /// Settings without layers.
+    /// Settings without layers, or a folder that is none of them.
     pub fn set_class_layer(&mut self, folder: &str) -> Result<(), DataError> {
         match &mut self.layers {
-            Some(layers) => layers.class = Some(folder.into()),
+            Some(layers) => layers.class = Some(layers.folders[layers.position(folder)?].clone()),
             None => return Err(DataError::Config("--layer is for settings with [data.layers]".into())),
         }
         Ok(())

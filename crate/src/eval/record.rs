@@ -25,6 +25,9 @@ pub struct Evaluation {
     pub solver: String,
     /// Network calls per image.
     pub nfe: usize,
+    /// Whether each image is of the caption of a real one; else of a class that its seed draws, or of none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub captioned: bool,
     /// Generated images.
     pub images: usize,
     /// Real images that they were compared with.

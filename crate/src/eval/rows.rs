@@ -49,7 +49,7 @@ fn hash(record: &Evaluation) -> Option<&str> {
 fn same_settings(a: &Evaluation, b: &Evaluation) -> bool {
     let key = |r: &Evaluation| {
         let run = r.id.as_ref().map(|id| id.run.clone());
-        (r.model.clone(), run, r.images, r.real, r.eval_seed, r.measure(), r.manifold, r.kernel_subsets)
+        (r.model.clone(), run, r.captioned, r.images, r.real, r.eval_seed, r.measure(), r.manifold, r.kernel_subsets)
     };
     key(a) == key(b)
 }
@@ -76,7 +76,7 @@ pub(super) fn rows(records: &[Evaluation]) -> (Vec<Row<'_>>, Vec<usize>) {
 }
 
 /// What may tell rows of one name apart, in words, the plainest first.
-const FEATURES: [fn(&Row) -> String; 5] = [
+const FEATURES: [fn(&Row) -> String; 6] = [
     |row| {
         let mut files: Vec<&str> =
             row.records.iter().filter_map(|r| r.id.as_ref().map(|id| id.file.as_str())).collect();
@@ -87,6 +87,7 @@ const FEATURES: [fn(&Row) -> String; 5] = [
             [first, ..] => format!("{first} and other seeds"),
         }
     },
+    |row| if row.records[0].captioned { "of captions".into() } else { "of no captions".into() },
     |row| format!("{} images", row.records[0].images),
     |row| format!("{} real", row.records[0].real),
     |row| row.records[0].eval_seed.map_or_else(|| "no seed named".into(), |seed| format!("seeds from {seed}")),

@@ -39,6 +39,11 @@ fn heading(records: &[Evaluation], rows: &[Row]) -> String {
     measures.dedup();
     let mut text = format!("{} on {}; ", markdown(&records[0].metric), markdown(&measures.join(", and on ")));
     text += &format!("{} generated, {} real images.\n", counts(records, |r| r.images), counts(records, |r| r.real));
+    let captioned = records.iter().filter(|r| r.captioned).count();
+    if captioned > 0 {
+        let which = if captioned == records.len() { "Images" } else { "Images of models that take prompts" };
+        text += &format!("{which} are generated from the captions of the real ones.\n");
+    }
     for draw in draws(records) {
         text += &match draw {
             Draw::Uniform => {

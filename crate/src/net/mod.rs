@@ -29,6 +29,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::dual::Dual;
 use crate::error::Error;
 use crate::model::tables::MIN_DIVISOR;
+use crate::model::text::TextConfig;
 use crate::model::{Architecture, InContextConfig, NetConfig, Output, ParamSpec, TimeInputs, UnetConfig};
 use init::Init;
 
@@ -178,6 +179,32 @@ impl Net {
             *label = Some(embed::Table { weight });
             config.classes = classes.len();
         }
+        self
+    }
+
+    /// The network for another vocabulary: word `i` of it begins as word `words[i]` of this one, or where that is none
+    /// as in a fresh network of `seed`. So do the rows of trigrams where their number, `buckets`, is another, which puts
+    /// each trigram in another row. Without words it stays as it is.
+    pub fn with_vocabulary(mut self, words: &[Option<usize>], buckets: usize, seed: u64) -> Self {
+        let Self::Dit(Dit { text: Some(text), config, .. }) = &mut self else { return self };
+        let Some(before) = config.text else { return self };
+        let after = TextConfig { vocabulary: words.len(), buckets, ..before };
+        config.text = Some(after);
+        // Rows of a fresh table stand after those of this one.
+        let fresh = |row: usize| before.rows() + row;
+        let of_words = words.iter().enumerate().map(|(i, word)| word.unwrap_or(fresh(i)));
+        let of_buckets = (0..buckets).map(|bucket| match buckets == before.buckets {
+            true => before.vocabulary + bucket,
+            false => fresh(after.vocabulary + bucket),
+        });
+        let rows = of_words.chain(of_buckets).chain([before.padding() as usize]).map(|row| row as i32).collect();
+        let specs = config.params();
+        text.embedding.weight = text.embedding.weight.clone().map(|weight| {
+            let device = weight.device();
+            let fresh = Init::new(seed, specs, &device).scope("text").scope("embedding").param::<2>("weight").val();
+            let rows = Tensor::<1, Int>::from_data(TensorData::new::<i32, _>(rows, [after.rows()]), &device);
+            Tensor::cat(vec![weight, fresh], 0).select(0, rows)
+        });
         self
     }
 

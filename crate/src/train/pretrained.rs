@@ -18,11 +18,13 @@ use crate::net::{self, Net};
 pub struct Pretrained {
     net: Net,
     info: ModelInfo,
+    notices: Vec<String>,
 }
 
 impl Pretrained {
     /// Reads a weights file. Classes are taken by their names: one that the weights do not know begins as "no class"
-    /// does, so a trained network can be given more of them.
+    /// does, so a trained network can be given more of them. So are the words of captions; one that the weights do not
+    /// know begins as in a fresh network.
     ///
     /// # Errors
     /// When it is none, or does not fit the settings and images: the message names what differs.
@@ -42,11 +44,30 @@ impl Pretrained {
                     net = net.with_classes(&known);
                 }
             }
+            let mut notices = Vec::new();
+            if let (Some(before), Some(text)) = (info.net.text, wanted.text)
+                && (info.vocabulary != images.vocabulary || before.buckets != text.buckets)
+            {
+                let place = |word: &String| info.vocabulary.binary_search(word).ok();
+                let known: Vec<Option<usize>> = images.vocabulary.iter().map(place).collect();
+                net = net.with_vocabulary(&known, text.buckets, config.train.seed);
+                notices.push(format!(
+                    "{} of {} words begin as in the weights, the others anew",
+                    known.iter().flatten().count(),
+                    known.len()
+                ));
+                if before.buckets != text.buckets {
+                    notices.push(format!(
+                        "[net.text] buckets is {}, but {} in the weights: what they know of letter trigrams is lost",
+                        text.buckets, before.buckets
+                    ));
+                }
+            }
             if *net.config() != wanted {
                 bail!("its network is {:?}; that of the settings and images is {wanted:?}", net.config());
             }
             same_latent_space(info.latent.as_ref(), images)?;
-            Ok(Self { net, info })
+            Ok(Self { net, info, notices })
         };
         read().with_context(|| format!("cannot begin with {}", file.display()))
     }
@@ -54,6 +75,11 @@ impl Pretrained {
     /// The trained network.
     pub fn net(&self) -> &Net {
         &self.net
+    }
+
+    /// What a person should know about how the weights were made to suit.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// Its name and steps, for the description of what is made from it.

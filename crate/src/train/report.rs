@@ -12,6 +12,7 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame};
 use serde_json::Value;
 
+use super::run::SAMPLE_CAPTIONS;
 use crate::io::xml;
 
 /// A curve is drawn of at most so many points: more are not seen, and make a large page.
@@ -45,6 +46,7 @@ pub fn report(run: &Path) -> Result<String> {
     if let Some(newest) = grids.last() {
         let bytes = fs::read(newest).with_context(|| format!("cannot read {}", newest.display()))?;
         let _ = write!(page, "<h2>Samples of step {}</h2>\n{}", step_of(newest), picture("png", &bytes));
+        page += &captions(run)?;
     }
     if grids.len() > 1 {
         let _ = write!(page, "<h2>From the first step to the last</h2>\n{}", picture("gif", &progress(&grids)?));
@@ -91,18 +93,32 @@ fn step_of(grid: &Path) -> u64 {
     name.trim_start_matches("step-").parse().unwrap_or(0)
 }
 
+/// What the pictures of a grid are asked with; nothing for a run without prompts.
+fn captions(run: &Path) -> Result<String> {
+    let file = run.join(SAMPLE_CAPTIONS);
+    if !file.exists() {
+        return Ok(String::new());
+    }
+    let items: Vec<String> = read(&file)?.lines().map(|line| format!("<li>{}</li>\n", xml(line))).collect();
+    Ok(format!("<details><summary>Their captions, row by row</summary>\n<ol>\n{}</ol></details>\n", items.concat()))
+}
+
 fn facts(model: &Value, last: &Value) -> String {
     let number = |value: &Value| value.as_f64().map_or("–".into(), |x| format!("{x:.0}"));
     let text = |value: &Value| xml(value.as_str().unwrap_or("–"));
     let net = &model["net"];
+    let count = |key: &str| model[key].as_array().map_or(0, Vec::len);
+    let told = match net["text"].is_object() {
+        true => format!("{} words", count("vocabulary")),
+        false => format!("{} classes", count("classes")),
+    };
     format!(
-        "Step {} · {} images · {}×{}×{} · {} classes · width {}, depth {} · {} images per second · {}, {}, {}",
+        "Step {} · {} images · {}×{}×{} · {told} · width {}, depth {} · {} images per second · {}, {}, {}",
         number(&last["step"]),
         number(&model["data"]["images"]),
         number(&net["image_size"]),
         number(&net["image_size"]),
         number(&net["channels"]),
-        model["classes"].as_array().map_or(0, Vec::len),
         number(&net["width"]),
         number(&net["depth"]),
         number(&last["images_per_second"]),

@@ -34,6 +34,8 @@ const MODEL: &str = "model.json";
 const DATA: &str = "data.json";
 /// The pixels of a set that is streamed.
 const STREAMED: &str = "data";
+/// What the pictures of the sample grids are asked with, a line each.
+pub(super) const SAMPLE_CAPTIONS: &str = "samples/captions.txt";
 const CHECKPOINTS: &str = "checkpoints";
 
 /// Hears how training goes; `()` does not listen.
@@ -345,6 +347,7 @@ impl RunFolder {
                 (Trainer::new(config, &net, device), None)
             }
             RunStart::Pretrained(start) => {
+                start.notices().iter().for_each(|text| observer.notice(text));
                 (Trainer::beginning_with(config, start.net(), device), Some(start.description()))
             }
             RunStart::Resume => {
@@ -524,6 +527,9 @@ impl RunFolder {
         let rgba = pollster::block_on(to_rgba(images))?;
         // Somebody may have removed the folder to start looking afresh.
         fs::create_dir_all(self.samples()).with_context(|| format!("cannot create {}", self.samples().display()))?;
+        if !captions.is_empty() {
+            self.write(SAMPLE_CAPTIONS, (captions.join("\n") + "\n").as_bytes())?;
+        }
         let file = self.samples().join(format!("step-{:08}.png", trainer.steps_done()));
         grid::write(&file, &rgba, size, 2, None)?;
         events::append_picture(&self.path, trainer.steps_done(), &file)

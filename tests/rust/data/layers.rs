@@ -3,7 +3,7 @@
 use std::fs;
 
 use image::{ImageFormat, Rgba, RgbaImage};
-use meanflow::data::{DataConfig, DataError, HeldOut, Images, Layers, load, load_stored};
+use meanflow::data::{DataConfig, DataError, HeldOut, Images, LayerSet, Layers, load, load_stored};
 use tempfile::TempDir;
 
 use super::data::data_samples::{encoded, folder, png};
@@ -138,4 +138,76 @@ fn layers_that_cannot_be_say_why() {
     fs::write(&torn, &png(RED)[..20]).expect("it writes");
     let error = load(place.path(), &config(8, 0, None)).expect_err("a torn part");
     assert!(matches!(&error, DataError::Damaged { path, .. } if *path == torn), "{error}");
+}
+
+#[test]
+fn chosen_combinations_are_the_pictures_that_are_loaded() {
+    let place = parts();
+    let mut config = config(40, 3, Some("all/2-marks"));
+    config.layers.as_mut().expect("layers").caption = Some("{marks} on {backs}".into());
+    let (images, set) = (ok(&place, &config), LayerSet::open(place.path(), &config).expect("a set"));
+    let drawn: Vec<Vec<usize>> = (0..40).map(|i| set.draw(i).expect("a combination")).collect();
+    assert_eq!(set.pictures(&drawn).expect("pictures"), images);
+    // One by one, in any order, each is the same.
+    let [last] = &set.pictures(&drawn[39..]).expect("a picture").captions[..] else { panic!("one picture") };
+    assert_eq!(*last, images.captions[39]);
+    let marks = set.layer("all/2-marks").expect("a layer");
+    assert_eq!((marks, set.layer("marks").expect("a layer"), &*set.layer_name(marks)), (1, 1, "marks"));
+    assert_eq!(set.part_name(marks, drawn[0][marks]), images.classes[images.labels[0] as usize]);
+    let error = set.layer("hats").expect_err("no layer").to_string();
+    assert!(error.contains("\"hats\" is none of the folders, which are all/1-backs, all/2-marks"), "{error}");
+    let plain = DataConfig { layers: None, ..config.clone() };
+    assert!(LayerSet::open(place.path(), &plain).is_err_and(|e| e.to_string().contains("no [data.layers]")));
+    // A layer is a class by its name in captions too.
+    config.set_class_layer("backs").expect("a layer");
+    assert_eq!(ok(&place, &config).classes, ["blue", "red"]);
+    assert!(config.set_class_layer("hats").is_err_and(|e| e.to_string().contains("hats")));
+}
+
+#[test]
+fn words_are_exchanged_where_both_layers_have_parts_of_either() {
+    let place = folder(&[
+        ("all/1-backs/back-green.png", png(RED)),
+        ("all/1-backs/back-plain.png", png(RED)),
+        ("all/1-backs/back-Red.png", png(RED)),
+        ("all/1-backs/back-teal-light.png", png(RED)),
+        ("all/2-marks/mark-dot-green.png", png(RED)),
+        ("all/2-marks/mark-dot-red.png", png(RED)),
+        ("all/2-marks/mark-plain-red.png", png(RED)),
+        ("all/2-marks/mark-teal.png", png(RED)),
+    ]);
+    let set = LayerSet::open(place.path(), &config(1, 0, None)).expect("a set");
+    let names = |[back, mark]: [usize; 2]| [set.part_name(0, back), set.part_name(1, mark)].join(" ");
+    // Not `teal-light` and `dot-red`, as there is no `red-light`; nor `plain` and `plain-red`, which share a word.
+    let found: Vec<_> = set.exchanges([0, 1]).iter().map(|e| (e.parts.map(names), e.words.clone())).collect();
+    let [([one, other], words)] = &found[..] else { panic!("{found:?}") };
+    let (mut pair, mut words) = ([one.as_str(), other.as_str()], words.clone());
+    pair.sort_unstable();
+    words.sort_unstable();
+    assert_eq!(pair, ["Red dot-green", "green dot-red"]);
+    assert_eq!(words, ["green", "red"]);
+    // The other way round they are the same.
+    let back = set.exchanges([1, 0]);
+    assert_eq!(back.len(), 1);
+    assert_eq!(
+        back[0]
+            .parts
+            .map(|[mark, back]| names([back, mark]))
+            .iter()
+            .filter(|name| pair.contains(&name.as_str()))
+            .count(),
+        2
+    );
+    // Held-out combinations are of the other split.
+    let mut held_out = config(1, 0, None);
+    let layers = held_out.layers.as_mut().expect("layers");
+    layers.held_out = Some(HeldOut { folders: layers.folders.clone(), share: 0.5 });
+    let [train, test] = ["train", "test"].map(|split| {
+        let config = DataConfig { split: Some(split.into()), ..held_out.clone() };
+        LayerSet::open(place.path(), &config).expect("a set")
+    });
+    for combination in (0..4).flat_map(|back| (0..4).map(move |mark| [back, mark])) {
+        assert_ne!(train.holds(&combination), test.holds(&combination));
+    }
+    assert!((0..9).all(|i| test.holds(&test.draw(i).expect("a combination"))));
 }

@@ -1,18 +1,24 @@
 //! Text conditioning: what prompts do to a network, its derivative, the engines, and a run that learns words.
 
+use std::path::Path;
+
 use burn::tensor::{Int, Tensor};
-use meanflow::data::{Images, normalize_text};
+use image::{Rgba, RgbaImage};
+use meanflow::data::{DataConfig, Images, load, normalize_text};
+use meanflow::eval::{Extractor, Features, InceptionResize, kernel_distance, random_order, read_records, tables};
+use meanflow::flow::{Divergence, Integrator, bits_per_dimension, dequantise};
 use meanflow::generator::{Generator, SampleOptions};
 use meanflow::infer::cpu::CpuGenerator;
 use meanflow::model::text::{TextConditioning, TextConfig, Token, Tokenizer};
-use meanflow::model::weights::Precision;
+use meanflow::model::weights::{ModelInfo, Precision};
 use meanflow::model::{Class, NO_PAUSE, Request, Solver};
 use meanflow::net::{Labels, Prompts, encode};
-use meanflow::train::{Sampler, TrainConfig, Trainer};
+use meanflow::train::{CheckpointSelector, PRIMARY_EMA, Pretrained, RunFolder, Sampler, TrainConfig, Trainer};
 use meanflow::{Dual, Net, NetConfig};
 
 use crate::cli::{Place, fails, succeeds};
 use crate::support::{assert_close, device, random, random_net, relative_error, tiny_config, values};
+use crate::train::Listener;
 use crate::weights::info;
 
 const KINDS: [TextConditioning; 3] =
@@ -190,7 +196,7 @@ fn a_run_learns_what_its_words_bind() {
     for step in 0..config.train.steps {
         trainer.step(sampler.batch(step, &device()).expect("a batch"));
     }
-    let described = meanflow::model::weights::ModelInfo { vocabulary: images.vocabulary.clone(), ..info(net) };
+    let described = ModelInfo { vocabulary: images.vocabulary.clone(), ..info(net) };
     let model = Generator::new(trainer.averaged().clone(), described, &device());
     let right = |text: &str, halves: [usize; 2]| {
         let prompts = vec![model.info().prompt(&normalize_text(text)).expect("it takes prompts"); 8];
@@ -240,6 +246,86 @@ fn batches_repeat_and_drop_whole_captions_by_the_settings() {
     assert!(error.contains("[train] word_dropout must be 0 to 1"), "{error}");
     let wrong = TrainConfig::from_toml("[net]\npreset = \"unet\"\n[net.text]").expect_err("no words").to_string();
     assert!(wrong.contains("text is for Diffusion Transformers"), "{wrong}");
+}
+
+/// Small pictures that are described by one word each.
+fn described(words: &[&str]) -> Images {
+    let count = words.len();
+    let images = Images::new(8, 3, vec![100; count * 3 * 64], vec![0; count], Vec::new()).expect("they fit");
+    Images { captions: words.iter().map(|&word| word.into()).collect(), ..images }
+}
+
+/// Settings of a small network with so many buckets.
+fn small_settings(buckets: usize) -> TrainConfig {
+    let toml = format!(
+        "[data]\nsize = 8\nchannels = 3\n[net]\nwidth = 16\ndepth = 2\nheads = 2\n\
+         [net.text]\ntokens = 3\nbuckets = {buckets}\n\
+         [train]\nsteps = 1\nbatch_size = 4\nlearning_rate = 1e-9\nflow_matching_steps = 0\nramp_steps = 0\n"
+    );
+    TrainConfig::from_toml(&toml).expect("settings")
+}
+
+#[test]
+fn a_run_begins_with_the_words_of_other_weights_by_their_names() {
+    let place = Place::new();
+    let (settings, images) = (small_settings(16), described(&["ant", "bee", "cow", "doe", "eel"]));
+    let images = settings.prepare(images);
+    let before = random_net(&settings.net_for(&images).expect("a network"), &device());
+    let about = ModelInfo { vocabulary: images.vocabulary.clone(), ..info(before.config().clone()) };
+    let file = place.file("before.safetensors", encode(&before, &about, Precision::F32).expect("it encodes"));
+    let z = random(1, [1, 3, 8, 8]);
+    let instant = |time: f32| Tensor::<1>::from_data([time], &device());
+    let u = |net: &Net, rows: &[u32]| {
+        values(call(net, z.clone().into(), [instant(0.2).into(), instant(0.9).into()], &[prompt(rows)]).primal)
+    };
+    let same = |a: &[f32], b: &[f32]| relative_error(a, b) < 1e-6;
+
+    // As many words, but each in the row of another.
+    let others = settings.prepare(described(&["eel", "bee", "cow", "fox", "doe"]));
+    assert_eq!(others.vocabulary, ["bee", "cow", "doe", "eel", "fox"]);
+    let start = Pretrained::read(Path::new(&file), &settings, &others, &device()).expect("it suits");
+    for word in 0..4 {
+        assert!(same(&u(start.net(), &[word]), &u(&before, &[word + 1])), "{}", others.vocabulary[word as usize]);
+    }
+    assert!(
+        (0..5).all(|word| !same(&u(start.net(), &[4]), &u(&before, &[word]))),
+        "a new word is none of the old ones"
+    );
+    // What is no word stays: trigrams, and places that no word takes.
+    assert!(same(&u(start.net(), &[5, 20]), &u(&before, &[5, 20])) && same(&u(start.net(), &[]), &u(&before, &[])));
+    assert_eq!(start.notices(), ["4 of 5 words begin as in the weights, the others anew"]);
+    let run = RunFolder::create(&place.dir.path().join("run"), &settings).expect("a new run").beginning_with(start);
+    let mut listener = Listener::default();
+    listener.train(&settings, &others, &run).expect("it trains");
+    assert!(listener.notices.iter().any(|notice| notice.starts_with("4 of 5 words")), "{:?}", listener.notices);
+    let trained = |text: &str, text_before: &str| {
+        let average = run
+            .averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device(), |text| panic!("{text}"))
+            .expect("it reads");
+        let [new, old] =
+            [(average, text), ((before.clone(), about.clone()), text_before)].map(|((net, info), text)| {
+                let class = info.prompt(text).expect("it takes prompts");
+                let request = Request { seed: 0, count: 1, class, nfe: 1 };
+                values(Generator::new(net, info, &device()).images(request).expect("a picture"))
+            });
+        relative_error(&new, &old)
+    };
+    assert!(trained("eel bee", "eel bee") < 1e-4 && trained("eel bee", "doe bee") > 1e-3);
+
+    // With more words, and trigrams in other rows.
+    let (settings, more) = (small_settings(32), described(&["ant", "bee", "cow", "doe", "eel", "fox", "a"]));
+    let more = settings.prepare(more);
+    let start = Pretrained::read(Path::new(&file), &settings, &more, &device()).expect("it suits");
+    assert!(same(&u(start.net(), &[2, 5]), &u(&before, &[1, 4])) && same(&u(start.net(), &[]), &u(&before, &[])));
+    assert!(!same(&u(start.net(), &[7]), &u(&before, &[5])), "the row of another trigram is not kept");
+    assert!(start.notices()[1].contains("buckets is 32, but 16 in the weights"), "{:?}", start.notices());
+    // The same words of the same settings need no mapping.
+    let start = Pretrained::read(Path::new(&file), &small_settings(16), &images, &device()).expect("it suits");
+    assert!(start.notices().is_empty() && same(&u(start.net(), &[3]), &u(&before, &[3])));
+    let mut longer = small_settings(16);
+    longer.net.text.as_mut().expect("it takes prompts").tokens = 5;
+    let error = Pretrained::read(Path::new(&file), &longer, &images, &device()).expect_err("other tokens");
+    assert!(format!("{error:#}").contains("before.safetensors"), "{error:#}");
 }
 
 #[test]
@@ -304,6 +390,13 @@ fn the_command_line_trains_on_words_and_draws_prompts() {
     fails(&[&sample[..], &["--prompt", "@no-such-file"]].concat(), &["no-such-file"]);
     fails(&[&sample[..], &["--class", "moss"]].concat(), &["has no classes"]);
     succeeds(&["inspect", &weights]);
+    // The report lists what the grids were asked with.
+    let page = place.path("report.html");
+    succeeds(&["report", &run, "--out", &page]);
+    let html = std::fs::read_to_string(&page).expect("a page");
+    for part in ["2 words", "<li>moss</li>\n<li>moss</li>\n<li>rust</li>\n<li>rust</li>"] {
+        assert!(html.contains(part), "the page does not hold `{part}`");
+    }
 
     // A classifier reads back what the prompts say.
     let features = place.path("features.safetensors");
@@ -315,6 +408,13 @@ fn the_command_line_trains_on_words_and_draws_prompts() {
     let said = succeeds(&[&read[..], &["--out", &table]].concat());
     assert!(["the set's own", "1 call", "4 calls", "Euler, 32 calls"].iter().all(|row| said.contains(row)), "{said}");
     assert!(std::fs::read_to_string(&table).expect("a table").contains("\"right\""));
+    // Without layers each classifier names the classes.
+    let twice = succeeds(&[&read[..], &["--classifier", &features]].concat());
+    assert!(twice.contains("| images | images | all |"), "{twice}");
+    fails(&[&read[..], &["--swap", "a,b"]].concat(), &["--swap is for settings with [data.layers]"]);
+    fails(&[&read[..], &["--out", &features]].concat(), &["what is written is JSON"]);
+    let json = place.file("in.json", "{}");
+    fails(&[&read[..], &["--classifier", &json, "--out", &json]].concat(), &["is the same file as the input"]);
     fails(&[&read[..], &["--layer", "x"]].concat(), &["--layer is for settings with [data.layers]"]);
 }
 
@@ -325,4 +425,226 @@ fn prompts_are_refused_by_models_without_words_on_the_command_line() {
     let bytes = encode(&random_net(&config, &device()), &info(config), Precision::F32).expect("it encodes");
     let weights = place.file("plain.safetensors", bytes);
     fails(&["sample", &weights, "--out", &place.path("a.png"), "--prompt", "crab"], &["the model `tiny` takes none"]);
+}
+
+/// A file of weights of a random network for 8 × 8 RGBA pictures that knows these words.
+fn random_model(place: &Place, words: &[&str]) -> String {
+    let text =
+        TextConfig { vocabulary: words.len(), buckets: 16, tokens: 6, conditioning: TextConditioning::KeysValues };
+    let config = NetConfig { text: Some(text), ..tiny_config(4, 0) };
+    let vocabulary = words.iter().map(|&word| word.into()).collect();
+    let about = ModelInfo { vocabulary, ..info(config.clone()) };
+    let bytes = encode(&random_net(&config, &device()), &about, Precision::F32).expect("it encodes");
+    place.file("words.safetensors", bytes)
+}
+
+/// Settings and pictures whose captions are in files beside them; the first of two lines is taken.
+fn captioned(place: &Place) -> (String, String) {
+    let (images, _) = place.images();
+    for (i, folder) in ["moss", "rust"].iter().enumerate() {
+        for j in 0..6 {
+            let caption = format!("{} word{}\nanother", ["Moss", "rust"][i], j % 2);
+            std::fs::write(format!("{images}/{folder}/{j}.txt"), caption).expect("it writes");
+        }
+    }
+    (images, place.file("plain.toml", "data = { size = 8, channels = 4, class_depth = 0 }\n"))
+}
+
+#[test]
+fn models_with_words_are_measured_by_the_captions_of_the_images() {
+    let place = Place::new();
+    let (images, plain) = captioned(&place);
+    let weights = random_model(&place, &["moss", "rust", "word0", "word1"]);
+    let classes = place.file("classes.toml", "data = { size = 8, channels = 4 }\n");
+    let (features, results) = (place.path("f.safetensors"), place.path("r.jsonl"));
+    succeeds(&["classifier", "--data", &images, "--config", &classes, "--out", &features, "--epochs", "1"]);
+    let eval = |data: &str, more: &[&str]| {
+        let fixed = ["eval", &weights, "--features", &features, "--data", data, "--count", "20", "--nfe", "1"];
+        succeeds(&[&fixed[..], &["--solver", "mean-flow", "--seed", "5", "--out", &results], more].concat())
+    };
+    let said = eval(&images, &["--config", &plain]);
+    assert!(said.contains("Images are generated from the captions of the real ones."), "{said}");
+
+    // Picture `i` is of the caption of the real image that the seed draws as the `i`-th, and after the last the first.
+    let model = Generator::from_bytes(&std::fs::read(&weights).expect("weights"), &device()).expect("a model");
+    let config = DataConfig { size: 8, channels: 4, class_depth: 0, ..DataConfig::default() };
+    let set = load(Path::new(&images), &config).expect("images");
+    let order = random_order(&set, 5);
+    let prompt = |i: usize| {
+        let caption = set.captions[order[i % 12]].lines().next().expect("a caption").to_lowercase();
+        model.info().prompt(&caption).expect("it takes prompts")
+    };
+    let extractor = Extractor::open(Path::new(&features), InceptionResize::default(), &device()).expect("features");
+    let real = extractor.of_images(&set, &order, &device()).expect("features");
+    let kernel = |prompts: Vec<Class>| {
+        let images = model.sample_each(5, &prompts, 1, SampleOptions::default()).expect("pictures").images;
+        let whole = ((images * 127.5 + 127.5).round().clamp(0.0, 255.0)) / 127.5 - 1.0;
+        kernel_distance(&Features::new(64, values(extractor.features(whole))), &real, 5).expect("a distance").mean
+    };
+    let record = |i: usize| read_records(&[&results]).expect("they read").swap_remove(i);
+    let (ours, theirs) = (kernel((0..20).map(prompt).collect()), record(0).kernel);
+    assert!(record(0).captioned && (ours - theirs).abs() < 1e-4 * ours.abs(), "{ours} and {theirs}");
+    let empty = kernel(vec![Class::Any; 20]);
+    assert!((empty - ours).abs() > 1e-3 * ours.abs(), "captions change the figures: {empty} and {ours}");
+
+    // An image without a caption has the name of its class, and one without either the empty prompt.
+    for i in 0..6 {
+        ["moss", "rust"].iter().for_each(|class| {
+            std::fs::remove_file(format!("{images}/{class}/{i}.txt")).expect("it goes");
+        });
+    }
+    eval(&images, &["--config", &classes]);
+    assert!(record(1).captioned);
+    eval(&images, &["--config", &plain]);
+    assert!(!record(2).captioned && (record(2).kernel - empty).abs() < 1e-4 * empty.abs());
+    let text = tables(&read_records(&[&results]).expect("they read"));
+    assert!(text.contains("of captions") && text.contains("of no captions"), "{text}");
+}
+
+#[test]
+fn likelihood_is_of_images_with_their_captions() {
+    let place = Place::new();
+    let (images, plain) = captioned(&place);
+    let weights = random_model(&place, &["moss", "rust", "word0", "word1"]);
+    let bits = |config: &str| -> f64 {
+        let fixed = ["likelihood", &weights, "--data", &images, "--count", "3", "--tolerance", "1e-2"];
+        let said = succeeds(&[&fixed[..], &["--seed", "2", "--config", config]].concat());
+        said.split(' ').next().and_then(|bits| bits.parse().ok()).expect("a number")
+    };
+    let model = Generator::from_bytes(&std::fs::read(&weights).expect("weights"), &device()).expect("a model");
+    let config = DataConfig { size: 8, channels: 4, class_depth: 0, ..DataConfig::default() };
+    let set = load(Path::new(&images), &config).expect("images");
+    let rows = &random_order(&set, 2)[..3];
+    let pixels: Vec<f32> = rows
+        .iter()
+        .flat_map(|row| &set.pixels[row * 256..(row + 1) * 256])
+        .map(|&byte| meanflow::model::from_byte(byte))
+        .collect();
+    let expected = |prompts: Option<Vec<Class>>| {
+        let x = Tensor::<4>::from_data(burn::tensor::TensorData::new(pixels.clone(), [3, 4, 8, 8]), &device());
+        let divergence = Divergence::Hutchinson { probes: 1, seed: 2 };
+        let density = model
+            .density(dequantise(x, 2), prompts.as_deref(), divergence, Integrator::Adaptive { tolerance: 1e-2 })
+            .expect("a density");
+        let bits = values(bits_per_dimension(density.log_density, 256));
+        f64::from(bits.iter().sum::<f32>()) / 3.0
+    };
+    let prompt = |row: &usize| {
+        let caption = set.captions[*row].lines().next().expect("a caption").to_lowercase();
+        model.info().prompt(&caption).expect("it takes prompts")
+    };
+    let (told, empty) = (expected(Some(rows.iter().map(prompt).collect())), expected(None));
+    assert!((bits(&plain) - told).abs() < 2e-4, "{} and {told}", bits(&plain));
+    assert!((told - empty).abs() > 1e-3, "captions change the figure: {told} and {empty}");
+    let class = vec![Class::One(0); 3];
+    let x = Tensor::<4>::zeros([3, 4, 8, 8], &device());
+    let refused = model.density(x, Some(&class), Divergence::Exact, Integrator::Adaptive { tolerance: 1e-2 });
+    assert!(refused.is_err_and(|error| error.to_string().contains("takes a prompt in its place")));
+
+    let memory = place.path("memory.png");
+    succeeds(&["neighbours", &weights, "--data", &images, "--config", &plain, "--out", &memory, "--over", "12"]);
+}
+
+/// Parts of two layers, backs and dots in the middle of them, in two colours each, and settings that hold some
+/// edges out. With `exchanged` every part has the colour that its name does not say.
+fn coloured_parts(place: &Place, folder: &str, exchanged: bool) -> (String, String) {
+    const CLEAR: Rgba<u8> = Rgba([0; 4]);
+    let colours = [("green", Rgba([20, 200, 40, 255])), ("red", Rgba([210, 40, 30, 255]))];
+    let save = |path: &str, picture: RgbaImage| {
+        let path = place.dir.path().join(folder).join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        picture.save(path).expect("it writes");
+    };
+    let inside = |x: u32, y: u32| (2..6).contains(&x) && (2..6).contains(&y);
+    for (i, (name, _)) in colours.iter().enumerate() {
+        let colour = colours[if exchanged { 1 - i } else { i }].1;
+        save(&format!("1-backs/back-{name}.png"), RgbaImage::from_pixel(8, 8, colour));
+        let dot = RgbaImage::from_fn(8, 8, |x, y| if inside(x, y) { colour } else { CLEAR });
+        save(&format!("2-marks/mark-dot-{name}.png"), dot);
+    }
+    for (name, row) in [("top", 0), ("bottom", 7), ("none", 9)] {
+        let edge = RgbaImage::from_fn(8, 8, |_, y| if y == row { Rgba([0, 0, 0, 255]) } else { CLEAR });
+        save(&format!("3-edges/edge-{name}.png"), edge);
+    }
+    let settings = "[data]\nsize = 8\nchannels = 4\n[data.layers]\n\
+                    folders = [\"*/1-backs\", \"*/2-marks\", \"*/3-edges\"]\n\
+                    caption = \"{marks} on {backs}, {edges} edge\"\ncount = 240\n\
+                    [data.layers.held_out]\nfolders = [\"*/3-edges\"]\nshare = 0.4\n";
+    (place.path(folder), place.file("layers.toml", settings))
+}
+
+#[test]
+fn what_is_read_back_is_one_table_of_all_layers_and_of_the_binding_of_two() {
+    let place = Place::new();
+    let (parts, settings) = coloured_parts(&place, "set/v0", false);
+    let parts = parts.trim_end_matches("/v0").to_owned();
+    coloured_parts(&place, "other/v0", true);
+    let weights = random_model(&place, &["dot", "edge", "green", "none", "on", "red"]);
+    let [backs, marks] = ["backs", "marks"].map(|layer| {
+        let file = place.path(&format!("{layer}.safetensors"));
+        let fixed = ["classifier", "--data", &parts, "--config", &settings, "--split", "all", "--epochs", "40"];
+        succeeds(&[&fixed[..], &["--layer", layer, "--out", &file]].concat());
+        file
+    });
+    let out = place.path("table.json");
+    let read = |data: &str, more: &[&str]| {
+        let fixed = ["read-back", &weights, "--data", data, "--config", &settings, "--count", "24", "--out", &out];
+        let said = succeeds(&[&fixed[..], more].concat());
+        let json: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&out).expect("a table")).expect("JSON");
+        (said, json)
+    };
+    let both = ["--layer", "*/1-backs", "--classifier", &backs, "--layer", "marks", "--classifier", &marks];
+    let (said, json) = read(&parts, &[&both[..], &["--swap", "marks,backs"]].concat());
+    assert!(said.contains("| named rightly, of 24 | backs | marks | all |\n|---|--:|--:|--:|"), "{said}");
+    assert!(said.contains("exchanged between marks and backs: green and red"), "{said}");
+    assert!(
+        said.contains("| named rightly, of 24 pairs | marks | backs | both | exchanged | both prompts |"),
+        "{said}"
+    );
+    let row = |json: &serde_json::Value, i: usize| {
+        let row = &json["swap"]["rows"][i];
+        ["both", "exchanged", "pairs"].map(|key| row[key].as_f64().expect("a share"))
+    };
+    // The classifiers name the set's own pictures rightly; those of the random network they cannot.
+    assert_eq!((&json["rows"][0]["right"], &json["rows"][0]["all"]), (&serde_json::json!([1.0, 1.0]), &1.0.into()));
+    assert_eq!(row(&json, 0), [1.0, 0.0, 1.0], "{said}");
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(4));
+    for i in 1..4 {
+        let shares: Vec<f64> =
+            json["rows"][i]["right"].as_array().expect("shares").iter().filter_map(|x| x.as_f64()).collect();
+        let all = json["rows"][i]["all"].as_f64().expect("a share");
+        assert!(shares.iter().all(|&share| all <= share) && row(&json, i)[2] <= row(&json, i)[0], "{said}");
+        // One picture is not both what its prompt says and what the other says.
+        assert!(row(&json, i)[0] + row(&json, i)[1] <= 1.0, "{said}");
+    }
+    // Parts whose colours are those of the others are named as the other prompt of each pair says.
+    let (said, json) = read(&place.path("other"), &[&both[..], &["--swap", "marks,backs"]].concat());
+    assert_eq!(row(&json, 0), [0.0, 1.0, 0.0], "{said}");
+    // One layer alone is a table of one column.
+    let (said, _) = read(&parts, &["--layer", "marks", "--classifier", &marks]);
+    assert!(said.contains("| named rightly, of 24 | marks |\n|---|--:|\n| the set's own | 100.0 % |"), "{said}");
+
+    let fixed = ["read-back", &weights, "--data", &parts, "--config", &settings, "--count", "4"];
+    let refused = |more: &[&str], words: &[&str]| fails(&[&fixed[..], more].concat(), words);
+    refused(&["--classifier", &marks], &["--layer says which folder's parts"]);
+    refused(&["--layer", "marks", "--classifier", &marks, "--classifier", &backs], &["--classifier is given 2 times"]);
+    refused(&["--layer", "hats", "--classifier", &marks], &["\"hats\" is none of the folders"]);
+    refused(&["--layer", "backs", "--classifier", &marks], &["does not know the class"]);
+    refused(&["--layer", "marks", "--classifier", &marks, "--swap", "marks,backs"], &["needs a --classifier"]);
+    refused(&["--layer", "edges", "--classifier", &marks], &["does not know the class"]);
+    let plain = place.path("plain.safetensors");
+    let config = tiny_config(4, 2);
+    let bytes = encode(&random_net(&config, &device()), &info(config), Precision::F32).expect("it encodes");
+    std::fs::write(&plain, bytes).expect("it writes");
+    let of_classes = ["read-back", &plain, "--data", &parts, "--config", &settings, "--layer", "marks"];
+    fails(&[&of_classes[..], &["--classifier", &marks]].concat(), &["plain.safetensors", "takes no prompts"]);
+
+    // What training never showed is also what figures are of, unless another split is asked for.
+    let eval = |more: &[&str]| {
+        let fixed = ["eval", &weights, "--features", &marks, "--data", &parts, "--config", &settings];
+        succeeds(&[&fixed[..], &["--count", "8", "--nfe", "1", "--solver", "mean-flow"], more].concat())
+    };
+    assert!(eval(&[]).contains("comparing with 240 real images of the split test by"), "{}", eval(&[]));
+    assert!(eval(&["--split", "train"]).contains("of the split train by"));
 }

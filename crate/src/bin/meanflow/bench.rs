@@ -10,6 +10,7 @@ use meanflow::io;
 use meanflow::model::weights::{FORMAT_VERSION, ModelInfo, Precision, TrainingInfo};
 use meanflow::train::{Sampler, TrainConfig, Trainer, peak_memory};
 
+use crate::inputs::DeviceArg;
 use crate::train::read_config;
 
 /// Time training steps of the given settings on random pixels.
@@ -33,9 +34,8 @@ pub struct Args {
     /// Several devices of the kind that --device names, by their indices
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     devices: Vec<usize>,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArg,
 }
 
 /// Runs the command.
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     for path in &args.configs {
         let config = read_config(Some(path))?;
-        let devices = meanflow::train::open_all(args.device.as_deref(), &args.devices, config.train.batch_size)?;
+        let devices = meanflow::train::open_all(args.device.name(), &args.devices, config.train.batch_size)?;
         if let Some(file) = &args.weights {
             let bytes = untrained(&config, &devices[0])?;
             io::write_atomic(file, bytes)?;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
+use meanflow::Class;
 use meanflow::model::Request;
-use meanflow::{Class, device};
 
+use crate::inputs::DeviceArg;
 use crate::model::read_generator;
 
 /// Time the generation of pictures in one network call each.
@@ -21,14 +22,13 @@ pub struct Args {
     /// Timed calls
     #[arg(long, default_value_t = 9)]
     calls: usize,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArg,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let device = device::open(args.device.as_deref())?;
+    let device = args.device.open()?;
     let generator = read_generator(&args.weights, &device)?;
     let mut speeds = Vec::new();
     // The first calls warm caches and autotune.

@@ -4,20 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use meanflow::eval::train_classifier;
-use meanflow::{device, io};
+use meanflow::io;
 
 use crate::images;
-use crate::train::read_config;
+use crate::inputs::{DataArgs, DeviceArg};
 
 /// Train a small classifier on images with classes: its features are what `meanflow eval` measures models of them by.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The images, as for training
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
-    /// Settings, a TOML file, of which [data] says how files become images
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
     /// With [data.layers]: the folder whose parts are the classes
     #[arg(long, value_name = "FOLDER")]
     layer: Option<String>,
@@ -36,25 +32,24 @@ pub struct Args {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArg,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     io::check_extension(&args.out, "a safetensors file", &["safetensors"])?;
-    let inputs = [Some(&args.data), args.config.as_ref(), args.test.as_ref()];
-    io::check_not_input(&args.out, inputs.into_iter().flatten().map(PathBuf::as_path))?;
-    let device = device::open(args.device.as_deref())?;
-    let mut config = read_config(args.config.as_deref())?.data;
+    io::check_not_input(&args.out, args.data.paths().chain(args.test.as_deref()))?;
+    let device = args.device.open()?;
+    let mut config = args.data.settings()?.data;
     if let Some(layer) = &args.layer {
         config.set_class_layer(layer)?;
     }
-    let images = images::load(&args.data, &config)?;
+    let data = &args.data.data;
+    let images = images::load(data, &config)?;
     config.channels = images.channels;
     let held_out = args.test.as_ref().map(|path| images::load(path, &config)).transpose()?;
-    let folder = || args.data.file_name().unwrap_or(args.data.as_os_str()).to_string_lossy().into_owned();
+    let folder = || data.file_name().unwrap_or(data.as_os_str()).to_string_lossy().into_owned();
     let name = args.name.clone().unwrap_or_else(folder);
     let mut report = |step, steps, loss| say!("step {step} of {steps} · cross-entropy {loss:.3}");
     let mut classifier = train_classifier(&images, &name, args.epochs, args.seed, &device, &mut report)?;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use meanflow::data::latents;
+use meanflow::io;
 use meanflow::latent::Vae;
-use meanflow::{device, io};
 
+use crate::inputs::DeviceArg;
 use crate::train::read_config;
 
 /// Turn a set of pictures into latents, which `meanflow train` takes as its data.
@@ -34,16 +35,15 @@ pub struct Args {
     /// Pictures at a time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArg,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     io::check_extension(&args.out, "a safetensors file", &["safetensors"])?;
     io::check_not_input(&args.out, [&args.data, &args.vae, &args.config].map(PathBuf::as_path))?;
-    let device = device::open(args.device.as_deref())?;
+    let device = args.device.open()?;
     let config = read_config(Some(&args.config))?.data;
     let vae = Vae::open(&args.vae, &device).with_context(|| args.vae.display().to_string())?;
     let bar = ProgressBar::new_spinner();

@@ -11,31 +11,29 @@ use meanflow::eval::{
     kernel_distance, precision_recall, random_order, tables,
 };
 use meanflow::generator::{Generator, SampleOptions};
+use meanflow::io;
 use meanflow::latent::Vae;
 use meanflow::model::{MAX_NFE, Request, Solver};
-use meanflow::{device, io};
 
-use crate::images::load_pictures;
+use crate::images::{captions, load_pictures, prompts};
+use crate::inputs::{DataArgs, DeviceArg};
 use crate::model::{Decoder, pictures, read_weights, solvers};
-use crate::train::read_config;
 
 /// Measure models: distance to real images, precision and recall, at several numbers of network calls.
 ///
 /// Images are compared by their features: those of Inception-v3 (the weights of pytorch-fid as safetensors; then
 /// the distance is the FID), or of a classifier of the data set (`meanflow classifier`; then it is called FD, and
-/// compares only with itself). Image i has the seed SEED + i and draws its class from it, uniformly. Runs that differ
-/// in their training seed alone become one row, mean ± standard deviation; other models of one name are told apart.
+/// compares only with itself). Image i has the seed SEED + i and draws its class from it, uniformly; a model that takes
+/// prompts is asked with the captions of the real images, in the order in which SEED draws these. Where [data.layers]
+/// holds combinations out, the real images are of these, unless --split says otherwise. Runs that differ in their
+/// training seed alone become one row, mean ± standard deviation; other models of one name are told apart.
 #[derive(clap::Args)]
 pub struct Args {
     /// Weights files
     #[arg(value_name = "WEIGHTS", required = true)]
     weights: Vec<PathBuf>,
-    /// The real images, as for training
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
-    /// Settings, a TOML file, of which [data] says how files become images; their size is the models'
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
     /// Features file
     #[arg(long, value_name = "FILE")]
     features: PathBuf,
@@ -62,9 +60,8 @@ pub struct Args {
     /// File to which each result is appended as a line of JSON, for `meanflow compare`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArg,
 }
 
 /// Images at a time: a bound on memory that keeps a device busy.
@@ -83,6 +80,8 @@ struct Reference {
     extractor: Extractor,
     /// In a random order that the seed decides, so that the first of them are a sample.
     features: Features,
+    /// What describes them, in the same order: empty where no model takes prompts.
+    captions: Vec<String>,
     /// Mean and covariance of either kind, or why there are none.
     moments: Result<Moments, String>,
     /// What the models' latents are decoded with, if they make latents.
@@ -93,10 +92,10 @@ struct Reference {
 pub fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.out {
         io::check_extension(path, "lines of JSON", &["jsonl", "ndjson", "json"])?;
-        let inputs = [Some(&args.data), Some(&args.features), args.config.as_ref()].into_iter().flatten();
-        io::check_not_input(path, inputs.chain(&args.weights).map(PathBuf::as_path))?;
+        let files = args.weights.iter().chain([&args.features]).map(PathBuf::as_path);
+        io::check_not_input(path, args.data.paths().chain(files))?;
     }
-    let device = device::open(args.device.as_deref())?;
+    let device = args.device.open()?;
     if args.nfe.iter().any(|nfe| !(1..=MAX_NFE).contains(nfe)) {
         bail!("--nfe takes 1 to {MAX_NFE} network calls");
     }
@@ -154,7 +153,7 @@ fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Refere
         let (first, other) = (args.weights[0].display(), args.weights[other].display());
         bail!("{first} makes images of another size or number of channels than {other}; evaluate them apart");
     }
-    let config = read_config(args.config.as_deref())?;
+    let config = args.data.unseen_settings()?;
     let latents = models.iter().any(|model| model.generator.info().latent.is_some());
     let usual = if latents { InceptionResize::TensorFlow1 } else { InceptionResize::PytorchFid };
     let resize = args.inception_resize.or(config.eval.inception_resize).unwrap_or(usual);
@@ -173,7 +172,8 @@ fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Refere
     let vaes = vaes.collect::<Result<Vec<_>>>()?;
     let mut data = config.data;
     (data.size, data.channels) = (size, channels);
-    let images = load_pictures(&args.data, &data)?;
+    let split = data.split.clone();
+    let images = load_pictures(&args.data.data, &data)?;
     for (count, what) in [(images.len(), "real"), (args.count, "generated")] {
         if count < MIN_IMAGES {
             bail!(
@@ -182,8 +182,12 @@ fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Refere
         }
     }
     let resized = extractor.resize().map(|resize| format!(", images resized as {}", resize.name())).unwrap_or_default();
-    say!("comparing with {} real images by {}{resized}", images.len(), extractor.describe());
-    let features = extractor.of_images(&images, &random_order(&images, args.seed), device)?;
+    let of_split = split.map(|split| format!(" of the split {split}")).unwrap_or_default();
+    say!("comparing with {} real images{of_split} by {}{resized}", images.len(), extractor.describe());
+    let order = random_order(&images, args.seed);
+    let features = extractor.of_images(&images, &order, device)?;
+    let takes_prompts = models.iter().any(|model| model.generator.info().net.text.is_some());
+    let captions = if takes_prompts { captions(&images, &order) } else { Vec::new() };
     let few = [(features.rows(), "real"), (args.count, "generated")].into_iter().find(|(n, _)| *n <= features.dims);
     let moments = match few {
         None => Ok(Moments::of(&features)),
@@ -196,7 +200,7 @@ fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Refere
     if let Err(reason) = &moments {
         note!("no {}: {reason}", extractor.metric());
     }
-    Ok(Reference { extractor, features, moments, vae: vaes.into_iter().next().flatten() })
+    Ok(Reference { extractor, features, captions, moments, vae: vaes.into_iter().next().flatten() })
 }
 
 fn measure(
@@ -207,15 +211,22 @@ fn measure(
     nfe: usize,
     device: &Device,
 ) -> Result<Evaluation> {
-    let Reference { extractor, features: real, moments, vae } = reference;
+    let Reference { extractor, features: real, captions, moments, vae } = reference;
     let options = SampleOptions { solver, ..SampleOptions::default() };
     io::check_memory("the features of all images", &[args.count as u64, real.dims as u64, size_of::<f32>() as u64])?;
+    let prompts = if model.info().net.text.is_some() { prompts(captions, model.info())? } else { Vec::new() };
     let (mut seconds, mut values) = (0.0, Vec::with_capacity(args.count * real.dims));
     for start in (0..args.count).step_by(BATCH) {
         let count = BATCH.min(args.count - start);
-        let request = Request { seed: args.seed.wrapping_add(start as u64), count, class: Class::Any, nfe };
+        let seed = args.seed.wrapping_add(start as u64);
+        // Of more pictures than captions these are taken again.
+        let each: Vec<Class> = prompts.iter().cycle().skip(start % prompts.len().max(1)).take(count).cloned().collect();
         let began = Instant::now();
-        let images = settled(pictures(model.sample(request, options)?.images, vae.as_ref(), model.info()))?;
+        let sampled = match each.is_empty() {
+            true => model.sample(Request { seed, count, class: Class::Any, nfe }, options)?,
+            false => model.sample_each(seed, &each, nfe, options)?,
+        };
+        let images = settled(pictures(sampled.images, vae.as_ref(), model.info()))?;
         seconds += began.elapsed().as_secs_f64();
         values.extend(extractor.features(images).try_into_vec_as::<f32>().map_err(device_error)?);
     }
@@ -230,6 +241,7 @@ fn measure(
         eval_seed: Some(args.seed),
         solver: solver.to_string(),
         nfe,
+        captioned: !prompts.is_empty() && captions.iter().any(|caption| !caption.is_empty()),
         images: args.count,
         real: real.rows(),
         metric: extractor.metric().into(),

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use meanflow::data::{self, DataConfig, Images};
+use meanflow::model::weights::ModelInfo;
+use meanflow::model::{Class, from_byte};
 
 /// The images of a set; what its user should know about it goes to standard error.
 pub fn load(path: &Path, config: &DataConfig) -> Result<Images> {
@@ -24,4 +26,25 @@ pub fn load_pictures(path: &Path, config: &DataConfig) -> Result<Images> {
         None => Ok(images),
         Some(_) => bail!("{} holds latents; give the pictures that they were encoded from", path.display()),
     }
+}
+
+/// What describes these images of a set, for models that take prompts: the first caption of each, or the name of its
+/// class. Says so where nothing describes any, so that they are of the empty prompt.
+pub fn captions(images: &Images, rows: &[usize]) -> Vec<String> {
+    let captions: Vec<String> = rows.iter().map(|&row| images.description(row)).collect();
+    if captions.iter().all(String::is_empty) {
+        note!("the images have neither captions nor classes: the model is asked with the empty prompt");
+    }
+    captions
+}
+
+/// The captions as prompts of a model.
+pub fn prompts(captions: &[String], info: &ModelInfo) -> Result<Vec<Class>> {
+    Ok(captions.iter().map(|caption| info.prompt(caption)).collect::<Result<_, _>>()?)
+}
+
+/// All values of some images of a set, in `[−1, 1]`.
+pub fn values(images: &Images, rows: &[usize]) -> Vec<f32> {
+    let count = images.channels * images.size * images.size;
+    rows.iter().flat_map(|row| &images.pixels[row * count..(row + 1) * count]).map(|&byte| from_byte(byte)).collect()
 }

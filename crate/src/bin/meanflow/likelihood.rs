@@ -1,34 +1,25 @@
 //! `meanflow likelihood`.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 use meanflow::data::Images;
 use meanflow::eval::random_order;
 use meanflow::flow::{Divergence, Integrator, TOLERANCES, bits_per_dimension, dequantise};
 use meanflow::generator::Generator;
-use meanflow::model::from_byte;
-use meanflow::{Error, device};
+use meanflow::{Class, Error};
 
-use crate::images::load_pictures;
-use crate::model::read_picture_model;
-use crate::train::read_config;
+use crate::images::{captions, prompts, values};
+use crate::inputs::ModelOnData;
 
 /// Print how many bits per dimension a model needs for images, by the flow of its instantaneous velocity.
 ///
-/// The bytes are dequantised, so this is an upper bound. Images of a model with classes must have its classes.
+/// The bytes are dequantised, so this is an upper bound. Images of a model with classes must have its classes; a model
+/// that takes prompts is told the caption of each. Where [data.layers] holds combinations out, the images are of these,
+/// unless --split says otherwise.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights file
-    #[arg(value_name = "WEIGHTS")]
-    weights: PathBuf,
-    /// The images, as for training
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
-    /// Settings, a TOML file, of which [data] says how files become images; their size is the model's
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    subject: ModelOnData,
     /// So many images, drawn uniformly by the seed
     #[arg(long, default_value_t = 64)]
     count: usize,
@@ -41,9 +32,6 @@ pub struct Args {
     /// Seed of the signs, of the dequantisation and of which images are drawn
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
 }
 
 /// Images at a time: a bound on memory that keeps a device busy.
@@ -51,52 +39,47 @@ const BATCH: usize = 32;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let device = device::open(args.device.as_deref())?;
-    let generator = read_picture_model(&args.weights, &device)?;
-    let images = read_images(args, &generator)?;
-    let classes = classes_of(&images, &generator)?;
+    if args.count == 0 {
+        bail!("0 images were asked for");
+    }
+    let (device, generator) = args.subject.open()?;
+    let images = args.subject.load(args.subject.data.unseen_settings()?.data, &generator)?;
     let count = args.count.min(images.len());
+    let drawn = &random_order(&images, args.seed)[..count];
+    let classes = classes_of(&images, drawn, &generator)?;
     let mut bits: Vec<f64> = Vec::with_capacity(count);
-    for (batch, rows) in random_order(&images, args.seed)[..count].chunks(BATCH).enumerate() {
+    for (batch, rows) in drawn.chunks(BATCH).enumerate() {
         let seed = args.seed.wrapping_add((batch * BATCH) as u64);
         let x = dequantise(tensor(&images, rows, &device), seed);
-        let values = images.channels * images.size * images.size;
+        let values_of_each = images.channels * images.size * images.size;
         let divergence = match args.probes {
             0 => Divergence::Exact,
             probes => Divergence::Hutchinson { probes, seed },
         };
-        let classes = classes.as_ref().map(|classes| rows.iter().map(|&row| classes[row]).collect::<Vec<_>>());
-        let density =
-            generator.density(x, classes.as_deref(), divergence, Integrator::Adaptive { tolerance: args.tolerance })?;
-        let each = bits_per_dimension(density.log_density, values).try_into_vec_as::<f32>();
+        let classes = classes.as_ref().map(|classes| &classes[batch * BATCH..][..rows.len()]);
+        let density = generator.density(x, classes, divergence, Integrator::Adaptive { tolerance: args.tolerance })?;
+        let each = bits_per_dimension(density.log_density, values_of_each).try_into_vec_as::<f32>();
         bits.extend(each.map_err(|e| Error::Device(e.to_string()))?.into_iter().map(f64::from));
     }
     let mean = bits.iter().sum::<f64>() / count as f64;
     let variance = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>() / count as f64;
-    let drawn = match count < images.len() {
+    let share = match count < images.len() {
         true => format!(" drawn uniformly by seed {} of {}", args.seed, images.len()),
         false => String::new(),
     };
     say!(
-        "{mean:.4} bits per dimension over {count} images{drawn}, with standard error {:.4}",
+        "{mean:.4} bits per dimension over {count} images{share}, with standard error {:.4}",
         (variance / count as f64).sqrt()
     );
     Ok(())
 }
 
-fn read_images(args: &Args, generator: &Generator) -> Result<Images> {
-    if args.count == 0 {
-        bail!("0 images were asked for");
-    }
-    let mut config = read_config(args.config.as_deref())?;
-    let net = &generator.info().net;
-    (config.data.size, config.data.channels) = (net.image_size, net.channels);
-    load_pictures(&args.data, &config.data)
-}
-
-/// The model's index of each image's class; nothing for a model without classes.
-fn classes_of(images: &Images, generator: &Generator) -> Result<Option<Vec<usize>>> {
+/// What the model is told of these images: the class of each, or its caption; nothing for a model of neither.
+fn classes_of(images: &Images, rows: &[usize], generator: &Generator) -> Result<Option<Vec<Class>>> {
     let info = generator.info();
+    if info.net.text.is_some() {
+        return prompts(&captions(images, rows), info).map(Some);
+    }
     if info.classes.is_empty() {
         return Ok(None);
     }
@@ -104,15 +87,13 @@ fn classes_of(images: &Images, generator: &Generator) -> Result<Option<Vec<usize
         bail!("the model has classes ({}), but the images have none", info.classes.join(", "));
     }
     let index = images.classes.iter().map(|name| info.class_index(name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(images.labels.iter().map(|&label| index[label as usize]).collect()))
+    Ok(Some(rows.iter().map(|&row| Class::One(index[images.labels[row] as usize])).collect()))
 }
 
 /// Some images in `[−1, 1]`, `[rows, channels, size, size]`.
 fn tensor(images: &Images, rows: &[usize], device: &Device) -> Tensor<4> {
-    let values = images.channels * images.size * images.size;
-    let pixels = rows.iter().flat_map(|row| &images.pixels[row * values..(row + 1) * values]);
     let shape = [rows.len(), images.channels, images.size, images.size];
-    Tensor::from_data(TensorData::new(pixels.map(|&b| from_byte(b)).collect::<Vec<f32>>(), shape), device)
+    Tensor::from_data(TensorData::new(values(images, rows), shape), device)
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

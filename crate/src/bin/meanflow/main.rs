@@ -15,6 +15,7 @@ mod export;
 mod hint;
 mod images;
 mod import;
+mod inputs;
 mod inspect;
 mod likelihood;
 mod model;

@@ -10,27 +10,20 @@ use meanflow::generator::to_rgba;
 use meanflow::io::grid;
 use meanflow::model::Request;
 use meanflow::model::from_byte;
-use meanflow::{Error, device, io};
+use meanflow::{Error, io};
 
-use crate::images::load_pictures;
-use crate::model::read_picture_model;
-use crate::train::read_config;
+use crate::inputs::ModelOnData;
 
 /// Show generated images, each with the training images nearest to it: what was invented, and what was remembered.
 ///
 /// Nearest is meant in pixels. Says how many of the images are nearer to a training image than half of the training
-/// images are to their own nearest: a model that only generalises has few of them, one that copies has all.
+/// images are to their own nearest: a model that only generalises has few of them, one that copies has all. --data and
+/// --split name the images that the model was trained on. A model that takes prompts is asked with the empty one: with
+/// captions of training images it should come near these.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights file
-    #[arg(value_name = "WEIGHTS")]
-    weights: PathBuf,
-    /// The images that it was trained on
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
-    /// Settings, a TOML file, of which [data] says how files become images; their size is the model's
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    subject: ModelOnData,
     /// PNG file to write: a row for each image, its neighbours after it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -49,9 +42,6 @@ pub struct Args {
     /// Enlarge each pixel this many times
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
     scale: u32,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
 }
 
 /// Training images, drawn at random, whose own nearest are looked for among all.
@@ -60,14 +50,10 @@ const COMPARED: usize = 2000;
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     io::check_extension(&args.out, "PNG", &["png"])?;
-    let inputs = [Some(&args.weights), Some(&args.data), args.config.as_ref()];
-    io::check_not_input(&args.out, inputs.into_iter().flatten().map(PathBuf::as_path))?;
-    let device = device::open(args.device.as_deref())?;
-    let model = read_picture_model(&args.weights, &device)?;
-    let mut config = read_config(args.config.as_deref())?.data;
+    io::check_not_input(&args.out, args.subject.paths())?;
+    let (device, model) = args.subject.open()?;
     let net = model.info().net.clone();
-    (config.size, config.channels) = (net.image_size, net.channels);
-    let images = load_pictures(&args.data, &config)?;
+    let images = args.subject.load(args.subject.data.settings()?.data, &model)?;
     if images.len() < 2 {
         bail!("neighbours need two or more training images");
     }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use meanflow::io;
 use meanflow::train::playground::{Points, learn, portray};
-use meanflow::{device, io};
 
 use crate::dashboard::Dashboard;
+use crate::inputs::DeviceArg;
 
 /// Learn points in the plane in seconds, and draw what was learnt as an SVG file.
 ///
@@ -26,15 +27,14 @@ pub struct Args {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArg,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     io::check_extension(&args.out, "SVG", &["svg"])?;
-    let device = device::open(args.device.as_deref())?;
+    let device = args.device.open()?;
     let mut bar = Dashboard::new(args.steps);
     let net = learn(args.data, args.steps, args.seed, &device, &mut bar)?;
     bar.finish(true);

@@ -3,42 +3,39 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use meanflow::data::Images;
+use burn::tensor::Device;
+use meanflow::data::{DataConfig, Exchange, Images, LayerSet};
 use meanflow::eval::Classifier;
-use meanflow::generator::SampleOptions;
+use meanflow::generator::{Generator, SampleOptions};
 use meanflow::model::Solver;
-use meanflow::{Class, device, io};
+use meanflow::{Class, io};
 use serde::Serialize;
 
-use crate::images::load_pictures;
-use crate::model::read_picture_model;
-use crate::train::read_config;
+use crate::images::{captions, prompts, values};
+use crate::inputs::{ModelOnData, for_model};
 
-/// How often a model draws what its prompts say: a classifier names what it sees in pictures of the captions of a set.
+/// How often a model draws what its prompts say: classifiers name what they see in pictures of the captions of a set.
 ///
-/// Beside it stands how often the classifier is right about the set's own pictures. With [data.layers] the set is by
-/// default of the combinations that training never showed.
+/// Beside it stands how often the classifiers are right about the set's own pictures. The result is a table in Markdown.
+/// With several layers, `all` is the share of pictures of which every classifier is right. Where [data.layers] holds
+/// combinations out, the captions are of these, unless --split says otherwise.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Weights file of a model that takes prompts
-    #[arg(value_name = "WEIGHTS")]
-    weights: PathBuf,
-    /// Images with captions and classes, as for training
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
-    /// Settings, a TOML file, of which [data] says how files become images; their size is the model's
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Classifier of the images' classes, as meanflow classifier writes it
-    #[arg(long, value_name = "FILE")]
-    classifier: PathBuf,
-    /// With [data.layers]: the folder whose parts are the classes
+    #[command(flatten)]
+    subject: ModelOnData,
+    /// Classifier of the images' classes, as meanflow classifier writes it; given several times, each is a column
+    #[arg(long, value_name = "FILE", required = true)]
+    classifier: Vec<PathBuf>,
+    /// With [data.layers]: the folder whose parts the classifier names, or its name in captions; one for each
+    /// --classifier, in their order
     #[arg(long, value_name = "FOLDER")]
-    layer: Option<String>,
-    /// The split that captions are taken from; with [data.layers.held_out], test if not given
-    #[arg(long, value_name = "NAME")]
-    split: Option<String>,
-    /// How many pictures
+    layer: Vec<String>,
+    /// Also how well words are bound to two of these layers: pairs of prompts in which the layers have exchanged a word,
+    /// such as red glasses with a green body, and green glasses with a red body. All words are taken for which the set
+    /// has the four parts
+    #[arg(long, value_name = "FOLDER,FOLDER", value_parser = two_layers)]
+    swap: Option<[String; 2]>,
+    /// How many pictures of each kind; with --swap, as many pairs
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: u32,
     /// Seed of the first picture
@@ -47,44 +44,136 @@ pub struct Args {
     /// JSON file to write as well
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
 }
 
-/// The ways that pictures are drawn: by so many calls, or by Euler's method in so many.
-const WAYS: [(&str, Solver, usize); 3] =
+/// A way in which pictures are drawn: what it is called, the solver, and network calls.
+type Way = (&'static str, Solver, usize);
+
+const WAYS: [Way; 3] =
     [("1 call", Solver::MeanFlow, 1), ("4 calls", Solver::MeanFlow, 4), ("Euler, 32 calls", Solver::Euler, 32)];
+
+/// What stands for the pictures of the set itself, beside those that are drawn.
+const OWN: &str = "the set's own";
 
 /// Pictures of a call.
 const BATCH: usize = 64;
 
-/// The share of pictures that are named rightly.
-#[derive(Serialize)]
-struct Row {
-    pictures: String,
-    right: f64,
+/// A classifier, and what it names.
+struct Reader {
+    classifier: Classifier,
+    /// The column of the table.
+    name: String,
+    /// With `[data.layers]`, the layer whose parts it names.
+    layer: Option<usize>,
+}
+
+/// The pictures that are asked for, and what each reader should see in them.
+struct Asked {
+    images: Images,
+    prompts: Vec<Class>,
+    /// For each reader the class of each picture.
+    wanted: Vec<Vec<usize>>,
 }
 
 /// What was measured.
 #[derive(Serialize)]
 struct Results {
     model: String,
-    classifier: String,
     count: usize,
+    classifiers: Vec<Column>,
     rows: Vec<Row>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swap: Option<Binding>,
+}
+
+/// A classifier of the table.
+#[derive(Serialize)]
+struct Column {
+    name: String,
+    classifier: String,
+}
+
+/// Shares of pictures that are named rightly.
+#[derive(Serialize)]
+struct Row {
+    pictures: String,
+    /// By each classifier.
+    right: Vec<f64>,
+    /// By all of them.
+    all: f64,
+}
+
+/// How well words are bound to two layers.
+#[derive(Serialize)]
+struct Binding {
+    layers: [String; 2],
+    /// The pairs of words that were exchanged.
+    words: Vec<[String; 2]>,
+    pairs: usize,
+    rows: Vec<BindingRow>,
+}
+
+/// Shares of the pictures of pairs of prompts.
+#[derive(Serialize)]
+struct BindingRow {
+    pictures: String,
+    /// Of pictures whose part of the first layer, and of the second, is named rightly.
+    right: [f64; 2],
+    /// Of pictures of which both are.
+    both: f64,
+    /// Of pictures that show what the other prompt of the pair says.
+    exchanged: f64,
+    /// Of pairs of which both pictures show what their prompts say.
+    pairs: f64,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let device = device::open(args.device.as_deref())?;
-    let model = read_picture_model(&args.weights, &device)?;
-    let classifier = || Classifier::from_bytes(&io::read_whole(&args.classifier)?, &device);
-    let classifier = classifier().with_context(|| args.classifier.display().to_string())?;
-    let mut config = read_config(args.config.as_deref())?.data;
-    let net = &model.info().net;
-    (config.size, config.channels) = (net.image_size, net.channels);
-    if let Some(layer) = &args.layer {
+    if let Some(out) = &args.out {
+        io::check_extension(out, "JSON", &["json"])?;
+        io::check_not_input(out, args.subject.paths().chain(args.classifier.iter().map(PathBuf::as_path)))?;
+    }
+    let (device, model) = args.subject.open()?;
+    if model.info().net.text.is_none() {
+        bail!("{}: the model `{}` takes no prompts", args.subject.weights.display(), model.info().name);
+    }
+    let config = settings(args, &model)?;
+    let set = match &config.layers {
+        Some(_) => Some(LayerSet::open(&args.subject.data.data, &config)?),
+        None => None,
+    };
+    let readers = open_readers(args, &config, set.as_ref(), &model, &device)?;
+    let readers: Vec<&Reader> = readers.iter().collect();
+    let asked = match &set {
+        Some(set) => {
+            let drawn: Vec<Vec<usize>> = (0..args.count as usize).map(|i| set.draw(i)).collect::<Result<_, _>>()?;
+            Asked::of_layers(set, &drawn, &readers, &model)?
+        }
+        None => Asked::of_classes(args, config, &readers, &model)?,
+    };
+    let columns: Vec<Column> = readers
+        .iter()
+        .map(|reader| Column { name: reader.name.clone(), classifier: reader.classifier.info().describe() })
+        .collect();
+    columns.iter().for_each(|column| say!("{}: {}", column.name, column.classifier));
+    let rows = read_back(args, &model, &readers, &asked, &device)?;
+    let swap = match (&args.swap, &set) {
+        (None, _) => None,
+        (Some(layers), Some(set)) => Some(binding(args, layers, set, &model, &readers, &device)?),
+        (Some(_), None) => bail!("--swap is for settings with [data.layers]"),
+    };
+    if let Some(out) = &args.out {
+        let (model, count) = (model.info().name.clone(), asked.prompts.len());
+        let results = Results { model, count, classifiers: columns, rows, swap };
+        io::write_atomic(out, serde_json::to_vec_pretty(&results)?)?;
+    }
+    Ok(())
+}
+
+/// The settings of the images that are asked for.
+fn settings(args: &Args, model: &Generator) -> Result<DataConfig> {
+    let mut config = for_model(args.subject.data.unseen_settings()?.data, model);
+    if let Some(layer) = args.layer.first() {
         config.set_class_layer(layer)?;
     }
     if let Some(layers) = &mut config.layers {
@@ -92,76 +181,257 @@ pub fn run(args: &Args) -> Result<()> {
         // Others than training draws.
         layers.seed = layers.seed.wrapping_add(1);
     }
-    config.split = args.split.clone().or_else(|| config.holds_out().then(|| "test".into())).or(config.split.take());
-    let mut images = load_pictures(&args.data, &config)?;
-    images.truncate(args.count as usize);
-    let wanted = classes_of(&images, &classifier)?;
-    // Its classes say what is right, its captions what is drawn.
-    let captions = images.clone().captioned(1).captions;
-    let prompts = captions
-        .iter()
-        .map(|caption| model.info().prompt(meanflow::data::caption_lines(caption).next().unwrap_or_default()));
-    let prompts: Vec<Class> = prompts.collect::<Result<_, _>>()?;
+    Ok(config)
+}
 
-    let mut rows = Vec::new();
-    let mut say_row = |pictures: &str, right: usize| {
-        let right = right as f64 / wanted.len() as f64;
-        say!("{pictures:<20} {:5.1} % named rightly", 100.0 * right);
-        rows.push(Row { pictures: pictures.into(), right });
+fn open_readers(
+    args: &Args,
+    config: &DataConfig,
+    set: Option<&LayerSet>,
+    model: &Generator,
+    device: &Device,
+) -> Result<Vec<Reader>> {
+    let layers = match (&args.layer[..], config.layers.as_ref().and_then(|layers| layers.class.clone())) {
+        ([], Some(class)) => vec![class],
+        (layers, _) => layers.to_vec(),
     };
-    say!("{} pictures by {}", wanted.len(), classifier.info().describe());
-    let all: Vec<usize> = (0..images.len()).collect();
-    let values = images.channels * images.size * images.size;
-    let real: Vec<f32> = images.pixels.iter().map(|&byte| meanflow::model::from_byte(byte)).collect();
-    say_row(
-        "the set's own",
-        right(&classifier, &all, &wanted, &device, |part| {
-            Ok(part.iter().flat_map(|&row| real[row * values..(row + 1) * values].iter().copied()).collect())
-        })?,
-    );
-    for (name, solver, nfe) in WAYS {
-        let options = SampleOptions { solver, ..SampleOptions::default() };
-        let count = right(&classifier, &all, &wanted, &device, |part| {
-            let each: Vec<Class> = part.iter().map(|&row| prompts[row].clone()).collect();
-            let drawn = model.sample_each(args.seed.wrapping_add(part[0] as u64), &each, nfe, options)?.images;
+    if !layers.is_empty() && layers.len() != args.classifier.len() {
+        bail!(
+            "--classifier is given {} times and --layer {} times: each classifier names the parts of one layer",
+            args.classifier.len(),
+            args.layer.len()
+        );
+    }
+    let mut readers = Vec::new();
+    for (i, path) in args.classifier.iter().enumerate() {
+        let read = || -> Result<Reader> {
+            let classifier = Classifier::from_bytes(&io::read_whole(path)?, device)?;
+            let (info, net) = (classifier.info(), &model.info().net);
+            if (info.size, info.channels) != (net.image_size, net.channels) {
+                bail!(
+                    "it names images of {0}×{0}×{1}, but the model's are {2}×{2}×{3}",
+                    info.size,
+                    info.channels,
+                    net.image_size,
+                    net.channels
+                );
+            }
+            let layer = match (set, layers.get(i)) {
+                (Some(set), Some(layer)) => Some(set.layer(layer)?),
+                _ => None,
+            };
+            let name = match (set, layer) {
+                (Some(set), Some(layer)) => set.layer_name(layer),
+                _ => info.data.clone(),
+            };
+            Ok(Reader { classifier, name, layer })
+        };
+        readers.push(read().with_context(|| path.display().to_string())?);
+    }
+    Ok(readers)
+}
+
+impl Reader {
+    /// The index of a class.
+    fn class(&self, name: &str) -> Result<usize> {
+        let found = self.classifier.info().classes.iter().position(|class| class == name);
+        found.with_context(|| format!("the classifier of {} does not know the class `{name}`", self.name))
+    }
+}
+
+impl Asked {
+    /// Pictures of combinations of layers.
+    fn of_layers(set: &LayerSet, drawn: &[Vec<usize>], readers: &[&Reader], model: &Generator) -> Result<Self> {
+        let wanted = readers.iter().map(|reader| {
+            let layer = reader.layer.context("--layer says which folder's parts a classifier names")?;
+            drawn.iter().map(|parts| reader.class(set.part_name(layer, parts[layer]))).collect()
+        });
+        let wanted = wanted.collect::<Result<_>>()?;
+        Self::new(set.pictures(drawn)?, wanted, model)
+    }
+
+    /// Pictures of a set with classes.
+    fn of_classes(args: &Args, config: DataConfig, readers: &[&Reader], model: &Generator) -> Result<Self> {
+        let mut images = args.subject.load(config, model)?;
+        images.truncate(args.count as usize);
+        if images.classes.is_empty() {
+            bail!("{} has no classes, which a classifier could name", args.subject.data.data.display());
+        }
+        let wanted = readers.iter().map(|reader| {
+            let index: Vec<usize> = images.classes.iter().map(|name| reader.class(name)).collect::<Result<_>>()?;
+            Ok(images.labels.iter().map(|&label| index[label as usize]).collect())
+        });
+        let wanted = wanted.collect::<Result<_>>()?;
+        Self::new(images, wanted, model)
+    }
+
+    fn new(images: Images, wanted: Vec<Vec<usize>>, model: &Generator) -> Result<Self> {
+        let rows: Vec<usize> = (0..images.len()).collect();
+        let prompts = prompts(&captions(&images, &rows), model.info())?;
+        Ok(Self { images, prompts, wanted })
+    }
+
+    /// What each reader sees in the set's own pictures, or in those that the model draws in a way, the first of this
+    /// seed.
+    fn see(
+        &self,
+        way: Option<Way>,
+        seed: u64,
+        model: &Generator,
+        readers: &[&Reader],
+        device: &Device,
+    ) -> Result<Vec<Vec<usize>>> {
+        see(readers, self.prompts.len(), device, |part| {
+            let Some((_, solver, nfe)) = way else { return Ok(values(&self.images, part)) };
+            let options = SampleOptions { solver, ..SampleOptions::default() };
+            let each: Vec<Class> = part.iter().map(|&row| self.prompts[row].clone()).collect();
+            let drawn = model.sample_each(seed.wrapping_add(part[0] as u64), &each, nfe, options)?.images;
             Ok(drawn.try_into_vec_as::<f32>().map_err(|e| meanflow::Error::Device(e.to_string()))?)
-        })?;
-        say_row(name, count);
+        })
     }
-    if let Some(out) = &args.out {
-        let (model, classifier) = (model.info().name.clone(), classifier.info().describe());
-        let results = Results { model, classifier, count: wanted.len(), rows };
-        io::write_atomic(out, serde_json::to_vec_pretty(&results)?)?;
-    }
-    Ok(())
 }
 
-/// The classifier's index of each image's class.
-fn classes_of(images: &Images, classifier: &Classifier) -> Result<Vec<usize>> {
-    let known = &classifier.info().classes;
-    let index = images.classes.iter().map(|class| {
-        let found = known.iter().position(|name| name == class);
-        found.with_context(|| format!("the classifier does not know the class `{class}`"))
-    });
-    let index: Vec<usize> = index.collect::<Result<_>>()?;
-    if index.is_empty() {
-        bail!("the images have no classes; with [data.layers], --layer says which folder's parts they are");
-    }
-    Ok(images.labels.iter().map(|&label| index[label as usize]).collect())
-}
-
-/// How many of the pictures, `[pictures · channels · size · size]` of each part, are named rightly.
-fn right(
-    classifier: &Classifier,
-    rows: &[usize],
-    wanted: &[usize],
-    device: &burn::tensor::Device,
+/// What each reader sees in each of `count` pictures, whose values in `[−1, 1]` `pictures` gives.
+fn see(
+    readers: &[&Reader],
+    count: usize,
+    device: &Device,
     mut pictures: impl FnMut(&[usize]) -> Result<Vec<f32>>,
-) -> Result<usize> {
-    let mut count = 0;
-    for part in rows.chunks(BATCH) {
-        let named = classifier.named(pictures(part)?, device)?;
-        count += part.iter().zip(named).filter(|(row, named)| wanted[**row] == *named).count();
+) -> Result<Vec<Vec<usize>>> {
+    let mut seen = vec![Vec::with_capacity(count); readers.len()];
+    let all: Vec<usize> = (0..count).collect();
+    for part in all.chunks(BATCH) {
+        let pictures = pictures(part)?;
+        for (reader, seen) in readers.iter().zip(&mut seen) {
+            seen.extend(reader.classifier.named(pictures.clone(), device)?);
+        }
     }
-    Ok(count)
+    Ok(seen)
+}
+
+/// The share of all `count` that are so.
+fn share(count: usize, is_so: impl Fn(usize) -> bool) -> f64 {
+    (0..count).filter(|&i| is_so(i)).count() as f64 / count as f64
+}
+
+/// A line of a table in Markdown: words, and shares in percent.
+fn say_row(name: &str, shares: &[f64]) {
+    let cells: Vec<String> = shares.iter().map(|share| format!("{:.1} %", 100.0 * share)).collect();
+    say!("| {name} | {} |", cells.join(" | "));
+}
+
+/// Its head.
+fn say_head(first: &str, columns: &[&str]) {
+    let columns: Vec<_> = columns.iter().map(|column| io::markdown(column)).collect();
+    say!("\n| {first} | {} |\n|---|{}", columns.join(" | "), "--:|".repeat(columns.len()));
+}
+
+/// How many pictures each classifier, and all of them, name rightly.
+fn read_back(args: &Args, model: &Generator, readers: &[&Reader], asked: &Asked, device: &Device) -> Result<Vec<Row>> {
+    let count = asked.prompts.len();
+    let several = readers.len() > 1;
+    let mut names: Vec<&str> = readers.iter().map(|reader| reader.name.as_str()).collect();
+    names.extend(several.then_some("all"));
+    say_head(&format!("named rightly, of {count}"), &names);
+    let mut rows = Vec::new();
+    for way in std::iter::once(None).chain(WAYS.map(Some)) {
+        let seen = asked.see(way, args.seed, model, readers, device)?;
+        let is_right = |reader: usize, i: usize| seen[reader][i] == asked.wanted[reader][i];
+        let right: Vec<f64> = (0..readers.len()).map(|reader| share(count, |i| is_right(reader, i))).collect();
+        let all = share(count, |i| (0..readers.len()).all(|reader| is_right(reader, i)));
+        let pictures = way.map_or(OWN, |way| way.0);
+        say_row(pictures, &right.iter().copied().chain(several.then_some(all)).collect::<Vec<_>>());
+        rows.push(Row { pictures: pictures.into(), right, all });
+    }
+    Ok(rows)
+}
+
+/// How well words are bound to two layers, in pairs of prompts that differ in which layer has which of two words.
+fn binding(
+    args: &Args,
+    names: &[String; 2],
+    set: &LayerSet,
+    model: &Generator,
+    readers: &[&Reader],
+    device: &Device,
+) -> Result<Binding> {
+    let layers = [set.layer(&names[0])?, set.layer(&names[1])?];
+    let names = layers.map(|layer| set.layer_name(layer));
+    // The other classifiers are not asked.
+    let of_layer = |layer: usize| readers.iter().copied().find(|reader| reader.layer == Some(layer));
+    let [Some(first), Some(second)] = layers.map(of_layer) else {
+        bail!("--swap {},{} needs a --classifier and a --layer for both", names[0], names[1]);
+    };
+    let exchanges = set.exchanges(layers);
+    let pairs = pairs_of(set, layers, &exchanges, args.count as usize)?;
+    if pairs.is_empty() {
+        bail!(
+            "--swap {0},{1}: no word of {0} can be exchanged for one of {1}, as no four parts differ in them alone",
+            names[0],
+            names[1]
+        );
+    }
+    let readers = [first, second];
+    let side = |side: usize| {
+        let combinations: Vec<Vec<usize>> = pairs.iter().map(|pair| pair[side].clone()).collect();
+        Asked::of_layers(set, &combinations, &readers, model)
+    };
+    let asked = [side(0)?, side(1)?];
+    if asked[0].prompts == asked[1].prompts {
+        bail!("--swap {},{}: the caption of [data.layers] does not name them", names[0], names[1]);
+    }
+    let mut words: Vec<[String; 2]> = exchanges.into_iter().map(|exchange| exchange.words).collect();
+    words.sort();
+    words.dedup();
+    let listed: Vec<String> = words.iter().map(|[a, b]| format!("{a} and {b}")).collect();
+    say!("\nexchanged between {} and {}: {}", names[0], names[1], listed.join(", "));
+    let columns = [&names[0], &names[1], "both", "exchanged", "both prompts"];
+    say_head(&format!("named rightly, of {} pairs", pairs.len()), &columns);
+    let mut rows = Vec::new();
+    for way in std::iter::once(None).chain(WAYS.map(Some)) {
+        let see = |asked: &Asked| asked.see(way, args.seed, model, &readers, device);
+        let seen = [see(&asked[0])?, see(&asked[1])?];
+        let is = |side: usize, of: usize, reader: usize, i: usize| seen[side][reader][i] == asked[of].wanted[reader][i];
+        let both = |side: usize, of: usize, i: usize| is(side, of, 0, i) && is(side, of, 1, i);
+        // Of the pictures of both sides.
+        let pooled = |is_so: &dyn Fn(usize, usize) -> bool| {
+            [0, 1].map(|side| share(pairs.len(), |i| is_so(side, i))).iter().sum::<f64>() / 2.0
+        };
+        let row = BindingRow {
+            pictures: way.map_or(OWN, |way| way.0).into(),
+            right: [0, 1].map(|reader| pooled(&|side, i| is(side, side, reader, i))),
+            both: pooled(&|side, i| both(side, side, i)),
+            exchanged: pooled(&|side, i| both(side, 1 - side, i)),
+            pairs: share(pairs.len(), |i| both(0, 0, i) && both(1, 1, i)),
+        };
+        say_row(&row.pictures, &[row.right[0], row.right[1], row.both, row.exchanged, row.pairs]);
+        rows.push(row);
+    }
+    Ok(Binding { layers: names, words, pairs: pairs.len(), rows })
+}
+
+/// Pairs of combinations, as many as are asked for if the split has them: what the set draws, but for two layers, whose
+/// parts are in turn those of each exchange.
+fn pairs_of(set: &LayerSet, layers: [usize; 2], exchanges: &[Exchange], count: usize) -> Result<Vec<[Vec<usize>; 2]>> {
+    let mut pairs = Vec::new();
+    for (i, exchange) in exchanges.iter().cycle().take(count).enumerate() {
+        let drawn = set.draw(i)?;
+        let pair = exchange.parts.each_ref().map(|parts| {
+            let mut combination = drawn.clone();
+            layers.iter().zip(parts).for_each(|(&layer, &part)| combination[layer] = part);
+            combination
+        });
+        if pair.iter().all(|combination| set.holds(combination)) {
+            pairs.push(pair);
+        }
+    }
+    Ok(pairs)
+}
+
+/// Two folders with a comma between them.
+fn two_layers(text: &str) -> Result<[String; 2], String> {
+    match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
+        [first, second] if first != second => Ok([first.into(), second.into()]),
+        _ => Err("it takes two folders with a comma between them, such as glasses,bodies".into()),
+    }
 }

@@ -11,6 +11,7 @@ use meanflow::{data, io};
 
 use crate::dashboard::Dashboard;
 use crate::dry_run;
+use crate::inputs::DeviceArg;
 
 /// Train a generator on a folder, archive or data set of images.
 ///
@@ -33,9 +34,8 @@ pub struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
-    /// Device, such as cpu, vulkan, wgpu or cuda:1, as compiled in
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Several devices of the kind that --device names, by their indices, such as 0,1: they share every batch. Without
     /// it the CPU shares it among up to 4 threads, which changes rounding alone; with 0 it does not
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -54,8 +54,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
     /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`.
-    /// Classes are taken by their names, there may be more of them now; a network without a decoder becomes one with it
-    /// where the settings have [net] decoder_depth
+    /// Classes and words are taken by their names, there may be others now; a network without a decoder becomes one with
+    /// it where the settings have [net] decoder_depth
     #[arg(long, value_name = "FILE.safetensors")]
     init: Option<PathBuf>,
     /// Only check the data and the settings, take a few steps, and say how long the whole run would take
@@ -195,7 +195,8 @@ fn dry_run(args: &Args, threads: Option<usize>) -> Result<()> {
     config.data.channels = images.channels;
     check(args, &config, &images, args.init.is_none())?;
     if let Some(file) = &args.init {
-        Pretrained::read(file, &config, &images, &devices[0])?;
+        let start = Pretrained::read(file, &config, &images, &devices[0])?;
+        start.notices().iter().for_each(|text| note!("{text}"));
     }
     say!("{}", summary(&images, &config, &args.out)?);
     if args.stream {
@@ -243,7 +244,7 @@ fn open_devices(args: &Args, config: &TrainConfig) -> Result<Vec<Device>> {
         meanflow::train::set_threads(threads)?;
     }
     let rows = config.train.batch_size / config.train.accumulate;
-    Ok(meanflow::train::open_all(args.device.as_deref(), &args.devices, rows)?)
+    Ok(meanflow::train::open_all(args.device.name(), &args.devices, rows)?)
 }
 
 /// The settings in a file, or the defaults.
