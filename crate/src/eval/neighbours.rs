@@ -2,9 +2,15 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use super::Features;
 use super::manifold::distances;
+use crate::data::Images;
+use crate::model::from_byte;
+
+/// Images of a set whose pixels are in memory at a time, as f32.
+const BLOCK: usize = 2000;
 
 /// Nearest neighbours among reference rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +19,40 @@ pub struct Neighbours {
     pub rows: Vec<Vec<usize>>,
     /// Its distance to the nearest.
     pub distances: Vec<f32>,
+}
+
+/// How far generated images are from the nearest real one: an image that mixes several of them is far from each.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Nearness {
+    /// Generated images.
+    pub images: usize,
+    /// Median and 95th percentile of the Euclidean distance between pixels in `[−1, 1]`.
+    pub pixels: [f64; 2],
+    /// The same between features.
+    pub features: [f64; 2],
+}
+
+/// Median and 95th percentile.
+///
+/// # Panics
+/// When there are no values.
+pub fn median_and_upper(mut values: Vec<f32>) -> [f64; 2] {
+    values.sort_unstable_by(f32::total_cmp);
+    [0.5, 0.95].map(|share| f64::from(values[(share * (values.len() - 1) as f64).round() as usize]))
+}
+
+/// The Euclidean distance from each of `queries`, pixels in `[−1, 1]`, to the nearest image of a set.
+///
+/// # Errors
+/// When the device cannot be read.
+pub fn distance_to_nearest(queries: &Features, images: &Images, device: &Device) -> Result<Vec<f32>> {
+    let mut least = vec![f32::INFINITY; queries.rows()];
+    for block in images.pixels.chunks(BLOCK * queries.dims) {
+        let block = Features::new(queries.dims, block.iter().map(|&byte| from_byte(byte)).collect());
+        let found = nearest(queries, &block, 1, None, device)?;
+        least.iter_mut().zip(found.distances).for_each(|(least, distance)| *least = least.min(distance));
+    }
+    Ok(least)
 }
 
 /// The `count` rows of `reference` nearest to each of `queries`, the first of those that are equally near. Where the

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::identity::ModelId;
+use super::neighbours::Nearness;
 use super::resize::InceptionResize;
 
 /// One model, sampled in one way.
@@ -58,6 +59,9 @@ pub struct Evaluation {
     /// Which images precision and recall are of.
     #[serde(default)]
     pub manifold: Manifold,
+    /// How far the images are from the nearest real one, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearness: Option<Nearness>,
     /// Seconds per generated image.
     pub seconds: f64,
 }

@@ -7,8 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 use image::{Rgba, RgbaImage};
 use meanflow::data::{DataConfig, Images};
 use meanflow::eval::{
-    Evaluation, Extractor, Features, Inception, InceptionResize, Moments, frechet_distance, kernel_distance, nearest,
-    precision_recall, random_order, read_records,
+    Evaluation, Extractor, Features, Inception, InceptionResize, Moments, distance_to_nearest, frechet_distance,
+    kernel_distance, median_and_upper, nearest, precision_recall, random_order, read_records,
 };
 use meanflow::import::Checkpoint;
 use meanflow::train::TrainConfig;
@@ -171,6 +171,21 @@ fn neighbours_come_nearest_first_and_without_oneself() {
     assert_eq!(among.distances, [1.0, 1.0, 2.0, 4.0]);
     let some = Features::new(1, vec![7.0, 0.0]);
     assert_eq!(nearest(&some, &points, 1, Some(&[3, 0]), &device()).expect("it computes").rows, [[2], [1]]);
+}
+
+#[test]
+fn a_mixture_of_two_images_is_far_from_both() {
+    // 4096 images take more than one block; all but the last two are white.
+    let config = DataConfig { size: 2, channels: 1, ..DataConfig::default() };
+    let mut images = Images::random(&config, 4096);
+    images.pixels = vec![255; 4 * 4096];
+    images.pixels[4 * 4094..].copy_from_slice(&[0, 0, 0, 0, 0, 255, 0, 255]);
+    let queries = Features::new(4, vec![-1.0, 1.0, -1.0, 1.0, -1.0, 0.0, -1.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+    let distances = distance_to_nearest(&queries, &images, &device()).expect("it computes");
+    for (found, want) in distances.iter().zip([0.0, 2.0f32.sqrt(), 0.0]) {
+        assert!((found - want).abs() < 1e-3, "{distances:?}");
+    }
+    assert_eq!(median_and_upper((0..=100).rev().map(|i| i as f32).collect()), [50.0, 95.0]);
 }
 
 /// Forty images of two classes, each of one colour.

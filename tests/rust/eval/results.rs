@@ -1,6 +1,6 @@
 //! What results become: rows of tables, lines of plots, and which models stand together.
 
-use meanflow::eval::{Draw, Evaluation, InceptionResize, Manifold, ModelId, plot, read_records, tables};
+use meanflow::eval::{Draw, Evaluation, InceptionResize, Manifold, ModelId, Nearness, plot, read_records, tables};
 
 use crate::cli::{Place, fails, succeeds};
 
@@ -52,6 +52,24 @@ fn tables_and_plots_show_every_result_and_the_spread_over_seeds() {
     // Three means, of which the distance 90 is drawn highest.
     assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
     assert!(svg.contains("flow-matching, heun") && svg.contains("mean-flow, mean-flow"), "{svg}");
+}
+
+#[test]
+fn one_call_is_compared_with_many_of_the_same_noise_by_the_nearest_real_image() {
+    let with = |median: f64, record: Evaluation| {
+        let nearness = Nearness { images: 50, pixels: [median, 2.0 * median], features: [0.5 * median, median] };
+        Evaluation { nearness: Some(nearness), ..record }
+    };
+    let mut records = vec![
+        with(3.0, result("m", 0, "mean-flow", 1, 12.0)),
+        with(2.5, result("m", 0, "mean-flow", 4, 8.0)),
+        with(2.0, result("m", 0, "euler", 32, 9.0)),
+        result("other", 0, "mean-flow", 1, 5.0),
+    ];
+    let row = "| m | 3.00 | 2.00 | 1.50 | 6.00 | 4.00 | 1.50 | 1.50 | 1.00 | 1.50 | 1.50 |";
+    assert!(tables(&records).contains(row), "{}", tables(&records));
+    records.remove(2);
+    assert!(!tables(&records).contains("nearest real image"), "without 32 steps nothing is compared");
 }
 
 #[test]

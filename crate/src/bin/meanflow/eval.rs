@@ -6,9 +6,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use meanflow::Class;
+use meanflow::data::Images;
 use meanflow::eval::{
-    Draw, Evaluation, Extractor, Features, InceptionResize, MIN_IMAGES, Manifold, ModelId, Moments, frechet_distance,
-    kernel_distance, precision_recall, random_order, tables,
+    Draw, Evaluation, Extractor, Features, InceptionResize, MIN_IMAGES, Manifold, ModelId, Moments, Nearness,
+    distance_to_nearest, frechet_distance, kernel_distance, median_and_upper, nearest, precision_recall, random_order,
+    tables,
 };
 use meanflow::generator::{Generator, SampleOptions};
 use meanflow::io;
@@ -55,6 +57,10 @@ pub struct Args {
     /// Seed of the first generated image, and of which real images precision, recall and kernel distance compare
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Generated images whose distance to the nearest real one is measured, by pixels and by features; with one call
+    /// and Euler's method in 32 among the ways, a table shows how far one call mixes images
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    nearest: usize,
     #[command(flatten)]
     decoder: Decoder,
     /// File to which each result is appended as a line of JSON, for `meanflow compare`
@@ -82,6 +88,8 @@ struct Reference {
     features: Features,
     /// What describes them, in the same order: empty where no model takes prompts.
     captions: Vec<String>,
+    /// The images themselves, where the nearest are looked for.
+    images: Option<Images>,
     /// Mean and covariance of either kind, or why there are none.
     moments: Result<Moments, String>,
     /// What the models' latents are decoded with, if they make latents.
@@ -200,7 +208,8 @@ fn measure_real(args: &Args, models: &[Model], device: &Device) -> Result<Refere
     if let Err(reason) = &moments {
         note!("no {}: {reason}", extractor.metric());
     }
-    Ok(Reference { extractor, features, captions, moments, vae: vaes.into_iter().next().flatten() })
+    let images = (args.nearest > 0).then_some(images);
+    Ok(Reference { extractor, features, captions, images, moments, vae: vaes.into_iter().next().flatten() })
 }
 
 fn measure(
@@ -211,11 +220,12 @@ fn measure(
     nfe: usize,
     device: &Device,
 ) -> Result<Evaluation> {
-    let Reference { extractor, features: real, captions, moments, vae } = reference;
+    let Reference { extractor, features: real, captions, images: real_images, moments, vae } = reference;
     let options = SampleOptions { solver, ..SampleOptions::default() };
     io::check_memory("the features of all images", &[args.count as u64, real.dims as u64, size_of::<f32>() as u64])?;
     let prompts = if model.info().net.text.is_some() { prompts(captions, model.info())? } else { Vec::new() };
     let (mut seconds, mut values) = (0.0, Vec::with_capacity(args.count * real.dims));
+    let mut shown = Vec::new();
     for start in (0..args.count).step_by(BATCH) {
         let count = BATCH.min(args.count - start);
         let seed = args.seed.wrapping_add(start as u64);
@@ -228,12 +238,19 @@ fn measure(
         };
         let images = settled(pictures(sampled.images, vae.as_ref(), model.info()))?;
         seconds += began.elapsed().as_secs_f64();
+        if start < args.nearest {
+            shown.extend(images.clone().try_into_vec_as::<f32>().map_err(device_error)?);
+        }
         values.extend(extractor.features(images).try_into_vec_as::<f32>().map_err(device_error)?);
     }
     let generated = Features::new(real.dims, values);
     let kernel = kernel_distance(&generated, real, args.seed)?;
     let (some_real, some_generated) = (real.head(MANIFOLD), generated.head(MANIFOLD));
     let manifold = precision_recall(&some_real, &some_generated, device)?;
+    let nearness = match real_images {
+        Some(images) => Some(nearness(args.nearest, shown, images, &generated, real, device)?),
+        None => None,
+    };
     Ok(Evaluation {
         model: model.info().name.clone(),
         id: Some(id.clone()),
@@ -259,8 +276,28 @@ fn measure(
         precision: manifold.precision,
         recall: manifold.recall,
         manifold: Manifold { draw: Draw::Uniform, counts: Some([some_real.rows(), some_generated.rows()]) },
+        nearness,
         seconds: seconds / args.count as f64,
     })
+}
+
+/// How far the first `count` generated images, or all, are from the nearest real one. `pixels` are theirs, in
+/// `[−1, 1]`.
+fn nearness(
+    count: usize,
+    mut pixels: Vec<f32>,
+    images: &Images,
+    generated: &Features,
+    real: &Features,
+    device: &Device,
+) -> Result<Nearness> {
+    let generated = generated.head(count);
+    let dims = images.channels * images.size * images.size;
+    pixels.truncate(generated.rows() * dims);
+    let by_pixels = distance_to_nearest(&Features::new(dims, pixels), images, device)?;
+    let by_features = nearest(&generated, real, 1, None, device)?.distances;
+    let (pixels, features) = (median_and_upper(by_pixels), median_and_upper(by_features));
+    Ok(Nearness { images: generated.rows(), pixels, features })
 }
 
 /// The images as the page shows them, in whole steps of 1/255, once the device is done with them.
