@@ -2,13 +2,16 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-import { EDGE, captionsOf, drawFace, faceSvg } from './faces.mjs';
+import { EDGE, PARTS, captionsOf, drawFace, faceSvg } from './faces.mjs';
 import { document, isMain, random, rasterizer, shuffled, writeSet } from './shared.mjs';
 
 const SIZE = 32;
 const FACES = { train: 36_000, test: 2_000 };
 /** How often each emoji is in the set, with captions of its own each time: a caption names one of few pictures. */
 const REPEATS = 12;
+
+/** The labels of a picture that is no face made of parts. */
+const NO_FACE = Object.fromEntries(['colour', ...Object.keys(PARTS)].map((kind) => [kind, 'none']));
 
 /** The styles by their words. The first is that of the faces, and of a caption that names none. */
 const STYLES = { twemoji: 'twemoji', noto: 'noto', fluent: 'fluent-emoji-flat' };
@@ -33,13 +36,21 @@ const LEFT_OUT = new RegExp([
 /** What the renderer ends the process at, by the names of Noto's drawings. */
 const CRASHES = ['package', 'rainbow-flag'];
 
-/** The captions of an emoji: its name, with a few of its keywords, in a style. */
-export function captionsOfEmoji({ label, tags = [] }, style, next) {
-  const name = label.toLowerCase().replaceAll('-', ' ');
-  const known = new Set(name.split(' '));
-  const keywords = tags.filter((tag) => /^[a-z ]+$/.test(tag) && !tag.split(' ').some((word) => known.has(word)));
-  const some = shuffled(keywords, next).slice(0, 3);
+const nameOf = ({ label }) => label.toLowerCase().replaceAll('-', ' ');
+
+/** The keywords of an emoji that have no word of its name. */
+export function keywordsOf({ label, tags = [] }) {
+  const known = new Set(nameOf({ label }).split(' '));
+  return tags.filter((tag) => /^[a-z ]+$/.test(tag) && !tag.split(' ').some((word) => known.has(word)));
+}
+
+/** The captions of an emoji: its name, with a few of its keywords, and keywords alone, in a style. */
+export function captionsOfEmoji(emoji, style, next) {
+  const name = nameOf(emoji);
+  const some = shuffled(keywordsOf(emoji), next).slice(0, 3);
   const captions = [`${name}, ${style} style`, [name, ...some, `${style} style`].join(', ')];
+  // Two keywords mostly mean one picture.
+  if (some.length > 1) captions.push([...some, `${style} style`].join(', '));
   // Without its style a caption means one picture all the same.
   return style === 'twemoji' ? [name, ...captions] : captions;
 }
@@ -113,19 +124,27 @@ async function main() {
     splits[split] = Array.from({ length: count }, () => {
       const face = drawFace(next, split);
       const png = rasterize(document(faceSvg(face, styles.twemoji.icons), EDGE, SIZE));
-      return { png, captions: captionsOf(face, next) };
+      return { png, captions: captionsOf(face, next), labels: { ...face, emoji: 'none' } };
     });
   }
   const next = random('emoji');
+  const [names, keywords] = [[], []];
   for (const one of emoji) {
+    const labels = { ...NO_FACE, emoji: one.label };
     Object.entries(styles).forEach(([style, { width }], i) => {
       const { body, width: own = width } = one.drawings[i];
       const png = rasterize(document(body, own, SIZE));
-      for (let n = 0; n < REPEATS; n++) splits.train.push({ png, captions: captionsOfEmoji(one, style, next) });
+      for (let n = 0; n < REPEATS; n++) splits.train.push({ png, captions: captionsOfEmoji(one, style, next), labels });
+      const captions = captionsOfEmoji(one, style, next);
+      names.push({ png, captions: [`${captions.at(0)}`], labels });
+      if (keywordsOf(one).length > 1) keywords.push({ png, captions: [captions.at(-1)], labels });
     });
   }
   console.log(`${emoji.length} emoji in ${Object.keys(styles).length} styles`);
   writeSet('emoji-words', { ...splits, train: shuffled(splits.train, random('order')) }, LICENCE);
+  // Each emoji once, asked for by its name or by keywords alone: what `meanflow read-back` measures.
+  writeSet('emoji-names', { train: names }, LICENCE);
+  writeSet('emoji-keywords', { train: keywords }, LICENCE);
 }
 
 if (isMain(import.meta.url)) await main();

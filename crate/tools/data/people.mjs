@@ -109,6 +109,11 @@ export function captionsOf(person, next) {
   ];
 }
 
+/** What classifiers learn to name: the words of each attribute. */
+export const labelsOf = (person) => Object.fromEntries(
+  Object.entries(WORDS).map(([kind, words]) => [kind, words[person[kind]] ?? 'none']),
+);
+
 /**
  * The drawing with its blend modes where they work: a group with a mask is drawn by itself, so what blends with the
  * picture below must be the group. Without this, dark faces are grey.
@@ -144,7 +149,7 @@ async function main() {
     const next = random(`people of ${split}`);
     splits[split] = Array.from({ length: count }, () => {
       const person = drawPerson(next, split);
-      return { png: draw(person), captions: captionsOf(person, next) };
+      return { png: draw(person), captions: captionsOf(person, next), labels: labelsOf(person) };
     });
   }
   writeSet('people', splits, LICENCE);

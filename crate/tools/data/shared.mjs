@@ -77,8 +77,8 @@ function tarEntry(name, content) {
 const SHARD = 10_000;
 
 /**
- * Writes a set: shards of `train` and `test` with pictures `{ png, captions }`, and beside the folder, where the
- * trainer does not read, the licence of the drawings.
+ * Writes a set: shards of `train` and `test` with pictures `{ png, captions, labels }`, of which the labels go into a
+ * JSON file, and beside the folder, where the trainer does not read, the licence of the drawings.
  */
 export function writeSet(name, splits, licence) {
   const folder = join(ROOT, name);
@@ -86,9 +86,10 @@ export function writeSet(name, splits, licence) {
   mkdirSync(folder, { recursive: true });
   for (const [split, pictures] of Object.entries(splits)) {
     for (let first = 0; first < pictures.length; first += SHARD) {
-      const entries = pictures.slice(first, first + SHARD).flatMap(({ png, captions }, i) => {
+      const entries = pictures.slice(first, first + SHARD).flatMap(({ png, captions, labels }, i) => {
         const key = String(first + i).padStart(6, '0');
-        return [...tarEntry(`${key}.png`, png), ...tarEntry(`${key}.txt`, Buffer.from(`${captions.join('\n')}\n`))];
+        return Object.entries({ png, txt: `${captions.join('\n')}\n`, json: JSON.stringify(labels) })
+          .flatMap(([extension, content]) => tarEntry(`${key}.${extension}`, Buffer.from(content)));
       });
       const shard = `${name}-${split}-${String(first / SHARD).padStart(2, '0')}.tar`;
       writeFileSync(join(folder, shard), Buffer.concat([...entries, Buffer.alloc(2 * BLOCK)]));
