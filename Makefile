@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity clean
+.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity data clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -16,6 +16,7 @@ help:
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
 	@echo "make screenshots  remake docs/screenshots"
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
+	@echo "make data    make the sets of pictures with captions in runs/data (a few minutes)"
 	@echo "make parity  remake docs/parity.md of what the tests find, and docs/published.md"
 	@echo "make soak    a million hostile files of each kind, two hundred kills of a run in training"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
@@ -37,7 +38,7 @@ test: test-rust test-browser test-embed
 
 # What one runs while working: the Rust suite, and what of the scripts needs no browser.
 test-quick: test-rust
-	node --test tests/browser/unit.test.mjs tests/browser/lint.test.mjs
+	node --test tests/browser/unit.test.mjs tests/browser/data.test.mjs tests/browser/lint.test.mjs
 
 test-setup:
 	@bash web/tools/setup.sh tests
@@ -102,5 +103,10 @@ reproduction:
 	cargo build --release
 	@bash docs/reproduction/tables.sh
 
+data:
+	cd crate/tools/data && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	node crate/tools/data/emoji-words.mjs
+	node crate/tools/data/people.mjs
+
 clean:
-	rm -rf target dist dist-npm web/engine/pkg web/node_modules docs/benchmarks/node_modules tests/embed/node_modules tests/embed/built .tools
+	rm -rf target dist dist-npm web/engine/pkg web/node_modules docs/benchmarks/node_modules crate/tools/data/node_modules tests/embed/node_modules tests/embed/built .tools

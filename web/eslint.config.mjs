@@ -1,5 +1,5 @@
 // What the scripts are held to beside their types (tsconfig.json): rules that find faults, and the length of lines.
-// `web/node_modules/.bin/eslint --config web/eslint.config.mjs web tests` in the root of the repository.
+// `web/node_modules/.bin/eslint --config web/eslint.config.mjs web tests crate/tools` in the root of the repository.
 import js from '@eslint/js';
 import globals from 'globals';
 

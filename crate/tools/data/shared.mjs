@@ -1,0 +1,101 @@
+// What the recipes share: seeded choice, drawing, and sets as WebDataset shards.
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Where sets are written: `runs/data` of the repository, which git ignores. */
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../../../runs/data');
+
+/** Whether the script of this address is the one that Node.js was started with. */
+export const isMain = (address) => process.argv[1] === fileURLToPath(address);
+
+/** FNV-1a with 32 bits, mixed at the end, as its upper bits hardly depend on the last letters of a text. */
+export function hash(text) {
+  let value = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) value = Math.imul(value ^ byte, 0x01000193);
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+  return (value ^ (value >>> 16)) >>> 0;
+}
+
+/** Whether a combination is one of the share that training never shows. It depends on the words alone. */
+export const isHeldOut = (words, share) => hash(words.join('\n')) / 2 ** 32 < share;
+
+/** Random numbers in [0, 1) that a text decides: Mulberry32. */
+export function random(seed) {
+  let state = hash(seed);
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let value = Math.imul(state ^ (state >>> 15), 1 | state);
+    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
+    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** One of a list; with `weight`, as often as that says of each. */
+export function pick(list, next, weight = () => 1) {
+  let left = next() * list.reduce((sum, item) => sum + weight(item), 0);
+  return list.find((item) => (left -= weight(item)) < 0) ?? list.at(-1);
+}
+
+/** The list in another order (Fisher and Yates). */
+export function shuffled(list, next) {
+  const result = [...list];
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(next() * (i + 1));
+    [result[i], result[j]] = [result[j], result[i]];
+  }
+  return result;
+}
+
+/** An SVG document of what is drawn in a square of `edge` units, at `size` pixels. */
+export const document = (body, edge, size) => '<svg xmlns="http://www.w3.org/2000/svg"'
+  + ` xmlns:xlink="http://www.w3.org/1999/xlink" width="${size}" height="${size}" viewBox="0 0 ${edge} ${edge}">`
+  + `${body}</svg>`;
+
+/** Draws an SVG document: the bytes of an RGBA PNG. */
+export async function rasterizer() {
+  const { Resvg } = await import('@resvg/resvg-js');
+  return (svg) => new Resvg(svg, { font: { loadSystemFonts: false } }).render().asPng();
+}
+
+const BLOCK = 512;
+
+/** A file of a tar archive (POSIX ustar), the same whenever it is made: no owner, and the time 0. */
+function tarEntry(name, content) {
+  const header = Buffer.alloc(BLOCK);
+  header.write(name, 0, 100);
+  header.write('0000644\0' + '0000000\0'.repeat(2), 100);
+  header.write(`${content.length.toString(8).padStart(11, '0')}\0${'0'.repeat(11)}\0${' '.repeat(8)}0`, 124);
+  header.write('ustar\x0000', 257);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return [header, content, Buffer.alloc(-content.length & (BLOCK - 1))];
+}
+
+/** Pictures of a shard: beyond that there is another. */
+const SHARD = 10_000;
+
+/**
+ * Writes a set: shards of `train` and `test` with pictures `{ png, captions, labels }`, of which the labels go into a
+ * JSON file, and beside the folder, where the trainer does not read, the licence of the drawings.
+ */
+export function writeSet(name, splits, licence) {
+  const folder = join(ROOT, name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const [split, pictures] of Object.entries(splits)) {
+    for (let first = 0; first < pictures.length; first += SHARD) {
+      const entries = pictures.slice(first, first + SHARD).flatMap(({ png, captions, labels }, i) => {
+        const key = String(first + i).padStart(6, '0');
+        return Object.entries({ png, txt: `${captions.join('\n')}\n`, json: JSON.stringify(labels) })
+          .flatMap(([extension, content]) => tarEntry(`${key}.${extension}`, Buffer.from(content)));
+      });
+      const shard = `${name}-${split}-${String(first / SHARD).padStart(2, '0')}.tar`;
+      writeFileSync(join(folder, shard), Buffer.concat([...entries, Buffer.alloc(2 * BLOCK)]));
+    }
+  }
+  writeFileSync(join(ROOT, `${name}.LICENSE.txt`), licence);
+  const counts = Object.entries(splits).map(([split, pictures]) => `${pictures.length} ${split}`);
+  console.log(`${folder}: ${counts.join(', ')}`);
+}
