@@ -17,6 +17,9 @@ pub struct Args {
     /// With [data.layers]: the folder whose parts are the classes
     #[arg(long, value_name = "FOLDER")]
     layer: Option<String>,
+    /// Without layers: the column, or the key of JSON files, that holds the classes
+    #[arg(long, value_name = "COLUMN", conflicts_with = "layer")]
+    label: Option<String>,
     /// Images that it is not trained on, to count how many it names rightly
     #[arg(long, value_name = "PATH")]
     test: Option<PathBuf>,
@@ -45,6 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(layer) = &args.layer {
         config.set_class_layer(layer)?;
     }
+    config.label_column = args.label.clone().or(config.label_column.take());
     let data = &args.data.data;
     let images = images::load(data, &config)?;
     config.channels = images.channels;

@@ -17,7 +17,7 @@ use crate::inputs::{ModelOnData, for_model};
 /// How often a model draws what its prompts say: classifiers name what they see in pictures of the captions of a set.
 ///
 /// Beside it stands how often the classifiers are right about the set's own pictures. The result is a table in Markdown.
-/// With several layers, `all` is the share of pictures of which every classifier is right. Where [data.layers] holds
+/// With several classifiers, `all` is the share of pictures of which every classifier is right. Where [data.layers] holds
 /// combinations out, the captions are of these, unless --split says otherwise.
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,6 +30,10 @@ pub struct Args {
     /// --classifier, in their order
     #[arg(long, value_name = "FOLDER")]
     layer: Vec<String>,
+    /// Without layers: the column, or the key of JSON files, that holds the classes that the classifier names; one for
+    /// each --classifier, in their order
+    #[arg(long, value_name = "COLUMN", conflicts_with = "layer")]
+    label: Vec<String>,
     /// Also how well words are bound to two of these layers: pairs of prompts in which the layers have exchanged a word,
     /// such as red glasses with a green body, and green glasses with a red body. All words are taken for which the set
     /// has the four parts
@@ -149,7 +153,7 @@ pub fn run(args: &Args) -> Result<()> {
             let drawn: Vec<Vec<usize>> = (0..args.count as usize).map(|i| set.draw(i)).collect::<Result<_, _>>()?;
             Asked::of_layers(set, &drawn, &readers, &model)?
         }
-        None => Asked::of_classes(args, config, &readers, &model)?,
+        None => Asked::of_classes(args, &config, &readers, &model)?,
     };
     let columns: Vec<Column> = readers
         .iter()
@@ -195,12 +199,16 @@ fn open_readers(
         ([], Some(class)) => vec![class],
         (layers, _) => layers.to_vec(),
     };
-    if !layers.is_empty() && layers.len() != args.classifier.len() {
-        bail!(
-            "--classifier is given {} times and --layer {} times: each classifier names the parts of one layer",
-            args.classifier.len(),
-            args.layer.len()
-        );
+    for (given, flag, what) in
+        [(&layers, "--layer", "parts of one layer"), (&args.label, "--label", "classes of one column")]
+    {
+        if !given.is_empty() && given.len() != args.classifier.len() {
+            bail!(
+                "--classifier is given {} times and {flag} {} times: each classifier names the {what}",
+                args.classifier.len(),
+                given.len()
+            );
+        }
     }
     let mut readers = Vec::new();
     for (i, path) in args.classifier.iter().enumerate() {
@@ -222,7 +230,7 @@ fn open_readers(
             };
             let name = match (set, layer) {
                 (Some(set), Some(layer)) => set.layer_name(layer),
-                _ => info.data.clone(),
+                _ => args.label.get(i).unwrap_or(&info.data).clone(),
             };
             Ok(Reader { classifier, name, layer })
         };
@@ -250,16 +258,25 @@ impl Asked {
         Self::new(set.pictures(drawn)?, wanted, model)
     }
 
-    /// Pictures of a set with classes.
-    fn of_classes(args: &Args, config: DataConfig, readers: &[&Reader], model: &Generator) -> Result<Self> {
-        let mut images = args.subject.load(config, model)?;
-        images.truncate(args.count as usize);
-        if images.classes.is_empty() {
-            bail!("{} has no classes, which a classifier could name", args.subject.data.data.display());
-        }
-        let wanted = readers.iter().map(|reader| {
+    /// Pictures of a set with classes, for each reader those of its column.
+    fn of_classes(args: &Args, config: &DataConfig, readers: &[&Reader], model: &Generator) -> Result<Self> {
+        let load = |label: Option<&String>| -> Result<Images> {
+            let label_column = label.or(config.label_column.as_ref()).cloned();
+            let mut images = args.subject.load(DataConfig { label_column, ..config.clone() }, model)?;
+            images.truncate(args.count as usize);
+            if images.classes.is_empty() {
+                bail!("{} has no classes, which a classifier could name", args.subject.data.data.display());
+            }
+            Ok(images)
+        };
+        let images = load(args.label.first())?;
+        let wanted_in = |reader: &Reader, images: &Images| -> Result<Vec<usize>> {
             let index: Vec<usize> = images.classes.iter().map(|name| reader.class(name)).collect::<Result<_>>()?;
             Ok(images.labels.iter().map(|&label| index[label as usize]).collect())
+        };
+        let wanted = readers.iter().enumerate().map(|(i, reader)| match args.label.get(i) {
+            Some(label) if i > 0 => wanted_in(reader, &load(Some(label))?),
+            _ => wanted_in(reader, &images),
         });
         let wanted = wanted.collect::<Result<_>>()?;
         Self::new(images, wanted, model)
