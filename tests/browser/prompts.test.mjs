@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { unknownWords, wordsOf } from '../../web/element/prompt.js';
+import { replaced, unknownWords, wordsOf } from '../../web/element/prompt.js';
 import { recipeOf } from '../../web/element/png.js';
 import {
   cpuBuild,
@@ -39,6 +39,11 @@ test('words that are not known come with the known one that is spelt most like t
     { word: 'glases', nearest: 'glasses' },
     { word: '鲨鱼', nearest: undefined },
   ]);
+});
+
+test('a word is replaced as a whole, wherever it stands', () => {
+  assert.equal(replaced('A cart, a Car and a scar-car', 'car', 'crab'), 'a cart, a crab and a scar-crab');
+  assert.equal(replaced('ｃａｒ🦈 car', 'car', 'crab'), 'car🦈 crab');
 });
 
 test('the request takes prompts, and says what is wrong with one', async () => {
