@@ -55,20 +55,17 @@
  */
 
 /**
- * What to generate; picture `i` has the seed `seed + i`.
- * @typedef {object} Request
+ * How to generate; picture `i` has the seed `seed + i`.
+ * @typedef {object} Sampling
  * @property {bigint | number} seed
  * @property {number} count
- * @property {number} [classIndex] without it each picture draws its own
- * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
- * @property {string} [prompt] what describes the pictures, for a model that takes prompts
- * @property {string} [promptTo] another prompt, which the pictures lie on the way to
- * @property {number} [promptShare] how far, 0 to 1
  * @property {number} nfe network calls per picture
  * @property {boolean} [noise] whether to report the noise of pictures too, before them
  * @property {Solver} [solver] how, if not by the average velocity
  * @property {Mix} [mix] one picture between the noises of four seeds, or noises themselves
  */
+
+/** @typedef {Sampling & ClassChoice} Request what to generate */
 
 /**
  * A picture whose noise is asked for: RGBA bytes of the model's size; `seed` draws the class if none is given; an even
