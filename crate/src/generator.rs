@@ -30,6 +30,13 @@ impl Default for SampleOptions {
     }
 }
 
+impl From<Solver> for SampleOptions {
+    /// Without guidance.
+    fn from(solver: Solver) -> Self {
+        Self { solver, ..Self::default() }
+    }
+}
+
 /// A network ready to sample from.
 #[derive(Clone, Debug)]
 pub struct Generator {
@@ -140,6 +147,18 @@ impl Generator {
         labels: Option<Labels>,
         options: SampleOptions,
     ) -> Result<Sampled, Error> {
+        let (labels, sampling) = self.guided(&request, labels, options)?;
+        let noise = |restart| self.noise(&request, restart);
+        in_thread_pool(&self.device, || flow::sample(&self.net, noise, labels, &sampling))
+    }
+
+    /// The labels of a request with guidance, where that is an input of the network, and how they are sampled.
+    fn guided(
+        &self,
+        request: &Request,
+        labels: Option<Labels>,
+        options: SampleOptions,
+    ) -> Result<(Option<Labels>, Sampling), Error> {
         let SampleOptions { solver, guidance, interval: [start, end], tolerance } = options;
         let inputs = self.net.config().guidance;
         // Told as 1 − 1/ω, it cannot be less than none.
@@ -169,9 +188,7 @@ impl Generator {
         };
         let apart = guidance != 1.0 && inputs == GuidanceInputs::None;
         let guidance = apart.then_some(SamplingGuidance { scale: guidance, null_label });
-        let sampling = Sampling { solver, nfe: request.nfe, tolerance, guidance };
-        let noise = |restart| self.noise(&request, restart);
-        in_thread_pool(&self.device, || flow::sample(&self.net, noise, labels, &sampling))
+        Ok((labels, Sampling { solver, nfe: request.nfe, tolerance, guidance }))
     }
 
     /// Pictures from noise of the caller's own, of one class or of no named one.
@@ -182,13 +199,20 @@ impl Generator {
     ///
     /// # Errors
     /// Noise that is no whole number of pictures or not finite, or as [`Self::sample`].
-    pub fn from_noise(&self, noise: Vec<f32>, class: Class, nfe: usize, solver: Solver) -> Result<Tensor<4>, Error> {
+    pub fn from_noise(
+        &self,
+        noise: Vec<f32>,
+        class: Class,
+        nfe: usize,
+        options: impl Into<SampleOptions>,
+    ) -> Result<Tensor<4>, Error> {
         let z = self.scaled(self.pictures(noise)?);
-        let labels = self.labels_for(z.dims()[0], class, nfe)?;
-        let sampling = Sampling { solver, nfe, tolerance: SampleOptions::default().tolerance, guidance: None };
+        let request = Request { seed: 0, count: z.dims()[0], class, nfe };
+        let labels = self.labels_for(request.count, request.class.clone(), nfe)?;
+        let (labels, sampling) = self.guided(&request, labels, options.into())?;
         let restarts = |restart: usize| match restart {
             0 => z.clone(),
-            _ => self.scaled(restart_noise(0, z.dims()[0], restart as u64, self.shape(), &self.device)),
+            _ => self.scaled(restart_noise(0, request.count, restart as u64, self.shape(), &self.device)),
         };
         Ok(in_thread_pool(&self.device, || flow::sample(&self.net, restarts, labels, &sampling))?.images)
     }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { unknownWords, wordsOf } from '../../web/element/prompt.js';
+import { replaced, unknownWords, wordsOf } from '../../web/element/prompt.js';
 import { recipeOf } from '../../web/element/png.js';
 import {
   cpuBuild,
@@ -39,6 +39,11 @@ test('words that are not known come with the known one that is spelt most like t
     { word: 'glases', nearest: 'glasses' },
     { word: '鲨鱼', nearest: undefined },
   ]);
+});
+
+test('a word is replaced as a whole, wherever it stands', () => {
+  assert.equal(replaced('A cart, a Car and a scar-car', 'car', 'crab'), 'a cart, a crab and a scar-crab');
+  assert.equal(replaced('ｃａｒ🦈 car', 'car', 'crab'), 'car🦈 crab');
 });
 
 test('the request takes prompts, and says what is wrong with one', async () => {
@@ -128,6 +133,50 @@ test('what is typed on the page is drawn, and words that are not known are marke
   await page.fill('#prompt', '');
   await drawn(page);
   assert.equal(new URL(page.url()).searchParams.has('prompt'), false);
+  assert.deepEqual(page.problems, []);
+});
+
+test('a slider guides towards the prompt, where the model has guidance as an input', async () => {
+  const guided = randomWeights({ ...NET, guidance: 'scale' });
+  const page = await stage.open('?seed=7&count=1&model=emoji&backend=cpu&guidance=3');
+  assert.equal(await page.isVisible('#guidance'), false, 'the model has no guidance as an input');
+  assert.equal(new URL(page.url()).searchParams.has('guidance'), false);
+  await openWeights(page, weights);
+  assert.equal(await page.isVisible('#guidance'), false);
+  await page.setInputFiles('#file', guided);
+  await page.waitForFunction(() => !document.getElementById('guidance-field').hidden, undefined, { timeout: 60_000 });
+  await page.fill('#prompt', PROMPT);
+  await page.waitForFunction(() => location.search.includes('prompt=word00003+other'));
+  await drawn(page);
+  assert.equal(await text(page, 'guidance-scale'), 'none');
+  const [before] = await wall(page);
+  await page.getByLabel('Guidance').focus();
+  for (let i = 0; i < 4; i++) await page.keyboard.press('ArrowRight');
+  assert.equal(new URL(page.url()).searchParams.get('guidance'), '3');
+  assert.equal(await text(page, 'guidance-scale'), '3');
+  const expected = nativePicture(guided, { seed: 7, prompt: PROMPT, guidance: 3 });
+  for (let tries = 0; ; tries++) {
+    await drawn(page);
+    const [picture] = await wall(page);
+    if (psnr(picture, overWhite(expected)) > 40) break;
+    assert.ok(tries < 50, 'the wall shows the guided picture');
+    await page.waitForTimeout(100);
+  }
+  assert.ok(psnr(before, overWhite(expected)) < 40, 'guidance changes the picture');
+  // A saved picture knows how strongly it was guided, and the code too.
+  await page.click('#gallery button');
+  const download = page.waitForEvent('download');
+  await page.click('#detail [data-part="save"]');
+  const path = await (await download).path();
+  assert.equal(recipeOf(readFileSync(path)).guidance, 3);
+  await page.click('#detail form button');
+  await page.getByLabel('Guidance').focus();
+  await page.keyboard.press('Home');
+  assert.equal(new URL(page.url()).searchParams.has('guidance'), false);
+  await drawn(page);
+  await page.setInputFiles('#file', { name: 'saved.png', mimeType: 'image/png', buffer: readFileSync(path) });
+  await page.waitForFunction(() => document.getElementById('status').textContent.includes('the same picture'));
+  assert.equal(await page.inputValue('#guidance'), '3');
   assert.deepEqual(page.problems, []);
 });
 

@@ -28,6 +28,21 @@ test('what is left out has a default, and noise that is given takes the place of
   assert.deepEqual(await model.generate({ ...between, classIndex: 1 }), mixed);
 });
 
+test('pictures are guided, where that is an input of the network', async () => {
+  const told = await wasm.Generator.load(readFileSync(randomWeights({ ...NET, guidance: 'scale-and-interval' })));
+  assert.deepEqual([model.info.guidance, told.info.guidance], [false, true]);
+  const plain = await told.generate({ seed: 7 });
+  assert.deepEqual(await told.generate({ seed: 7, guidance: 1 }), plain);
+  const guided = await told.generate({ seed: 7, guidance: 4 });
+  assert.notDeepEqual(guided, plain);
+  const classIndex = wasm.classOf(7n, 3);
+  const given = { initialNoise: wasm.noise(7n, EACH), classIndex, guidance: 4 };
+  assert.deepEqual(await told.generate(given), guided);
+  for (const guidance of [0.5, 101, NaN]) {
+    await assert.rejects(told.generate({ guidance }), { message: 'guidance must be 1 to 100' });
+  }
+});
+
 const WRONG = [
   [{ seed: -1 }, /^seed must be a whole number from 0 to 18446744073709551615$/],
   [{ seed: 1.5 }, /^seed must be/],
@@ -45,6 +60,8 @@ const WRONG = [
   [{ blend: [0.5, 1] }, /^blend must be an index and a weight for each class$/],
   [{ blend: [] }, /^0 classes were to be mixed; 1 to 4 are possible$/],
   [{ blend: [0, 1, 1, -1] }, /^classes are mixed by weights above 0$/],
+  [{ guidance: '2' }, /^guidance must be a number$/],
+  [{ guidance: 2 }, /^guidance is no input of the model$/],
   [{ solver: 'newton' }, /newton/],
   [{ solver: 1 }, /^solver must be the name of a solver$/],
   [{ solver: 'heun' }, /not heun/],

@@ -231,10 +231,11 @@ export function meanflow(...args) {
 }
 
 /** RGBA bytes of one picture of the native build. */
-export function nativePicture(weights, { seed, className, prompt, nfe = 1, solver = 'mean-flow' }) {
+export function nativePicture(weights, { seed, className, prompt, guidance, nfe = 1, solver = 'mean-flow' }) {
   const out = join(temporaryFolder(), 'picture.png');
   const more = className === undefined ? [] : ['--class', className];
   if (prompt !== undefined) more.push('--prompt', prompt);
+  if (guidance !== undefined) more.push('--guidance', String(guidance));
   meanflow(
     'sample',
     weights,

@@ -139,6 +139,7 @@ const RECIPE = {
   seed: '18446744073709551615',
   className: 'Köpfe/日本',
   prompt: 'a 🦈, “鲨鱼”',
+  guidance: 2.5,
   steps: 4,
   place: [0.25, 1],
 };
@@ -171,6 +172,20 @@ test('a place in the square stands in the address', () => {
   for (const wrong of ['1.5,0', '0.2', '0.2,', 'a,b', '-0.1,0']) {
     assert.equal(readAddress(`?at=${wrong}`, defaults).place, undefined, wrong);
   }
+});
+
+test('addresses and saved pictures say how strongly pictures are guided, where they are', () => {
+  const defaults = { seed: 7n, nfe: 1, count: 56 };
+  const read = (query) => readAddress(query, defaults).guidance;
+  assert.equal(read('?guidance=3.5'), 3.5);
+  for (const none of ['', '?guidance=', '?guidance=1', '?guidance=0.5', '?guidance=101', '?guidance=x']) {
+    assert.equal(read(none), undefined, none);
+  }
+  assert.equal(writeAddress(readAddress('?guidance=3.5&seed=7', defaults), defaults), '?guidance=3.5&seed=7');
+  for (const wrong of [1, 0.5, 101, '2', null, [2]]) {
+    assert.equal(recipeOf(withRecipe(PICTURE, { ...RECIPE, guidance: wrong })), undefined, String(wrong));
+  }
+  assert.ok(recipeOf(withRecipe(PICTURE, { ...RECIPE, guidance: undefined })));
 });
 
 test('classes are read from text: a name, a place between names, or nothing known', () => {

@@ -13,7 +13,7 @@ import { resolved } from '../engine/download.js';
 import { coded } from '../engine/errors.js';
 import { draw, pictureAt } from './canvas.js';
 import { FailoverEngine } from '../engine/failover.js';
-import { MAX_COUNT, MAX_SEED, MAX_STEPS, randomSeed, wholeNumber } from './numbers.js';
+import { MAX_COUNT, MAX_SEED, MAX_STEPS, guidanceScale, randomSeed, wholeNumber } from './numbers.js';
 import { promptOf } from './prompt.js';
 import { encodePng } from './png.js';
 
@@ -108,6 +108,7 @@ function leave(engine, element) {
  * @property {bigint} seed
  * @property {number} count
  * @property {number} nfe network calls per picture
+ * @property {number} guidance
  * @property {string} label
  * @property {string} prompt
  * @property {number} milliseconds in network calls, for all pictures; where several Workers drew them, from the first
@@ -124,6 +125,7 @@ function leave(engine, element) {
  * @property {number | `${number}` | undefined} [count]
  * @property {number | `${number}` | undefined} [columns]
  * @property {number | `${number}` | undefined} [steps]
+ * @property {number | `${number}` | undefined} [guidance]
  * @property {string | undefined} [label]
  * @property {string | undefined} [prompt]
  * @property {'webgpu' | 'cpu' | '' | undefined} [backend]
@@ -141,6 +143,7 @@ function leave(engine, element) {
  * @property {string | null | undefined} [seedText]
  * @property {MeanFlowAttributes['count'] | null | undefined} [count]
  * @property {MeanFlowAttributes['steps'] | null | undefined} [steps]
+ * @property {MeanFlowAttributes['guidance'] | null | undefined} [guidance]
  * @property {string | null | undefined} [label]
  * @property {string | null | undefined} [prompt]
  * @property {AbortSignal | undefined} [signal]
@@ -214,6 +217,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     'count',
     'columns',
     'steps',
+    'guidance',
     'label',
     'prompt',
     'backend',
@@ -362,6 +366,22 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
   /** @param {MeanFlowAttributes['steps'] | null} value */
   set steps(value) {
     this.#reflect('steps', value);
+  }
+
+  /**
+   * Scale of guidance, 1 to 100, for a model that has it as an input; 1: none.
+   * @type {number}
+   * @attr guidance
+   * @reflects
+   * @default 1
+   */
+  get guidance() {
+    return Number(this.getAttribute('guidance')?.trim() || 1);
+  }
+
+  /** @param {MeanFlowAttributes['guidance'] | null} value */
+  set guidance(value) {
+    this.#reflect('guidance', value);
   }
 
   /**
@@ -536,9 +556,9 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
    * @returns {Promise<Generated | undefined>} nothing when a newer request came, or {@link abort}
    * @throws what the `error` event says, and the reason of `signal`
    */
-  async generate({ seed, seedText, count, steps, label, prompt, signal } = {}) {
+  async generate({ seed, seedText, count, steps, guidance, label, prompt, signal } = {}) {
     signal?.throwIfAborted();
-    for (const [name, value] of Object.entries({ seed, seedText, count, steps, label, prompt })) {
+    for (const [name, value] of Object.entries({ seed, seedText, count, steps, guidance, label, prompt })) {
       if (value !== undefined) Object.assign(this, { [name]: value });
     }
     // It need not come near the viewport: somebody asks for it.
@@ -603,9 +623,12 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
       this.#checked('columns', 0n),
     ].map(Number);
     const seed = this.seedText ? seedFromText(this.seedText) : this.#checked('seed', 0n);
-    const { label, prompt, backend } = this;
+    const { label, prompt, guidance, backend } = this;
     if (!['', 'cpu', 'webgpu'].includes(backend)) {
       throw coded('attribute', new Error(`backend="${backend}" is neither webgpu nor cpu`));
+    }
+    if (guidance !== 1 && guidanceScale(String(guidance)) === undefined) {
+      throw coded('attribute', new Error(`guidance="${this.getAttribute('guidance')}" is no number from 1 to 100`));
     }
     const engine = sharedEngine(resolved(this.src).href, backend);
     engine.users.add(this);
@@ -626,9 +649,12 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     if (prompt.trim() && !info.promptTokens) {
       throw coded('prompt', new Error(`the model ${info.name} takes no prompts`));
     }
+    if (guidance !== 1 && !info.guidance) {
+      throw coded('attribute', new Error(`guidance is no input of the model ${info.name}`));
+    }
     const canvases = this.#prepare(count, info, columns);
     const show = (/** @type {Report} */ report) => this.#show(canvases, report, info);
-    const request = { seed, count, nfe, ...classes, ...promptOf(prompt, info) };
+    const request = { seed, count, nfe, guidance, ...classes, ...promptOf(prompt, info) };
     const done = await engine.failover.generate(request, show, signal);
     if (done.stale || signal.aborted) return undefined;
     this.#parts.status.textContent = '';
@@ -636,7 +662,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
     const pictures = count === 1 ? 'A picture' : `${count} pictures`;
     this.#described = `${pictures}${shown} generated by the model ${info.name}, seed ${seed}`;
     this.#describe();
-    return { seed, count, nfe, label, prompt, milliseconds: done.milliseconds, pictures: this.pictures };
+    return { seed, count, nfe, guidance, label, prompt, milliseconds: done.milliseconds, pictures: this.pictures };
   }
 
   /**
@@ -781,7 +807,7 @@ export class MeanFlowElement extends (globalThis.HTMLElement ?? class {}) {
 
   /** What a request is for. */
   #key() {
-    return ['src', 'backend', 'seed', 'seed-text', 'count', 'steps', 'label', 'prompt', 'assets']
+    return ['src', 'backend', 'seed', 'seed-text', 'count', 'steps', 'guidance', 'label', 'prompt', 'assets']
       .map((name) => this.getAttribute(name))
       .join('\n');
   }

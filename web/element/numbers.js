@@ -6,6 +6,8 @@ export const MAX_SEED = 2n ** 64n - 1n;
 export const MAX_COUNT = 256;
 /** Most network calls per picture. */
 export const MAX_STEPS = 1024;
+/** Strongest guidance. */
+export const MAX_GUIDANCE = 100;
 
 /**
  * A whole number up to `most` from a text, or nothing where it is missing or none.
@@ -14,6 +16,15 @@ export const MAX_STEPS = 1024;
  */
 export function wholeNumber(text, most = MAX_SEED) {
   return text !== null && /^\d{1,20}$/.test(text) && BigInt(text) <= most ? BigInt(text) : undefined;
+}
+
+/**
+ * A scale of guidance from a text; nothing where it is missing or out of range, and of 1, which is none.
+ * @param {string | null} text
+ */
+export function guidanceScale(text) {
+  const scale = Number(text);
+  return scale > 1 && scale <= MAX_GUIDANCE ? scale : undefined;
 }
 
 /** A seed that nobody chose. */

@@ -1,7 +1,7 @@
 // PNG files that know how they were made: a text chunk holds the recipe of the picture. They are written from the
 // picture's bytes: what is read back from a canvas has other pixels where a browser guards against fingerprinting.
 
-import { MAX_SEED, MAX_STEPS, wholeNumber } from './numbers.js';
+import { MAX_SEED, MAX_STEPS, guidanceScale, wholeNumber } from './numbers.js';
 
 /** Keyword of the text chunk. */
 const KEYWORD = 'MeanFlow';
@@ -113,6 +113,7 @@ function chunk(type, body) {
  * @property {string} [className] as people write it
  * @property {string} [prompt]
  * @property {number} steps
+ * @property {number} [guidance] its scale, where there is some
  * @property {import('../engine/types.js').Place} [place] in the square between four noises
  */
 
@@ -140,7 +141,7 @@ export function recipeOf(bytes) {
  */
 function parse(json) {
   try {
-    const { model, sha256, seed, className, prompt, steps, place } = JSON.parse(json);
+    const { model, sha256, seed, className, prompt, steps, guidance, place } = JSON.parse(json);
     const isText = (/** @type {unknown} */ value) => typeof value === 'string';
     const isPlace =
       Array.isArray(place) && place.length === 2 && place.every((x) => typeof x === 'number' && x >= 0 && x <= 1);
@@ -150,11 +151,12 @@ function parse(json) {
       isText(seed) && wholeNumber(seed, MAX_SEED) !== undefined,
       className === undefined || isText(className),
       prompt === undefined || isText(prompt),
+      guidance === undefined || guidanceScale(guidance) === guidance,
       Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS,
     ];
     if (!fits.every(Boolean)) return undefined;
     const at = isPlace ? /** @type {[number, number]} */ ([place[0], place[1]]) : undefined;
-    return { model, sha256, seed: BigInt(seed), className, prompt, steps, place: at };
+    return { model, sha256, seed: BigInt(seed), className, prompt, steps, guidance, place: at };
   } catch {
     return undefined;
   }

@@ -38,6 +38,18 @@ export function unknownWords(prompt, { promptTokens, vocabulary }) {
 }
 
 /**
+ * A prompt with a word replaced, wherever it stands.
+ * @param {string} prompt
+ * @param {string} word
+ * @param {string} by
+ */
+export function replaced(prompt, word, by) {
+  // The group keeps what is between the words.
+  const parts = prompt.normalize('NFKC').toLowerCase().split(new RegExp(`(${BETWEEN.source})`, 'u'));
+  return parts.map((part) => (part === word ? by : part)).join('');
+}
+
+/**
  * @param {string} word
  * @param {string[]} vocabulary
  */

@@ -22,6 +22,7 @@
  * @property {string[]} classes empty for a model without classes
  * @property {number} promptTokens most words of a prompt that are read; 0 for a model that takes no prompts
  * @property {string[]} vocabulary the words that it knows
+ * @property {boolean} guidance whether the scale of guidance is an input of it
  * @property {string} description what it was trained on
  * @property {string} source where that comes from
  * @property {string} license of that
@@ -55,20 +56,18 @@
  */
 
 /**
- * What to generate; picture `i` has the seed `seed + i`.
- * @typedef {object} Request
+ * How to generate; picture `i` has the seed `seed + i`.
+ * @typedef {object} Sampling
  * @property {bigint | number} seed
  * @property {number} count
- * @property {number} [classIndex] without it each picture draws its own
- * @property {number[]} [blend] a place between classes: the index and the weight of each, one after the other
- * @property {string} [prompt] what describes the pictures, for a model that takes prompts
- * @property {string} [promptTo] another prompt, which the pictures lie on the way to
- * @property {number} [promptShare] how far, 0 to 1
  * @property {number} nfe network calls per picture
+ * @property {number} [guidance] its scale, 1 to 100, of a model that has it as an input; without it 1, which is none
  * @property {boolean} [noise] whether to report the noise of pictures too, before them
  * @property {Solver} [solver] how, if not by the average velocity
  * @property {Mix} [mix] one picture between the noises of four seeds, or noises themselves
  */
+
+/** @typedef {Sampling & ClassChoice} Request what to generate */
 
 /**
  * A picture whose noise is asked for: RGBA bytes of the model's size; `seed` draws the class if none is given; an even

@@ -1,6 +1,6 @@
 // What the page shows, as its address: a link is a set of pictures.
 
-import { MAX_COUNT, MAX_SEED, MAX_STEPS, wholeNumber } from '../element/numbers.js';
+import { MAX_COUNT, MAX_SEED, MAX_STEPS, guidanceScale, wholeNumber } from '../element/numbers.js';
 
 /** @import { Backend, Place } from '../engine/types.js' */
 
@@ -13,6 +13,7 @@ import { MAX_COUNT, MAX_SEED, MAX_STEPS, wholeNumber } from '../element/numbers.
  * @property {string} [prompt] what they show, of a model that takes prompts
  * @property {string} [promptTo] what they turn into from the left of the square to its right
  * @property {number} nfe network calls per picture
+ * @property {number} [guidance] its scale, of a model that has it as an input; without it there is none
  * @property {number} count pictures
  * @property {Place} [place] in the square between the first four noises
  * @property {Backend} [backend] forced
@@ -36,6 +37,7 @@ export function readAddress(search, defaults) {
     prompt: query.get('prompt') || undefined,
     promptTo: query.get('to') || undefined,
     nfe: Number(wholeNumber(query.get('steps'), MAX_STEPS) || defaults.nfe),
+    guidance: guidanceScale(query.get('guidance')),
     count: Number(wholeNumber(query.get('count'), MAX_COUNT) || defaults.count),
     place: readPlace(query.get('at')),
     backend: backend === 'webgpu' || backend === 'cpu' ? backend : undefined,
@@ -53,13 +55,15 @@ function readPlace(text) {
  * @param {Choice} choice
  * @param {Defaults} defaults
  */
-export function writeAddress({ model, seed, className, prompt, promptTo, nfe, count, place, backend }, defaults) {
+export function writeAddress(choice, defaults) {
+  const { model, seed, className, prompt, promptTo, nfe, guidance, count, place, backend } = choice;
   const query = new URLSearchParams();
   if (model && model !== defaults.model) query.set('model', model);
   if (className !== undefined) query.set('class', className);
   if (prompt) query.set('prompt', prompt);
   if (promptTo) query.set('to', promptTo);
   if (nfe !== defaults.nfe) query.set('steps', String(nfe));
+  if (guidance) query.set('guidance', String(guidance));
   if (count !== defaults.count) query.set('count', String(count));
   if (place) query.set('at', place.map((x) => Number(x.toFixed(3))).join());
   if (backend) query.set('backend', backend);

@@ -14,12 +14,13 @@ import { readPicture, savePicture } from './save.js';
 const INVERSION = 64;
 
 /** @import { FailoverEngine } from '../engine/failover.js' */
-/** @import { Backend, ClassChoice, Inversion, Mix, ModelInfo, Request } from '../engine/types.js' */
+/** @import { Backend, ClassChoice, Inversion, Mix, ModelInfo, Request, Sampling } from '../engine/types.js' */
 /** @import { Choice } from './address.js' */
 /** @import { Drawn } from './explore.js' */
 /** @import { Model } from './models.js' */
 /** @import { Made, Way } from './race.js' */
 
+/** @typedef {ClassChoice & Pick<Sampling, 'guidance'>} Conditions what pictures are of, and how strongly */
 /**
  * What the demos tell the page: that the place in the square has changed, and what failed; and ask it: how a picture of
  * the square was made, for its file.
@@ -37,7 +38,7 @@ export class Demos {
   #race;
   /**
    * The model and the class at work; nothing while the wall is being drawn.
-   * @type {{info: ModelInfo, model: Model, classes: ClassChoice} | undefined}
+   * @type {{info: ModelInfo, model: Model, classes: Conditions} | undefined}
    */
   #at;
   /** Which demos are in sight, and which have run for this choice. */
@@ -99,7 +100,7 @@ export class Demos {
    * The wall stands: what is in sight may begin anew.
    * @param {ModelInfo} info
    * @param {Model} model
-   * @param {ClassChoice} classes
+   * @param {Conditions} classes
    */
   begin(info, model, classes) {
     if (this.#at?.info !== info) this.#own = undefined;
@@ -202,7 +203,9 @@ export class Demos {
    */
   async #single({ nfe, solver }) {
     const engine = solver && (await this.#walker());
-    return this.#generate({ seed: this.#raceSeed, nfe, solver }, engine);
+    // The counterpart was trained without guidance.
+    const own = engine ? { guidance: undefined } : {};
+    return this.#generate({ seed: this.#raceSeed, nfe, solver, ...own }, engine);
   }
 
   /** An engine with the model's counterpart by Flow Matching; nothing where there is none. */

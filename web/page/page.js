@@ -9,7 +9,7 @@ import { Detail } from './detail.js';
 import { byId } from './dom.js';
 import { Gallery } from './gallery.js';
 import { FailoverEngine } from '../engine/failover.js';
-import { randomSeed, wholeNumber } from '../element/numbers.js';
+import { guidanceScale, randomSeed, wholeNumber } from '../element/numbers.js';
 import { promptOf } from '../element/prompt.js';
 import { MODELS, isShipped, readModels } from './models.js';
 import { PromptField } from './prompt.js';
@@ -77,6 +77,11 @@ async function begin() {
   const seed = byId('seed', HTMLInputElement);
   seed.addEventListener('change', () => show({ seed: wholeNumber(seed.value.trim()) ?? choice.seed }));
   for (const input of fileInputs) input.addEventListener('change', () => openFile(input.files?.[0]));
+  const guidance = byId('guidance', HTMLInputElement);
+  guidance.addEventListener('input', () => {
+    show({ guidance: guidanceScale(guidance.value) }, { anew: false });
+    offerGuidance();
+  });
   byId('controls').addEventListener('submit', (event) => event.preventDefault());
   // Another backend draws the same pictures: the wall stays, and its time is taken anew.
   engine.addEventListener('change', (event) => {
@@ -137,6 +142,7 @@ async function loadModel(wanted) {
   const ideas = (isShipped(wanted) && wanted.prompts) || [];
   if (!info.promptTokens) choice.prompt = choice.promptTo = undefined;
   else if (choice.prompt === undefined && isFirst) choice.prompt = ideas[0];
+  offerGuidance();
   promptField.offer(info, choice.prompt ?? '', choice.promptTo ?? '', ideas);
   gallery.resize(choice.count, info.width, info.height);
   offerModels();
@@ -164,8 +170,9 @@ async function show(change, { anew = true } = {}) {
     demos.rest();
   }
   const { seed, count, nfe } = choice;
-  const classes = { ...classesOf(choice.className, info.classes), ...promptOf(choice.prompt, info) };
-  const isSame = !anew && !('prompt' in change);
+  const { guidance } = choice;
+  const classes = { ...classesOf(choice.className, info.classes), ...promptOf(choice.prompt, info), guidance };
+  const isSame = !anew && Object.keys(change).length === 0;
   try {
     const result = await engine.generate({ seed, count, nfe, ...classes, noise: anew }, (report) => {
       if (mine !== turn) return;
@@ -204,7 +211,7 @@ async function openFile(file) {
 }
 
 /** Makes a saved picture again, and says whether it is the same. @param {File} file @param {Recipe} recipe */
-async function restore(file, { model, sha256, seed, className, prompt, steps, place }) {
+async function restore(file, { model, sha256, seed, className, prompt, steps, guidance, place }) {
   const known = [...models, ...(upload ? [upload] : [])].find((entry) => entry.sha256 === sha256);
   if (!known && info?.sha256 !== sha256) {
     fail(new Error(`${file.name} was made by the model ${model}, which is not here; open its weights first`));
@@ -216,8 +223,9 @@ async function restore(file, { model, sha256, seed, className, prompt, steps, pl
   if (isLoaded && info && !classesOf(className, info.classes)) {
     throw new Error(`${file.name} was made of the class "${className}", which the model ${info.name} does not have`);
   }
-  Object.assign(choice, { seed, className, prompt, nfe: steps, place });
+  Object.assign(choice, { seed, className, prompt, nfe: steps, guidance, place });
   offerSteps();
+  offerGuidance();
   if (!isLoaded) await loadModel(known);
   else if (info) {
     offerClasses(info);
@@ -260,6 +268,17 @@ function offerModels() {
 function offerSteps() {
   const steps = [{ value: '1', text: '1 step' }, { value: '4', text: '4 steps' }];
   choices(byId('steps'), 'steps', steps, String(choice.nfe), (value) => show({ nfe: Number(value) }));
+}
+
+/** The scale of guidance, of a model that has it as an input. */
+function offerGuidance() {
+  if (!info?.guidance) choice.guidance = undefined;
+  const [slider, scale] = [byId('guidance', HTMLInputElement), choice.guidance ?? 1];
+  byId('guidance-field').hidden = !info?.guidance;
+  // Wide enough for one that a link asks for.
+  slider.max = String(Math.max(8, scale));
+  slider.value = String(scale);
+  byId('guidance-scale').textContent = scale === 1 ? 'none' : String(scale);
 }
 
 /** @param {ModelInfo} info */
@@ -398,6 +417,7 @@ function recipeFor(seed, label) {
     className: classNameOf(label),
     prompt: choice.prompt,
     steps: choice.nfe,
+    guidance: choice.guidance,
   };
 }
 
@@ -414,8 +434,9 @@ function embedCode(file, seed, className) {
     text === undefined ? '' : ` ${name}="${escape(text)}"`;
   const label = named('label', className) + named('prompt', choice.prompt);
   const steps = choice.nfe === 1 ? '' : ` steps="${choice.nfe}"`;
+  const guidance = named('guidance', choice.guidance?.toString());
   const script = `<script type="module" src="${at('web/mean-flow.js')}"></script>`;
-  return `${script}\n<mean-flow src="${at(MODELS + file)}" seed="${seed}"${label}${steps}></mean-flow>`;
+  return `${script}\n<mean-flow src="${at(MODELS + file)}" seed="${seed}"${label}${steps}${guidance}></mean-flow>`;
 }
 
 /** @param {'loading' | 'ready' | 'error'} state @param {string} message */

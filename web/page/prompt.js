@@ -1,7 +1,7 @@
 // The prompt: a field that draws while one types, ideas to begin with, and what the model makes of words that it does
 // not know.
 
-import { unknownWords, wordsOf } from '../element/prompt.js';
+import { replaced, unknownWords, wordsOf } from '../element/prompt.js';
 import { byId } from './dom.js';
 
 /** @import { ModelInfo } from '../engine/types.js' */
@@ -84,14 +84,4 @@ export class PromptField {
     });
     return button;
   }
-}
-
-/**
- * A prompt with a word replaced, wherever it stands.
- * @param {string} prompt
- * @param {string} word
- * @param {string} by
- */
-function replaced(prompt, word, by) {
-  return prompt.normalize('NFKC').toLowerCase().split(word).join(by);
 }

@@ -6,7 +6,8 @@ bash web/tools/build-wasm.sh
 rm -rf dist.partial && mkdir -p dist.partial/web
 cp index.html LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md dist.partial/
 cp -r static dist.partial/static
-cp web/bench/bench.html dist.partial/web/
+policy=$(grep 'http-equiv="Content-Security-Policy"' index.html)
+sed "s|.*<!-- the policy of index.html, by build-site.sh -->|$policy|" web/bench/bench.html > dist.partial/web/bench.html
 node web/tools/bundle.mjs site dist.partial/web
 node web/tools/licenses.mjs dist.partial/web/THIRD_PARTY.txt
 engine=$(cd dist.partial && echo web/engine/*/)

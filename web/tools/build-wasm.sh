@@ -33,6 +33,7 @@ build() {
 # With the same flags, what the first three depend on is compiled once. Browsers with WebGPU have vectors of 128 bits too.
 build cpu cpu
 build relaxed cpu,relaxed --enable-relaxed-simd
-build webgpu webgpu
+# Its arithmetic is not in wasm: there code is small rather than fast.
+CARGO_PROFILE_WASM_OPT_LEVEL=s build webgpu webgpu
 build burn burn
 node web/tools/wasm-size.mjs target/wasm/{cpu,relaxed,webgpu,burn}.wasm

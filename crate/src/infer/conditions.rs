@@ -10,8 +10,19 @@ use crate::model::tables::frequencies;
 /// Conditions that are kept at once, and most pictures of one batch on the GPU: each picture may need its own.
 pub(crate) const SLOTS: usize = 64;
 
-/// The times and the class of one picture in one network call: `(r, t, class)`, times as bits.
-type Key = (u32, u32, Class);
+/// The numbers and the class of one picture in one network call; the numbers as bits.
+type Key = ([u32; 3], Class);
+
+/// The numbers that a network call is conditioned on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallInputs {
+    /// Where its velocity lands.
+    pub r: f64,
+    /// Where it begins.
+    pub t: f64,
+    /// Scale of guidance; 1 is none.
+    pub guidance: f32,
+}
 
 /// The layers that embed times and classes.
 #[derive(Debug)]
@@ -26,9 +37,9 @@ pub(crate) struct Embeddings {
 
 /// The times that the network may be told, by the names of their embeddings.
 const TIMES: [(&str, Time); 3] = [("time_t", Time::T), ("time_r", Time::R), ("time_h", Time::H)];
-/// No guidance: the scale ω = 1 is told as 1 − 1/ω, and holds at all times.
+/// It holds at all times.
 const GUIDANCE: [(&str, Time); 3] = [
-    ("guidance.scale", Time::Constant(0.0)),
+    ("guidance.scale", Time::Guidance),
     ("guidance.start", Time::Constant(0.0)),
     ("guidance.end", Time::Constant(1.0)),
 ];
@@ -81,6 +92,7 @@ struct Told<'a> {
     values: &'a [Vec<f32>],
     r: f32,
     t: f32,
+    guidance: f32,
     class: &'a Class,
 }
 
@@ -99,6 +111,7 @@ impl ConditionOps for Told<'_> {
             Time::T => self.t,
             Time::R => self.r,
             Time::H => self.t - self.r,
+            Time::Guidance => 1.0 - 1.0 / self.guidance,
             Time::Constant(time) => time,
         };
         let angles: Vec<f32> = frequencies().into_iter().map(|f| time * f).collect();
@@ -188,10 +201,16 @@ impl ConditionCache {
 
     /// Finds or makes a place for the condition of each of at most [`SLOTS`] pictures. `values` are the tensors of the
     /// network's embeddings.
-    pub fn assign(&mut self, network: &Network, values: &[Vec<f32>], [r, t]: [f64; 2], classes: &[Class]) -> Assigned {
+    pub fn assign(
+        &mut self,
+        network: &Network,
+        values: &[Vec<f32>],
+        CallInputs { r, t, guidance }: CallInputs,
+        classes: &[Class],
+    ) -> Assigned {
         self.calls += 1;
         let [r, t] = [r, t].map(|time| time as f32);
-        let key = |class: &Class| (r.to_bits(), t.to_bits(), class.clone());
+        let key = |class: &Class| ([r, t, guidance].map(f32::to_bits), class.clone());
         let mut assigned = Assigned::default();
         // Those that are kept first, so that none of them makes room for another.
         for class in classes {
@@ -204,7 +223,7 @@ impl ConditionCache {
                 let oldest = (0..SLOTS).min_by_key(|&slot| self.used[slot]).unwrap_or(0);
                 self.kept[oldest] = Some(key(class));
                 assigned.fresh.push(oldest as u32);
-                let told = &mut Told { values, r, t, class };
+                let told = &mut Told { values, r, t, guidance, class };
                 assigned.conditions.push(network.conditions(told));
                 assigned.prefixes.push(network.prefix_tokens(told).unwrap_or_default());
                 oldest

@@ -21,3 +21,4 @@ pub mod webgpu;
 pub(crate) mod weights;
 
 pub use network::needs_fallback;
+pub use sampler::DrawOptions;

@@ -126,6 +126,8 @@ pub(crate) enum Time {
     R,
     /// How far that is, `t − r`.
     H,
+    /// No time: the scale ω of guidance, as `1 − 1/ω`.
+    Guidance,
     /// The same in every call.
     Constant(f32),
 }

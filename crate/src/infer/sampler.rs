@@ -5,8 +5,24 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Error;
-use crate::model::{Class, NetConfig, Pause, Request, Solver, whole_pictures};
+use crate::model::{Class, GuidanceInputs, NetConfig, Pause, Request, Solver, whole_pictures};
 use crate::rng;
+
+/// How the page's engines draw a request.
+#[derive(Clone, Copy, Debug)]
+pub struct DrawOptions {
+    /// The solver; they have those of the average velocity and of Euler.
+    pub solver: Solver,
+    /// Scale of guidance, 1 to 100, of a network that has it as an input; 1 is none.
+    pub guidance: f32,
+}
+
+impl From<Solver> for DrawOptions {
+    /// Without guidance.
+    fn from(solver: Solver) -> Self {
+        Self { solver, guidance: 1.0 }
+    }
+}
 
 /// One network call: pictures move from the time `t` to `r` by `u(z, asked, t)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +33,8 @@ pub(crate) struct Step {
     pub r: f64,
     /// Where it begins.
     pub t: f64,
+    /// Scale of guidance.
+    pub guidance: f32,
     /// Calls of the batch that are made with this one.
     pub calls: usize,
     /// Whether it is the batch's last.
@@ -57,18 +75,26 @@ pub(crate) trait Engine {
 /// `noise`: `count · channels · size · size` standard normals.
 ///
 /// # Errors
-/// A count, class or NFE that is out of range, noise that is no whole number of pictures or not finite, a solver that
-/// the page's engines do not have, and the errors of the engine and of `pause`.
+/// A count, class, NFE or guidance that is out of range, noise that is no whole number of pictures or not finite, a
+/// solver that the page's engines do not have, guidance that is no input of the network, and the errors of the engine
+/// and of `pause`.
 pub(crate) async fn sample(
     engine: &mut impl Engine,
     net: &NetConfig,
     request: Request,
     noise: Option<&[f32]>,
-    solver: Solver,
+    options: DrawOptions,
     pause: Pause<'_>,
 ) -> Result<(), Error> {
+    let DrawOptions { solver, guidance } = options;
     if !matches!(solver, Solver::MeanFlow | Solver::Euler) {
         return Err(Error::Request(format!("the page's engines have mean-flow and euler, not {solver}")));
+    }
+    if guidance != 1.0 && net.guidance == GuidanceInputs::None {
+        return Err(Error::Request("guidance is no input of the model".into()));
+    }
+    if !(1.0..=100.0).contains(&guidance) {
+        return Err(Error::Request("guidance must be 1 to 100".into()));
     }
     let values = net.channels * net.image_size * net.image_size;
     let classes = classes_of(&request, noise.is_some(), net)?;
@@ -84,7 +110,7 @@ pub(crate) async fn sample(
     for (batch, classes) in classes.chunks(most).enumerate() {
         let (first, count) = (batch * most, classes.len());
         engine.begin((first..first + count).map(noise_of), count).await?;
-        for step in steps(solver, request.nfe) {
+        for step in steps(options, request.nfe) {
             engine.call(classes, step);
             let is_end = step.is_last && first + count == request.count;
             if !is_end && engine.may_pause(count, step).await? {
@@ -116,12 +142,13 @@ pub(crate) fn request_of(noise: &[f32], net: &NetConfig, class: Class, nfe: usiz
 }
 
 /// The network calls of a batch, over a uniform grid of times from noise (1) to data (0).
-fn steps(solver: Solver, nfe: usize) -> impl Iterator<Item = Step> {
+fn steps(DrawOptions { solver, guidance }: DrawOptions, nfe: usize) -> impl Iterator<Item = Step> {
     let time = move |i: usize| i as f64 / nfe as f64;
     (1..=nfe).rev().map(move |i| {
         let (r, t) = (time(i - 1), time(i));
         // Euler's method takes the velocity where it stands, u(z, t, t).
-        Step { asked: if solver == Solver::Euler { t } else { r }, r, t, calls: nfe - i + 1, is_last: i == 1 }
+        let asked = if solver == Solver::Euler { t } else { r };
+        Step { asked, r, t, guidance, calls: nfe - i + 1, is_last: i == 1 }
     })
 }
 

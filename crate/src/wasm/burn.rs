@@ -60,10 +60,11 @@ impl Model {
 
     /// It makes all network calls without a pause: who cannot wait ends the Worker.
     pub async fn generate(&self, drawing: Drawing, _: Pause<'_>) -> Result<Vec<u8>, Error> {
-        let Drawing { request, solver, noise, .. } = drawing;
+        let Drawing { request, solver, guidance, noise } = drawing;
+        let options = SampleOptions { guidance: guidance.into(), ..solver.into() };
         let images = match noise {
-            Some(noise) => self.0.from_noise(noise, request.class, request.nfe, solver)?,
-            None => self.0.sample(request, SampleOptions { solver, ..SampleOptions::default() })?.images,
+            Some(noise) => self.0.from_noise(noise, request.class, request.nfe, options)?,
+            None => self.0.sample(request, options)?.images,
         };
         to_rgba(images).await
     }

@@ -2,6 +2,7 @@
 
 use super::request::{Drawing, Inversion};
 use crate::error::Error;
+use crate::infer::DrawOptions;
 pub(super) use crate::infer::cpu::WeightsLoader;
 use crate::infer::cpu::{CpuGenerator, warm_up};
 pub(super) use crate::infer::needs_fallback;
@@ -47,10 +48,11 @@ impl Model {
     }
 
     pub async fn generate(&self, drawing: Drawing, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        let Drawing { request, solver, noise, .. } = drawing;
+        let Drawing { request, solver, guidance, noise } = drawing;
+        let options = DrawOptions { solver, guidance };
         match noise {
-            Some(noise) => self.0.from_noise(noise, request.class, request.nfe, solver, pause).await,
-            None => self.0.rgba(request, solver, pause).await,
+            Some(noise) => self.0.from_noise(noise, request.class, request.nfe, options, pause).await,
+            None => self.0.rgba(request, options, pause).await,
         }
     }
 

@@ -14,6 +14,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use crate::error::Error;
+use crate::model::GuidanceInputs;
 use crate::rng;
 use backend::{Device, Model, WeightsLoader};
 use request::{Drawing, GenerateRequest, Inversion, InvertRequest};
@@ -49,6 +50,7 @@ impl Generator {
             ("classes", list(&info.classes)),
             ("promptTokens", number(info.net.text.as_ref().map_or(0, |text| text.tokens as u64))),
             ("vocabulary", list(&info.vocabulary)),
+            ("guidance", (info.net.guidance != GuidanceInputs::None).into()),
             ("license", text(&info.data.license)),
             ("source", text(&info.data.source)),
             ("description", text(&info.data.description)),
@@ -101,7 +103,7 @@ impl Generator {
     }
 
     /// The same pictures as numbers in `[−1, 1]`, `[count, channels, height, width]`, neither clamped nor rounded; by
-    /// the average velocity, from the noise of their seeds.
+    /// the average velocity, from the noise of their seeds, without guidance.
     pub async fn images(&self, request: GenerateRequest) -> Result<Vec<f32>, JsError> {
         let Drawing { request, .. } = Drawing::read(&request, self.model.info())?;
         let model = self.model.clone();

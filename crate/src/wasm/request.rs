@@ -24,6 +24,8 @@ export interface GeneratorInfo {
   promptTokens: number;
   /** The words that it knows, in alphabetical order. */
   vocabulary: string[];
+  /** Whether the scale of guidance is an input of the network. */
+  guidance: boolean;
   license: string;
   source: string;
   description: string;
@@ -62,6 +64,8 @@ export interface GenerateRequest extends ClassChoice {
   nfe?: number;
   /** How, if not by the average velocity. */
   solver?: 'mean-flow' | 'restart' | 'euler' | 'midpoint' | 'heun' | 'dormand-prince';
+  /** Scale of guidance, 1 to 100, of a model that has it as an input; without it 1, which is none. */
+  guidance?: number;
   /** Standard normals in the place of those of the seeds, `[count, channels, height, width]`. */
   initialNoise?: Float32Array;
 }
@@ -89,6 +93,8 @@ extern "C" {
 pub struct Drawing {
     pub request: Request,
     pub solver: Solver,
+    /// Scale of guidance; 1 is none.
+    pub guidance: f32,
     /// In the place of that of the seeds.
     pub noise: Option<Vec<f32>>,
 }
@@ -106,8 +112,10 @@ impl Drawing {
             Some(name) => name.as_string().ok_or_else(|| wrong("solver", "the name of a solver"))?.parse()?,
             None => Solver::default(),
         };
+        let guidance = field(object, "guidance").map_or(Some(1.0), |scale| scale.as_f64());
+        let guidance = guidance.ok_or_else(|| wrong("guidance", "a number"))? as f32;
         let request = Request { seed, count, class: class_in(object, info)?, nfe };
-        Ok(Self { request, solver, noise: floats(object, "initialNoise") })
+        Ok(Self { request, solver, guidance, noise: floats(object, "initialNoise") })
     }
 }
 

@@ -9,11 +9,12 @@ use std::rc::Rc;
 pub(super) use super::buffered_loader::BufferedLoader as WeightsLoader;
 use super::request::{Drawing, Inversion};
 use crate::error::Error;
+use crate::infer::DrawOptions;
 pub(super) use crate::infer::needs_fallback;
 pub use crate::infer::webgpu::Gpu as Device;
 use crate::infer::webgpu::GpuGenerator;
 use crate::model::weights::ModelInfo;
-use crate::model::{Pause, Request};
+use crate::model::{Pause, Request, Solver};
 use screen::Screen;
 
 pub async fn finish(weights: WeightsLoader, device: &Device) -> Result<Model, Error> {
@@ -42,17 +43,19 @@ impl Model {
     }
 
     pub async fn generate(&self, drawing: Drawing, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        let Drawing { request, solver, noise, .. } = drawing;
+        let Drawing { request, solver, guidance, noise } = drawing;
+        let options = DrawOptions { solver, guidance };
         match noise {
-            Some(noise) => self.generator.from_noise(noise, request.class, request.nfe, solver, pause).await,
-            None => self.generator.rgba(request, solver, pause).await,
+            Some(noise) => self.generator.from_noise(noise, request.class, request.nfe, options, pause).await,
+            None => self.generator.rgba(request, options, pause).await,
         }
     }
 
     pub async fn show(&self, drawing: Drawing, pause: Pause<'_>) -> Result<web_sys::ImageBitmap, Error> {
-        let Drawing { request, noise, .. } = drawing;
+        let Drawing { request, guidance, noise, .. } = drawing;
+        let options = DrawOptions { solver: Solver::MeanFlow, guidance };
         let noise = noise.ok_or_else(|| Error::Request("a bitmap is drawn of noise that is given".into()))?;
-        let rgba = self.generator.on_gpu(&noise, request.class, request.nfe, pause).await?;
+        let rgba = self.generator.on_gpu(&noise, request.class, request.nfe, options, pause).await?;
         let gpu = self.generator.gpu();
         let screen = match self.screen.take() {
             Some(screen) => screen,

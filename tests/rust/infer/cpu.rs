@@ -2,7 +2,7 @@
 
 use meanflow::generator::SampleOptions;
 use meanflow::generator::to_rgba;
-use meanflow::infer::cpu;
+use meanflow::infer::{DrawOptions, cpu};
 use meanflow::model::text::{TextConditioning, TextConfig};
 use meanflow::model::weights::{Check, ModelInfo, Precision};
 use meanflow::model::{
@@ -174,6 +174,38 @@ fn told_alike(config: &NetConfig) {
         let theirs = values(reference.images(request).expect("pictures"));
         assert_close(&format!("{config:?}, {class:?}"), &ours, &theirs, SINGLE);
     }
+}
+
+#[test]
+fn it_is_guided_as_burns_network_is_where_guidance_is_an_input() {
+    let of = |name: &str| shapes().into_iter().find(|shape| shape.0 == name).expect("it is among them").1;
+    let text = words(of("one token"), TextConditioning::KeysValues);
+    let told = |config| NetConfig { guidance: GuidanceInputs::Scale, ..config };
+    for config in [of("told guidance"), of("imf-b/2"), told(text)] {
+        let (engine, reference) = both(&weights_of(&config, Precision::F32));
+        let request = Request { seed: 3, count: 2, class: Class::Any, nfe: 2 };
+        let plain = drawn(&engine, request.clone(), Solver::MeanFlow).expect("pictures");
+        for (solver, guidance) in [(Solver::MeanFlow, 4.0), (Solver::Euler, 1.5)] {
+            let ours = pollster::block_on(engine.rgba(request.clone(), DrawOptions { solver, guidance }, NO_PAUSE));
+            let options = SampleOptions { guidance: guidance.into(), ..solver.into() };
+            let theirs = rgba(reference.sample(request.clone(), options).expect("pictures").images);
+            let ours = ours.expect("pictures");
+            let off = ours.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(off <= Some(1), "{config:?} by {solver}: {off:?} of 255 off");
+            assert_ne!(ours, plain);
+        }
+        for guidance in [0.5, 101.0, f32::NAN] {
+            let options = DrawOptions { solver: Solver::MeanFlow, guidance };
+            let refused =
+                pollster::block_on(engine.rgba(request.clone(), options, NO_PAUSE)).expect_err("out of range");
+            assert_eq!(refused.to_string(), "guidance must be 1 to 100");
+        }
+    }
+    let (engine, _) = both(&weights_of(&of("one token"), Precision::F32));
+    let options = DrawOptions { solver: Solver::MeanFlow, guidance: 2.0 };
+    let request = Request { seed: 3, count: 1, class: Class::Any, nfe: 1 };
+    let refused = pollster::block_on(engine.rgba(request, options, NO_PAUSE)).expect_err("it is no input");
+    assert_eq!(refused.to_string(), "guidance is no input of the model");
 }
 
 #[test]

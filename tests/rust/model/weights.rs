@@ -261,7 +261,7 @@ fn a_place_between_classes_is_one_of_them_at_its_ends() {
     // Given noise too, and in the other direction.
     let noise = meanflow::rng::noise(3, 256);
     let half = named("class 1:1,class 2:1").expect("weights");
-    let drawn = generator.from_noise(noise, half, 1, Default::default()).expect("fair");
+    let drawn = generator.from_noise(noise, half, 1, meanflow::generator::SampleOptions::default()).expect("fair");
     assert_close("from noise", &values(drawn), &between[..256], 1e-5);
     for (text, reason) in [
         ("class 9", "unknown class"),

@@ -7,7 +7,8 @@ use super::loader::{WeightSource, WeightsLoader};
 use super::network::{Conditions, Network};
 use super::scratch::Scratch;
 use crate::error::Error;
-use crate::infer::sampler::{Engine, Step, at_once, classes_of, request_of, sample};
+use crate::infer::conditions::CallInputs;
+use crate::infer::sampler::{DrawOptions, Engine, Step, at_once, classes_of, request_of, sample};
 use crate::model::rgba_of;
 use crate::model::weights::{Check, ModelInfo};
 use crate::model::{Class, NO_PAUSE, Pause, Request, Solver, whole_pictures};
@@ -68,16 +69,21 @@ impl CpuGenerator {
     /// # Errors
     /// A count, class or NFE that is out of range.
     pub fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
-        at_once(self.run(request, None, Solver::MeanFlow, NO_PAUSE))
+        at_once(self.run(request, None, Solver::MeanFlow.into(), NO_PAUSE))
     }
 
     /// Pictures as RGBA bytes, as [`crate::generator::to_rgba`] makes them, by the average velocity or by Euler's method
     /// along the instantaneous one. `pause` is awaited between network calls; its error ends the request.
     ///
     /// # Errors
-    /// As [`Self::images`], another solver, and the error of `pause`.
-    pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        Ok(self.to_rgba(&self.run(request, None, solver, pause).await?))
+    /// As [`Self::images`], other options, and the error of `pause`.
+    pub async fn rgba(
+        &self,
+        request: Request,
+        options: impl Into<DrawOptions>,
+        pause: Pause<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        Ok(self.to_rgba(&self.run(request, None, options.into(), pause).await?))
     }
 
     /// The same from noise of the caller's own, of one class or of no named one.
@@ -92,22 +98,22 @@ impl CpuGenerator {
         noise: Vec<f32>,
         class: Class,
         nfe: usize,
-        solver: Solver,
+        options: impl Into<DrawOptions>,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let request = request_of(&noise, &self.info().net, class, nfe)?;
-        Ok(self.to_rgba(&self.run(request, Some(&noise), solver, pause).await?))
+        Ok(self.to_rgba(&self.run(request, Some(&noise), options.into(), pause).await?))
     }
 
     async fn run(
         &self,
         request: Request,
         noise: Option<&[f32]>,
-        solver: Solver,
+        options: DrawOptions,
         pause: Pause<'_>,
     ) -> Result<Vec<f32>, Error> {
         let mut drawing = Drawing { model: &self.model, images: Vec::new(), begun: 0 };
-        sample(&mut drawing, &self.info().net, request, noise, solver, pause).await?;
+        sample(&mut drawing, &self.info().net, request, noise, options, pause).await?;
         Ok(drawing.images)
     }
 
@@ -132,9 +138,11 @@ impl CpuGenerator {
             for step in 0..steps {
                 let [t, next] = [step, step + 1].map(|i| i as f64 / steps as f64);
                 let span = (next - t) as f32;
-                let (first, mut ahead) = (state.velocity(&self.model.network, x, [t, t], &class).to_vec(), x.to_vec());
+                let inputs = |time| CallInputs { r: time, t: time, guidance: 1.0 };
+                let first = state.velocity(&self.model.network, x, inputs(t), &class).to_vec();
+                let mut ahead = x.to_vec();
                 advance(&mut ahead, &first, span);
-                let second = state.velocity(&self.model.network, &ahead, [next, next], &class);
+                let second = state.velocity(&self.model.network, &ahead, inputs(next), &class);
                 advance(x, &first, 0.5 * span);
                 advance(x, second, 0.5 * span);
             }
@@ -170,12 +178,13 @@ impl Engine for Drawing<'_> {
         Ok(())
     }
 
-    fn call(&mut self, classes: &[Class], Step { asked, r, t, .. }: Step) {
+    fn call(&mut self, classes: &[Class], Step { asked, r, t, guidance, .. }: Step) {
         // Not kept while the caller is asked: another request may be drawn then.
         let state = &mut *self.model.state.borrow_mut();
         let z = &mut self.images[self.begun..];
+        let inputs = CallInputs { r: asked, t, guidance };
         for class in classes {
-            let u = state.velocity(&self.model.network, z, [asked, t], class);
+            let u = state.velocity(&self.model.network, z, inputs, class);
             advance(z, u, (r - t) as f32);
         }
     }
@@ -191,8 +200,8 @@ impl Engine for Drawing<'_> {
 
 impl State {
     /// `u(z, r, t)` of one image.
-    fn velocity(&mut self, network: &Network, z: &[f32], times: [f64; 2], class: &Class) -> &[f32] {
-        network.velocity(z, times, class, &mut self.conditions, &mut self.work);
+    fn velocity(&mut self, network: &Network, z: &[f32], inputs: CallInputs, class: &Class) -> &[f32] {
+        network.velocity(z, inputs, class, &mut self.conditions, &mut self.work);
         &self.work.u
     }
 }

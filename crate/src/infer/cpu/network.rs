@@ -3,7 +3,7 @@
 use super::loader::{WeightSource, Weights, Zeros};
 use super::scratch::Scratch;
 use crate::error::Error;
-use crate::infer::conditions::{ConditionCache, SLOTS, outputs};
+use crate::infer::conditions::{CallInputs, ConditionCache, SLOTS, outputs};
 use crate::infer::layers::{Linear, Param};
 use crate::infer::network;
 use crate::infer::ops::{Activation, Gate, Modulation, Ops};
@@ -54,9 +54,16 @@ impl Network {
     }
 
     /// The velocity `u(z, r, t)` of one image, `[channels, size, size]`, into `work.u`.
-    pub fn velocity(&self, z: &[f32], times: [f64; 2], class: &Class, conditions: &mut Conditions, work: &mut Scratch) {
-        let told = conditions.find(self, times, class);
-        self.layers.forward(&mut Call { network: self, z, t: times[1], told, work });
+    pub fn velocity(
+        &self,
+        z: &[f32],
+        inputs: CallInputs,
+        class: &Class,
+        conditions: &mut Conditions,
+        work: &mut Scratch,
+    ) {
+        let told = conditions.find(self, inputs, class);
+        self.layers.forward(&mut Call { network: self, z, t: inputs.t, told, work });
     }
 }
 
@@ -307,9 +314,9 @@ impl Conditions {
 
     /// The tokens in front of the patches or the words beside them, then those of all layers.
     #[inline(never)]
-    fn find(&mut self, network: &Network, times: [f64; 2], class: &Class) -> &[Vec<f32>] {
+    fn find(&mut self, network: &Network, inputs: CallInputs, class: &Class) -> &[Vec<f32>] {
         let values = &network.weights.values;
-        let mut assigned = self.slots.assign(&network.layers, values, times, std::slice::from_ref(class));
+        let mut assigned = self.slots.assign(&network.layers, values, inputs, std::slice::from_ref(class));
         let kept = &mut self.kept[assigned.slots[0] as usize];
         if let (Some(conditions), Some(prefix)) = (assigned.conditions.pop(), assigned.prefixes.pop()) {
             kept.clear();
@@ -335,7 +342,8 @@ pub fn warm_up() -> Result<(), Error> {
     let network = Network::read(&Zeros, &config)?;
     let (mut conditions, mut work) = (Conditions::new(), network.work());
     let z = rng::noise(0, work.u.len());
-    (0..WARM_UPS).for_each(|_| network.velocity(&z, [0.0, 1.0], &Class::Any, &mut conditions, &mut work));
+    let inputs = CallInputs { r: 0.0, t: 1.0, guidance: 1.0 };
+    (0..WARM_UPS).for_each(|_| network.velocity(&z, inputs, &Class::Any, &mut conditions, &mut work));
     Ok(())
 }
 

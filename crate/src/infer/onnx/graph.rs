@@ -357,7 +357,9 @@ impl ConditionOps for Graph<'_> {
             Time::T => "t".to_owned(),
             Time::R => "r".to_owned(),
             Time::H => self.op("Sub", &["t", "r"], &[]),
-            Time::Constant(time) => {
+            Time::Guidance | Time::Constant(_) => {
+                // A graph draws without guidance, which is told as 0.
+                let time = if let Time::Constant(time) = time { time } else { 0.0 };
                 let (time, batch) = (self.floats(&[1], &[time]), self.op("Shape", &["t"], &[]));
                 self.op("Expand", &[&time, &batch], &[])
             }

@@ -11,8 +11,8 @@ use super::network::Network;
 use super::tensors::Tensors;
 use super::workspace::Workspace;
 use crate::error::Error;
-use crate::infer::conditions::ConditionCache;
-use crate::infer::sampler::{Engine, Step, request_of, sample};
+use crate::infer::conditions::{CallInputs, ConditionCache};
+use crate::infer::sampler::{DrawOptions, Engine, Step, request_of, sample};
 use crate::model::weights::{Check, ModelInfo};
 use crate::model::{Class, NO_PAUSE, Pause, Request, Solver};
 
@@ -53,7 +53,7 @@ enum Readback {
 /// How a batch is made.
 #[derive(Clone, Copy)]
 struct RunOptions {
-    solver: Solver,
+    draw: DrawOptions,
     wanted: Readback,
 }
 
@@ -115,7 +115,7 @@ impl GpuGenerator {
     /// # Errors
     /// A count, class or NFE that is out of range, a GPU that was lost, or another generation that is under way.
     pub async fn images(&self, request: Request) -> Result<Vec<f32>, Error> {
-        let way = RunOptions { solver: Solver::MeanFlow, wanted: Readback::Images };
+        let way = RunOptions { draw: Solver::MeanFlow.into(), wanted: Readback::Images };
         Ok(pod_collect_to_vec(&self.run(request, None, way, NO_PAUSE).await?))
     }
 
@@ -124,9 +124,14 @@ impl GpuGenerator {
     /// request.
     ///
     /// # Errors
-    /// As [`Self::images`], another solver, and the error of `pause`.
-    pub async fn rgba(&self, request: Request, solver: Solver, pause: Pause<'_>) -> Result<Vec<u8>, Error> {
-        self.run(request, None, RunOptions { solver, wanted: Readback::Rgba }, pause).await
+    /// As [`Self::images`], other options, and the error of `pause`.
+    pub async fn rgba(
+        &self,
+        request: Request,
+        options: impl Into<DrawOptions>,
+        pause: Pause<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        self.run(request, None, RunOptions { draw: options.into(), wanted: Readback::Rgba }, pause).await
     }
 
     /// The same from noise of the caller's own, of one class or of no named one.
@@ -141,14 +146,14 @@ impl GpuGenerator {
         noise: Vec<f32>,
         class: Class,
         nfe: usize,
-        solver: Solver,
+        options: impl Into<DrawOptions>,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let request = request_of(&noise, &self.model.info.net, class, nfe)?;
-        self.run(request, Some(&noise), RunOptions { solver, wanted: Readback::Rgba }, pause).await
+        self.run(request, Some(&noise), RunOptions { draw: options.into(), wanted: Readback::Rgba }, pause).await
     }
 
-    /// The RGBA bytes of the one picture that noise becomes by the average velocity, left on the GPU: for canvases.
+    /// The RGBA bytes of the one picture that noise becomes, left on the GPU: for canvases.
     ///
     /// # Shapes
     /// `noise`: `channels · size · size` standard normals.
@@ -160,11 +165,12 @@ impl GpuGenerator {
         noise: &[f32],
         class: Class,
         nfe: usize,
+        options: impl Into<DrawOptions>,
         pause: Pause<'_>,
     ) -> Result<wgpu::Buffer, Error> {
         let request = Request { seed: 0, count: 1, class, nfe };
-        let way = RunOptions { solver: Solver::MeanFlow, wanted: Readback::Nothing };
-        self.run(request, Some(noise), way, pause).await?;
+        let options = RunOptions { draw: options.into(), wanted: Readback::Nothing };
+        self.run(request, Some(noise), options, pause).await?;
         self.model.state.borrow().as_ref().map(|state| state.workspace.rgba.clone()).ok_or_else(busy)
     }
 
@@ -186,14 +192,14 @@ impl GpuGenerator {
         &self,
         request: Request,
         noise: Option<&[f32]>,
-        RunOptions { solver, wanted }: RunOptions,
+        RunOptions { draw, wanted }: RunOptions,
         pause: Pause<'_>,
     ) -> Result<Vec<u8>, Error> {
         let model = &self.model;
         model.gpu.check()?;
         let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
         let mut drawing = Drawing { model, state: &mut state, wanted, bytes: Vec::new() };
-        let result = sample(&mut drawing, &model.info.net, request, noise, solver, pause).await;
+        let result = sample(&mut drawing, &model.info.net, request, noise, draw, pause).await;
         let bytes = drawing.bytes;
         model.state.replace(Some(state));
         result.map(|()| bytes)
@@ -232,9 +238,10 @@ impl Engine for Drawing<'_> {
     }
 
     /// After the last step it makes RGBA of the images, too.
-    fn call(&mut self, classes: &[Class], Step { asked, r, t, is_last, .. }: Step) {
+    fn call(&mut self, classes: &[Class], Step { asked, r, t, guidance, is_last, .. }: Step) {
         let (Model { gpu, network, .. }, State { slots, workspace }) = (self.model, &mut *self.state);
-        let assigned = slots.assign(&network.layers, &network.values, [asked, t], classes);
+        let inputs = CallInputs { r: asked, t, guidance };
+        let assigned = slots.assign(&network.layers, &network.values, inputs, classes);
         workspace.prepare(gpu, &network.sizes, [r, t], &assigned.slots);
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         {

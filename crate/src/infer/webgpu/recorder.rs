@@ -207,9 +207,12 @@ impl Ops for Recorder<'_> {
         out
     }
 
+    /// Text tokens beside the patches are put there by each block's [`Self::modulate_beside_words`].
     fn tokens(&mut self, x: Tokens, layer: &Linear) -> Tokens {
         let out = self.take(self.network.sizes.width, false);
-        self.put_prefix(&out);
+        if self.network.sizes.words == 0 {
+            self.put_prefix(&out);
+        }
         let positions = [(5, self.network.positions.clone())];
         self.product(&x, (layer, Heads::Neither), Output::Positions, &out.buffer, &positions);
         self.give(x);

@@ -12,7 +12,7 @@ const HIDDEN_SCALE: f64 = 0.32;
 /// and for the output.
 pub(super) fn list(config: &NetConfig, parts: &InContextConfig, params: &mut ParamList) {
     let NetConfig { width, depth, classes, .. } = *config;
-    let normal = |inputs: usize| Initializer::Normal((inputs as f64).powf(-0.5));
+    let normal = |inputs: usize| Initializer::Normal(1.0 / (inputs as f64).sqrt());
     let embedding = [normal(FREQUENCIES), normal(width)];
     let tokens = |params: &mut ParamList, name: &str, count| params.table(name, count, width, normal(width));
     if parts.positions == Positions::Plane {

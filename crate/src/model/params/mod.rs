@@ -6,7 +6,6 @@
 
 mod dit;
 mod in_context;
-#[cfg_attr(not(feature = "burn"), path = "unet_stub.rs")]
 pub(crate) mod unet;
 
 use super::{Architecture, NetConfig};
@@ -184,7 +183,9 @@ impl NetConfig {
         match &self.architecture {
             Architecture::Dit => dit::list(self, &mut params),
             Architecture::InContext(parts) => in_context::list(self, parts, &mut params),
-            Architecture::Unet(parts) => unet::list(self, parts, &mut params),
+            Architecture::Unet(parts) if cfg!(feature = "burn") => unet::list(self, parts, &mut params),
+            // The page's engines leave it to burn.
+            Architecture::Unet(_) => {}
         }
         params.into_specs()
     }
