@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction parity data clean
+.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction read-back parity data clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -16,6 +16,7 @@ help:
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
 	@echo "make screenshots  remake docs/screenshots"
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
+	@echo "make read-back  measure how often pictures show what their prompts say (NOUNS=path of the parts of Nouns; an hour)"
 	@echo "make data    make the sets of pictures with captions in runs/data (a few minutes)"
 	@echo "make parity  remake docs/parity.md of what the tests find, and docs/published.md"
 	@echo "make soak    a million hostile files of each kind, two hundred kills of a run in training"
@@ -102,6 +103,11 @@ screenshots: test-build
 reproduction:
 	cargo build --release
 	@bash docs/reproduction/tables.sh
+
+# NOUNS: the parts of Nouns, a folder or a zip.
+read-back: data
+	cargo build --release
+	@bash docs/read-back/measure.sh $(NOUNS)
 
 data:
 	cd crate/tools/data && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

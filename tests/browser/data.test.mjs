@@ -72,6 +72,11 @@ test('captions name what a picture has and nothing else', () => {
     'brown skin, bald, glasses, blonde beard, smile, red shirt',
   );
 
+  const labels = people.labelsOf(person);
+  assert.deepEqual([labels.hairColor, labels.nose, labels.facialHair], ['blonde', 'none', 'beard']);
+  assert.equal(people.labelsOf({ ...person, hair: 'bald' }).hairColor, 'blonde', 'of the beard');
+  assert.equal(people.labelsOf({ ...person, hair: 'bald', facialHair: 'none' }).hairColor, 'none', 'nothing shows it');
+
   const apple = { label: 'red apple', tags: ['apple', 'fruit', 'ripe'] };
   assert.deepEqual(captionsOfEmoji(apple, 'noto', random('captions')).map((text) => text.split(', ').sort()), [
     ['noto style', 'red apple'], ['fruit', 'noto style', 'red apple', 'ripe'], ['fruit', 'noto style', 'ripe'],

@@ -109,10 +109,12 @@ export function captionsOf(person, next) {
   ];
 }
 
-/** What classifiers learn to name: the words of each attribute. */
-export const labelsOf = (person) => Object.fromEntries(
-  Object.entries(WORDS).map(([kind, words]) => [kind, words[person[kind]] ?? 'none']),
-);
+/** What classifiers learn to name: the words of each attribute, and `none` for what one does not see. */
+export function labelsOf(person) {
+  const showsColour = !WITHOUT_COLOUR.includes(person.hair) || person.facialHair !== 'none';
+  const words = ([kind, words]) => (kind === 'hairColor' && !showsColour ? 'none' : words[person[kind]] ?? 'none');
+  return Object.fromEntries(Object.entries(WORDS).map((entry) => [entry[0], words(entry)]));
+}
 
 /**
  * The drawing with its blend modes where they work: a group with a mask is drawn by itself, so what blends with the

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# How often pictures show what their prompts say: trains a classifier of each part or attribute of a set, and has it name
+# what it sees in pictures of the shipped models. The tables and results are written beside this script.
+#   measure.sh NOUNS [OUT]   NOUNS: the parts of Nouns, a folder or a zip. OUT: where classifiers are kept, and found again
+# `make data` makes the other sets. COUNT is how many pictures of each kind, 1000 if not given. Takes an hour on two cores.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../..
+meanflow=${MEANFLOW:-$root/target/release/meanflow}
+nouns=${1:?the parts of Nouns, a folder or a zip}
+out=${2:-$root/runs/read-back}
+sets=${SETS:-$root/runs/data}
+
+# read_back MODEL DATA SETTINGS KIND EPOCHS NAMES… [-- OPTION…]: KIND is --layer or --label.
+read_back() {
+  local model=$1 data=$2 settings=$root/crate/configs/$3 kind=$4 epochs=$5 classifiers=()
+  shift 5
+  mkdir -p "$out/$model"
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    local file=$out/$model/$1.features.safetensors
+    [ -e "$file" ] || "$meanflow" classifier --data "$data" --config "$settings" "$kind" "$1" --epochs "${EPOCHS:-$epochs}" --out "$file"
+    classifiers+=("$kind" "$1" --classifier "$file")
+    shift
+  done
+  [ $# -gt 0 ] && shift
+  "$meanflow" read-back "$root/static/models/$model.safetensors" --data "$data" --config "$settings" "${classifiers[@]}" \
+    --count "${COUNT:-1000}" --out "$here/$model.json" "$@" | tee "$here/$model.md"
+}
+
+read_back nouns-words "$nouns" nouns-words.toml --layer 8 heads glasses bodies accessories -- --swap glasses,bodies
+if [ -e "$root/static/models/people.safetensors" ]; then
+  read_back people "$sets/people" people.toml --label 5 skinColor hairColor hair eyes facialHair nose mouth clothingColor body -- --split test
+fi
