@@ -630,7 +630,6 @@ fn what_is_read_back_is_one_table_of_all_layers_and_of_the_binding_of_two() {
     refused(&["--classifier", &marks], &["--layer says which folder's parts"]);
     refused(&["--layer", "marks", "--classifier", &marks, "--classifier", &backs], &["--classifier is given 2 times"]);
     refused(&["--layer", "hats", "--classifier", &marks], &["\"hats\" is none of the folders"]);
-    refused(&["--layer", "backs", "--classifier", &marks], &["does not know the class"]);
     refused(&["--layer", "marks", "--classifier", &marks, "--swap", "marks,backs"], &["needs a --classifier"]);
     refused(&["--layer", "edges", "--classifier", &marks], &["does not know the class"]);
     let plain = place.path("plain.safetensors");
