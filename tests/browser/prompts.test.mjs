@@ -200,7 +200,7 @@ test('a saved picture knows its prompt, and the link and the code too', async ()
   assert.deepEqual(page.problems, []);
 });
 
-test('the element draws its prompt, and refuses one that its model does not take', async () => {
+test('the element draws its prompt, and refuses what its model does not take', async () => {
   const page = await stage.open();
   await page.route('**/words.safetensors', (route) => route.fulfill({ body: readFileSync(weights) }));
   const said = await page.evaluate(
@@ -218,7 +218,13 @@ test('the element draws its prompt, and refuses one that its model does not take
       const other = document.createElement('mean-flow');
       Object.assign(other, { backend: 'cpu', src: 'static/models/emoji.safetensors', prompt: 'crab' });
       document.body.append(other);
-      const refused = await other.generate().catch((error) => [error.code, error.message]);
+      const refusal = (changes) => other.generate(changes).catch((error) => [error.code, error.message]);
+      const refused = [
+        await refusal(),
+        await refusal({ prompt: null, guidance: 2 }),
+        await refusal({ guidance: 101 }),
+        (await refusal({ guidance: 1 })).guidance,
+      ];
       const data = ({ pictures }) => [...pictures[0].data];
       return { plain: data(plain), asked: data(asked), again: data(again), words, taken, refused };
     },
@@ -229,5 +235,10 @@ test('the element draws its prompt, and refuses one that its model does not take
   assert.deepEqual(said.again, said.plain);
   assert.notDeepEqual(said.asked, said.plain);
   assert.ok(said.words.includes(PROMPT), said.words);
-  assert.deepEqual(said.refused, ['prompt', 'the model emoji takes no prompts']);
+  assert.deepEqual(said.refused, [
+    ['prompt', 'the model emoji takes no prompts'],
+    ['attribute', 'guidance is no input of the model emoji'],
+    ['attribute', 'guidance="101" is no number from 1 to 100'],
+    1,
+  ]);
 });
