@@ -265,6 +265,7 @@ fn the_shipped_settings_are_whole() {
         ("cifar10-v1", 56.0),
         ("emoji", 2.0),
         ("emoji-flow-matching", 2.0),
+        ("emoji-words", 2.0),
         ("imagenet-dmf-xl2", 675.0),
         ("imagenet-imf-b2", 89.0),
         ("imagenet-imf-l2", 409.0),
@@ -285,6 +286,7 @@ fn the_shipped_settings_are_whole() {
         ("imagenet-pmf-l32", 413.0),
         ("nouns", 2.0),
         ("nouns-words", 2.0),
+        ("people", 2.0),
         ("tiles", 2.0),
     ];
     assert_eq!(millions.into_iter().collect::<Vec<_>>(), expected.map(|(name, count)| (name.to_owned(), count)));
