@@ -9,7 +9,7 @@ LINTED = RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings cargo
 help:
 	@echo "make demo    build the page and serve it on http://localhost:8080"
 	@echo "make test    run every test, Rust and browser"
-	@echo "make test-quick  the Rust suite and the unit tests of the scripts (needs a built site)"
+	@echo "make test-quick  most of the Rust suite, and the unit tests of the scripts (needs a built site)"
 	@echo "make test-embed  the element in other people's projects: bundlers, frameworks (EMBED=quick: those that take seconds)"
 	@echo "make test-gpu  training on a GPU against training on the CPU (compiles for long)"
 	@echo "make build   leave the deployable site in dist/"
@@ -37,8 +37,11 @@ demo: build
 
 test: test-rust test-browser test-embed
 
-# What one runs while working: the Rust suite, and what of the scripts needs no browser.
-test-quick: test-rust
+# What one runs while working: the Rust suite without what takes most of its time, shaders compiled by a driver that
+# computes on the CPU and the reproduction in small, and what of the scripts needs no browser.
+test-quick: test-setup
+	cargo fmt --check
+	$(LINTED) test --release --lib --bins --test suite -- --skip gpu:: --skip reproduction::
 	node --test tests/browser/unit.test.mjs tests/browser/data.test.mjs tests/browser/lint.test.mjs
 
 test-setup:
