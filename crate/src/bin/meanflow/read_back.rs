@@ -160,12 +160,14 @@ pub fn run(args: &Args) -> Result<()> {
         .map(|reader| Column { name: reader.name.clone(), classifier: reader.classifier.info().describe() })
         .collect();
     columns.iter().for_each(|column| say!("{}: {}", column.name, column.classifier));
-    let rows = read_back(args, &model, &readers, &asked, &device)?;
-    let swap = match (&args.swap, &set) {
+    // What cannot be measured shows before anything is drawn.
+    let pairs = match (&args.swap, &set) {
         (None, _) => None,
-        (Some(layers), Some(set)) => Some(binding(args, layers, set, &model, &readers, &device)?),
+        (Some(layers), Some(set)) => Some(Pairs::of(set, layers, args.count as usize, &readers, &model)?),
         (Some(_), None) => bail!("--swap is for settings with [data.layers]"),
     };
+    let rows = read_back(args, &model, &readers, &asked, &device)?;
+    let swap = pairs.map(|pairs| pairs.read_back(args, &model, &device)).transpose()?;
     if let Some(out) = &args.out {
         let (model, count) = (model.info().name.clone(), asked.prompts.len());
         let results = Results { model, count, classifiers: columns, rows, swap };
@@ -363,73 +365,95 @@ fn read_back(args: &Args, model: &Generator, readers: &[&Reader], asked: &Asked,
     Ok(rows)
 }
 
-/// How well words are bound to two layers, in pairs of prompts that differ in which layer has which of two words.
-fn binding(
-    args: &Args,
-    names: &[String; 2],
-    set: &LayerSet,
-    model: &Generator,
-    readers: &[&Reader],
-    device: &Device,
-) -> Result<Binding> {
-    let layers = [set.layer(&names[0])?, set.layer(&names[1])?];
-    let names = layers.map(|layer| set.layer_name(layer));
-    // The other classifiers are not asked.
-    let of_layer = |layer: usize| readers.iter().copied().find(|reader| reader.layer == Some(layer));
-    let [Some(first), Some(second)] = layers.map(of_layer) else {
-        bail!("--swap {},{} needs a --classifier and a --layer for both", names[0], names[1]);
-    };
-    let exchanges = set.exchanges(layers);
-    let pairs = pairs_of(set, layers, &exchanges, args.count as usize)?;
-    if pairs.is_empty() {
-        bail!(
-            "--swap {0},{1}: no word of {0} can be exchanged for one of {1}, as no four parts differ in them alone",
-            names[0],
-            names[1]
-        );
-    }
-    let readers = [first, second];
-    let side = |side: usize| {
-        let combinations: Vec<Vec<usize>> = pairs.iter().map(|pair| pair[side].clone()).collect();
-        Asked::of_layers(set, &combinations, &readers, model)
-    };
-    let asked = [side(0)?, side(1)?];
-    if asked[0].prompts == asked[1].prompts {
-        bail!("--swap {},{}: the caption of [data.layers] does not name them", names[0], names[1]);
-    }
-    let mut words: Vec<[String; 2]> = exchanges.into_iter().map(|exchange| exchange.words).collect();
-    words.sort();
-    words.dedup();
-    let listed: Vec<String> = words.iter().map(|[a, b]| format!("{a} and {b}")).collect();
-    say!("\nexchanged between {} and {}: {}", names[0], names[1], listed.join(", "));
-    let columns = [&names[0], &names[1], "both", "exchanged", "both prompts"];
-    say_head(&format!("named rightly, of {} pairs", pairs.len()), &columns);
-    let mut rows = Vec::new();
-    for way in std::iter::once(None).chain(WAYS.map(Some)) {
-        let see = |asked: &Asked| asked.see(way, args.seed, model, &readers, device);
-        let seen = [see(&asked[0])?, see(&asked[1])?];
-        let is = |side: usize, of: usize, reader: usize, i: usize| seen[side][reader][i] == asked[of].wanted[reader][i];
-        let both = |side: usize, of: usize, i: usize| is(side, of, 0, i) && is(side, of, 1, i);
-        // Of the pictures of both sides.
-        let pooled = |is_so: &dyn Fn(usize, usize) -> bool| {
-            [0, 1].map(|side| share(pairs.len(), |i| is_so(side, i))).iter().sum::<f64>() / 2.0
-        };
-        let row = BindingRow {
-            pictures: way.map_or(OWN, |way| way.0).into(),
-            right: [0, 1].map(|reader| pooled(&|side, i| is(side, side, reader, i))),
-            both: pooled(&|side, i| both(side, side, i)),
-            exchanged: pooled(&|side, i| both(side, 1 - side, i)),
-            pairs: share(pairs.len(), |i| both(0, 0, i) && both(1, 1, i)),
-        };
-        say_row(&row.pictures, &[row.right[0], row.right[1], row.both, row.exchanged, row.pairs]);
-        rows.push(row);
-    }
-    Ok(Binding { layers: names, words, pairs: pairs.len(), rows })
+/// Pairs of prompts that differ in which of two layers has which of two words.
+struct Pairs<'a> {
+    layers: [String; 2],
+    words: Vec<[String; 2]>,
+    /// Of each layer.
+    readers: [&'a Reader; 2],
+    /// Either side of the pairs.
+    asked: [Asked; 2],
 }
 
-/// Pairs of combinations, as many as are asked for if the split has them: what the set draws, but for two layers, whose
-/// parts are in turn those of each exchange.
-fn pairs_of(set: &LayerSet, layers: [usize; 2], exchanges: &[Exchange], count: usize) -> Result<Vec<[Vec<usize>; 2]>> {
+impl<'a> Pairs<'a> {
+    /// As many as are asked for if the split has them.
+    fn of(
+        set: &LayerSet,
+        names: &[String; 2],
+        count: usize,
+        readers: &[&'a Reader],
+        model: &Generator,
+    ) -> Result<Self> {
+        let places = [set.layer(&names[0])?, set.layer(&names[1])?];
+        let layers = places.map(|layer| set.layer_name(layer));
+        let described = layers.join(",");
+        // The other classifiers are not asked.
+        let of_layer = |layer: usize| readers.iter().copied().find(|reader| reader.layer == Some(layer));
+        let [Some(first), Some(second)] = places.map(of_layer) else {
+            bail!("--swap {described} needs a --classifier and a --layer for both");
+        };
+        let readers = [first, second];
+        let exchanges = set.exchanges(places);
+        let pairs = combinations(set, places, &exchanges, count)?;
+        if pairs.is_empty() {
+            bail!("--swap {described}: no two words can be exchanged, as no four parts differ in them alone");
+        }
+        let side = |side: usize| {
+            let side: Vec<Vec<usize>> = pairs.iter().map(|pair| pair[side].clone()).collect();
+            Asked::of_layers(set, &side, &readers, model)
+        };
+        let asked = [side(0)?, side(1)?];
+        if asked[0].prompts == asked[1].prompts {
+            bail!("--swap {described}: the caption of [data.layers] does not name them");
+        }
+        let mut words: Vec<[String; 2]> = exchanges.into_iter().map(|exchange| exchange.words).collect();
+        words.sort();
+        words.dedup();
+        Ok(Self { layers, words, readers, asked })
+    }
+
+    /// How well the words are bound.
+    fn read_back(self, args: &Args, model: &Generator, device: &Device) -> Result<Binding> {
+        let Self { layers, words, readers, asked } = self;
+        let count = asked[0].prompts.len();
+        let listed: Vec<String> = words.iter().map(|[a, b]| format!("{a} and {b}")).collect();
+        say!("\nexchanged between {} and {}: {}", layers[0], layers[1], listed.join(", "));
+        let columns = [&layers[0], &layers[1], "both", "exchanged", "both prompts"];
+        say_head(&format!("named rightly, of {count} pairs"), &columns);
+        let mut rows = Vec::new();
+        for way in std::iter::once(None).chain(WAYS.map(Some)) {
+            let see = |asked: &Asked| asked.see(way, args.seed, model, &readers, device);
+            let seen = [see(&asked[0])?, see(&asked[1])?];
+            // Whether the picture of one side shows what the prompt of a side says.
+            let shows = |side: usize, prompt: usize, reader: usize, i: usize| {
+                seen[side][reader][i] == asked[prompt].wanted[reader][i]
+            };
+            let both = |side: usize, prompt: usize, i: usize| shows(side, prompt, 0, i) && shows(side, prompt, 1, i);
+            let of_sides = |is_so: &dyn Fn(usize, usize) -> bool| {
+                [0, 1].map(|side| share(count, |i| is_so(side, i))).iter().sum::<f64>() / 2.0
+            };
+            let row = BindingRow {
+                pictures: way.map_or(OWN, |way| way.0).into(),
+                right: [0, 1].map(|reader| of_sides(&|side, i| shows(side, side, reader, i))),
+                both: of_sides(&|side, i| both(side, side, i)),
+                exchanged: of_sides(&|side, i| both(side, 1 - side, i)),
+                pairs: share(count, |i| both(0, 0, i) && both(1, 1, i)),
+            };
+            say_row(&row.pictures, &[row.right[0], row.right[1], row.both, row.exchanged, row.pairs]);
+            rows.push(row);
+        }
+        Ok(Binding { layers, words, pairs: count, rows })
+    }
+}
+
+/// What the set draws, but for two layers, whose parts are in turn those of each exchange; without pairs that the split
+/// does not have.
+fn combinations(
+    set: &LayerSet,
+    layers: [usize; 2],
+    exchanges: &[Exchange],
+    count: usize,
+) -> Result<Vec<[Vec<usize>; 2]>> {
     let mut pairs = Vec::new();
     for (i, exchange) in exchanges.iter().cycle().take(count).enumerate() {
         let drawn = set.draw(i)?;
