@@ -1,4 +1,4 @@
-//! What a network call of the page's engines is told besides the images: computed once, and kept in slots.
+//! What a network call of the page's engines is conditioned on: computed once, and kept in slots.
 
 use super::layers::{Linear, Scope, Table};
 use super::network::Network;
@@ -27,15 +27,15 @@ pub(crate) struct CallInputs {
 /// The layers that embed times and classes.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
-    /// As far as the network is told them.
+    /// As far as they are inputs of the network.
     times: Vec<(Time, TimeEmbedding)>,
     /// One row per class, and one for none.
     label: Option<Table>,
-    /// Scale, start and end of guidance (improved MeanFlow, arXiv 2512.02012), as far as the network is told them.
+    /// Scale, start and end of guidance (improved MeanFlow, arXiv 2512.02012), as far as they are inputs.
     guidance: Vec<(Time, TimeEmbedding)>,
 }
 
-/// The times that the network may be told, by the names of their embeddings.
+/// The times that may be inputs of the network, by the names of their embeddings.
 const TIMES: [(&str, Time); 3] = [("time_t", Time::T), ("time_r", Time::R), ("time_h", Time::H)];
 /// It holds at all times.
 const GUIDANCE: [(&str, Time); 3] = [
@@ -87,7 +87,7 @@ impl Embeddings {
 }
 
 /// The conditions of one picture on the CPU.
-struct Told<'a> {
+struct Conditioning<'a> {
     /// The network's tensors.
     values: &'a [Vec<f32>],
     r: f32,
@@ -103,7 +103,7 @@ pub(crate) fn outputs(values: &[Vec<f32>], layer: &Linear, x: &[f32]) -> impl It
     rows.zip(bias).map(|(row, bias)| dot(row, x) + bias)
 }
 
-impl ConditionOps for Told<'_> {
+impl ConditionOps for Conditioning<'_> {
     type Vector = Vec<f32>;
 
     fn sinusoids(&mut self, time: Time) -> Vec<f32> {
@@ -146,9 +146,9 @@ impl ConditionOps for Told<'_> {
         let Table { param, rows, width } = *table;
         let empty = vec![((rows - 1) as u32, 1.0)];
         let mut all = vec![0.0; tokens * width];
-        let words = self.class.tokens().iter().chain(std::iter::repeat(&empty));
-        for (sum, word) in all.chunks_exact_mut(width).zip(words) {
-            for (row, factor) in word {
+        let given = self.class.tokens().iter().chain(std::iter::repeat(&empty));
+        for (sum, token) in all.chunks_exact_mut(width).zip(given) {
+            for (row, factor) in token {
                 // Of another model's prompt a row may not be there.
                 let row = self.values[param].get(*row as usize * width..).unwrap_or_default();
                 sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += factor * x);
@@ -223,9 +223,9 @@ impl ConditionCache {
                 let oldest = (0..SLOTS).min_by_key(|&slot| self.used[slot]).unwrap_or(0);
                 self.kept[oldest] = Some(key(class));
                 assigned.fresh.push(oldest as u32);
-                let told = &mut Told { values, r, t, guidance, class };
-                assigned.conditions.push(network.conditions(told));
-                assigned.prefixes.push(network.prefix_tokens(told).unwrap_or_default());
+                let conditioning = &mut Conditioning { values, r, t, guidance, class };
+                assigned.conditions.push(network.conditions(conditioning));
+                assigned.prefixes.push(network.prefix_tokens(conditioning).unwrap_or_default());
                 oldest
             });
             self.used[slot] = self.calls;

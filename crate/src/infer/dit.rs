@@ -10,9 +10,9 @@ use crate::model::text::TextConditioning;
 #[derive(Debug)]
 pub(crate) struct Dit {
     embeddings: Embeddings,
-    /// Whether the last blocks are told `r` in place of `t` (decoupled MeanFlow, arXiv 2510.24474).
+    /// Whether the last blocks are conditioned on `r` in place of `t` (decoupled MeanFlow, arXiv 2510.24474).
     is_decoupled: bool,
-    /// The words of prompts and the places of these, and what the network does with them.
+    /// Text tokens and their places, and what the network does with them.
     text: Option<Text>,
     patch: Linear,
     blocks: Vec<Block>,
@@ -21,7 +21,7 @@ pub(crate) struct Dit {
 
 #[derive(Debug)]
 struct Text {
-    words: Table,
+    embedding: Table,
     positions: Table,
     conditioning: TextConditioning,
 }
@@ -56,7 +56,7 @@ impl Dit {
             is_decoupled: decoder_depth.is_some(),
             text: config.text.as_ref().and_then(|text| {
                 Some(Text {
-                    words: params.table("text.embedding")?,
+                    embedding: params.table("text.embedding")?,
                     positions: params.table("text.positions")?,
                     conditioning: text.conditioning,
                 })
@@ -78,21 +78,21 @@ impl Dit {
         self.blocks.iter().map(|block| &block.modulation).chain([&self.head.modulation]).collect()
     }
 
-    /// What the blocks are told: the first ones and, where they are told something else, the last ones.
+    /// What the blocks are conditioned on: the first ones and, where that is something else, the last ones.
     pub fn conditions<O: ConditionOps>(&self, ops: &mut O) -> Vec<O::Vector> {
         let last = self.is_decoupled.then_some(Time::R);
         [Some(Time::T), last].into_iter().flatten().map(|at| self.condition(ops, at)).collect()
     }
 
-    /// What blocks are told that stand at a time, through SiLU.
+    /// What conditions blocks that stand at a time, through SiLU.
     fn condition<O: ConditionOps>(&self, ops: &mut O, at: Time) -> O::Vector {
         let each = self.embeddings.each(ops, at).into_iter();
-        // Every network is told some time.
+        // Some time is an input of every network.
         let mut sum = each.reduce(|sum, part| ops.add(sum, part)).unwrap_or_else(|| ops.concat(Vec::new()));
-        if let Some(Text { words, positions, conditioning: TextConditioning::Adaln }) = &self.text {
-            let words_of = ops.prompt(words, positions.rows);
-            let words = ops.sum(words_of, words.width);
-            sum = ops.add(sum, words);
+        if let Some(Text { embedding, positions, conditioning: TextConditioning::Adaln }) = &self.text {
+            let tokens = ops.prompt(embedding, positions.rows);
+            let text = ops.sum(tokens, embedding.width);
+            sum = ops.add(sum, text);
         }
         ops.silu(sum)
     }
@@ -102,8 +102,8 @@ impl Dit {
         self.tokens_of(TextConditioning::InContext)
     }
 
-    /// Words beside the tokens.
-    pub fn words(&self) -> usize {
+    /// Text tokens beside the patches.
+    pub fn text_tokens(&self) -> usize {
         self.tokens_of(TextConditioning::KeysValues)
     }
 
@@ -111,11 +111,11 @@ impl Dit {
         self.text.as_ref().filter(|text| text.conditioning == conditioning).map_or(0, |text| text.positions.rows)
     }
 
-    /// The words in front of the patches or beside them, in their places.
+    /// The text tokens in front of the patches or beside them, in their places.
     pub fn prefix_tokens<O: ConditionOps>(&self, ops: &mut O) -> Option<O::Vector> {
-        let Text { words, positions, .. } =
+        let Text { embedding, positions, .. } =
             self.text.as_ref().filter(|text| text.conditioning != TextConditioning::Adaln)?;
-        let tokens = ops.prompt(words, positions.rows);
+        let tokens = ops.prompt(embedding, positions.rows);
         let places = ops.rows(positions, positions.rows);
         Some(ops.add(tokens, places))
     }
@@ -124,8 +124,8 @@ impl Dit {
     pub fn forward<O: Ops>(&self, ops: &mut O) {
         let patches = ops.patches();
         let x = ops.tokens(patches, &self.patch);
-        let has_words = self.words() > 0;
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(ops, x, has_words));
+        let has_text = self.text_tokens() > 0;
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(ops, x, has_text));
         let normed = ops.modulate(&x, &self.head.modulation, 0);
         ops.output(normed, &self.head.linear);
     }
@@ -135,9 +135,9 @@ impl Block {
     /// `x += gate · attention(modulate(x))`, then `x += gate · mlp(modulate(x))`. Not inlined, like the operations:
     /// browsers compile them while a visitor waits, and take more than twice as long for a function of twice the size.
     #[inline(never)]
-    fn forward<O: Ops>(&self, ops: &mut O, x: O::Value, has_words: bool) -> O::Value {
-        let normed = match has_words {
-            true => ops.modulate_beside_words(&x, &self.modulation, 0),
+    fn forward<O: Ops>(&self, ops: &mut O, x: O::Value, has_text: bool) -> O::Value {
+        let normed = match has_text {
+            true => ops.modulate_beside_text(&x, &self.modulation, 0),
             false => ops.modulate(&x, &self.modulation, 0),
         };
         let qkv = ops.linear(normed, &self.qkv, Activation::Heads);

@@ -6,7 +6,7 @@ use super::layers::{Linear, Param, Scope, Table};
 use super::ops::{Activation, ConditionOps, Gate, Ops, Time};
 use crate::model::{InContextConfig, NetConfig};
 
-/// What it is told stands as learned tokens in front of the patches, and nothing modulates the blocks.
+/// What conditions it stands as learned tokens in front of the patches, and nothing modulates the blocks.
 #[derive(Debug)]
 pub(crate) struct InContext {
     embeddings: Embeddings,
@@ -81,12 +81,12 @@ impl InContext {
 
     /// The tokens in front of the patches, each group with its embedding added: they depend on no pixel.
     pub fn prefix_tokens<O: ConditionOps>(&self, ops: &mut O) -> O::Vector {
-        let told = self.embeddings.each(ops, Time::T);
-        let group = |(tokens, told): (&Table, O::Vector)| {
+        let conditions = self.embeddings.each(ops, Time::T);
+        let group = |(tokens, condition): (&Table, O::Vector)| {
             let tokens = ops.rows(tokens, tokens.rows);
-            ops.add(tokens, told)
+            ops.add(tokens, condition)
         };
-        let groups = self.prefix.iter().zip(told).map(group).collect();
+        let groups = self.prefix.iter().zip(conditions).map(group).collect();
         let prefix = ops.concat(groups);
         match &self.places {
             Some(places) => {

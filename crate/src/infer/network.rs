@@ -105,15 +105,15 @@ impl Network {
         }
     }
 
-    /// Words that are beside the tokens in every attention.
-    pub fn words(&self) -> usize {
+    /// Text tokens that are beside the patches in every attention.
+    pub fn text_tokens(&self) -> usize {
         match self {
-            Self::Dit(net) => net.words(),
+            Self::Dit(net) => net.text_tokens(),
             Self::InContext(_) => 0,
         }
     }
 
-    /// The tokens in front of the patches, or the words beside them, `[tokens · width]`, where there are such.
+    /// The tokens in front of the patches, or the text tokens beside them, `[tokens · width]`, where there are such.
     pub fn prefix_tokens<O: ConditionOps>(&self, ops: &mut O) -> Option<O::Vector> {
         match self {
             Self::Dit(net) => net.prefix_tokens(ops),

@@ -37,12 +37,12 @@ pub(crate) trait Ops {
     /// modulation, `scale` the next one.
     fn modulate(&mut self, x: &Self::Value, modulation: &Modulation, part: usize) -> Self::Value;
 
-    /// The same beside the words of the prompt, which come first and are normalised alone, `[words + tokens, width]`: for
-    /// networks that attend to words which do not change.
-    fn modulate_beside_words(&mut self, x: &Self::Value, modulation: &Modulation, part: usize) -> Self::Value;
+    /// The same beside the text tokens, which come first and are normalised alone, `[text tokens + tokens, width]`: for
+    /// networks that attend to text tokens which do not change.
+    fn modulate_beside_text(&mut self, x: &Self::Value, modulation: &Modulation, part: usize) -> Self::Value;
 
-    /// `softmax(q kᵀ / √d) v` of every head, `[tokens, 3 · width]` to `[tokens, width]`. Words that are beside the tokens
-    /// are attended to alone.
+    /// `softmax(q kᵀ / √d) v` of every head, `[tokens, 3 · width]` to `[tokens, width]`. Text tokens that are beside
+    /// the others are attended to alone.
     fn attention(&mut self, qkv: Self::Value) -> Self::Value;
 
     /// `x + gate · (branch W + b)`.
@@ -117,7 +117,7 @@ pub(crate) trait ConditionOps {
     fn concat(&mut self, groups: Vec<Self::Vector>) -> Self::Vector;
 }
 
-/// The times that a network may be told.
+/// The times that may be inputs of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Time {
     /// Where the call stands.

@@ -62,8 +62,8 @@ impl Network {
         conditions: &mut Conditions,
         work: &mut Scratch,
     ) {
-        let told = conditions.find(self, inputs, class);
-        self.layers.forward(&mut Call { network: self, z, t: inputs.t, told, work });
+        let conditions = conditions.find(self, inputs, class);
+        self.layers.forward(&mut Call { network: self, z, t: inputs.t, conditions, work });
     }
 }
 
@@ -73,9 +73,9 @@ struct Call<'a> {
     network: &'a Network,
     z: &'a [f32],
     t: f64,
-    /// The tokens in front of the patches or the words beside them, where there are such, then the modulations of all
+    /// The tokens in front of the patches or the text tokens beside them, where there are such, then the modulations of all
     /// layers.
-    told: &'a [Vec<f32>],
+    conditions: &'a [Vec<f32>],
     work: &'a mut Scratch,
 }
 
@@ -118,24 +118,24 @@ impl<'a> Call<'a> {
         self.network.layers.prefix() * self.network.config.width
     }
 
-    /// Values of the words beside the tokens.
-    fn words(&self) -> usize {
-        self.network.layers.words() * self.network.config.width
+    /// Values of the text tokens beside the patches.
+    fn text_values(&self) -> usize {
+        self.network.layers.text_tokens() * self.network.config.width
     }
 
     /// A part of a modulation, `[width]`.
     fn part(&self, modulation: &Modulation, part: usize) -> &'a [f32] {
         let width = self.network.config.width;
-        &self.told[1 + modulation.index][part * width..][..width]
+        &self.conditions[1 + modulation.index][part * width..][..width]
     }
 
-    /// Normalised and modulated tokens, behind so many values of words, which are normalised alone.
+    /// Normalised and modulated tokens, behind so many values of text tokens, which are normalised alone.
     #[inline(never)]
-    fn modulated(&mut self, x: &[f32], modulation: &Modulation, part: usize, words: usize) -> Vec<f32> {
+    fn modulated(&mut self, x: &[f32], modulation: &Modulation, part: usize, text: usize) -> Vec<f32> {
         let [shift, scale] = [part, part + 1].map(|part| self.part(modulation, part));
-        let mut out = self.work.take(words + x.len());
-        let (beside, tokens) = out.split_at_mut(words);
-        beside.copy_from_slice(&self.told[0][..words]);
+        let mut out = self.work.take(text + x.len());
+        let (beside, tokens) = out.split_at_mut(text);
+        beside.copy_from_slice(&self.conditions[0][..text]);
         tokens.copy_from_slice(x);
         for row in beside.chunks_exact_mut(shift.len()) {
             normalise(row, NORM_EPSILON as f32);
@@ -186,8 +186,8 @@ impl Ops for Call<'_> {
     fn tokens(&mut self, x: Vec<f32>, layer: &Linear) -> Vec<f32> {
         let prefix = self.prefix();
         let mut tokens = self.work.take(prefix + x.len() / layer.inputs * layer.outputs);
-        let (told, patches) = tokens.split_at_mut(prefix);
-        told.copy_from_slice(&self.told[0][..prefix]);
+        let (conditioning, patches) = tokens.split_at_mut(prefix);
+        conditioning.copy_from_slice(&self.conditions[0][..prefix]);
         self.store(layer, &x, patches);
         patches.iter_mut().zip(&self.network.positions).for_each(|(x, position)| *x += position);
         self.work.give(x);
@@ -232,18 +232,18 @@ impl Ops for Call<'_> {
         self.modulated(x, modulation, part, 0)
     }
 
-    fn modulate_beside_words(&mut self, x: &Vec<f32>, modulation: &Modulation, part: usize) -> Vec<f32> {
-        self.modulated(x, modulation, part, self.words())
+    fn modulate_beside_text(&mut self, x: &Vec<f32>, modulation: &Modulation, part: usize) -> Vec<f32> {
+        self.modulated(x, modulation, part, self.text_values())
     }
 
     #[inline(never)]
     fn attention(&mut self, qkv: Vec<f32>) -> Vec<f32> {
         let NetConfig { width, heads, .. } = self.network.config;
-        let words = self.words();
-        let mut out = self.work.take(qkv.len() / 3 - words);
+        let text = self.text_values();
+        let mut out = self.work.take(qkv.len() / 3 - text);
         for head in (0..width).step_by(width / heads) {
-            // Words ask for nothing.
-            let [q, k, v] = [3 * words, width, 2 * width].map(|part| Matrix {
+            // Text tokens ask for nothing.
+            let [q, k, v] = [3 * text, width, 2 * width].map(|part| Matrix {
                 values: &qkv[part + head..],
                 next_row: 3 * width,
                 next_column: 1,
@@ -312,7 +312,7 @@ impl Conditions {
         Self { slots: ConditionCache::new(), kept: std::array::from_fn(|_| Vec::new()) }
     }
 
-    /// The tokens in front of the patches or the words beside them, then those of all layers.
+    /// The tokens in front of the patches or the text tokens beside them, then those of all layers.
     #[inline(never)]
     fn find(&mut self, network: &Network, inputs: CallInputs, class: &Class) -> &[Vec<f32>] {
         let values = &network.weights.values;

@@ -44,12 +44,12 @@ pub(super) struct Graph<'a> {
     pub graph: GraphProto,
     /// How many values there are.
     pub values: usize,
-    /// What the network is told, `[batch, 1, width]` each.
+    /// What the network is conditioned on, `[batch, 1, width]` each.
     pub conditions: Vec<String>,
     /// Tokens in front of the patches.
     pub prefix: usize,
-    /// Words beside the tokens.
-    pub words: usize,
+    /// Text tokens beside the patches.
+    pub text_tokens: usize,
     /// The value that holds either, where there are any.
     pub prefix_tokens: Option<String>,
     /// What is added to each patch's token; empty where nothing is.
@@ -280,17 +280,17 @@ impl Ops for Graph<'_> {
         self.op("Add", &[&scaled, &shift], &[])
     }
 
-    fn modulate_beside_words(&mut self, x: &String, modulation: &Modulation, part: usize) -> String {
+    fn modulate_beside_text(&mut self, x: &String, modulation: &Modulation, part: usize) -> String {
         let tokens = self.modulate(x, modulation, part);
-        let Some(words) = self.prefix_tokens.clone() else { return tokens };
-        let words = self.layer_norm(&words);
-        self.op("Concat", &[&words, &tokens], &[Int("axis", 1)])
+        let Some(text) = self.prefix_tokens.clone() else { return tokens };
+        let text = self.layer_norm(&text);
+        self.op("Concat", &[&text, &tokens], &[Int("axis", 1)])
     }
 
     fn attention(&mut self, qkv: String) -> String {
         let NetConfig { width, heads, .. } = *self.config;
         let (tokens, each) = (self.token_count() as i64, width / heads);
-        let beside = self.words as i64;
+        let beside = self.text_tokens as i64;
         let qkv = self.reshape(&qkv, &[0, beside + tokens, 3, heads as i64, each as i64]);
         let qkv = self.transpose(&qkv, &[2, 0, 3, 1, 4]);
         let first = self.ints(&[0]);
@@ -358,7 +358,7 @@ impl ConditionOps for Graph<'_> {
             Time::R => "r".to_owned(),
             Time::H => self.op("Sub", &["t", "r"], &[]),
             Time::Guidance | Time::Constant(_) => {
-                // A graph draws without guidance, which is told as 0.
+                // A graph draws without guidance, for which the input is 0.
                 let time = if let Time::Constant(time) = time { time } else { 0.0 };
                 let (time, batch) = (self.floats(&[1], &[time]), self.op("Shape", &["t"], &[]));
                 self.op("Expand", &[&time, &batch], &[])

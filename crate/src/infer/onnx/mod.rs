@@ -50,7 +50,7 @@ pub fn encode(net: &Net, info: &ModelInfo, precision: Precision) -> Result<Vec<u
         values: 0,
         conditions: Vec::new(),
         prefix: network.prefix(),
-        words: network.words(),
+        text_tokens: network.text_tokens(),
         prefix_tokens: None,
         positions: network.positions(config, &tensors),
         rotary: network.rotary(config),

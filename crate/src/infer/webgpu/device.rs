@@ -200,11 +200,11 @@ impl Gpu {
     /// # Errors
     /// When the GPU was lost or refused some earlier command.
     pub(super) async fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
-        let (tell, told) = oneshot::channel();
+        let (tell, heard) = oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, ..bytes, move |mapped| drop(tell.send(mapped)));
         // Natively nothing else hears of it; browsers do so by themselves.
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Device(e.to_string()))?;
-        let mapped = told.await;
+        let mapped = heard.await;
         self.check()?;
         let unreadable = |e: &dyn std::fmt::Display| Error::Device(format!("the pictures cannot be read: {e}"));
         mapped.map_err(|e| unreadable(&e))?.map_err(|e| unreadable(&e))?;

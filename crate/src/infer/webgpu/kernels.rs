@@ -123,8 +123,8 @@ pub(super) struct Sizes {
     pub config: NetConfig,
     /// Tokens in front of the patches of a picture.
     pub prefix: usize,
-    /// Those of them that are words beside the patches: normalised alone, and put there anew for every attention.
-    pub words: usize,
+    /// Those of them that are text tokens beside the patches: normalised alone, and put there anew for every attention.
+    pub text_tokens: usize,
     /// Patches of a picture.
     pub patches: usize,
     /// Both together.
@@ -138,13 +138,13 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub fn new(config: &NetConfig, [prefix, words]: [usize; 2], arithmetic: ComputePrecision) -> Self {
+    pub fn new(config: &NetConfig, [prefix, text_tokens]: [usize; 2], arithmetic: ComputePrecision) -> Self {
         let patches = config.side() * config.side();
         Self {
-            prefix: prefix + words,
-            words,
+            prefix: prefix + text_tokens,
+            text_tokens,
             patches,
-            tokens: prefix + words + patches,
+            tokens: prefix + text_tokens + patches,
             width: config.width,
             head_width: (config.width / config.heads).next_multiple_of(4),
             arithmetic,
@@ -164,7 +164,7 @@ impl Sizes {
             ("PREFIX", self.prefix),
             ("PATCHES", self.patches),
             ("TOKENS", self.tokens),
-            ("UNMODULATED", self.words),
+            ("UNMODULATED", self.text_tokens),
             ("SIDE", self.config.side()),
             ("SIZE", image_size),
             ("PIXELS", image_size * image_size),

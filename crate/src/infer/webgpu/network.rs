@@ -79,7 +79,7 @@ impl Network {
         let params = config.params();
         let layers = network::Network::new(config, &params)?;
         supported(config)?;
-        let sizes = Sizes::new(config, [layers.prefix(), layers.words()], arithmetic);
+        let sizes = Sizes::new(config, [layers.prefix(), layers.text_tokens()], arithmetic);
         let is_value = |role| matches!(role, ParamRole::Conditioning | ParamRole::Embedding | ParamRole::Vector);
         let mut values = Vec::new();
         for spec in &params {

@@ -207,10 +207,10 @@ impl Ops for Recorder<'_> {
         out
     }
 
-    /// Text tokens beside the patches are put there by each block's [`Self::modulate_beside_words`].
+    /// Text tokens beside the patches are put there by each block's [`Self::modulate_beside_text`].
     fn tokens(&mut self, x: Tokens, layer: &Linear) -> Tokens {
         let out = self.take(self.network.sizes.width, false);
-        if self.network.sizes.words == 0 {
+        if self.network.sizes.text_tokens == 0 {
             self.put_prefix(&out);
         }
         let positions = [(5, self.network.positions.clone())];
@@ -237,8 +237,8 @@ impl Ops for Recorder<'_> {
         Tokens { input: Input::Modulated(part), by, ..x.clone() }
     }
 
-    /// The words are put in front of the patches again: what the last block made of their places is not read.
-    fn modulate_beside_words(&mut self, x: &Tokens, modulation: &Modulation, part: usize) -> Tokens {
+    /// The text tokens are put in front of the patches again: what the last block made of their places is not read.
+    fn modulate_beside_text(&mut self, x: &Tokens, modulation: &Modulation, part: usize) -> Tokens {
         self.put_prefix(x);
         self.modulate(x, modulation, part)
     }

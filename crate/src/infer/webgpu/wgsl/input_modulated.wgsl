@@ -1,5 +1,5 @@
 // The input are tokens, normalised over their width and modulated: x̂ (1 + scale) + shift. The first UNMODULATED tokens
-// of a picture, its words, are normalised alone.
+// of a picture, its text tokens, are normalised alone.
 @group(0) @binding(3) var<storage, read> tokens: array<vec4f>;
 
 const THREADS_PER_ROW = THREADS / TILE_ROWS;
