@@ -6,7 +6,7 @@ use crate::dual::in_thread_pool;
 use crate::error::Error;
 use crate::flow::{self, Density, Divergence, Integrator, Method, Sampled, Sampling, SamplingGuidance, Velocity};
 use crate::model::weights::{self, ModelInfo};
-use crate::model::{Class, GuidanceInputs, NetConfig, Request, Solver, rgba_of, whole_pictures};
+use crate::model::{Condition, GuidanceInputs, NetConfig, Request, Solver, rgba_of, whole_pictures};
 use crate::net::{GuidanceScale, Labels, Net, Prompts, encode};
 use crate::rng::{self, Purpose, Stream};
 
@@ -126,11 +126,11 @@ impl Generator {
     pub fn sample_each(
         &self,
         seed: u64,
-        classes: &[Class],
+        classes: &[Condition],
         nfe: usize,
         options: SampleOptions,
     ) -> Result<Sampled, Error> {
-        let request = Request { seed, count: classes.len(), class: Class::Any, nfe };
+        let request = Request { seed, count: classes.len(), class: Condition::Any, nfe };
         self.check_request(&request)?;
         let mut each = Vec::new();
         for (i, class) in classes.iter().enumerate() {
@@ -202,7 +202,7 @@ impl Generator {
     pub fn from_noise(
         &self,
         noise: Vec<f32>,
-        class: Class,
+        class: Condition,
         nfe: usize,
         options: impl Into<SampleOptions>,
     ) -> Result<Tensor<4>, Error> {
@@ -225,7 +225,7 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Self::from_noise`]; `calls` must be even.
-    pub fn invert(&self, values: Vec<f32>, class: Class, calls: usize) -> Result<Tensor<4>, Error> {
+    pub fn invert(&self, values: Vec<f32>, class: Condition, calls: usize) -> Result<Tensor<4>, Error> {
         let x = self.pictures(values)?;
         let labels = self.labels_for(x.dims()[0], class, calls)?;
         if !calls.is_multiple_of(2) {
@@ -253,10 +253,10 @@ impl Generator {
     }
 
     /// One class for `count` pictures; without it "no class" for a model that has some.
-    fn labels_for(&self, count: usize, class: Class, nfe: usize) -> Result<Option<Labels>, Error> {
+    fn labels_for(&self, count: usize, class: Condition, nfe: usize) -> Result<Option<Labels>, Error> {
         let labels = self.labels(&Request { seed: 0, count, class: class.clone(), nfe })?;
         Ok(match class {
-            Class::Any => labels.map(|_| self.label_tensor(&vec![Class::Any; count])),
+            Condition::Any => labels.map(|_| self.label_tensor(&vec![Condition::Any; count])),
             _ => labels,
         })
     }
@@ -271,7 +271,7 @@ impl Generator {
     pub fn density(
         &self,
         images: Tensor<4>,
-        classes: Option<&[Class]>,
+        classes: Option<&[Condition]>,
         divergence: Divergence,
         integrator: Integrator,
     ) -> Result<Density, Error> {
@@ -283,12 +283,12 @@ impl Generator {
                 [config.channels, config.image_size, config.image_size]
             )));
         }
-        let nameless = vec![Class::Any; batch];
+        let nameless = vec![Condition::Any; batch];
         let classes = classes.unwrap_or(&nameless);
         if classes.len() != batch {
             return Err(Error::Request(format!("{batch} images need as many classes, not {}", classes.len())));
         }
-        for class in classes.iter().filter(|class| **class != Class::Any) {
+        for class in classes.iter().filter(|class| **class != Condition::Any) {
             class.clone().of_pictures(0, 1, config)?;
         }
         let is_told = config.classes > 0 || config.text.is_some();
@@ -328,13 +328,13 @@ impl Generator {
         Ok(())
     }
 
-    fn label_tensor(&self, labels: &[Class]) -> Labels {
+    fn label_tensor(&self, labels: &[Condition]) -> Labels {
         let (null, count) = (self.net.config().null_label(), labels.len());
         if let Some(text) = &self.net.config().text {
             let prompts: Vec<_> = labels.iter().map(|label| label.tokens().to_vec()).collect();
             return Prompts::new(&prompts, text, &self.device).into();
         }
-        if !labels.iter().any(|label| matches!(label, Class::Between(_))) {
+        if !labels.iter().any(|label| matches!(label, Condition::Between(_))) {
             let rows: Vec<i32> = labels.iter().map(|label| label.shares(null)[0].0 as i32).collect();
             return Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &self.device).into();
         }

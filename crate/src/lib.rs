@@ -65,6 +65,6 @@ pub mod train;
 mod wasm;
 
 pub use error::Error;
-pub use model::{Blend, Class, NetConfig};
+pub use model::{Blend, Condition, NetConfig};
 #[cfg(feature = "burn")]
 pub use {dual::Dual, generator::Generator, net::Net};

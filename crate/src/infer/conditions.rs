@@ -4,14 +4,14 @@ use super::layers::{Linear, Scope, Table};
 use super::network::Network;
 use super::ops::{ConditionOps, Time};
 use crate::kernels::lanes::dot;
-use crate::model::Class;
+use crate::model::Condition;
 use crate::model::tables::frequencies;
 
 /// Conditions that are kept at once, and most pictures of one batch on the GPU: each picture may need its own.
 pub(crate) const SLOTS: usize = 64;
 
 /// The numbers and the class of one picture in one network call; the numbers as bits.
-type Key = ([u32; 3], Class);
+type Key = ([u32; 3], Condition);
 
 /// The numbers that a network call is conditioned on.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ struct Conditioning<'a> {
     r: f32,
     t: f32,
     guidance: f32,
-    class: &'a Class,
+    class: &'a Condition,
 }
 
 /// What a layer whose weights are stored as files have them, `[outputs, inputs]`, makes of one row.
@@ -206,11 +206,11 @@ impl ConditionCache {
         network: &Network,
         values: &[Vec<f32>],
         CallInputs { r, t, guidance }: CallInputs,
-        classes: &[Class],
+        classes: &[Condition],
     ) -> Assigned {
         self.calls += 1;
         let [r, t] = [r, t].map(|time| time as f32);
-        let key = |class: &Class| ([r, t, guidance].map(f32::to_bits), class.clone());
+        let key = |class: &Condition| ([r, t, guidance].map(f32::to_bits), class.clone());
         let mut assigned = Assigned::default();
         // Those that are kept first, so that none of them makes room for another.
         for class in classes {

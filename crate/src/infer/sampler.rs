@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Error;
-use crate::model::{Class, GuidanceInputs, NetConfig, Pause, Request, Solver, whole_pictures};
+use crate::model::{Condition, GuidanceInputs, NetConfig, Pause, Request, Solver, whole_pictures};
 use crate::rng;
 
 /// How the page's engines draw a request.
@@ -53,7 +53,7 @@ pub(crate) trait Engine {
     async fn begin(&mut self, noise: impl Iterator<Item = Vec<f32>>, pictures: usize) -> Result<(), Error>;
 
     /// One network call on all pictures of the batch, and its step.
-    fn call(&mut self, classes: &[Class], step: Step);
+    fn call(&mut self, classes: &[Condition], step: Step);
 
     /// Between two calls: whether the caller may be asked now if it is to go on, after the work before this.
     ///
@@ -126,10 +126,10 @@ pub(crate) async fn sample(
 ///
 /// # Errors
 /// As [`Request::labels`].
-pub(crate) fn classes_of(request: &Request, noise_is_given: bool, net: &NetConfig) -> Result<Vec<Class>, Error> {
+pub(crate) fn classes_of(request: &Request, noise_is_given: bool, net: &NetConfig) -> Result<Vec<Condition>, Error> {
     match request.labels(net)? {
-        Some(labels) if !(noise_is_given && request.class == Class::Any) => Ok(labels),
-        _ => Ok(vec![Class::Any; request.count]),
+        Some(labels) if !(noise_is_given && request.class == Condition::Any) => Ok(labels),
+        _ => Ok(vec![Condition::Any; request.count]),
     }
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn classes_of(request: &Request, noise_is_given: bool, net: &NetConfi
 ///
 /// # Errors
 /// Noise that is no whole number of pictures or not finite.
-pub(crate) fn request_of(noise: &[f32], net: &NetConfig, class: Class, nfe: usize) -> Result<Request, Error> {
+pub(crate) fn request_of(noise: &[f32], net: &NetConfig, class: Condition, nfe: usize) -> Result<Request, Error> {
     Ok(Request { seed: 0, count: whole_pictures(noise, net)?, class, nfe })
 }
 

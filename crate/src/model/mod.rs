@@ -1,7 +1,7 @@
 //! What training, sampling and the page agree on: the network's configuration and parameters, classes, requests and the
 //! weights file. Nothing in here needs burn.
 
-mod class;
+mod condition;
 pub(crate) mod config;
 mod image;
 pub(crate) mod params;
@@ -12,7 +12,7 @@ pub(crate) mod tables;
 pub mod text;
 pub mod weights;
 
-pub use class::{Blend, Class, MAX_BLENDED};
+pub use condition::{Blend, Condition, MAX_BLENDED};
 pub use config::{
     AUGMENT_DIM, Architecture, GuidanceInputs, InContextConfig, NetConfig, Output, Positions, TimeInputs, UnetConfig,
 };

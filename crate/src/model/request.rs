@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use super::{Class, NetConfig};
+use super::{Condition, NetConfig};
 use crate::error::{Error, name_of};
 
 /// Most pictures of one call; a larger number is a typing error or an attack.
@@ -25,7 +25,7 @@ pub struct Request {
     /// How many pictures.
     pub count: usize,
     /// What they are of.
-    pub class: Class,
+    pub class: Condition,
     /// Number of network calls (function evaluations) per picture; 1 is what MeanFlow is for.
     pub nfe: usize,
 }
@@ -35,7 +35,7 @@ impl Request {
     ///
     /// # Errors
     /// A count, class or NFE that is out of range.
-    pub(crate) fn labels(&self, net: &NetConfig) -> Result<Option<Vec<Class>>, Error> {
+    pub(crate) fn labels(&self, net: &NetConfig) -> Result<Option<Vec<Condition>>, Error> {
         self.check()?;
         self.class.clone().of_pictures(self.seed, self.count, net)
     }

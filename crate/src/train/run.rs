@@ -23,7 +23,7 @@ use crate::generator::{Generator, SampleOptions, to_rgba};
 use crate::io;
 use crate::io::grid;
 use crate::model::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
-use crate::model::{Class, Request};
+use crate::model::{Condition, Request};
 use crate::net::Net;
 
 /// Every setting of the run.
@@ -511,11 +511,11 @@ impl RunFolder {
         let generator = Generator::new(trainer.averaged().clone(), info, device);
         let (solver, nfe) = config.objective.sampling();
         let options = SampleOptions { solver, ..SampleOptions::default() };
-        let prompts: Vec<Class> =
+        let prompts: Vec<Condition> =
             captions.iter().map(|text| generator.info().prompt(text)).collect::<Result<_, _>>()?;
         let sampled = match prompts.is_empty() {
             true => {
-                generator.sample(Request { seed: 0, count: config.log.samples, class: Class::Any, nfe }, options)?
+                generator.sample(Request { seed: 0, count: config.log.samples, class: Condition::Any, nfe }, options)?
             }
             false => generator.sample_each(0, &prompts, nfe, options)?,
         };

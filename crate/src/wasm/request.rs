@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use crate::error::Error;
 use crate::model::text::between;
 use crate::model::weights::ModelInfo;
-use crate::model::{Blend, Class, Request, Solver};
+use crate::model::{Blend, Condition, Request, Solver};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -122,7 +122,7 @@ impl Drawing {
 /// Pictures to run backward.
 pub struct Inversion {
     pub values: Vec<f32>,
-    pub class: Class,
+    pub class: Condition,
     pub nfe: usize,
 }
 
@@ -137,7 +137,7 @@ impl Inversion {
 }
 
 /// The class of an index, a place between classes, or a prompt.
-fn class_in(object: &JsValue, info: &ModelInfo) -> Result<Class, Error> {
+fn class_in(object: &JsValue, info: &ModelInfo) -> Result<Condition, Error> {
     if let Some(prompt) = text(object, "prompt")? {
         let from = info.prompt(&prompt)?;
         return match (text(object, "promptTo")?, &info.net.text) {
@@ -146,7 +146,7 @@ fn class_in(object: &JsValue, info: &ModelInfo) -> Result<Class, Error> {
                 let share = share.filter(|share| (0.0..=1.0).contains(share));
                 let share = share.ok_or_else(|| wrong("promptShare", "a number from 0 to 1"))? as f32;
                 let to = info.prompt(&to)?;
-                Ok(Class::Text(between(from.tokens(), to.tokens(), share, config).into()))
+                Ok(Condition::Text(between(from.tokens(), to.tokens(), share, config).into()))
             }
             _ => Ok(from),
         };
@@ -158,7 +158,7 @@ fn class_in(object: &JsValue, info: &ModelInfo) -> Result<Class, Error> {
         return Err(wrong("blend", "an index and a weight for each class"));
     }
     let parts: Vec<(usize, f32)> = parts.iter().map(|&[index, weight]| (index as usize, weight)).collect();
-    Blend::new(&parts).map(Class::Between)
+    Blend::new(&parts).map(Condition::Between)
 }
 
 /// A field that is there, and not null.

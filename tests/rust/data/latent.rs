@@ -11,7 +11,7 @@ use meanflow::model::Request;
 use meanflow::model::weights::{LatentSpace, ModelInfo, Normalization, Precision};
 use meanflow::rng::{Purpose, Stream};
 use meanflow::train::Sampler;
-use meanflow::{Class, Generator, NetConfig};
+use meanflow::{Condition, Generator, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::cli::{Place, fails, succeeds};
@@ -199,7 +199,7 @@ fn pictures_are_decoded_by_what_the_weights_say() {
         let bytes = model(&normalization, 2);
         let (weights, out) = (place.file(&format!("{name}.safetensors"), &bytes), place.path("one.png"));
         succeeds(&["sample", &weights, "--vae", &vae_file, "--out", &out, "--count", "1", "--seed", "4"]);
-        let request = Request { seed: 4, count: 1, class: Class::Any, nfe: 1 };
+        let request = Request { seed: 4, count: 1, class: Condition::Any, nfe: 1 };
         let made = Generator::from_bytes(&bytes, &device()).expect("a model").images(request).expect("latents");
         let decoded = vae().decode(made, &normalization);
         let rgba = pollster::block_on(meanflow::generator::to_rgba(decoded)).expect("pixels");

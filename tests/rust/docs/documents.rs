@@ -228,7 +228,8 @@ fn every_flag_that_a_document_names_exists() {
             line.strip_prefix("  ").and_then(|line| line.split_whitespace().next().map(str::to_owned))
         });
     // A line that goes on with a description is indented further.
-    let commands: BTreeSet<String> = commands.filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-')).collect();
+    let commands: BTreeSet<String> =
+        commands.filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-')).collect();
     let mut known: BTreeSet<String> = ["--features".into()].into();
     for command in &commands {
         let output =

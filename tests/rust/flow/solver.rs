@@ -10,7 +10,7 @@ use meanflow::flow::{
 use meanflow::generator::{Generator, SampleOptions};
 use meanflow::model::{Request, Solver};
 use meanflow::net::Labels;
-use meanflow::{Class, Dual, Error, rng};
+use meanflow::{Condition, Dual, Error, rng};
 
 use crate::oracle::{Gaussian, M, S, SHAPE};
 use crate::support::{assert_close, classes, device, random, random_net, relative_error, tiny_config, values};
@@ -259,7 +259,7 @@ fn a_generator_offers_every_solver_and_its_default_is_the_average_velocity() {
 fn guidance_is_refused_where_it_cannot_be() {
     let config = tiny_config(4, 0);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
-    let request = Request { seed: 5, count: 1, class: Class::Any, nfe: 2 };
+    let request = Request { seed: 5, count: 1, class: Condition::Any, nfe: 2 };
     for (guidance, words) in [(2.0, "has no classes"), (-1.0, "0 to 100"), (f64::NAN, "0 to 100")] {
         let options = SampleOptions { solver: Solver::Euler, guidance, ..SampleOptions::default() };
         let error = generator.sample(request.clone(), options).expect_err(words).to_string();
@@ -279,17 +279,17 @@ fn noise_of_the_callers_own_becomes_the_picture_of_its_seed() {
     for solver in [Solver::MeanFlow, Solver::Euler] {
         let options = SampleOptions { solver, ..SampleOptions::default() };
         let expected = generator.sample(request.clone(), options).expect("it samples").images;
-        let ours = generator.from_noise(values_of(2), Class::One(class), 1, solver).expect("it samples");
+        let ours = generator.from_noise(values_of(2), Condition::One(class), 1, solver).expect("it samples");
         assert_close("picture", &values(ours), &values(expected), 1e-6);
     }
     let refused = |result: Result<Tensor<4>, Error>, words: &str| {
         let message = result.expect_err("it is refused").to_string();
         assert!(message.contains(words), "{message}");
     };
-    refused(generator.from_noise(vec![0.0; 100], Class::Any, 1, Solver::MeanFlow), "each takes 192");
-    refused(generator.from_noise(vec![f32::NAN; 192], Class::Any, 1, Solver::MeanFlow), "cannot hold NaN");
-    refused(generator.from_noise(vec![0.0; 192], Class::One(3), 1, Solver::MeanFlow), "class 3");
-    refused(generator.invert(vec![0.0; 192], Class::Any, 3), "two a step");
+    refused(generator.from_noise(vec![0.0; 100], Condition::Any, 1, Solver::MeanFlow), "each takes 192");
+    refused(generator.from_noise(vec![f32::NAN; 192], Condition::Any, 1, Solver::MeanFlow), "cannot hold NaN");
+    refused(generator.from_noise(vec![0.0; 192], Condition::One(3), 1, Solver::MeanFlow), "class 3");
+    refused(generator.invert(vec![0.0; 192], Condition::Any, 3), "two a step");
 }
 
 #[test]
@@ -297,9 +297,9 @@ fn a_picture_run_backward_is_noise_that_becomes_it_again() {
     let config = tiny_config(3, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
     let picture: Vec<f32> = values(random::<4>(5, [1, 3, 8, 8])).into_iter().map(|x| x.clamp(-1.0, 1.0)).collect();
-    let noise = values(generator.invert(picture.clone(), Class::One(1), 64).expect("it inverts"));
+    let noise = values(generator.invert(picture.clone(), Condition::One(1), 64).expect("it inverts"));
     let moved: f32 = noise.iter().zip(&picture).map(|(a, b)| (a - b).abs()).sum::<f32>() / 192.0;
     assert!(moved > 0.05, "the flow moved the picture by {moved} only");
-    let again = generator.from_noise(noise, Class::One(1), 64, Solver::Heun).expect("it samples");
+    let again = generator.from_noise(noise, Condition::One(1), 64, Solver::Heun).expect("it samples");
     assert_close("the picture", &values(again), &picture, 1e-2);
 }

@@ -8,7 +8,7 @@ use meanflow::model::weights::{Check, ModelInfo, Precision};
 use meanflow::model::{
     Architecture, GuidanceInputs, InContextConfig, NO_PAUSE, Output, Positions, Request, Solver, TimeInputs,
 };
-use meanflow::{Blend, Class, Error, Generator, Net, NetConfig};
+use meanflow::{Blend, Condition, Error, Generator, Net, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::support::{assert_close, device, randomise_by, values};
@@ -130,7 +130,7 @@ fn the_cpu_engine_computes_burns_network() {
             let bytes = weights_of(&config, precision);
             let engine = cpu::CpuGenerator::from_bytes(&bytes).expect("a model");
             for nfe in [1, 3] {
-                let request = Request { seed: 5, count: 3, class: Class::Any, nfe };
+                let request = Request { seed: 5, count: 3, class: Condition::Any, nfe };
                 let ours = engine.images(request.clone()).expect("pictures");
                 assert_close(&format!("{name}, {precision:?}, {nfe} calls"), &ours, &on_burn(&bytes, request), SINGLE);
             }
@@ -168,7 +168,7 @@ fn it_is_told_what_burns_network_is_told() {
 fn told_alike(config: &NetConfig) {
     let (engine, reference) = both(&weights_of(config, Precision::F32));
     let blend = Blend::new(&[(0, 0.25), (2, 0.75)]).expect("weights");
-    for class in [Class::Any, Class::One(1), Class::Between(blend)] {
+    for class in [Condition::Any, Condition::One(1), Condition::Between(blend)] {
         let request = Request { seed: 3, count: 2, class: class.clone(), nfe: 2 };
         let ours = engine.images(request.clone()).expect("pictures");
         let theirs = values(reference.images(request).expect("pictures"));
@@ -183,7 +183,7 @@ fn it_is_guided_as_burns_network_is_where_guidance_is_an_input() {
     let told = |config| NetConfig { guidance: GuidanceInputs::Scale, ..config };
     for config in [of("told guidance"), of("imf-b/2"), told(text)] {
         let (engine, reference) = both(&weights_of(&config, Precision::F32));
-        let request = Request { seed: 3, count: 2, class: Class::Any, nfe: 2 };
+        let request = Request { seed: 3, count: 2, class: Condition::Any, nfe: 2 };
         let plain = drawn(&engine, request.clone(), Solver::MeanFlow).expect("pictures");
         for (solver, guidance) in [(Solver::MeanFlow, 4.0), (Solver::Euler, 1.5)] {
             let ours = pollster::block_on(engine.rgba(request.clone(), DrawOptions { solver, guidance }, NO_PAUSE));
@@ -203,7 +203,7 @@ fn it_is_guided_as_burns_network_is_where_guidance_is_an_input() {
     }
     let (engine, _) = both(&weights_of(&of("one token"), Precision::F32));
     let options = DrawOptions { solver: Solver::MeanFlow, guidance: 2.0 };
-    let request = Request { seed: 3, count: 1, class: Class::Any, nfe: 1 };
+    let request = Request { seed: 3, count: 1, class: Condition::Any, nfe: 1 };
     let refused = pollster::block_on(engine.rgba(request, options, NO_PAUSE)).expect_err("it is no input");
     assert_eq!(refused.to_string(), "guidance is no input of the model");
 }
@@ -212,13 +212,13 @@ fn it_is_guided_as_burns_network_is_where_guidance_is_an_input() {
 fn it_walks_and_turns_round_as_burns_solvers_do() {
     let (_, config) = shapes().remove(5);
     let (engine, reference) = both(&weights_of(&config, Precision::F32));
-    let request = Request { seed: 9, count: 2, class: Class::One(2), nfe: 4 };
+    let request = Request { seed: 9, count: 2, class: Condition::One(2), nfe: 4 };
     let euler = SampleOptions { solver: Solver::Euler, ..SampleOptions::default() };
     let walked = reference.sample(request.clone(), euler).expect("pictures").images;
     assert_eq!(drawn(&engine, request.clone(), Solver::Euler).expect("pictures"), rgba(walked));
 
     let pictures = engine.images(request.clone()).expect("pictures");
-    for class in [Class::Any, Class::One(2)] {
+    for class in [Condition::Any, Condition::One(2)] {
         let ours = engine.invert(pictures.clone(), class.clone(), 6).expect("noise");
         let theirs = reference.invert(pictures.clone(), class.clone(), 6).expect("noise");
         assert_close("noise", &ours, &values(theirs), SINGLE);
@@ -228,7 +228,8 @@ fn it_walks_and_turns_round_as_burns_solvers_do() {
             rgba(back)
         );
     }
-    for wrong in [engine.invert(pictures.clone(), Class::Any, 5), engine.invert(pictures[1..].to_vec(), Class::Any, 4)]
+    for wrong in
+        [engine.invert(pictures.clone(), Condition::Any, 5), engine.invert(pictures[1..].to_vec(), Condition::Any, 4)]
     {
         wrong.expect_err("half a step, or no whole picture");
     }
@@ -259,7 +260,7 @@ fn it_refuses_other_networks_and_pictures_that_are_not_the_files() {
 #[test]
 fn weights_in_pieces_are_the_same_model() {
     let (_, config) = shapes().remove(6);
-    let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
+    let request = Request { seed: 2, count: 2, class: Condition::One(1), nfe: 1 };
     for precision in [Precision::F32, Precision::F16, Precision::I8] {
         let bytes = weights_of(&config, precision);
         let whole =
@@ -296,7 +297,7 @@ fn scales_may_come_behind_their_whole_numbers() {
     }
     let header = header.to_string().into_bytes();
     let other = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
-    let request = Request { seed: 2, count: 2, class: Class::One(1), nfe: 1 };
+    let request = Request { seed: 2, count: 2, class: Condition::One(1), nfe: 1 };
     let [ours, theirs] = [&bytes, &other].map(|bytes| {
         cpu::CpuGenerator::from_bytes(bytes).and_then(|engine| engine.images(request.clone())).expect("pictures")
     });
@@ -309,7 +310,7 @@ fn scales_may_come_behind_their_whole_numbers() {
 fn a_picture_does_not_depend_on_those_before_it() {
     let (_, config) = shapes().remove(7);
     let engine = cpu::CpuGenerator::from_bytes(&weights_of(&config, Precision::F32)).expect("a model");
-    let picture = |nfe| engine.images(Request { seed: 1, count: 1, class: Class::One(0), nfe }).expect("a picture");
+    let picture = |nfe| engine.images(Request { seed: 1, count: 1, class: Condition::One(0), nfe }).expect("a picture");
     let before = picture(1);
     picture(100);
     assert_eq!(picture(1), before);

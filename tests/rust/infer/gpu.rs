@@ -1,6 +1,6 @@
 //! The page's GPU engine, natively: the network it computes is burn's, in each arithmetic that the adapter has.
 
-use meanflow::Class;
+use meanflow::Condition;
 use meanflow::infer::webgpu as gpu;
 use meanflow::model::Request;
 use meanflow::model::weights::{Check, ModelInfo, Precision};
@@ -30,7 +30,7 @@ fn in_single_precision_the_engine_computes_burns_network() {
     for (name, config) in shapes() {
         let bytes = weights_of(&config, Precision::F32);
         for nfe in [1, 3] {
-            let request = Request { seed: 5, count: 3, class: Class::Any, nfe };
+            let request = Request { seed: 5, count: 3, class: Condition::Any, nfe };
             let (ours, arithmetic) = on_gpu(&gpu, &bytes, request.clone());
             assert_eq!(arithmetic, "f32");
             assert_close(&format!("{name}, {nfe} calls"), &ours, &on_burn(&bytes, request), SINGLE);
@@ -43,7 +43,7 @@ fn half_weights_are_the_same_numbers_in_either_arithmetic() {
     let gpu = open();
     for (name, config) in shapes() {
         let bytes = weights_of(&config, Precision::F16);
-        let request = Request { seed: 5, count: 2, class: Class::Any, nfe: 1 };
+        let request = Request { seed: 5, count: 2, class: Condition::Any, nfe: 1 };
         let (ours, arithmetic) = on_gpu(&gpu, &bytes, request.clone());
         assert_eq!(arithmetic, if gpu.has_half() { "f16" } else { "f32" }, "{name}");
         let tolerance = if gpu.has_half() { HALF } else { SINGLE };
@@ -84,7 +84,7 @@ fn batches_grow_and_shrink_and_pictures_do_not_depend_on_them() {
     let bytes = weights_of(&config, Precision::F32);
     let generator = pollster::block_on(gpu::GpuGenerator::from_bytes(&bytes, &gpu)).expect("a model");
     let make = |seed, count| {
-        let request = Request { seed, count, class: Class::One(1), nfe: 1 };
+        let request = Request { seed, count, class: Condition::One(1), nfe: 1 };
         pollster::block_on(generator.images(request)).expect("pictures")
     };
     let all = make(0, 70);

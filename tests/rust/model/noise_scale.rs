@@ -12,7 +12,7 @@ use meanflow::model::weights::{self, Precision};
 use meanflow::model::{Architecture, Request, Solver};
 use meanflow::net::Labels;
 use meanflow::train::{Sampler, TrainConfig, Trainer};
-use meanflow::{Class, Dual, Generator, NetConfig, generator, rng};
+use meanflow::{Condition, Dual, Generator, NetConfig, generator, rng};
 
 use crate::cpu::{SINGLE, on_burn, weights_of};
 use crate::oracle::{Gaussian, M, S, SHAPE};
@@ -73,7 +73,7 @@ fn presets_have_the_published_scale_and_hidden_width_and_settings_may_replace_th
 fn every_solver_starts_from_noise_of_the_networks_scale() {
     let net = random_net(&scaled(), &device());
     let generator = Generator::new(net.clone(), info(scaled()), &device());
-    let request = Request { seed: 41, count: 2, class: Class::One(2), nfe: 4 };
+    let request = Request { seed: 41, count: 2, class: Condition::One(2), nfe: 4 };
     let shape = [3, 8, 8];
     let noise = |restart: usize| match restart {
         0 => generator::noise_images(41, 2, shape, &device()) * SCALE,
@@ -89,7 +89,7 @@ fn every_solver_starts_from_noise_of_the_networks_scale() {
         // The caller's noise is standard normal whatever the network.
         if solver != Solver::Restart {
             let drawn = (0..2).flat_map(|i| rng::noise(41 + i, 192)).collect();
-            let ours = generator.from_noise(drawn, Class::One(2), 4, solver).expect(name);
+            let ours = generator.from_noise(drawn, Condition::One(2), 4, solver).expect(name);
             assert_close(name, &values(ours), &values(expected), 1e-6);
         }
     }
@@ -101,8 +101,8 @@ fn every_solver_starts_from_noise_of_the_networks_scale() {
 fn a_picture_run_backward_is_standard_noise() {
     let generator = Generator::new(random_net(&scaled(), &device()), info(scaled()), &device());
     let picture: Vec<f32> = values(random::<4>(5, [1, 3, 8, 8])).into_iter().map(|x| x.clamp(-1.0, 1.0)).collect();
-    let noise = values(generator.invert(picture.clone(), Class::One(1), 64).expect("it inverts"));
-    let again = generator.from_noise(noise, Class::One(1), 64, Solver::Heun).expect("it samples");
+    let noise = values(generator.invert(picture.clone(), Condition::One(1), 64).expect("it inverts"));
+    let again = generator.from_noise(noise, Condition::One(1), 64, Solver::Heun).expect("it samples");
     assert_close("the picture", &values(again), &picture, 1e-2);
 }
 
@@ -112,11 +112,11 @@ fn the_pages_cpu_engine_starts_from_it_too() {
     let engine = cpu::CpuGenerator::from_bytes(&bytes).expect("a model");
     let reference = Generator::from_bytes(&bytes, &device()).expect("a model");
     for nfe in [1, 3] {
-        let request = Request { seed: 5, count: 2, class: Class::Any, nfe };
+        let request = Request { seed: 5, count: 2, class: Condition::Any, nfe };
         let ours = engine.images(request.clone()).expect("pictures");
         assert_close("pictures", &ours, &on_burn(&bytes, request), SINGLE);
-        let noise = engine.invert(ours.clone(), Class::One(1), 6).expect("noise");
-        let theirs = reference.invert(ours, Class::One(1), 6).expect("noise");
+        let noise = engine.invert(ours.clone(), Condition::One(1), 6).expect("noise");
+        let theirs = reference.invert(ours, Condition::One(1), 6).expect("noise");
         assert_close("noise", &noise, &values(theirs), SINGLE);
     }
 }
@@ -199,7 +199,7 @@ fn files_say_it_where_it_is_not_one() {
 #[test]
 fn noise_of_a_scale_is_the_noise_of_a_seed_times_it() {
     let generator = |config: NetConfig| Generator::new(config.init(0, &device()), info(config), &device());
-    let request = Request { seed: 7, count: 1, class: Class::One(0), nfe: 1 };
+    let request = Request { seed: 7, count: 1, class: Condition::One(0), nfe: 1 };
     let [plain, wide] =
         [tiny_config(3, 3), scaled()].map(|config| generator(config).images(request.clone()).expect("pictures"));
     let data = TensorData::new(rng::noise(7, 192), [1, 3, 8, 8]);

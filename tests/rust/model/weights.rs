@@ -5,7 +5,7 @@ use meanflow::infer::cpu;
 use meanflow::model::Request;
 use meanflow::model::weights::{Check, DataInfo, FORMAT_VERSION, ModelInfo, Precision, TrainingInfo, read_info};
 use meanflow::net::{decode, encode};
-use meanflow::{Class, Error, NetConfig};
+use meanflow::{Condition, Error, NetConfig};
 use safetensors::SafeTensors;
 
 use crate::cli::{Place, fails, succeeds};
@@ -222,7 +222,7 @@ fn weights_that_are_not_numbers_are_refused() {
 fn requests_out_of_range_are_refused_with_the_reason() {
     let config = tiny_config(4, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
-    let good = Request { seed: 0, count: 1, class: Class::Any, nfe: 1 };
+    let good = Request { seed: 0, count: 1, class: Condition::Any, nfe: 1 };
     for (request, reason) in [
         (Request { count: 0, ..good.clone() }, "0 pictures"),
         (Request { count: usize::MAX, ..good.clone() }, "pictures"),
@@ -240,8 +240,8 @@ fn requests_out_of_range_are_refused_with_the_reason() {
 fn a_seed_is_the_same_picture_alone_and_in_a_batch() {
     let config = tiny_config(4, 3);
     let generator = Generator::new(random_net(&config, &device()), info(config), &device());
-    let one = |seed| values(generator.images(Request { seed, count: 1, class: Class::Any, nfe: 1 }).expect("fair"));
-    let all = values(generator.images(Request { seed: 10, count: 3, class: Class::Any, nfe: 1 }).expect("fair"));
+    let one = |seed| values(generator.images(Request { seed, count: 1, class: Condition::Any, nfe: 1 }).expect("fair"));
+    let all = values(generator.images(Request { seed: 10, count: 3, class: Condition::Any, nfe: 1 }).expect("fair"));
     let each = [one(10), one(11), one(12)].concat();
     assert_close("pictures", &all, &each, 1e-5);
 }
@@ -249,15 +249,15 @@ fn a_seed_is_the_same_picture_alone_and_in_a_batch() {
 #[test]
 fn a_place_between_classes_is_one_of_them_at_its_ends() {
     let generator = Generator::from_bytes(&file(Precision::F32), &device()).expect("it decodes");
-    let of = |class: Class| values(generator.images(Request { seed: 3, count: 2, class, nfe: 1 }).expect("fair"));
+    let of = |class: Condition| values(generator.images(Request { seed: 3, count: 2, class, nfe: 1 }).expect("fair"));
     let named = |text: &str| generator.info().class_of(text);
-    let one = of(Class::One(1));
+    let one = of(Condition::One(1));
     assert_eq!(of(named("class 1").expect("it is there")), one);
     assert_close("all of one", &of(named("class 1:3").expect("a weight")), &one, 1e-6);
     let near = of(named("class 1:0.999,class 2:0.001").expect("weights"));
     assert!(relative_error(&near, &one) < 1e-2);
     let between = of(named("class 1:0.5, class 2:0.5").expect("weights"));
-    assert!(relative_error(&between, &one) > 1e-3 && relative_error(&between, &of(Class::One(2))) > 1e-3);
+    assert!(relative_error(&between, &one) > 1e-3 && relative_error(&between, &of(Condition::One(2))) > 1e-3);
     // Given noise too, and in the other direction.
     let noise = meanflow::rng::noise(3, 256);
     let half = named("class 1:1,class 2:1").expect("weights");

@@ -11,7 +11,7 @@ use meanflow::generator::{Generator, SampleOptions};
 use meanflow::infer::cpu::CpuGenerator;
 use meanflow::model::text::{TextConditioning, TextConfig, Token, Tokenizer};
 use meanflow::model::weights::{ModelInfo, Precision};
-use meanflow::model::{Class, NO_PAUSE, Request, Solver};
+use meanflow::model::{Condition, NO_PAUSE, Request, Solver};
 use meanflow::net::{Labels, Prompts, encode};
 use meanflow::train::{CheckpointSelector, PRIMARY_EMA, Pretrained, RunFolder, Sampler, TrainConfig, Trainer};
 use meanflow::{Dual, Net, NetConfig};
@@ -129,8 +129,8 @@ fn the_cpu_engine_draws_the_pictures_of_prompts() {
         }
         // Without a prompt a picture is that of the empty one.
         let of = |class| engine.images(Request { seed: 5, count: 1, class, nfe: 1 }).expect("a picture");
-        assert_eq!(of(Class::Any), of(reference.info().prompt("").expect("it takes prompts")));
-        let class = || Class::One(0);
+        assert_eq!(of(Condition::Any), of(reference.info().prompt("").expect("it takes prompts")));
+        let class = || Condition::One(0);
         let noise = vec![0.0; 3 * 8 * 8];
         let refused = pollster::block_on(engine.from_noise(noise, class(), 1, Solver::MeanFlow, NO_PAUSE));
         assert!(refused.expect_err("no classes").to_string().contains("takes a prompt in its place"));
@@ -143,7 +143,7 @@ fn a_model_without_words_refuses_prompts() {
     let model = Generator::new(random_net(&config, &device()), info(config), &device());
     let error = model.info().prompt("crab").expect_err("it takes none").to_string();
     assert!(error.contains("the model `tiny` takes none"), "{error}");
-    let request = Request { seed: 0, count: 1, class: Class::Text([].into()), nfe: 1 };
+    let request = Request { seed: 0, count: 1, class: Condition::Text([].into()), nfe: 1 };
     assert!(model.images(request).expect_err("it takes none").to_string().contains("takes none"));
 }
 
@@ -476,7 +476,7 @@ fn models_with_words_are_measured_by_the_captions_of_the_images() {
     };
     let extractor = Extractor::open(Path::new(&features), InceptionResize::default(), &device()).expect("features");
     let real = extractor.of_images(&set, &order, &device()).expect("features");
-    let kernel = |prompts: Vec<Class>| {
+    let kernel = |prompts: Vec<Condition>| {
         let images = model.sample_each(5, &prompts, 1, SampleOptions::default()).expect("pictures").images;
         let whole = ((images * 127.5 + 127.5).round().clamp(0.0, 255.0)) / 127.5 - 1.0;
         kernel_distance(&Features::new(64, values(extractor.features(whole))), &real, 5).expect("a distance").mean
@@ -484,7 +484,7 @@ fn models_with_words_are_measured_by_the_captions_of_the_images() {
     let record = |i: usize| read_records(&[&results]).expect("they read").swap_remove(i);
     let (ours, theirs) = (kernel((0..20).map(prompt).collect()), record(0).kernel);
     assert!(record(0).captioned && (ours - theirs).abs() < 1e-4 * ours.abs(), "{ours} and {theirs}");
-    let empty = kernel(vec![Class::Any; 20]);
+    let empty = kernel(vec![Condition::Any; 20]);
     assert!((empty - ours).abs() > 1e-3 * ours.abs(), "captions change the figures: {empty} and {ours}");
 
     // An image without a caption has the name of its class, and one without either the empty prompt.
@@ -520,7 +520,7 @@ fn likelihood_is_of_images_with_their_captions() {
         .flat_map(|row| &set.pixels[row * 256..(row + 1) * 256])
         .map(|&byte| meanflow::model::from_byte(byte))
         .collect();
-    let expected = |prompts: Option<Vec<Class>>| {
+    let expected = |prompts: Option<Vec<Condition>>| {
         let x = Tensor::<4>::from_data(burn::tensor::TensorData::new(pixels.clone(), [3, 4, 8, 8]), &device());
         let divergence = Divergence::Hutchinson { probes: 1, seed: 2 };
         let density = model
@@ -536,7 +536,7 @@ fn likelihood_is_of_images_with_their_captions() {
     let (told, empty) = (expected(Some(rows.iter().map(prompt).collect())), expected(None));
     assert!((bits(&plain) - told).abs() < 2e-4, "{} and {told}", bits(&plain));
     assert!((told - empty).abs() > 1e-3, "captions change the figure: {told} and {empty}");
-    let class = vec![Class::One(0); 3];
+    let class = vec![Condition::One(0); 3];
     let x = Tensor::<4>::zeros([3, 4, 8, 8], &device());
     let refused = model.density(x, Some(&class), Divergence::Exact, Integrator::Adaptive { tolerance: 1e-2 });
     assert!(refused.is_err_and(|error| error.to_string().contains("takes a prompt in its place")));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use meanflow::Class;
+use meanflow::Condition;
 use meanflow::model::Request;
 
 use crate::inputs::DeviceArg;
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     // The first calls warm caches and autotune.
     for call in 0..args.calls + 3 {
         let began = Instant::now();
-        let request = Request { seed: call as u64, count: args.batch, class: Class::Any, nfe: 1 };
+        let request = Request { seed: call as u64, count: args.batch, class: Condition::Any, nfe: 1 };
         generator.images(request)?.try_into_vec_as::<f32>().map_err(|e| anyhow!("{e}"))?;
         if call >= 3 {
             speeds.push(args.batch as f64 / began.elapsed().as_secs_f64());

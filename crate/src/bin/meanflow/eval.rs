@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
-use meanflow::Class;
+use meanflow::Condition;
 use meanflow::data::Images;
 use meanflow::eval::{
     Draw, Evaluation, Extractor, Features, InceptionResize, MIN_IMAGES, Manifold, ModelId, Moments, Nearness,
@@ -230,10 +230,11 @@ fn measure(
         let count = BATCH.min(args.count - start);
         let seed = args.seed.wrapping_add(start as u64);
         // Of more pictures than captions these are taken again.
-        let each: Vec<Class> = prompts.iter().cycle().skip(start % prompts.len().max(1)).take(count).cloned().collect();
+        let each: Vec<Condition> =
+            prompts.iter().cycle().skip(start % prompts.len().max(1)).take(count).cloned().collect();
         let began = Instant::now();
         let sampled = match each.is_empty() {
-            true => model.sample(Request { seed, count, class: Class::Any, nfe }, options)?,
+            true => model.sample(Request { seed, count, class: Condition::Any, nfe }, options)?,
             false => model.sample_each(seed, &each, nfe, options)?,
         };
         let images = settled(pictures(sampled.images, vae.as_ref(), model.info()))?;

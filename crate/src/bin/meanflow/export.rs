@@ -11,7 +11,7 @@ use meanflow::infer::onnx;
 use meanflow::model::Request;
 use meanflow::model::weights::{self, ModelInfo, Precision};
 use meanflow::train::{CheckpointSelector, PRIMARY_EMA, RunFolder};
-use meanflow::{Class, Net, device, io};
+use meanflow::{Condition, Net, device, io};
 
 use crate::site;
 
@@ -121,7 +121,7 @@ const MEASURED: usize = 32;
 pub(crate) fn store(exact: Generator, precision: Precision, device: &Device) -> Result<(Vec<u8>, String)> {
     let bytes = exact.to_bytes(precision)?;
     let stored = Generator::from_bytes(&bytes, device)?;
-    let request = Request { seed: 0, count: MEASURED, class: Class::Any, nfe: 1 };
+    let request = Request { seed: 0, count: MEASURED, class: Condition::Any, nfe: 1 };
     let rgba = |generator: &Generator| pollster::block_on(to_rgba(generator.images(request.clone())?));
     let loss = match exact.info().latent {
         // Whose values are no colours.

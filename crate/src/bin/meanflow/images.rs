@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use meanflow::data::{self, DataConfig, Images};
 use meanflow::model::weights::ModelInfo;
-use meanflow::model::{Class, from_byte};
+use meanflow::model::{Condition, from_byte};
 
 /// The images of a set; what its user should know about it goes to standard error.
 pub fn load(path: &Path, config: &DataConfig) -> Result<Images> {
@@ -39,7 +39,7 @@ pub fn captions(images: &Images, rows: &[usize]) -> Vec<String> {
 }
 
 /// The captions as prompts of a model.
-pub fn prompts(captions: &[String], info: &ModelInfo) -> Result<Vec<Class>> {
+pub fn prompts(captions: &[String], info: &ModelInfo) -> Result<Vec<Condition>> {
     Ok(captions.iter().map(|caption| info.prompt(caption)).collect::<Result<_, _>>()?)
 }
 

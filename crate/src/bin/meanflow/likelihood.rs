@@ -6,7 +6,7 @@ use meanflow::data::Images;
 use meanflow::eval::random_order;
 use meanflow::flow::{Divergence, Integrator, TOLERANCES, bits_per_dimension, dequantise};
 use meanflow::generator::Generator;
-use meanflow::{Class, Error};
+use meanflow::{Condition, Error};
 
 use crate::images::{captions, prompts, values};
 use crate::inputs::ModelOnData;
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What the model is told of these images: the class of each, or its caption; nothing for a model of neither.
-fn classes_of(images: &Images, rows: &[usize], generator: &Generator) -> Result<Option<Vec<Class>>> {
+fn classes_of(images: &Images, rows: &[usize], generator: &Generator) -> Result<Option<Vec<Condition>>> {
     let info = generator.info();
     if info.net.text.is_some() {
         return prompts(&captions(images, rows), info).map(Some);
@@ -87,7 +87,7 @@ fn classes_of(images: &Images, rows: &[usize], generator: &Generator) -> Result<
         bail!("the model has classes ({}), but the images have none", info.classes.join(", "));
     }
     let index = images.classes.iter().map(|name| info.class_index(name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(rows.iter().map(|&row| Class::One(index[images.labels[row] as usize])).collect()))
+    Ok(Some(rows.iter().map(|&row| Condition::One(index[images.labels[row] as usize])).collect()))
 }
 
 /// Some images in `[−1, 1]`, `[rows, channels, size, size]`.

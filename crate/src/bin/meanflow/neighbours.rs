@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
-use meanflow::Class;
+use meanflow::Condition;
 use meanflow::eval::{Features, nearest, random_order};
 use meanflow::generator::to_rgba;
 use meanflow::io::grid;
@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> Result<()> {
     let dims = net.channels * net.image_size * net.image_size;
     let training = Features::new(dims, images.pixels.iter().map(|&b| from_byte(b)).collect());
     let over = usize::from(args.over.max(args.count));
-    let generated = model.images(Request { seed: args.seed, count: over, class: Class::Any, nfe: 1 })?;
+    let generated = model.images(Request { seed: args.seed, count: over, class: Condition::Any, nfe: 1 })?;
     let values = generated.try_into_vec_as::<f32>().map_err(|e| Error::Device(e.to_string()))?;
     let generated = Features::new(dims, values);
 

@@ -8,7 +8,7 @@ use meanflow::data::{DataConfig, Exchange, Images, LayerSet};
 use meanflow::eval::Classifier;
 use meanflow::generator::{Generator, SampleOptions};
 use meanflow::model::Solver;
-use meanflow::{Class, io};
+use meanflow::{Condition, io};
 use serde::Serialize;
 
 use crate::images::{captions, prompts, values};
@@ -74,7 +74,7 @@ struct Reader {
 /// The pictures that are asked for, and what each reader should see in them.
 struct Asked {
     images: Images,
-    prompts: Vec<Class>,
+    prompts: Vec<Condition>,
     /// For each reader the class of each picture.
     wanted: Vec<Vec<usize>>,
 }
@@ -303,7 +303,7 @@ impl Asked {
         see(readers, self.prompts.len(), device, |part| {
             let Some((_, solver, nfe)) = way else { return Ok(values(&self.images, part)) };
             let options = SampleOptions { solver, ..SampleOptions::default() };
-            let each: Vec<Class> = part.iter().map(|&row| self.prompts[row].clone()).collect();
+            let each: Vec<Condition> = part.iter().map(|&row| self.prompts[row].clone()).collect();
             let drawn = model.sample_each(seed.wrapping_add(part[0] as u64), &each, nfe, options)?.images;
             Ok(drawn.try_into_vec_as::<f32>().map_err(|e| meanflow::Error::Device(e.to_string()))?)
         })

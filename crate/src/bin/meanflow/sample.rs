@@ -13,7 +13,7 @@ use meanflow::generator::to_rgba;
 use meanflow::io::grid;
 use meanflow::model::text::words;
 use meanflow::model::weights::ModelInfo;
-use meanflow::model::{Class, Request, Solver};
+use meanflow::model::{Condition, Request, Solver};
 use meanflow::{device, io};
 
 use crate::model::{Decoder, pictures, read_generator, solvers};
@@ -176,7 +176,7 @@ pub fn run(args: Args) -> Result<()> {
             [class] => generator.sample(Request { seed, count, class: class.clone(), nfe }, options)?,
             classes => {
                 let first = seed.wrapping_sub(args.seed) as usize;
-                let each: Vec<Class> =
+                let each: Vec<Condition> =
                     classes.iter().cycle().skip(first % classes.len()).take(count).cloned().collect();
                 generator.sample_each(seed, &each, nfe, options)?
             }
@@ -188,7 +188,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// What is asked for: a class, no named one, or prompts.
-fn classes(args: &Args, info: &ModelInfo) -> Result<Vec<Class>> {
+fn classes(args: &Args, info: &ModelInfo) -> Result<Vec<Condition>> {
     if args.prompt.is_empty() {
         return Ok(vec![args.class.as_deref().map(|name| info.class_of(name)).transpose()?.unwrap_or_default()]);
     }

@@ -8,7 +8,7 @@ use meanflow::generator::Generator;
 use meanflow::generator::to_rgba;
 use meanflow::io::grid;
 use meanflow::model::Request;
-use meanflow::{Class, io};
+use meanflow::{Condition, io};
 
 /// Pictures of the poster and of the page.
 const PICTURES: usize = 12;
@@ -70,7 +70,7 @@ pub fn write(folder: &Path, site: &Path, generator: &Generator, weights: &[u8]) 
     copy(&site.join("web"), &folder.join("web"))?;
     let info = generator.info();
     let file = format!("{}.safetensors", file_name(&info.name));
-    let request = Request { seed: 0, count: PICTURES, class: Class::Any, nfe: 1 };
+    let request = Request { seed: 0, count: PICTURES, class: Condition::Any, nfe: 1 };
     let rgba = pollster::block_on(to_rgba(generator.images(request)?))?;
     io::write_atomic(&folder.join(&file), weights)?;
     grid::write(&folder.join("poster.png"), &rgba, info.net.image_size, SCALE, Some(COLUMNS))?;

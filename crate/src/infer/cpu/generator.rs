@@ -11,7 +11,7 @@ use crate::infer::conditions::CallInputs;
 use crate::infer::sampler::{DrawOptions, Engine, Step, at_once, classes_of, request_of, sample};
 use crate::model::rgba_of;
 use crate::model::weights::{Check, ModelInfo};
-use crate::model::{Class, NO_PAUSE, Pause, Request, Solver, whole_pictures};
+use crate::model::{Condition, NO_PAUSE, Pause, Request, Solver, whole_pictures};
 
 /// A network on the CPU, ready to sample from.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl CpuGenerator {
     pub async fn from_noise(
         &self,
         noise: Vec<f32>,
-        class: Class,
+        class: Condition,
         nfe: usize,
         options: impl Into<DrawOptions>,
         pause: Pause<'_>,
@@ -124,7 +124,7 @@ impl CpuGenerator {
     ///
     /// # Errors
     /// As [`Self::from_noise`]; `calls` must be even.
-    pub fn invert(&self, mut values: Vec<f32>, class: Class, calls: usize) -> Result<Vec<f32>, Error> {
+    pub fn invert(&self, mut values: Vec<f32>, class: Condition, calls: usize) -> Result<Vec<f32>, Error> {
         let count = whole_pictures(&values, &self.info().net)?;
         let classes = classes_of(&Request { seed: 0, count, class, nfe: calls }, true, &self.info().net)?;
         if !calls.is_multiple_of(2) {
@@ -178,7 +178,7 @@ impl Engine for Drawing<'_> {
         Ok(())
     }
 
-    fn call(&mut self, classes: &[Class], Step { asked, r, t, guidance, .. }: Step) {
+    fn call(&mut self, classes: &[Condition], Step { asked, r, t, guidance, .. }: Step) {
         // Not kept while the caller is asked: another request may be drawn then.
         let state = &mut *self.model.state.borrow_mut();
         let z = &mut self.images[self.begun..];
@@ -200,7 +200,7 @@ impl Engine for Drawing<'_> {
 
 impl State {
     /// `u(z, r, t)` of one image.
-    fn velocity(&mut self, network: &Network, z: &[f32], inputs: CallInputs, class: &Class) -> &[f32] {
+    fn velocity(&mut self, network: &Network, z: &[f32], inputs: CallInputs, class: &Condition) -> &[f32] {
         network.velocity(z, inputs, class, &mut self.conditions, &mut self.work);
         &self.work.u
     }

@@ -12,7 +12,7 @@ use crate::kernels::lanes::map;
 use crate::kernels::rows::{GELU, Gate as Sigmoid, normalise, rms_normalise};
 use crate::kernels::{COLUMNS, Matrix, product};
 use crate::model::tables::{MIN_DIVISOR, NORM_EPSILON};
-use crate::model::{Class, NetConfig, Output};
+use crate::model::{Condition, NetConfig, Output};
 use crate::rng;
 
 /// A network with its weights.
@@ -58,7 +58,7 @@ impl Network {
         &self,
         z: &[f32],
         inputs: CallInputs,
-        class: &Class,
+        class: &Condition,
         conditions: &mut Conditions,
         work: &mut Scratch,
     ) {
@@ -314,7 +314,7 @@ impl Conditions {
 
     /// The tokens in front of the patches or the text tokens beside them, then those of all layers.
     #[inline(never)]
-    fn find(&mut self, network: &Network, inputs: CallInputs, class: &Class) -> &[Vec<f32>] {
+    fn find(&mut self, network: &Network, inputs: CallInputs, class: &Condition) -> &[Vec<f32>] {
         let values = &network.weights.values;
         let mut assigned = self.slots.assign(&network.layers, values, inputs, std::slice::from_ref(class));
         let kept = &mut self.kept[assigned.slots[0] as usize];
@@ -343,7 +343,7 @@ pub fn warm_up() -> Result<(), Error> {
     let (mut conditions, mut work) = (Conditions::new(), network.work());
     let z = rng::noise(0, work.u.len());
     let inputs = CallInputs { r: 0.0, t: 1.0, guidance: 1.0 };
-    (0..WARM_UPS).for_each(|_| network.velocity(&z, inputs, &Class::Any, &mut conditions, &mut work));
+    (0..WARM_UPS).for_each(|_| network.velocity(&z, inputs, &Condition::Any, &mut conditions, &mut work));
     Ok(())
 }
 

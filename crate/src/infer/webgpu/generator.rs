@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::infer::conditions::{CallInputs, ConditionCache};
 use crate::infer::sampler::{DrawOptions, Engine, Step, request_of, sample};
 use crate::model::weights::{Check, ModelInfo};
-use crate::model::{Class, NO_PAUSE, Pause, Request, Solver};
+use crate::model::{Condition, NO_PAUSE, Pause, Request, Solver};
 
 /// A network on the GPU, ready to sample from.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl GpuGenerator {
     pub async fn from_noise(
         &self,
         noise: Vec<f32>,
-        class: Class,
+        class: Condition,
         nfe: usize,
         options: impl Into<DrawOptions>,
         pause: Pause<'_>,
@@ -163,7 +163,7 @@ impl GpuGenerator {
     pub async fn on_gpu(
         &self,
         noise: &[f32],
-        class: Class,
+        class: Condition,
         nfe: usize,
         options: impl Into<DrawOptions>,
         pause: Pause<'_>,
@@ -183,7 +183,7 @@ impl GpuGenerator {
     ///
     /// # Errors
     /// Always.
-    pub async fn invert(&self, _: Vec<f32>, _: Class, _: usize) -> Result<Vec<f32>, Error> {
+    pub async fn invert(&self, _: Vec<f32>, _: Condition, _: usize) -> Result<Vec<f32>, Error> {
         Err(Error::Request("pictures are run backward by the CPU build only".into()))
     }
 
@@ -238,7 +238,7 @@ impl Engine for Drawing<'_> {
     }
 
     /// After the last step it makes RGBA of the images, too.
-    fn call(&mut self, classes: &[Class], Step { asked, r, t, guidance, is_last, .. }: Step) {
+    fn call(&mut self, classes: &[Condition], Step { asked, r, t, guidance, is_last, .. }: Step) {
         let (Model { gpu, network, .. }, State { slots, workspace }) = (self.model, &mut *self.state);
         let inputs = CallInputs { r: asked, t, guidance };
         let assigned = slots.assign(&network.layers, &network.values, inputs, classes);

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{Class, NetConfig, Request};
+use crate::model::{Condition, NetConfig, Request};
 
 /// Regions along one edge of a picture whose means are kept.
 const REGIONS: usize = 4;
@@ -27,7 +27,7 @@ pub struct Check {
 impl Check {
     /// The picture that is looked at.
     pub fn request(seed: u64) -> Request {
-        Request { seed, count: 1, class: Class::Any, nfe: 1 }
+        Request { seed, count: 1, class: Condition::Any, nfe: 1 }
     }
 
     /// From the picture of [`Self::request`], `[1, channels, size, size]`.

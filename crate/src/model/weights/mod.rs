@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::model::text::Tokenizer;
-use crate::model::{Blend, Class, NetConfig};
+use crate::model::{Blend, Condition, NetConfig};
 
 pub use check::Check;
 pub use latent_space::{LatentSpace, Normalization};
@@ -106,9 +106,9 @@ impl ModelInfo {
     ///
     /// # Errors
     /// An unknown name, or weights that are none.
-    pub fn class_of(&self, text: &str) -> Result<Class, Error> {
+    pub fn class_of(&self, text: &str) -> Result<Condition, Error> {
         if self.classes.iter().any(|class| class == text) || !text.contains(':') {
-            return self.class_index(text).map(Class::One);
+            return self.class_index(text).map(Condition::One);
         }
         let part = |part: &str| {
             let (name, weight) = part.rsplit_once(':').unwrap_or((part, "1"));
@@ -117,16 +117,16 @@ impl ModelInfo {
             Ok((self.class_index(name.trim())?, weight))
         };
         let parts = text.split(',').map(part).collect::<Result<Vec<_>, Error>>()?;
-        Blend::new(&parts).map(Class::Between)
+        Blend::new(&parts).map(Condition::Between)
     }
 
     /// What a prompt asks for; it is normalised, as [`words`](crate::model::text::words) takes it.
     ///
     /// # Errors
     /// A model that takes no prompts.
-    pub fn prompt(&self, prompt: &str) -> Result<Class, Error> {
+    pub fn prompt(&self, prompt: &str) -> Result<Condition, Error> {
         match self.tokenizer()? {
-            Some(tokenizer) => Ok(Class::Text(tokenizer.encode(prompt).into())),
+            Some(tokenizer) => Ok(Condition::Text(tokenizer.encode(prompt).into())),
             None => Err(Error::Request(format!("a prompt was given, but the model `{}` takes none", self.name))),
         }
     }

@@ -12,7 +12,7 @@ pub const MAX_BLENDED: usize = 4;
 
 /// Which class pictures are of, or which prompt describes them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Class {
+pub enum Condition {
     /// Each draws its own from its seed; given noise is of no named class. Of a model that takes prompts: the empty one.
     #[default]
     Any,
@@ -60,13 +60,13 @@ impl Blend {
     }
 }
 
-impl From<Option<usize>> for Class {
+impl From<Option<usize>> for Condition {
     fn from(class: Option<usize>) -> Self {
         class.map_or(Self::Any, Self::One)
     }
 }
 
-impl Class {
+impl Condition {
     /// Of a network that is told it, the class of each of `count` pictures with seeds from `seed` on.
     ///
     /// # Errors
