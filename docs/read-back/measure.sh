@@ -11,15 +11,16 @@ nouns=${1:?the parts of Nouns, a folder or a zip}
 out=${2:-$root/runs/read-back}
 sets=${SETS:-$root/runs/data}
 
-# read_back MODEL DATA SETTINGS KIND EPOCHS NAMES… [-- OPTION…]: KIND is --layer or --label.
+# read_back MODEL DATA SETTINGS KIND NAME:EPOCHS… [-- OPTION…]: KIND is --layer or --label.
 read_back() {
-  local model=$1 data=$2 settings=$root/crate/configs/$3 kind=$4 epochs=$5 classifiers=()
-  shift 5
+  local model=$1 data=$2 settings=$root/crate/configs/$3 kind=$4 classifiers=()
+  shift 4
   mkdir -p "$out/$model"
   while [ $# -gt 0 ] && [ "$1" != -- ]; do
-    local file=$out/$model/$1.features.safetensors
-    [ -e "$file" ] || "$meanflow" classifier --data "$data" --config "$settings" "$kind" "$1" --epochs "${EPOCHS:-$epochs}" --out "$file"
-    classifiers+=("$kind" "$1" --classifier "$file")
+    local name=${1%:*} epochs=${EPOCHS:-${1#*:}}
+    local file=$out/$model/$name.features.safetensors
+    [ -e "$file" ] || "$meanflow" classifier --data "$data" --config "$settings" "$kind" "$name" --epochs "$epochs" --out "$file"
+    classifiers+=("$kind" "$name" --classifier "$file")
     shift
   done
   [ $# -gt 0 ] && shift
@@ -27,7 +28,8 @@ read_back() {
     --count "${COUNT:-1000}" --out "$here/$model.json" "$@" | tee "$here/$model.md"
 }
 
-read_back nouns-words "$nouns" nouns-words.toml --layer 8 heads glasses bodies accessories -- --swap glasses,bodies
+read_back nouns-words "$nouns" nouns-words.toml --layer heads:5 glasses:5 bodies:10 accessories:10 -- --swap glasses,bodies
 if [ -e "$root/static/models/people.safetensors" ]; then
-  read_back people "$sets/people" people.toml --label 5 skinColor hairColor hair eyes facialHair nose mouth clothingColor body -- --split test
+  read_back people "$sets/people" people.toml --label skinColor:1 hairColor:1 hair:1 eyes:1 facialHair:1 nose:1 mouth:1 \
+    clothingColor:1 body:1 -- --split test
 fi
