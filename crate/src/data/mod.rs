@@ -169,6 +169,12 @@ impl DataConfig {
         Ok(())
     }
 
+    /// Takes the classes from this column, or key of JSON files, also where the settings take none.
+    pub fn set_label_column(&mut self, name: &str) {
+        self.label_column = Some(name.to_owned());
+        self.class_depth = self.class_depth.max(1);
+    }
+
     /// Whether combinations of layers are held out of training; the split then chooses among combinations.
     pub fn holds_out(&self) -> bool {
         self.layers.as_ref().is_some_and(|layers| layers.held_out.is_some())

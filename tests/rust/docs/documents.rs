@@ -12,7 +12,7 @@ use crate::stand_ins::{Sandbox, repository};
 
 /// What would take minutes or hours, with what is run instead: the document, a part of its text, and that part as it is
 /// run. A setting goes into a stand-in of the settings file where there is one; these commands have none.
-const OVERRIDES: [(&str, &str, &str); 13] = [
+const OVERRIDES: [(&str, &str, &str); 11] = [
     ("README.md", "train --data my-images --out run", "train --data my-images --steps 1 --out run"),
     ("docs/guide/train.md", "train --data my-images --out run", "train --data my-images --steps 1 --out run"),
     (
@@ -37,13 +37,6 @@ const OVERRIDES: [(&str, &str, &str); 13] = [
     ("docs/guide/evaluate.md", "--format npz --count 50000", "--format npz --count 50"),
     ("static/models/emoji-flow-matching.md", "--steps 5500", "--steps 2"),
     ("static/models/nouns.md", "--count 1000", "--count 80"),
-    // Of few pictures not every head is there.
-    ("static/models/nouns-words.md", "--layer \"*/3-heads\" --out", "--layer \"*/1-bodies\" --out"),
-    (
-        "static/models/nouns-words.md",
-        "--layer \"*/3-heads\" --classifier heads.features.safetensors --count 500",
-        "--layer \"*/1-bodies\" --classifier heads.features.safetensors --count 4",
-    ),
 ];
 
 /// Programs whose commands are run.

@@ -7,8 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 use image::{Rgba, RgbaImage};
 use meanflow::data::{DataConfig, Images};
 use meanflow::eval::{
-    Evaluation, Extractor, Features, Inception, InceptionResize, Moments, distance_to_nearest, frechet_distance,
-    kernel_distance, median_and_upper, nearest, precision_recall, random_order, read_records,
+    Classifier, Evaluation, Extractor, Features, Inception, InceptionResize, Moments, distance_to_nearest,
+    frechet_distance, kernel_distance, median_and_upper, nearest, precision_recall, random_order, read_records,
 };
 use meanflow::import::Checkpoint;
 use meanflow::train::TrainConfig;
@@ -186,6 +186,29 @@ fn a_mixture_of_two_images_is_far_from_both() {
         assert!((found - want).abs() < 1e-3, "{distances:?}");
     }
     assert_eq!(median_and_upper((0..=100).rev().map(|i| i as f32).collect()), [50.0, 95.0]);
+}
+
+#[test]
+fn a_classifier_names_what_a_key_of_json_files_says() {
+    let place = Place::new();
+    let pictures = place.dir.path().join("pictures");
+    fs::create_dir_all(&pictures).expect("a folder");
+    for i in 0..8_u8 {
+        let picture = pictures.join(format!("{i}.png"));
+        RgbaImage::from_pixel(8, 8, Rgba([i % 2 * 255, 0, 0, 255])).save(&picture).expect("it writes");
+        fs::write(picture.with_extension("json"), format!("{{\"tone\": \"{}\"}}", ["dark", "red"][usize::from(i % 2)]))
+            .expect("it writes");
+    }
+    // The settings of a set whose captions are all that a model is told.
+    let (settings, features) = (place.path("s.toml"), place.path("f.safetensors"));
+    fs::write(&settings, "[data]\nsize = 8\nclass_depth = 0\n").expect("it writes");
+    let data = pictures.to_string_lossy();
+    let command = ["classifier", "--data", &data, "--config", &settings, "--epochs", "1", "--out", &features];
+    fails(&command, &["two or more classes"]);
+    succeeds(&[&command[..], &["--label", "tone"]].concat());
+    let bytes = fs::read(&features).expect("a file");
+    let classifier = Classifier::from_bytes(&bytes, &device()).expect("a classifier");
+    assert_eq!(classifier.info().classes, ["dark", "red"]);
 }
 
 /// Forty images of two classes, each of one colour.

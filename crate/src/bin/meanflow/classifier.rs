@@ -48,7 +48,9 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(layer) = &args.layer {
         config.set_class_layer(layer)?;
     }
-    config.label_column = args.label.clone().or(config.label_column.take());
+    if let Some(column) = &args.label {
+        config.set_label_column(column);
+    }
     let data = &args.data.data;
     let images = images::load(data, &config)?;
     config.channels = images.channels;

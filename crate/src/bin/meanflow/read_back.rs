@@ -263,8 +263,11 @@ impl Asked {
     /// Pictures of a set with classes, for each reader those of its column.
     fn of_classes(args: &Args, config: &DataConfig, readers: &[&Reader], model: &Generator) -> Result<Self> {
         let load = |label: Option<&String>| -> Result<Images> {
-            let label_column = label.or(config.label_column.as_ref()).cloned();
-            let mut images = args.subject.load(DataConfig { label_column, ..config.clone() }, model)?;
+            let mut config = config.clone();
+            if let Some(column) = label {
+                config.set_label_column(column);
+            }
+            let mut images = args.subject.load(config, model)?;
             images.truncate(args.count as usize);
             if images.classes.is_empty() {
                 bail!("{} has no classes, which a classifier could name", args.subject.data.data.display());
