@@ -29,7 +29,5 @@ read_back() {
 }
 
 read_back nouns-words "$nouns" nouns-words.toml --layer heads:5 glasses:5 bodies:10 accessories:10 -- --swap glasses,bodies
-if [ -e "$root/static/models/people.safetensors" ]; then
-  read_back people "$sets/people" people.toml --label skinColor:1 hairColor:1 hair:1 eyes:1 facialHair:1 nose:1 mouth:1 \
-    clothingColor:1 body:1 -- --split test
-fi
+read_back people "$sets/people" people.toml --label skinColor:1 hairColor:1 hair:1 eyes:1 facialHair:1 nose:1 mouth:1 \
+  clothingColor:1 body:1 -- --split test

@@ -169,8 +169,7 @@ async function show(change, { anew = true } = {}) {
     setState('loading', 'Generating…');
     demos.rest();
   }
-  const { seed, count, nfe } = choice;
-  const { guidance } = choice;
+  const { seed, count, nfe, guidance } = choice;
   const classes = { ...classesOf(choice.className, info.classes), ...promptOf(choice.prompt, info), guidance };
   const isSame = !anew && Object.keys(change).length === 0;
   try {

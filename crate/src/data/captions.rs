@@ -19,8 +19,8 @@ pub fn lines(captions: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Images {
-    /// What describes image `i`, as a network is told it: the first of its captions, or else the name of its class; empty
-    /// where it has neither.
+    /// What describes image `i`, as a network is told it: the first of its captions, or else the name of its class;
+    /// empty where it has neither.
     pub fn description(&self, i: usize) -> String {
         let class = || self.classes.get(self.labels[i] as usize).map_or("", String::as_str);
         let caption = self.captions.get(i).and_then(|captions| lines(captions).next());

@@ -165,8 +165,8 @@ fn placeholder(folder: &str) -> String {
     format!("{{{}}}", if rest.is_empty() { name } else { rest })
 }
 
-/// The pictures that parts can make: which parts there are, and what chosen ones of them look like. [`load`](super::load)
-/// gives those that the settings draw.
+/// The pictures that parts can make: which parts there are, and what chosen ones of them look like.
+/// [`load`](super::load) gives those that the settings draw.
 pub struct LayerSet {
     config: DataConfig,
     layers: Layers,

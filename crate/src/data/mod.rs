@@ -75,6 +75,7 @@ pub use stored::{Stored, load_sample, load_stored};
 pub use summary::Tally;
 
 use crate::data::latents::Latents;
+use crate::model::from_byte;
 use crate::model::weights::Normalization;
 
 /// How files become training images: the `[data]` table of the configuration.
@@ -280,6 +281,13 @@ impl Images {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// The pixels of some images in `[−1, 1]`, `[rows, channels, size, size]`, where they are in memory.
+    pub fn values(&self, rows: &[usize]) -> Vec<f32> {
+        let count = self.channels * self.size * self.size;
+        let pixels = rows.iter().flat_map(|row| &self.pixels[row * count..(row + 1) * count]);
+        pixels.map(|&byte| from_byte(byte)).collect()
     }
 
     /// Whether there are none.

@@ -11,7 +11,6 @@ use super::resize::InceptionResize;
 use crate::data::Images;
 use crate::error::Error;
 use crate::import::Checkpoint;
-use crate::model::from_byte;
 
 /// Images at a time: a bound on memory that keeps a device busy.
 const BATCH: usize = 200;
@@ -145,12 +144,9 @@ impl Extractor {
     /// # Errors
     /// When the device cannot be read.
     pub fn of_images(&self, images: &Images, rows: &[usize], device: &Device) -> Result<Features> {
-        let values = images.channels * images.size * images.size;
         let batches = rows.chunks(BATCH).map(|rows| {
-            let pixels = rows.iter().flat_map(|row| &images.pixels[row * values..(row + 1) * values]);
-            let pixels: Vec<f32> = pixels.map(|&b| from_byte(b)).collect();
             let shape = [rows.len(), images.channels, images.size, images.size];
-            self.features(Tensor::from_data(TensorData::new(pixels, shape), device))
+            self.features(Tensor::from_data(TensorData::new(images.values(rows), shape), device))
         });
         gather(batches)
     }

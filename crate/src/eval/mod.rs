@@ -29,7 +29,7 @@ pub(crate) use identity::xxh64;
 pub use inception::Inception;
 pub use kernel_distance::{KernelDistance, kernel_distance};
 pub use manifold::{MIN_IMAGES, PrecisionRecall, precision_recall};
-pub use neighbours::{Nearness, Neighbours, distance_to_nearest, median_and_upper, nearest};
+pub use neighbours::{NearestDistance, Neighbours, distance_to_nearest, nearest, quantiles};
 pub use plot::plot;
 pub use record::{Draw, Evaluation, Manifold, read_records};
 pub use resize::InceptionResize;

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::Features;
 use super::manifold::distances;
 use crate::data::Images;
-use crate::model::from_byte;
 
 /// Images of a set whose pixels are in memory at a time, as f32.
 const BLOCK: usize = 2000;
@@ -23,7 +22,7 @@ pub struct Neighbours {
 
 /// How far generated images are from the nearest real one: an image that mixes several of them is far from each.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Nearness {
+pub struct NearestDistance {
     /// Generated images.
     pub images: usize,
     /// Median and 95th percentile of the Euclidean distance between pixels in `[−1, 1]`.
@@ -32,13 +31,13 @@ pub struct Nearness {
     pub features: [f64; 2],
 }
 
-/// Median and 95th percentile.
+/// The quantiles of some values at these shares, 0.5 for the median: each is one of the values.
 ///
 /// # Panics
 /// When there are no values.
-pub fn median_and_upper(mut values: Vec<f32>) -> [f64; 2] {
+pub fn quantiles<const N: usize>(mut values: Vec<f32>, shares: [f64; N]) -> [f64; N] {
     values.sort_unstable_by(f32::total_cmp);
-    [0.5, 0.95].map(|share| f64::from(values[(share * (values.len() - 1) as f64).round() as usize]))
+    shares.map(|share| f64::from(values[(share * (values.len() - 1) as f64).round() as usize]))
 }
 
 /// The Euclidean distance from each of `queries`, pixels in `[−1, 1]`, to the nearest image of a set.
@@ -47,8 +46,9 @@ pub fn median_and_upper(mut values: Vec<f32>) -> [f64; 2] {
 /// When the device cannot be read.
 pub fn distance_to_nearest(queries: &Features, images: &Images, device: &Device) -> Result<Vec<f32>> {
     let mut least = vec![f32::INFINITY; queries.rows()];
-    for block in images.pixels.chunks(BLOCK * queries.dims) {
-        let block = Features::new(queries.dims, block.iter().map(|&byte| from_byte(byte)).collect());
+    let rows: Vec<usize> = (0..images.len()).collect();
+    for block in rows.chunks(BLOCK) {
+        let block = Features::new(queries.dims, images.values(block));
         let found = nearest(queries, &block, 1, None, device)?;
         least.iter_mut().zip(found.distances).for_each(|(least, distance)| *least = least.min(distance));
     }

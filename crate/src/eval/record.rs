@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::identity::ModelId;
-use super::neighbours::Nearness;
+use super::neighbours::NearestDistance;
 use super::resize::InceptionResize;
 
 /// One model, sampled in one way.
@@ -61,7 +61,7 @@ pub struct Evaluation {
     pub manifold: Manifold,
     /// How far the images are from the nearest real one, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nearness: Option<Nearness>,
+    pub nearest_distance: Option<NearestDistance>,
     /// Seconds per generated image.
     pub seconds: f64,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::neighbours::Nearness;
+use super::neighbours::NearestDistance;
 use super::record::{Draw, Evaluation};
 use super::rows::{Row, mean_std, rows};
 use crate::io::markdown;
@@ -45,14 +45,14 @@ fn smears(rows: &[Row]) -> String {
         let of = |(solver, nfe): &(String, usize), seed: u64| {
             let rows = rows.iter().filter(|other| other.label == row.label && other.solver == solver);
             let mut records = rows.flat_map(|row| &row.records).filter(|r| (r.nfe, r.seed) == (*nfe, seed));
-            records.find_map(|record| record.nearness)
+            records.find_map(|record| record.nearest_distance)
         };
-        let pairs: Vec<[Nearness; 2]> =
+        let pairs: Vec<[NearestDistance; 2]> =
             row.seeds().into_iter().filter_map(|seed| Some([of(&one, seed)?, of(&many, seed)?])).collect();
         if pairs.is_empty() {
             continue;
         }
-        let figures = |of: fn(&Nearness) -> f64| {
+        let figures = |of: fn(&NearestDistance) -> f64| {
             let values: Vec<[f64; 2]> = pairs.iter().map(|pair| pair.each_ref().map(of)).collect();
             let column = |of: fn(&[f64; 2]) -> f64| cell(&values.iter().map(of).collect::<Vec<_>>(), 2);
             format!("{} | {} | {}", column(|v| v[0]), column(|v| v[1]), column(|v| v[0] / v[1]))

@@ -510,7 +510,7 @@ impl RunFolder {
         let size = info.net.image_size;
         let generator = Generator::new(trainer.averaged().clone(), info, device);
         let (solver, nfe) = config.objective.sampling();
-        let options = SampleOptions { solver, ..SampleOptions::default() };
+        let options = SampleOptions::from(solver);
         let prompts: Vec<Condition> =
             captions.iter().map(|text| generator.info().prompt(text)).collect::<Result<_, _>>()?;
         let sampled = match prompts.is_empty() {

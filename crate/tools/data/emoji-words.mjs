@@ -136,7 +136,7 @@ async function main() {
       const png = rasterize(document(body, own, SIZE));
       for (let n = 0; n < REPEATS; n++) splits.train.push({ png, captions: captionsOfEmoji(one, style, next), labels });
       const captions = captionsOfEmoji(one, style, next);
-      names.push({ png, captions: [`${captions.at(0)}`], labels });
+      names.push({ png, captions: [captions[0]], labels });
       if (keywordsOf(one).length > 1) keywords.push({ png, captions: [captions.at(-1)], labels });
     });
   }

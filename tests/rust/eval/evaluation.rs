@@ -8,7 +8,7 @@ use image::{Rgba, RgbaImage};
 use meanflow::data::{DataConfig, Images};
 use meanflow::eval::{
     Classifier, Evaluation, Extractor, Features, Inception, InceptionResize, Moments, distance_to_nearest,
-    frechet_distance, kernel_distance, median_and_upper, nearest, precision_recall, random_order, read_records,
+    frechet_distance, kernel_distance, nearest, precision_recall, quantiles, random_order, read_records,
 };
 use meanflow::import::Checkpoint;
 use meanflow::train::TrainConfig;
@@ -185,7 +185,7 @@ fn a_mixture_of_two_images_is_far_from_both() {
     for (found, want) in distances.iter().zip([0.0, 2.0f32.sqrt(), 0.0]) {
         assert!((found - want).abs() < 1e-3, "{distances:?}");
     }
-    assert_eq!(median_and_upper((0..=100).rev().map(|i| i as f32).collect()), [50.0, 95.0]);
+    assert_eq!(quantiles((0..=100).rev().map(|i| i as f32).collect(), [0.5, 0.95]), [50.0, 95.0]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What results become: rows of tables, lines of plots, and which models stand together.
 
-use meanflow::eval::{Draw, Evaluation, InceptionResize, Manifold, ModelId, Nearness, plot, read_records, tables};
+use meanflow::eval::{
+    Draw, Evaluation, InceptionResize, Manifold, ModelId, NearestDistance, plot, read_records, tables,
+};
 
 use crate::cli::{Place, fails, succeeds};
 
@@ -57,8 +59,9 @@ fn tables_and_plots_show_every_result_and_the_spread_over_seeds() {
 #[test]
 fn one_call_is_compared_with_many_of_the_same_noise_by_the_nearest_real_image() {
     let with = |median: f64, record: Evaluation| {
-        let nearness = Nearness { images: 50, pixels: [median, 2.0 * median], features: [0.5 * median, median] };
-        Evaluation { nearness: Some(nearness), ..record }
+        let nearest_distance =
+            NearestDistance { images: 50, pixels: [median, 2.0 * median], features: [0.5 * median, median] };
+        Evaluation { nearest_distance: Some(nearest_distance), ..record }
     };
     let mut records = vec![
         with(3.0, result("m", 0, "mean-flow", 1, 12.0)),

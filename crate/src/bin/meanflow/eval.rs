@@ -8,9 +8,8 @@ use burn::tensor::{Device, Tensor};
 use meanflow::Condition;
 use meanflow::data::Images;
 use meanflow::eval::{
-    Draw, Evaluation, Extractor, Features, InceptionResize, MIN_IMAGES, Manifold, ModelId, Moments, Nearness,
-    distance_to_nearest, frechet_distance, kernel_distance, median_and_upper, nearest, precision_recall, random_order,
-    tables,
+    Draw, Evaluation, Extractor, Features, InceptionResize, MIN_IMAGES, Manifold, ModelId, Moments, NearestDistance,
+    distance_to_nearest, frechet_distance, kernel_distance, nearest, precision_recall, quantiles, random_order, tables,
 };
 use meanflow::generator::{Generator, SampleOptions};
 use meanflow::io;
@@ -221,7 +220,7 @@ fn measure(
     device: &Device,
 ) -> Result<Evaluation> {
     let Reference { extractor, features: real, captions, images: real_images, moments, vae } = reference;
-    let options = SampleOptions { solver, ..SampleOptions::default() };
+    let options = SampleOptions::from(solver);
     io::check_memory("the features of all images", &[args.count as u64, real.dims as u64, size_of::<f32>() as u64])?;
     let prompts = if model.info().net.text.is_some() { prompts(captions, model.info())? } else { Vec::new() };
     let (mut seconds, mut values) = (0.0, Vec::with_capacity(args.count * real.dims));
@@ -248,8 +247,8 @@ fn measure(
     let kernel = kernel_distance(&generated, real, args.seed)?;
     let (some_real, some_generated) = (real.head(MANIFOLD), generated.head(MANIFOLD));
     let manifold = precision_recall(&some_real, &some_generated, device)?;
-    let nearness = match real_images {
-        Some(images) => Some(nearness(args.nearest, shown, images, &generated, real, device)?),
+    let nearest_distance = match real_images {
+        Some(images) => Some(nearest_distance(args.nearest, shown, images, &generated, real, device)?),
         None => None,
     };
     Ok(Evaluation {
@@ -277,28 +276,28 @@ fn measure(
         precision: manifold.precision,
         recall: manifold.recall,
         manifold: Manifold { draw: Draw::Uniform, counts: Some([some_real.rows(), some_generated.rows()]) },
-        nearness,
+        nearest_distance,
         seconds: seconds / args.count as f64,
     })
 }
 
 /// How far the first `count` generated images, or all, are from the nearest real one. `pixels` are theirs, in
 /// `[−1, 1]`.
-fn nearness(
+fn nearest_distance(
     count: usize,
     mut pixels: Vec<f32>,
     images: &Images,
     generated: &Features,
     real: &Features,
     device: &Device,
-) -> Result<Nearness> {
+) -> Result<NearestDistance> {
     let generated = generated.head(count);
     let dims = images.channels * images.size * images.size;
     pixels.truncate(generated.rows() * dims);
     let by_pixels = distance_to_nearest(&Features::new(dims, pixels), images, device)?;
     let by_features = nearest(&generated, real, 1, None, device)?.distances;
-    let (pixels, features) = (median_and_upper(by_pixels), median_and_upper(by_features));
-    Ok(Nearness { images: generated.rows(), pixels, features })
+    let [pixels, features] = [by_pixels, by_features].map(|distances| quantiles(distances, [0.5, 0.95]));
+    Ok(NearestDistance { images: generated.rows(), pixels, features })
 }
 
 /// The images as the page shows them, in whole steps of 1/255, once the device is done with them.

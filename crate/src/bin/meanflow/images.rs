@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use meanflow::data::{self, DataConfig, Images};
+use meanflow::model::Condition;
 use meanflow::model::weights::ModelInfo;
-use meanflow::model::{Condition, from_byte};
 
 /// The images of a set; what its user should know about it goes to standard error.
 pub fn load(path: &Path, config: &DataConfig) -> Result<Images> {
@@ -41,10 +41,4 @@ pub fn captions(images: &Images, rows: &[usize]) -> Vec<String> {
 /// The captions as prompts of a model.
 pub fn prompts(captions: &[String], info: &ModelInfo) -> Result<Vec<Condition>> {
     Ok(captions.iter().map(|caption| info.prompt(caption)).collect::<Result<_, _>>()?)
-}
-
-/// All values of some images of a set, in `[−1, 1]`.
-pub fn values(images: &Images, rows: &[usize]) -> Vec<f32> {
-    let count = images.channels * images.size * images.size;
-    rows.iter().flat_map(|row| &images.pixels[row * count..(row + 1) * count]).map(|&byte| from_byte(byte)).collect()
 }

@@ -42,8 +42,8 @@ pub struct DataArgs {
     /// The images, as for training
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
-    /// Settings, a TOML file, of which [data] says how files become images; where a model is measured, their size is the
-    /// model's
+    /// Settings, a TOML file, of which [data] says how files become images; where a model is measured, their size is
+    /// the model's
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Which split of the images to take, such as train or test, in place of what [data] says

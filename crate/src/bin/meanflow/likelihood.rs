@@ -8,7 +8,7 @@ use meanflow::flow::{Divergence, Integrator, TOLERANCES, bits_per_dimension, deq
 use meanflow::generator::Generator;
 use meanflow::{Condition, Error};
 
-use crate::images::{captions, prompts, values};
+use crate::images::{captions, prompts};
 use crate::inputs::ModelOnData;
 
 /// Print how many bits per dimension a model needs for images, by the flow of its instantaneous velocity.
@@ -51,14 +51,14 @@ pub fn run(args: &Args) -> Result<()> {
     for (batch, rows) in drawn.chunks(BATCH).enumerate() {
         let seed = args.seed.wrapping_add((batch * BATCH) as u64);
         let x = dequantise(tensor(&images, rows, &device), seed);
-        let values_of_each = images.channels * images.size * images.size;
+        let values = images.channels * images.size * images.size;
         let divergence = match args.probes {
             0 => Divergence::Exact,
             probes => Divergence::Hutchinson { probes, seed },
         };
         let classes = classes.as_ref().map(|classes| &classes[batch * BATCH..][..rows.len()]);
         let density = generator.density(x, classes, divergence, Integrator::Adaptive { tolerance: args.tolerance })?;
-        let each = bits_per_dimension(density.log_density, values_of_each).try_into_vec_as::<f32>();
+        let each = bits_per_dimension(density.log_density, values).try_into_vec_as::<f32>();
         bits.extend(each.map_err(|e| Error::Device(e.to_string()))?.into_iter().map(f64::from));
     }
     let mean = bits.iter().sum::<f64>() / count as f64;
@@ -93,7 +93,7 @@ fn classes_of(images: &Images, rows: &[usize], generator: &Generator) -> Result<
 /// Some images in `[−1, 1]`, `[rows, channels, size, size]`.
 fn tensor(images: &Images, rows: &[usize], device: &Device) -> Tensor<4> {
     let shape = [rows.len(), images.channels, images.size, images.size];
-    Tensor::from_data(TensorData::new(values(images, rows), shape), device)
+    Tensor::from_data(TensorData::new(images.values(rows), shape), device)
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use meanflow::Condition;
-use meanflow::eval::{Features, nearest, random_order};
+use meanflow::eval::{Features, nearest, quantiles, random_order};
 use meanflow::generator::to_rgba;
 use meanflow::io::grid;
 use meanflow::model::Request;
-use meanflow::model::from_byte;
 use meanflow::{Error, io};
 
 use crate::inputs::ModelOnData;
@@ -58,7 +57,8 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("neighbours need two or more training images");
     }
     let dims = net.channels * net.image_size * net.image_size;
-    let training = Features::new(dims, images.pixels.iter().map(|&b| from_byte(b)).collect());
+    let all: Vec<usize> = (0..images.len()).collect();
+    let training = Features::new(dims, images.values(&all));
     let over = usize::from(args.over.max(args.count));
     let generated = model.images(Request { seed: args.seed, count: over, class: Condition::Any, nfe: 1 })?;
     let values = generated.try_into_vec_as::<f32>().map_err(|e| Error::Device(e.to_string()))?;
@@ -68,8 +68,9 @@ pub fn run(args: &Args) -> Result<()> {
     let mut drawn = random_order(&images, args.seed);
     drawn.truncate(COMPARED);
     let part = Features::new(dims, drawn.iter().flat_map(|&row| training.row(row)).copied().collect());
+    let median = |distances: Vec<f32>| quantiles(distances, [0.5])[0];
     let among = median(nearest(&part, &training, 1, Some(&drawn), &device)?.distances);
-    let nearer = found.distances.iter().filter(|&&distance| distance < among).count();
+    let nearer = found.distances.iter().filter(|&&distance| f64::from(distance) < among).count();
 
     let mut shown = Vec::new();
     for (row, neighbours) in found.rows.iter().take(args.count.into()).enumerate() {
@@ -96,9 +97,4 @@ pub fn run(args: &Args) -> Result<()> {
         100.0 * nearer as f64 / over as f64
     );
     Ok(())
-}
-
-fn median(mut values: Vec<f32>) -> f32 {
-    values.sort_unstable_by(f32::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
 }

@@ -6,19 +6,19 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use meanflow::data::{DataConfig, Exchange, Images, LayerSet};
 use meanflow::eval::Classifier;
-use meanflow::generator::{Generator, SampleOptions};
+use meanflow::generator::Generator;
 use meanflow::model::Solver;
 use meanflow::{Condition, io};
 use serde::Serialize;
 
-use crate::images::{captions, prompts, values};
+use crate::images::{captions, prompts};
 use crate::inputs::{ModelOnData, for_model};
 
 /// How often a model draws what its prompts say: classifiers name what they see in pictures of the captions of a set.
 ///
-/// Beside it stands how often the classifiers are right about the set's own pictures. The result is a table in Markdown.
-/// With several classifiers, `all` is the share of pictures of which every classifier is right. Where [data.layers] holds
-/// combinations out, the captions are of these, unless --split says otherwise.
+/// Beside it stands how often the classifiers are right about the set's own pictures. The result is a table in
+/// Markdown. With several classifiers, `all` is the share of pictures of which every classifier is right. Where
+/// [data.layers] holds combinations out, the captions are of these, unless --split says otherwise.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -34,9 +34,9 @@ pub struct Args {
     /// each --classifier, in their order
     #[arg(long, value_name = "COLUMN", conflicts_with = "layer")]
     label: Vec<String>,
-    /// Also how well words are bound to two of these layers: pairs of prompts in which the layers have exchanged a word,
-    /// such as red glasses with a green body, and green glasses with a red body. All words are taken for which the set
-    /// has the four parts
+    /// Also how well words are bound to two of these layers: pairs of prompts in which the layers have exchanged a
+    /// word, such as red glasses with a green body, and green glasses with a red body. All words are taken for which
+    /// the set has the four parts
     #[arg(long, value_name = "FOLDER,FOLDER", value_parser = two_layers)]
     swap: Option<[String; 2]>,
     /// How many pictures of each kind; with --swap, as many pairs
@@ -304,10 +304,9 @@ impl Asked {
         device: &Device,
     ) -> Result<Vec<Vec<usize>>> {
         see(readers, self.prompts.len(), device, |part| {
-            let Some((_, solver, nfe)) = way else { return Ok(values(&self.images, part)) };
-            let options = SampleOptions { solver, ..SampleOptions::default() };
+            let Some((_, solver, nfe)) = way else { return Ok(self.images.values(part)) };
             let each: Vec<Condition> = part.iter().map(|&row| self.prompts[row].clone()).collect();
-            let drawn = model.sample_each(seed.wrapping_add(part[0] as u64), &each, nfe, options)?.images;
+            let drawn = model.sample_each(seed.wrapping_add(part[0] as u64), &each, nfe, solver.into())?.images;
             Ok(drawn.try_into_vec_as::<f32>().map_err(|e| meanflow::Error::Device(e.to_string()))?)
         })
     }

@@ -73,8 +73,8 @@ struct Call<'a> {
     network: &'a Network,
     z: &'a [f32],
     t: f64,
-    /// The tokens in front of the patches or the text tokens beside them, where there are such, then the modulations of all
-    /// layers.
+    /// The tokens in front of the patches or the text tokens beside them, where there are such, then the modulations of
+    /// all layers.
     conditions: &'a [Vec<f32>],
     work: &'a mut Scratch,
 }

@@ -1,5 +1,5 @@
-//! Reads matrices stored as whole numbers of −127 to 127 (`I8`), each row with a scale in a tensor of its own: a quarter
-//! of the size of f32. `net/quantization.rs` writes them.
+//! Reads matrices stored as whole numbers of −127 to 127 (`I8`), each row with a scale in a tensor of its own: a
+//! quarter of the size of f32. `net/quantization.rs` writes them.
 
 use safetensors::tensor::{Dtype, TensorView};
 
