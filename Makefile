@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu soak bench bench-train bench-sample bench-web screenshots reproduction read-back parity data clean
+.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu test-mpi soak bench bench-train bench-sample bench-web screenshots reproduction read-back parity data clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -19,6 +19,7 @@ help:
 	@echo "make read-back  measure how often pictures show what their prompts say (NOUNS=path of the parts of Nouns; an hour)"
 	@echo "make data    make the sets of pictures with captions in runs/data (a few minutes)"
 	@echo "make parity  remake docs/parity.md of what the tests find, and docs/published.md"
+	@echo "make test-mpi  training by several processes (installs Open MPI where apt can)"
 	@echo "make soak    a million hostile files of each kind, two hundred kills of a run in training"
 	@echo "make bench   print sizes, time to first image, time per image, training speed"
 	@echo "make bench-train  a training step against PyTorch, ratios in one run (DEVICE=cuda on a GPU)"
@@ -36,6 +37,9 @@ demo: build
 	@node web/tools/serve.mjs dist
 
 test: test-rust test-browser test-embed
+	@if command -v mpicc >/dev/null; then $(MAKE) test-mpi; else \
+		echo "# skipped: training by several processes, for want of MPI (make test-mpi installs it)"; \
+		echo "# skipped $$(grep -c '^#\[test\]' tests/mpi.rs)"; fi
 
 # What one runs while working: the Rust suite without what takes most of its time, shaders compiled by a driver that
 # computes on the CPU and the reproduction in small, and what of the scripts needs no browser.
@@ -67,6 +71,11 @@ test-embed: test-build
 # On a real GPU, or by Mesa's driver that computes on the CPU, where choosing among kernels takes minutes.
 test-gpu: test-setup
 	CUBECL_AUTOTUNE_LEVEL=minimal cargo test --release --features wgpu --lib -- gpu
+
+# Several processes, on the MPI of this machine.
+test-mpi: test-setup
+	@bash web/tools/setup.sh mpi
+	$(LINTED) test --release --features mpi --test mpi
 
 # Minutes of what the suite does for seconds.
 soak: test-setup

@@ -16,6 +16,8 @@ mod data;
 mod data_kinds;
 #[path = "rust/flow/density.rs"]
 mod density;
+#[path = "rust/train/distributed.rs"]
+mod distributed;
 #[cfg(unix)]
 #[path = "rust/docs/documents.rs"]
 mod documents;

@@ -2,6 +2,7 @@
 # Installs what the build and the tests need and the machine lacks. Quick when nothing is missing.
 #   setup.sh          what `make build` and `make demo` need
 #   setup.sh tests    also browsers
+#   setup.sh mpi      Open MPI, and the library by which its bindings are made
 set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
 cd "$root"
@@ -76,4 +77,9 @@ if [ "${1:-}" = tests ]; then
     # It has no headless mode: a screen that nobody sees comes with it. Where there is no such package its tests are skipped.
     apt_install webkit2gtk-driver xvfb xauth || true
   fi
+fi
+
+if [ "${1:-}" = mpi ] && ! command -v mpicc >/dev/null; then
+  say "installing Open MPI"
+  apt_install openmpi-bin libopenmpi-dev libclang-dev
 fi

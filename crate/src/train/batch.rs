@@ -7,7 +7,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::augment::Augmentation;
 use super::config::TrainConfig;
 use super::optimization::Optimization;
+use super::part::{Part, indices};
+use super::process_group::ProcessGroup;
 use crate::data::{DataError, Images, caption_lines};
+use crate::error::Error;
+use crate::flow::Times;
 use crate::model::AUGMENT_DIM;
 use crate::model::from_byte;
 use crate::model::text::{Token, Tokenizer, words};
@@ -26,6 +30,8 @@ pub struct Sampler<'a> {
     dropped_last: bool,
     /// What makes tokens of the captions, for a network that is conditioned on text.
     tokenizer: Option<Tokenizer<'a>>,
+    /// The part of every batch that is read, of groups of so many rows.
+    part: (Part, usize),
     /// The images that take turns: one group per class, or one of all.
     groups: Vec<Group>,
 }
@@ -48,6 +54,28 @@ pub struct Batch {
     pub changes: Option<Tensor<2>>,
     /// How many rows at the end have the null label and must be trained at `r = t`: with guidance, all that have it.
     pub instants: usize,
+    /// Where several processes share the batch, the rows of `images`; all else is of the whole batch.
+    pub(super) own: Option<OwnRows>,
+}
+
+/// The rows of a batch that a process takes.
+#[derive(Clone)]
+pub(super) struct OwnRows {
+    pub part: Part,
+    pub rows: Vec<usize>,
+    /// How many rows the batch has.
+    of: usize,
+}
+
+impl OwnRows {
+    /// These rows of what was drawn for the whole batch, so that it is the same however many processes share it.
+    pub fn select(&self, times: Times, labels: Option<Labels>) -> (Times, Option<Labels>) {
+        let Times { t, r, intervals } = times;
+        let rows = indices(&self.rows, &t.device());
+        let intervals = self.rows.iter().filter(|&&row| row < intervals).count();
+        let times = Times { t: t.select(0, rows.clone()), r: r.select(0, rows.clone()), intervals };
+        (times, labels.map(|labels| labels.select(&rows)))
+    }
 }
 
 impl Batch {
@@ -56,11 +84,16 @@ impl Batch {
     /// # Shapes
     /// `images`: `[batch, channels, size, size]` in `[−1, 1]`; `labels`: `[batch]`, for a network with classes.
     pub fn new(images: Tensor<4>, labels: Option<Tensor<1, Int>>) -> Self {
-        Self { images, labels, prompts: None, changes: None, instants: 0 }
+        Self { images, labels, prompts: None, changes: None, instants: 0, own: None }
     }
 }
 
 impl Batch {
+    /// How many rows it has, with those of other processes.
+    pub(super) fn rows(&self) -> usize {
+        self.own.as_ref().map_or(self.images.dims()[0], |own| own.of)
+    }
+
     /// What the network is conditioned on, where it is on anything.
     pub(super) fn conditioning(&self) -> Option<Labels> {
         let Self { labels, prompts, changes, .. } = self;
@@ -82,8 +115,23 @@ impl<'a> Sampler<'a> {
         }
         groups.retain(|members| !members.is_empty());
         let groups = groups.into_iter().map(|members| Group { members, epoch: None }).collect();
-        let (augmentation, tokenizer) = (None, None);
-        Self { images, config: config.clone(), flip, augmentation, dropped_last: false, tokenizer, groups }
+        let (augmentation, tokenizer, part) = (None, None, (Part::WHOLE, 1));
+        Self { images, config: config.clone(), flip, augmentation, dropped_last: false, tokenizer, part, groups }
+    }
+
+    /// Reads only those images of every batch that this process takes; `group` is how many neighbouring rows stay
+    /// together ([`Objective::group`](crate::flow::Objective::group)).
+    ///
+    /// # Errors
+    /// When there are more processes than groups of rows.
+    pub fn for_process(self, processes: &dyn ProcessGroup, group: usize) -> Result<Self, Error> {
+        let (rows, count) = (self.config.batch_size, processes.size());
+        if rows.div_ceil(group) < count {
+            return Err(Error::Config(format!(
+                "[train] batch_size is {rows}, too small for {count} processes: each takes {group} or more of its rows"
+            )));
+        }
+        Ok(Self { part: (Part { index: processes.rank(), count }, group), ..self })
     }
 
     /// The batches of a training run.
@@ -114,18 +162,26 @@ impl<'a> Sampler<'a> {
         let mut augmentations = Stream::new(seed, Purpose::Augmentation, step);
         let mut captions = Stream::new(seed, Purpose::Captions, step);
         let (mut changes, mut prompts) = (Vec::new(), Vec::new());
-        let mut pixels: Vec<f32> = Vec::with_capacity(rows * values);
+        let (part, group) = self.part;
+        let own = part.rows(rows, group);
+        let mut pixels: Vec<f32> = Vec::with_capacity(own.len() * values);
         let mut labels = Vec::with_capacity(rows);
         let dropped: Vec<bool> = (0..rows).map(|_| drops.uniform() < self.config.class_dropout).collect();
         let mut order: Vec<usize> = (0..rows).collect();
         if self.dropped_last {
             order.sort_by_key(|&row| dropped[row]);
         }
-        for row in order {
+        for (place, row) in order.into_iter().enumerate() {
             let index = self.index(step * rows as u64 + row as u64);
             let mirrored = self.flip && flips.uniform() < 0.5;
+            // Of images that others take, only what is drawn at random is drawn.
+            let is_own = own.binary_search(&place).is_ok();
             match &images.latents {
-                Some(latents) => pixels.extend(latents.draw(index, mirrored, &mut moments)?),
+                Some(latents) => {
+                    let drawn = latents.draw(index, mirrored, &mut moments)?;
+                    pixels.extend(drawn.into_iter().take(if is_own { values } else { 0 }));
+                }
+                None if !is_own => {}
                 None => {
                     let image = match &images.stored {
                         Some(stored) => Cow::Owned(stored.read(index)?),
@@ -140,8 +196,10 @@ impl<'a> Sampler<'a> {
             }
             if let Some(augmentation) = &self.augmentation {
                 let change = augmentation.draw(&mut augmentations);
-                let start = pixels.len() - values;
-                change.apply(&mut pixels[start..], size);
+                if is_own {
+                    let start = pixels.len() - values;
+                    change.apply(&mut pixels[start..], size);
+                }
                 changes.extend(change.augment_labels());
             }
             if let Some(tokenizer) = self.tokenizer {
@@ -150,7 +208,7 @@ impl<'a> Sampler<'a> {
             }
             labels.push(if dropped[row] { images.classes.len() as i32 } else { images.labels[index] as i32 });
         }
-        let shape = [rows, images.channels, size, size];
+        let shape = [own.len(), images.channels, size, size];
         Ok(Batch {
             images: Tensor::from_data(TensorData::new(pixels, shape), device),
             labels: (!images.classes.is_empty())
@@ -161,6 +219,7 @@ impl<'a> Sampler<'a> {
                 .is_some()
                 .then(|| Tensor::from_data(TensorData::new(changes, [rows, AUGMENT_DIM]), device)),
             instants: if self.dropped_last { dropped.into_iter().filter(|&dropped| dropped).count() } else { 0 },
+            own: (part != Part::WHOLE).then_some(OwnRows { part, rows: own, of: rows }),
         })
     }
 

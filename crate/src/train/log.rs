@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use super::muon::OptimizerShare;
+use super::process_group::ProcessGroup;
 use super::trainer::StepStats;
 use crate::error::Error;
 
@@ -148,19 +149,36 @@ impl MetricAccumulator {
         self.loss.count > 0
     }
 
-    /// The averages since the last call. Waits for the device.
+    /// The averages since the last call, over all processes that share the batches. Waits for the device.
     ///
     /// # Errors
     /// When the device cannot be read.
-    pub fn record(&mut self, step: u64, learning_rate: f64) -> Result<Record, Error> {
+    pub fn record(
+        &mut self,
+        step: u64,
+        learning_rate: f64,
+        processes: Option<&dyn ProcessGroup>,
+    ) -> Result<Record, Error> {
         let mean = |(total, count): (f64, usize)| (count > 0).then(|| total / count as f64);
-        let (interval, instant) = (self.interval.take()?, self.instant.take()?);
+        let (mut interval, mut instant, mut loss) = (self.interval.take()?, self.instant.take()?, self.loss.take()?);
+        if let Some(processes) = processes {
+            // The loss of a step is the sum of all; the others are of each one's rows.
+            let own = [loss.0, interval.0, interval.1 as f64, instant.0, instant.1 as f64];
+            let own: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let all = processes.all_gather(&own);
+            let total = |which: usize| -> f64 {
+                all.iter().filter_map(|own| own.as_chunks().0.get(which)).map(|&value| f64::from_le_bytes(value)).sum()
+            };
+            loss.0 = total(0);
+            (interval, instant) = ((total(1), total(2) as usize), (total(3), total(4) as usize));
+            self.images = interval.1 + instant.1;
+        }
         let both = (interval.0 + instant.0, interval.1 + instant.1);
         let seconds = self.since.elapsed().as_secs_f64();
         self.since = Instant::now();
         Ok(Record {
             step,
-            loss: mean(self.loss.take()?).unwrap_or(f64::NAN),
+            loss: mean(loss).unwrap_or(f64::NAN),
             residual: mean(both).unwrap_or(f64::NAN),
             residual_interval: mean(interval),
             residual_instant: mean(instant),

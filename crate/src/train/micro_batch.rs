@@ -2,9 +2,10 @@
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::optimization::Optimization;
+use super::part::{Part, indices};
 use super::trainer::StepStats;
 use crate::dual::in_thread_pool;
 use crate::flow::{Models, Residuals, StepInputs, WithDropout};
@@ -31,17 +32,15 @@ impl OwnedModels {
 }
 
 impl StepInputs {
-    /// One of several parts: the rows, in groups that belong together, take turns, so that each part has its share of
-    /// those with `r < t`, which come first in it too, and cost the most. A part may be empty.
-    fn part(&self, [part, parts]: [usize; 2], group: usize) -> Option<Self> {
-        if parts == 1 {
+    /// A part; `None` where it is empty.
+    fn part(&self, part: Part, group: usize) -> Option<Self> {
+        if part == Part::WHOLE {
             return Some(self.clone());
         }
         let [count] = self.t.dims();
-        let rows: Vec<usize> = (0..count).filter(|row| row / group % parts == part).collect();
+        let rows = part.rows(count, group);
         let intervals = rows.iter().filter(|&&row| row < self.intervals).count();
-        let indices = TensorData::new(rows.iter().map(|&row| row as i32).collect(), [rows.len()]);
-        let indices = (!rows.is_empty()).then(|| Tensor::from_data(indices, &self.t.device()))?;
+        let indices = (!rows.is_empty()).then(|| indices(&rows, &self.t.device()))?;
         let images = |x: &Tensor<4>| x.clone().select(0, indices.clone());
         let times = |x: &Tensor<1>| x.clone().select(0, indices.clone());
         Some(Self {
@@ -75,10 +74,15 @@ pub(super) struct MicroBatches<'a> {
     pub step: u64,
     /// How many neighbouring rows stay together.
     pub group: usize,
+    /// Which part of the step's batch the inputs are.
+    pub of_step: Part,
+    /// How many rows the step's batch has.
+    pub rows: usize,
 }
 
 impl MicroBatches<'_> {
-    /// Forward, derivative and backward of a batch: the gradients of the mean of `loss`, and what it measured.
+    /// Forward, derivative and backward: the gradients of `loss`, added up over the rows and divided by how many the
+    /// step's batch has, and what was measured.
     ///
     /// Each device takes its parts of the batch at the same time as the others; the gradients are added up on the
     /// first. In parts or not, and on how many devices, changes only rounding, unless features are dropped.
@@ -124,13 +128,13 @@ impl MicroBatches<'_> {
         let parts = self.devices.len() * self.train.accumulate;
         let (mut sum, mut measured) = (GradientsAccumulator::new(), Vec::new());
         for part in (device..parts).step_by(self.devices.len()) {
-            let own = match inputs.part([part, parts], self.group) {
+            let own = match inputs.part(Part { index: part, count: parts }, self.group) {
                 Some(own) => own.to_device(&self.devices[device]),
                 None => continue,
             };
-            let share = own.t.dims()[0] as f64 / inputs.t.dims()[0] as f64;
+            let share = own.t.dims()[0] as f64 / self.rows as f64;
             let (gradients, losses) = in_thread_pool(&self.devices[device], || {
-                self.part_gradients(part as u64, models, |models| {
+                self.part_gradients(self.of_step.index + self.of_step.count * part, models, |models| {
                     let (loss, residuals) = loss(models, own);
                     (loss * share, residuals)
                 })
@@ -144,13 +148,13 @@ impl MicroBatches<'_> {
     /// The gradients of a part's loss.
     fn part_gradients(
         &self,
-        part: u64,
+        part: usize,
         models: &OwnedModels,
         loss: impl FnOnce(Models<'_>) -> (Tensor<1>, Residuals),
     ) -> (GradientsParams, StepStats) {
         let train = self.train;
         // Each part drops features of its own, or all would drop the same ones.
-        let seed = fold_in(train.seed, part);
+        let seed = fold_in(train.seed, part as u64);
         let dropout = || (train.dropout > 0.0).then(|| Dropout::new(train.dropout, seed, self.step));
         let online = train.precision.of(&models.online);
         let [online, detached, ema] =

@@ -10,6 +10,7 @@ mod batch;
 mod checkpoint;
 mod config;
 mod devices;
+pub mod distributed;
 mod ema;
 mod events;
 #[cfg(all(test, feature = "wgpu"))]
@@ -23,9 +24,11 @@ mod micro_batch;
 mod muon;
 mod optimization;
 mod param_paths;
+mod part;
 pub mod playground;
 mod precision;
 mod pretrained;
+mod process_group;
 mod report;
 mod resume;
 mod run;
@@ -62,7 +65,9 @@ use training_loop::TrainingLoop;
 /// # Errors
 /// Settings that do not suit the images or the run, a run that another process trains, other data than before, a
 /// non-finite loss (the last good checkpoint stays), a damaged checkpoint, or a disk that refuses. What was learnt
-/// until an error that is not of the network or of the checkpoint itself is kept in one more checkpoint.
+/// until an error that is not of the network or of the checkpoint itself is kept in one more checkpoint. Where several
+/// processes share the run, an error of one is not known to the others: it must end them all, and the newest checkpoint
+/// is what is kept.
 pub fn train(
     config: &TrainConfig,
     images: &Images,
@@ -77,17 +82,24 @@ pub fn train(
         config.check_scratch()?;
     }
     config.train.precision.check(device)?;
-    let lock = run.lock()?;
-    if let Some(reason) = &lock.missing {
+    let lock = if run.is_written_here() { Some(run.lock()?) } else { None };
+    if let Some(reason) = lock.as_ref().and_then(|lock| lock.missing.as_ref()) {
         observer.notice(&format!("this folder cannot be locked ({reason}): let no other process write to it"));
     }
-    let trainer = run.open_trainer(config, images, device, observer)?.with_helpers(helpers);
+    let mut trainer = run.open_trainer(config, images, device, observer)?.with_helpers(helpers);
+    let mut sampler = Sampler::of_run(images, config);
+    if let Some(processes) = run.processes.clone() {
+        sampler = sampler.for_process(&*processes, config.objective.group())?;
+        trainer = trainer.with_processes(processes);
+    }
     observer.notice(&OptimizerShare::describe(&trainer.optimizer_shares()));
     config.notices().iter().for_each(|text| observer.notice(text));
     let mut training = TrainingLoop::new(config, run, device, trainer);
-    let ended = training.run_steps(Sampler::of_run(images, config), stop, observer);
+    let ended = training.run_steps(sampler, stop, observer);
     let rest = match &ended {
         Err(failure) if failure.state_is_lost => Ok(()),
+        // The other processes know nothing of it, and take no part in a checkpoint.
+        Err(_) if run.processes.is_some() => Ok(()),
         _ => training.save_rest(),
     };
     match (ended, rest) {

@@ -32,11 +32,7 @@ pub(super) fn check(before: &TrainConfig, now: &TrainConfig) -> Result<()> {
     let refused: Vec<String> = differences(before, now)?
         .into_iter()
         .filter(|(path, _)| !is_changeable(path))
-        .map(|(path, [before, now])| {
-            let (table, key) = path.rsplit_once('.').unwrap_or(("", &path));
-            let name = if table.is_empty() { key.to_owned() } else { format!("[{table}] {key}") };
-            format!("{name} was {before} and is now {now}")
-        })
+        .map(|(path, [before, now])| format!("{} was {before} and is now {now}", setting_name(&path)))
         .collect();
     match refused.is_empty() {
         true => Ok(()),
@@ -48,13 +44,21 @@ pub(super) fn check(before: &TrainConfig, now: &TrainConfig) -> Result<()> {
     }
 }
 
+/// A setting as a person finds it in the file, such as `[train] seed`.
+pub(super) fn setting_name(path: &str) -> String {
+    match path.rsplit_once('.') {
+        Some((table, key)) => format!("[{table}] {key}"),
+        None => path.to_owned(),
+    }
+}
+
 fn is_changeable(path: &str) -> bool {
     let covers = |kept: &&str| path.strip_prefix(*kept).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     CHANGEABLE.iter().any(covers)
 }
 
 /// The settings that differ, by their names, with both values as TOML writes them.
-fn differences(before: &TrainConfig, now: &TrainConfig) -> Result<Vec<(String, [String; 2])>> {
+pub(super) fn differences(before: &TrainConfig, now: &TrainConfig) -> Result<Vec<(String, [String; 2])>> {
     let [before, now] = [before, now].map(|config| toml::Value::try_from(config).context("the settings are no TOML"));
     let mut found = Vec::new();
     compare("", Some(&before?), Some(&now?), &mut found);

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 
 use super::checkpoint::{self, CheckpointSelector};
 use super::config::{Logging, TrainConfig};
+use super::distributed::{self, ProcessGroup};
 use super::events;
 use super::lock::{LOCK_FILE, RunLock};
 use super::log::Record;
@@ -70,6 +71,8 @@ pub struct RunFolder {
     data_may_change: bool,
     /// The names that its classes have from now on, where that was settled.
     classes: Option<Vec<String>>,
+    /// The processes that share the run, where there are several: the first writes it, the others read it.
+    pub(super) processes: Option<Arc<dyn ProcessGroup>>,
 }
 
 /// What a run begins with.
@@ -95,6 +98,7 @@ pub struct Claim {
     new_lock: bool,
     /// Where the run that was in the folder lies now.
     aside: Option<PathBuf>,
+    processes: Option<Arc<dyn ProcessGroup>>,
 }
 
 impl Claim {
@@ -119,7 +123,33 @@ impl Claim {
         };
         // Another process may have begun a run between the look and the lock.
         refuse_foreign(&path)?;
-        Ok(Self { path, lock: Some(lock), created, new_lock, aside: None })
+        Ok(Self { path, lock: Some(lock), created, new_lock, aside: None, processes: None })
+    }
+
+    /// As [`new`](Self::new), for one of several processes that share the run: the first claims the folder, which the
+    /// others look at.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn shared(path: &Path, processes: Arc<dyn ProcessGroup>) -> Result<Self> {
+        let mut claim = match processes.rank() {
+            0 => Self::new(path)?,
+            _ => Self { path: path.into(), lock: None, created: false, new_lock: false, aside: None, processes: None },
+        };
+        claim.processes = Some(processes);
+        Ok(claim)
+    }
+
+    /// Waits until all processes of the run have looked at the folder: from here on the first may change it.
+    pub fn wait_for_all(&self) {
+        if let Some(processes) = &self.processes {
+            distributed::barrier(&**processes);
+        }
+    }
+
+    /// Whether this process writes what is in the folder.
+    fn writes(&self) -> bool {
+        self.processes.as_ref().is_none_or(|processes| processes.rank() == 0)
     }
 
     /// Whether a run was begun in it.
@@ -157,13 +187,16 @@ impl Claim {
     /// # Errors
     /// When there is a run already, or the disk refuses.
     pub fn create(mut self, config: &TrainConfig) -> Result<RunFolder> {
-        if self.holds_run() {
+        if self.writes() && self.holds_run() {
             bail!(
                 "{} already holds a run; continue it with --resume, move it aside with --overwrite, or choose another folder",
                 self.path.display()
             );
         }
         let run = self.folder(RunStart::Scratch);
+        if !self.writes() {
+            return Ok(run);
+        }
         run.write(CONFIG, config.to_toml()?.as_bytes())?;
         for folder in [run.checkpoints(), run.samples()] {
             io::create_folder(&folder)?;
@@ -201,7 +234,8 @@ impl Claim {
     }
 
     fn folder(&self, start: RunStart) -> RunFolder {
-        RunFolder { path: self.path.clone(), start, lock: self.lock.clone(), data_may_change: false, classes: None }
+        let (lock, processes) = (self.lock.clone(), self.processes.clone());
+        RunFolder { path: self.path.clone(), start, lock, data_may_change: false, classes: None, processes }
     }
 
     fn begun(&mut self) {
@@ -276,10 +310,8 @@ impl RunFolder {
         let text = fs::read_to_string(&file)
             .with_context(|| format!("{} holds no run: cannot read {}", path.display(), file.display()))?;
         let config = TrainConfig::of_run(&text).with_context(|| format!("in {}", file.display()))?;
-        Ok((
-            Self { path: path.into(), start: RunStart::Resume, lock: None, data_may_change: false, classes: None },
-            config,
-        ))
+        let (path, start) = (path.into(), RunStart::Resume);
+        Ok((Self { path, start, lock: None, data_may_change: false, classes: None, processes: None }, config))
     }
 
     /// Begins with trained weights instead of random ones.
@@ -300,6 +332,16 @@ impl RunFolder {
     /// Whether it begins with random weights.
     pub(super) fn is_from_scratch(&self) -> bool {
         matches!(self.start, RunStart::Scratch)
+    }
+
+    /// The processes that share the run, where there are several.
+    pub(super) fn processes(&self) -> Option<&dyn ProcessGroup> {
+        self.processes.as_deref()
+    }
+
+    /// Whether this process writes to the folder.
+    pub(super) fn is_written_here(&self) -> bool {
+        self.processes().is_none_or(|processes| processes.rank() == 0)
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -335,6 +377,9 @@ impl RunFolder {
         observer: &mut dyn super::Observer,
     ) -> Result<Trainer> {
         let data = DataManifest::of(images)?;
+        if let Some(processes) = self.processes() {
+            distributed::check_same(processes, config, &data)?;
+        }
         let net = config.net_for(images)?;
         let (trainer, init) = match &self.start {
             RunStart::Scratch => {
@@ -362,6 +407,13 @@ impl RunFolder {
                 (trainer, before.training.init)
             }
         };
+        if let Some(processes) = self.processes() {
+            // Until all have read what there is, nothing of it changes.
+            distributed::check_weights(processes, trainer.net(), trainer.steps_done())?;
+        }
+        if !self.is_written_here() {
+            return Ok(trainer);
+        }
         let info = ModelInfo {
             format_version: FORMAT_VERSION,
             name: config.name.clone(),
@@ -470,6 +522,9 @@ impl RunFolder {
     }
 
     pub(super) fn append(&self, record: &Record) -> Result<()> {
+        if !self.is_written_here() {
+            return Ok(());
+        }
         let file = self.path.join("log.jsonl");
         let line = serde_json::to_string(record)? + "\n";
         io::append(&file, line.as_bytes())?;
@@ -495,6 +550,9 @@ impl RunFolder {
     }
 
     pub(super) fn save(&self, trainer: &Trainer, one_step: Option<f64>, log: &Logging) -> Result<()> {
+        if !self.is_written_here() {
+            return Ok(());
+        }
         checkpoint::save(&self.checkpoints(), trainer, one_step, log)
     }
 
@@ -506,6 +564,9 @@ impl RunFolder {
         captions: &[String],
         device: &Device,
     ) -> Result<()> {
+        if !self.is_written_here() {
+            return Ok(());
+        }
         let info = self.read_info()?;
         let size = info.net.image_size;
         let generator = Generator::new(trainer.averaged().clone(), info, device);

@@ -1,6 +1,7 @@
 //! One training step: the objective, by default Algorithm 1 of MeanFlow, and the optimizer around it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
@@ -14,6 +15,8 @@ use super::gradients;
 use super::micro_batch::{MicroBatches, OwnedModels};
 use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::OptimizerKind;
+use super::part::Part;
+use super::process_group::{ProcessGroup, all_reduce};
 use crate::dual::in_thread_pool;
 use crate::flow::{Models, Objective, PathSample, Residuals, StepInputs, Times};
 use crate::model::NetConfig;
@@ -33,6 +36,8 @@ pub struct Trainer {
     objective: Option<Box<dyn Objective>>,
     /// The first holds the state; each takes its part of a batch.
     devices: Vec<Device>,
+    /// The processes that share every batch, where there are several.
+    processes: Option<Arc<dyn ProcessGroup>>,
 }
 
 /// What a step measured, still on the device: reading it back waits for the device.
@@ -51,13 +56,17 @@ impl Trainer {
     pub fn step(&mut self, batch: Batch) -> StepStats {
         let (step, device, objective) = (self.step, self.devices[0].clone(), self.objective());
         let TrainConfig { train, weight, .. } = &self.config;
-        let [rows, ..] = batch.images.dims();
+        let (rows, own) = (batch.rows(), batch.own.clone());
 
         // Times and noise, and where the networks are evaluated: on the path from image to noise.
         let (models, inputs) = in_thread_pool(&device, || {
             let (models, times) = (self.models(), self.draw_times(rows, batch.instants));
             let labels = batch.conditioning().map(|labels| self.with_guidance(labels, &times));
-            let noise = self.draw_noise(batch.images.dims());
+            let noise = self.draw_noise(&batch);
+            let (times, labels) = match &own {
+                Some(own) => own.select(times, labels),
+                None => (times, labels),
+            };
             let path = objective.path(batch.images, noise, times.t.clone());
             let path = self.guided(path, &times.t, labels.as_ref(), &models);
             (models, StepInputs::new(path, times, labels))
@@ -68,10 +77,15 @@ impl Trainer {
             let residuals = objective.residuals(models, inputs, step);
             (weight.apply(&residuals), residuals)
         };
-        let parts = MicroBatches { train, devices: &self.devices, step, group: objective.group() };
+        let of_step = own.map_or(Part::WHOLE, |own| own.part);
+        let parts = MicroBatches { train, devices: &self.devices, step, group: objective.group(), of_step, rows };
         let (gradients, stats) = parts.gradients(&models, &inputs, loss);
         // Another holder of the weights would have them copied instead of changed where they lie.
         drop(models);
+        let gradients = match self.processes.as_deref() {
+            Some(processes) => all_reduce(processes, &self.net, gradients, &device),
+            None => gradients,
+        };
 
         in_thread_pool(&device, || {
             let gradients = gradients::clip(&self.net, gradients, self.config.train.clip);
@@ -122,9 +136,14 @@ impl Trainer {
         self.objective().times(times, [rows, instants], share, &mut stream, &self.devices[0])
     }
 
-    /// The noise `e` of this step, of the scale that the network is for.
-    fn draw_noise(&self, shape: [usize; 4]) -> Tensor<4> {
-        let mut noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(shape.iter().product());
+    /// The noise `e` of the batch's images, of the scale that the network is for.
+    fn draw_noise(&self, batch: &Batch) -> Tensor<4> {
+        let shape = batch.images.dims();
+        let values: usize = shape[1..].iter().product();
+        let mut noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(batch.rows() * values);
+        if let Some(own) = &batch.own {
+            noise = own.rows.iter().flat_map(|row| &noise[row * values..(row + 1) * values]).copied().collect();
+        }
         self.net.config().scale_noise(&mut noise);
         Tensor::from_data(TensorData::new(noise, shape), &self.devices[0])
     }
@@ -173,6 +192,7 @@ impl Trainer {
             config: config.clone(),
             objective: None,
             devices: vec![device.clone()],
+            processes: None,
         }
     }
 
@@ -186,6 +206,13 @@ impl Trainer {
     pub fn with_helpers(mut self, helpers: &[Device]) -> Self {
         self.devices.extend_from_slice(helpers);
         self
+    }
+
+    /// Shares every batch with other processes, which take the same steps. [`Sampler::for_process`] gives each its rows.
+    ///
+    /// [`Sampler::for_process`]: super::Sampler::for_process
+    pub fn with_processes(self, processes: Arc<dyn ProcessGroup>) -> Self {
+        Self { processes: Some(processes), ..self }
     }
 
     /// Steps taken so far.

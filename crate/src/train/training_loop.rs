@@ -7,6 +7,7 @@ use burn::tensor::Device;
 
 use super::batch::Sampler;
 use super::config::TrainConfig;
+use super::distributed;
 use super::log::{MetricAccumulator, OneStep, Record};
 use super::run::{Observer, RunFolder};
 use super::trainer::Trainer;
@@ -51,7 +52,7 @@ impl<'a> TrainingLoop<'a> {
     ) -> Result<(), Failure> {
         let (settings, every) = (&self.config.train, &self.config.log);
         let captions = sampler.sample_captions(every.samples);
-        while self.trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
+        while self.trainer.steps_done() < settings.steps && !self.is_stopped(stop) {
             let batch = sampler.batch(self.trainer.steps_done(), self.device).map_err(kept)?;
             self.meter.add(self.trainer.step(batch));
             let done = self.trainer.steps_done();
@@ -62,6 +63,7 @@ impl<'a> TrainingLoop<'a> {
             if due(every.every) || due(every.sample_every) || due(every.checkpoint_every) {
                 let record = self.measure().map_err(lost)?;
                 self.run.append(&record).map_err(kept)?;
+                self.check_weights().map_err(lost)?;
                 observer.record(&record);
                 self.check(&record).map_err(lost)?;
             }
@@ -76,10 +78,23 @@ impl<'a> TrainingLoop<'a> {
         Ok(())
     }
 
+    /// Whether this process was told to stop, or any other of the run.
+    fn is_stopped(&self, stop: &AtomicBool) -> bool {
+        let stopped = stop.load(Ordering::Relaxed);
+        self.run.processes().map_or(stopped, |processes| distributed::any(processes, stopped))
+    }
+
+    /// Checks that all processes of the run have the same weights.
+    fn check_weights(&self) -> Result<()> {
+        let Some(processes) = self.run.processes() else { return Ok(()) };
+        distributed::check_weights(processes, self.trainer.net(), self.trainer.steps_done())
+    }
+
     /// The figures since the last time.
     fn measure(&mut self) -> Result<Record> {
         let done = self.trainer.steps_done();
-        let record = self.meter.record(done, self.config.train.learning_rate_at(done.saturating_sub(1)))?;
+        let learning_rate = self.config.train.learning_rate_at(done.saturating_sub(1));
+        let record = self.meter.record(done, learning_rate, self.run.processes())?;
         self.since_saved.add(&record, !self.config.objective.trains_intervals());
         Ok(record)
     }

@@ -1,4 +1,5 @@
-// The set `emoji-words`, 32 × 32 RGBA: faces of Twemoji's parts and emoji in three styles, with captions.
+// The sets `faces`, 32 × 32 RGBA: faces of Twemoji's parts with captions; and `emoji-words`: the same and emoji in three
+// styles.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -89,14 +90,16 @@ COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER I
 OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 `;
 
-const LICENCE = `The pictures of the set emoji-words are drawn from three sets of emoji, at 32 x 32 pixels.
-
-Twemoji, https://github.com/jdecked/twemoji
+const TWEMOJI = `Twemoji, https://github.com/jdecked/twemoji
 Copyright (c) 2022-present Jason Sofonia & Justine De Caires
 Copyright (c) 2014-2021 Twitter
 Graphics licensed under CC BY 4.0: https://creativecommons.org/licenses/by/4.0/
 The faces that are put together of its parts, also in other colours, are changes of its graphics.
+`;
 
+const LICENCE = `The pictures of the set emoji-words are drawn from three sets of emoji, at 32 x 32 pixels.
+
+${TWEMOJI}
 Noto Emoji, https://github.com/googlefonts/noto-emoji
 Copyright Google Inc. and contributors
 Images licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
@@ -127,6 +130,7 @@ async function main() {
       return { png, captions: captionsOf(face, next), labels: { ...face, emoji: 'none' } };
     });
   }
+  writeSet('faces', splits, `The pictures of the set faces are put together of parts of emoji, at 32 x 32 pixels.\n\n${TWEMOJI}`);
   const next = random('emoji');
   const [names, keywords] = [[], []];
   for (const one of emoji) {

@@ -12,7 +12,7 @@ use crate::stand_ins::{Sandbox, repository};
 
 /// What would take minutes or hours, with what is run instead: the document, a part of its text, and that part as it is
 /// run. A setting goes into a stand-in of the settings file where there is one; these commands have none.
-const OVERRIDES: [(&str, &str, &str); 11] = [
+const OVERRIDES: [(&str, &str, &str); 12] = [
     ("README.md", "train --data my-images --out run", "train --data my-images --steps 1 --out run"),
     ("docs/guide/train.md", "train --data my-images --out run", "train --data my-images --steps 1 --out run"),
     (
@@ -25,6 +25,7 @@ const OVERRIDES: [(&str, &str, &str); 11] = [
         "train --data my-images --init mine.safetensors",
         "train --data my-images --steps 1 --init mine.safetensors",
     ),
+    ("docs/guide/scale.md", "train --data my-images --config mine.toml", "train --data my-images --steps 1"),
     ("docs/guide/train.md", "playground --out two-moons.svg", "playground --steps 3 --out two-moons.svg"),
     (
         "docs/guide/evaluate.md",
@@ -40,7 +41,7 @@ const OVERRIDES: [(&str, &str, &str); 11] = [
 ];
 
 /// Programs whose commands are run.
-const PROGRAMS: [&str; 4] = ["meanflow", "make", "cargo", "bash"];
+const PROGRAMS: [&str; 5] = ["meanflow", "make", "cargo", "bash", "mpirun"];
 
 /// A command or a block of commands, with the line where it begins.
 struct Printed {

@@ -66,7 +66,7 @@ fn write(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-/// `meanflow` is the tested program, `cargo` runs it, and `make` says what it would do.
+/// `meanflow` is the tested program, `cargo` runs it, `make` says what it would do, and `mpirun` starts one process.
 fn programs(base: &Path) {
     let cargo = r#"#!/usr/bin/env bash
 case "$1 ${2:-}" in
@@ -84,9 +84,11 @@ case "$*" in
   *) exec "$MAKE_PROGRAM" -n "$@" ;;
 esac
 "#;
-    for (name, text) in
-        [("cargo", cargo), ("make", make), ("meanflow", "#!/usr/bin/env bash\nexec \"$MEANFLOW\" \"$@\"\n")]
-    {
+    let mpirun = r#"#!/usr/bin/env bash
+[ "$1" = -n ] && [ "$3" = --hostfile ] && exec "${@:5}"
+"#;
+    let meanflow = "#!/usr/bin/env bash\nexec \"$MEANFLOW\" \"$@\"\n";
+    for (name, text) in [("cargo", cargo), ("make", make), ("meanflow", meanflow), ("mpirun", mpirun)] {
         let path = base.join(".programs").join(name);
         write(&path, text);
         #[cfg(unix)]

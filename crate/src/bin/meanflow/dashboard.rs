@@ -10,6 +10,7 @@ const WIDTH: usize = 48;
 /// Progress, figures, and the curves of the residuals over the whole run.
 pub(crate) struct Dashboard {
     bar: ProgressBar,
+    silent: bool,
     intervals: Curve,
     instants: Curve,
 }
@@ -19,7 +20,12 @@ impl Dashboard {
         let style =
             ProgressStyle::with_template("{bar:48.cyan/dim} {percent}% · step {pos} of {len} · {eta} left\n{msg}");
         let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, intervals: Curve::default(), instants: Curve::default() }
+        Self { bar, silent: false, intervals: Curve::default(), instants: Curve::default() }
+    }
+
+    /// Shows nothing, beside one of another process that shows it all.
+    pub(crate) fn silent() -> Self {
+        Self { bar: ProgressBar::hidden(), silent: true, intervals: Curve::default(), instants: Curve::default() }
     }
 
     /// Leaves the bar where it is: full where all steps were taken.
@@ -57,6 +63,9 @@ impl Observer for Dashboard {
     }
 
     fn record(&mut self, record: &Record) {
+        if self.silent {
+            return;
+        }
         self.intervals.add(record.residual_interval);
         self.instants.add(record.residual_instant);
         if self.bar.is_hidden() {
@@ -69,7 +78,9 @@ impl Observer for Dashboard {
     }
 
     fn notice(&mut self, text: &str) {
-        self.bar.suspend(|| say!("{text}"));
+        if !self.silent {
+            self.bar.suspend(|| say!("{text}"));
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use meanflow::train::distributed::{self, ProcessGroup};
 use meanflow::train::{Claim, Observer as _, OptimizerKind, Pretrained, RunFolder, TrainConfig, train};
 use meanflow::{data, io};
 
@@ -116,13 +117,34 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
     if args.dry_run {
         return dry_run(&args, threads);
     }
-    let mut claim = Claim::new(&args.out)?;
+    let Some(processes) = distributed::join()? else { return run_in(args, threads, None) };
+    let rank = processes.rank();
+    run_in(args, threads, Some(processes.clone())).or_else(|error| {
+        note!("error: rank {rank}: {error:#}");
+        // The others wait for this process.
+        processes.abort()
+    })
+}
+
+/// Trains, as one of several processes where a launcher has started them.
+fn run_in(args: Args, threads: Option<usize>, processes: Option<Arc<dyn ProcessGroup>>) -> Result<()> {
+    let is_first = processes.as_ref().is_none_or(|processes| processes.rank() == 0);
+    if processes.is_some() && args.stream {
+        bail!("--stream keeps the images in a file that one process writes; several processes load them into memory");
+    }
+    let count = processes.as_ref().map_or(1, |processes| processes.size());
+    let mut claim = match processes {
+        Some(processes) => Claim::shared(&args.out, processes)?,
+        None => Claim::new(&args.out)?,
+    };
     let goes_on = args.resume && claim.holds_run();
     let mut config = read_settings(&args, &claim)?;
     config.train.threads = threads.or(config.train.threads);
-    let devices = open_devices(&args, &config)?;
-    let aside = if args.overwrite && claim.holds_run() { Some(claim.set_aside()?) } else { None };
-    if claim.holds_run() && !goes_on {
+    let devices = open_devices(&args, &config, count)?;
+    let begins = !(goes_on && claim.has_checkpoint()?);
+    claim.wait_for_all();
+    let aside = if is_first && args.overwrite && claim.holds_run() { Some(claim.set_aside()?) } else { None };
+    if is_first && claim.holds_run() && !goes_on {
         // Before the data is read, which can take long.
         return claim.create(&config).map(drop);
     }
@@ -132,7 +154,6 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
     };
     images = config.prepare(images);
     config.data.channels = images.channels;
-    let begins = !(goes_on && claim.has_checkpoint()?);
     check(&args, &config, &images, begins && args.init.is_none())?;
     let start = match &args.init {
         Some(file) if begins => Some(Pretrained::read(file, &config, &images, &devices[0])?),
@@ -142,7 +163,7 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
     if let Some(start) = start {
         run = run.beginning_with(start);
     }
-    let mut dashboard = Dashboard::new(config.train.steps);
+    let mut dashboard = if is_first { Dashboard::new(config.train.steps) } else { Dashboard::silent() };
     if let Some(aside) = aside {
         dashboard.notice(&format!("the run that was there lies in {}", aside.display()));
     }
@@ -156,11 +177,17 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
         run = run.with_changed_data();
     }
     dashboard.notice(&summary(&images, &config, &args.out)?);
+    if count > 1 {
+        dashboard.notice(&format!("{count} processes share every batch of {} images", config.train.batch_size));
+    }
 
     let stop = stop_on_ctrl_c()?;
     let outcome = train(&config, &images, &run, &devices, &stop, &mut dashboard);
     dashboard.finish(outcome.as_ref().is_ok_and(|outcome| outcome.finished));
     let (outcome, out) = (outcome?, args.out.display());
+    if !is_first {
+        return Ok(());
+    }
     match outcome.finished {
         true => say!("done: {} steps; next: meanflow export {out} --out model.safetensors", outcome.steps),
         false => say!("stopped after {} steps with a checkpoint; go on with --resume", outcome.steps),
@@ -184,7 +211,7 @@ fn dry_run(args: &Args, threads: Option<usize>) -> Result<()> {
     let mut config = read_config(args.config.as_deref())?;
     args.settings.apply(&mut config, true)?;
     config.train.threads = threads.or(config.train.threads);
-    let devices = open_devices(args, &config)?;
+    let devices = open_devices(args, &config, 1)?;
     let most = dry_run::images(&config);
     let mut images = match args.stream {
         // As many as the rehearsal draws: a set that is streamed is larger than memory.
@@ -238,12 +265,13 @@ fn read_settings(args: &Args, claim: &Claim) -> Result<TrainConfig> {
     Ok(config)
 }
 
-/// The devices that a run computes on, once it is settled with how many threads.
-fn open_devices(args: &Args, config: &TrainConfig) -> Result<Vec<Device>> {
+/// The devices that a run computes on, once it is settled with how many threads; one of so many processes that share
+/// every batch.
+fn open_devices(args: &Args, config: &TrainConfig, processes: usize) -> Result<Vec<Device>> {
     if let Some(threads) = config.train.threads {
         meanflow::train::set_threads(threads)?;
     }
-    let rows = config.train.batch_size / config.train.accumulate;
+    let rows = config.train.batch_size / config.train.accumulate / processes;
     Ok(meanflow::train::open_all(args.device.name(), &args.devices, rows)?)
 }
 

@@ -43,7 +43,7 @@ pub fn learn(points: Points, steps: u64, seed: u64, device: &Device, observer: &
         meter.add(trainer.step(Batch::new(x, None)));
         observer.step(step + 1);
         if (step + 1).is_multiple_of(200) || step + 1 == steps {
-            let record: Record = meter.record(step + 1, config.train.learning_rate_at(step))?;
+            let record: Record = meter.record(step + 1, config.train.learning_rate_at(step), None)?;
             observer.record(&record);
             if !record.residual.is_finite() {
                 bail!("the loss is {} at step {}", record.loss, step + 1);

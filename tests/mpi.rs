@@ -1,0 +1,216 @@
+//! `mpirun -n N meanflow train …`, as a cluster runs it: `make test-mpi`.
+// Tests write into folders of their own.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use image::{Rgba, RgbaImage};
+
+/// A folder with pictures of two classes, settings, and runs.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        for (class, colour) in [("moss", [20, 160, 40, 255]), ("rust", [180, 70, 20, 255])] {
+            let folder = place.path("images").join(class);
+            fs::create_dir_all(&folder).expect("a folder");
+            for i in 0..6 {
+                let picture = RgbaImage::from_fn(8, 8, |x, y| if x + y < i { Rgba([0; 4]) } else { Rgba(colour) });
+                picture.save(folder.join(format!("{i}.png"))).expect("it writes");
+            }
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The arguments of a run of so many steps, each batch in so many micro-batches.
+    fn train(&self, run: &str, steps: u64, accumulate: usize) -> Vec<String> {
+        let settings = self.path(&format!("{steps}-{accumulate}.toml"));
+        let text = format!(
+            "data = {{ size = 8 }}\nnet = {{ patch = 4, width = 16, depth = 1, heads = 2 }}\n\
+             train = {{ steps = {steps}, batch_size = 12, accumulate = {accumulate}, flow_matching_steps = 2, ramp_steps = 2 }}\n\
+             log = {{ every = 2, sample_every = 1000000, samples = 4, checkpoint_every = 5 }}\n"
+        );
+        fs::write(&settings, text).expect("it writes");
+        let paths = [("--data", self.path("images")), ("--config", settings), ("--out", self.path(run))];
+        let paths = paths.into_iter().flat_map(|(flag, path)| [flag.into(), path.to_string_lossy().into_owned()]);
+        ["train".to_owned()].into_iter().chain(paths).chain(["--devices".into(), "0".into()]).collect()
+    }
+
+    /// The networks of the newest checkpoint of a run.
+    fn learnt(&self, run: &str) -> (PathBuf, [Vec<u8>; 2]) {
+        let newest = newest(&self.path(run)).expect("a checkpoint");
+        let read = |name: &str| fs::read(newest.join(name)).expect("it reads");
+        let networks = [read("net.bpk"), read("ema.bpk")];
+        (newest, networks)
+    }
+}
+
+fn newest(run: &Path) -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(run.join("checkpoints")).ok()?.flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| path.join("state.json").exists());
+    found.sort();
+    found.pop()
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_meanflow");
+
+/// `mpirun` with the processes that `parts` say: how many, and what they are told.
+fn mpirun(transport: &[&str], parts: &[(usize, &[String])]) -> Command {
+    let mut command = Command::new("mpirun");
+    // Tests run as root in containers, and on machines of few cores.
+    command.args(["--allow-run-as-root", "--oversubscribe"]).args(transport);
+    for (i, (count, arguments)) in parts.iter().enumerate() {
+        if i > 0 {
+            command.arg(":");
+        }
+        command.args(["-n", &count.to_string(), PROGRAM]).args(*arguments);
+    }
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn succeeds(mut command: Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("it starts");
+    assert!(status.success(), "{}", text(&stderr));
+    text(&stdout)
+}
+
+/// Whether a program ends in time; its output after that.
+#[track_caller]
+fn ends(mut child: Child, within: Duration) -> Output {
+    let began = Instant::now();
+    while child.try_wait().expect("it is a child").is_none() {
+        if began.elapsed() > within {
+            let _ = child.kill();
+            panic!("it still runs after {within:?}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.wait_with_output().expect("it has ended")
+}
+
+/// Starts a long run of three processes, waits until it has a checkpoint, and sends a signal to one of its processes.
+#[track_caller]
+fn signalled(place: &Place, signal: &str, transport: &[&str]) -> Output {
+    let arguments = place.train("run", 1_000_000, 1);
+    let mut command = mpirun(transport, &[(3, &arguments)]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let began = Instant::now();
+    while newest(&place.path("run")).is_none() {
+        assert!(child.try_wait().expect("it is a child").is_none(), "it has ended");
+        assert!(began.elapsed() < Duration::from_secs(120), "no checkpoint came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // The last of the processes that mpirun has started.
+    let children = Command::new("pgrep").args(["-P", &child.id().to_string()]).output().expect("pgrep starts");
+    let rank = text(&children.stdout).lines().last().expect("it has children").to_owned();
+    assert!(Command::new("kill").args([signal, &rank]).status().expect("kill starts").success());
+    // What a pipe holds must be read, or the program waits for it.
+    let stdout = child.stdout.take().expect("a pipe");
+    std::thread::spawn(move || BufReader::new(stdout).lines().for_each(drop));
+    ends(child, Duration::from_secs(30))
+}
+
+#[test]
+fn ranks_learn_the_same_bits_as_one_process_with_as_many_micro_batches() {
+    let place = Place::new();
+    for ranks in [2, 3] {
+        let [alone, together] = [format!("alone-{ranks}"), format!("together-{ranks}")];
+        let mut command = Command::new(PROGRAM);
+        command.args(place.train(&alone, 10, ranks));
+        succeeds(command);
+        let output = succeeds(mpirun(&[], &[(ranks, &place.train(&together, 10, 1))]));
+        assert!(output.contains(&format!("{ranks} processes share every batch of 12 images")), "{output}");
+        assert_eq!(output.matches("done: 10 steps").count(), 1, "{output}");
+        assert!(place.learnt(&together).1 == place.learnt(&alone).1, "{ranks} ranks learn other weights");
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_ranks() {
+    let place = Place::new();
+    succeeds(mpirun(&[], &[(2, &place.train("run", 4, 1))]));
+    let mut more = place.train("run", 10, 1);
+    more.push("--resume".into());
+    // The schedule's phases are those that it began with.
+    more.extend(["--steps".into(), "10".into()]);
+    let output = succeeds(mpirun(&["--mca", "btl", "tcp,self"], &[(3, &more)]));
+    assert!(output.contains("continuing at step 4"), "{output}");
+    assert!(place.learnt("run").0.ends_with("step-00000010"));
+    let log = fs::read_to_string(place.path("run").join("log.jsonl")).expect("it reads");
+    assert_eq!(log.lines().count(), 5, "a line for every second step: {log}");
+}
+
+#[test]
+fn ranks_with_other_settings_end_with_a_message_that_names_them() {
+    let place = Place::new();
+    let arguments = place.train("run", 4, 1);
+    let other: Vec<String> = arguments.iter().cloned().chain(["--seed".into(), "7".into()]).collect();
+    let output = mpirun(&[], &[(1, &arguments), (1, &other)]).output().expect("it starts");
+    let message = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(message.contains("rank 1 has [train] seed 7 and not 0"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    assert!(newest(&place.path("run")).is_none());
+}
+
+#[test]
+fn a_rank_without_its_images_ends_all() {
+    let place = Place::new();
+    let arguments = place.train("run", 4, 1);
+    let missing = place.path("nowhere").to_string_lossy().into_owned();
+    let other: Vec<String> =
+        arguments.iter().map(|text| if text.ends_with("images") { missing.clone() } else { text.clone() }).collect();
+    let child = mpirun(&[], &[(1, &arguments), (1, &other)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let output = ends(child, Duration::from_secs(30));
+    let message = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(message.contains("error: rank 1") && message.contains("nowhere"), "{message}");
+}
+
+#[test]
+fn a_rank_that_dies_ends_the_job_and_the_last_checkpoint_is_whole() {
+    for transport in [&[][..], &["--mca", "btl", "tcp,self"]] {
+        let place = Place::new();
+        let output = signalled(&place, "-KILL", transport);
+        assert!(!output.status.success());
+        let message = text(&output.stderr) + &text(&output.stdout);
+        assert!(message.contains("rank 2") && message.contains("signal 9"), "{message}");
+        let newest = newest(&place.path("run")).expect("a checkpoint");
+        let step: u64 = newest.to_string_lossy().rsplit('-').next().and_then(|step| step.parse().ok()).expect("a step");
+        let mut more = place.train("run", 1_000_000, 1);
+        more.extend(["--resume".into(), "--steps".into(), (step + 3).to_string()]);
+        let output = succeeds(mpirun(transport, &[(3, &more)]));
+        assert!(output.contains(&format!("continuing at step {step}")), "{output}");
+    }
+}
+
+#[test]
+fn a_rank_that_is_told_to_end_makes_all_stop_with_a_checkpoint() {
+    let place = Place::new();
+    let output = signalled(&place, "-TERM", &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let log = fs::read_to_string(place.path("run").join("log.jsonl")).expect("it reads");
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().expect("a line")).expect("JSON");
+    let newest = newest(&place.path("run")).expect("a checkpoint");
+    let step: u64 = newest.to_string_lossy().rsplit('-').next().and_then(|step| step.parse().ok()).expect("a step");
+    assert!(Some(step) >= last["step"].as_u64(), "the checkpoint is of step {step}, and the log of {}", last["step"]);
+}
