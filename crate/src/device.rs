@@ -58,7 +58,7 @@ fn by_name(kind: &str, index: usize) -> Option<Device> {
 }
 
 /// The GPU of an index; the first is the one that the system prefers.
-#[cfg(feature = "wgpu")]
+#[allow(dead_code, reason = "not every build has one")]
 fn gpu(index: usize) -> burn::tensor::DeviceKind {
     match index {
         0 => burn::tensor::DeviceKind::DefaultDevice,

@@ -25,6 +25,7 @@
 //! | [`model`], [`rng`], [`error`](mod@error) | what all of them agree on: configuration, parameters, requests, weights | always |
 //! | `infer` | the page's engines: inference without burn, on the CPU and WebGPU | `cpu`, `webgpu` |
 //! | `dual`, `net`, `flow`, `generator` | the method over burn: forward mode, networks, objectives and solvers | `burn` |
+//! | `learn` | a step of training, and points in the plane that are learnt | `learn` |
 //! | `data`, `train`, `eval`, `import`, `latent`, `io` | the native half: training, its measure, checkpoints of others | `train` |
 
 pub mod error;
@@ -33,7 +34,6 @@ pub mod rng;
 
 #[cfg(feature = "page")]
 pub mod infer;
-#[cfg(any(feature = "burn", feature = "page"))]
 #[allow(dead_code, unused_imports, reason = "each build takes those that it needs")]
 mod kernels;
 
@@ -58,6 +58,8 @@ pub mod import;
 pub mod io;
 #[cfg(feature = "train")]
 pub mod latent;
+#[cfg(feature = "learn")]
+pub mod learn;
 #[cfg(feature = "train")]
 pub mod train;
 

@@ -14,12 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::config::{Logging, TrainConfig};
-use super::ema::Ema;
-use super::optimization::{OptimizerKind, PRIMARY_EMA};
 use super::resume;
-use super::trainer::{Trainer, optimizer};
 use crate::data::sha256;
 use crate::io;
+use crate::learn::trainer::optimizer;
+use crate::learn::{Ema, OptimizerKind, PRIMARY_EMA, Trainer};
 use crate::model::{Architecture, NetConfig};
 use crate::net::Net;
 
@@ -125,12 +124,12 @@ pub enum CheckpointSelector {
     Best,
 }
 
-/// Writes the trainer's state to `folder/step-…`, then removes all but the newest `log.keep`, those of
-/// `log.keep_every`, and with `log.keep_best` the one of the lowest one-step residual.
+/// Writes the trainer's state, and the settings it is trained with, to `folder/step-…`; then removes all but the newest
+/// `log.keep`, those of `log.keep_every`, and with `log.keep_best` the one of the lowest one-step residual.
 ///
 /// # Errors
 /// When the disk refuses; earlier checkpoints are untouched.
-pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Logging) -> Result<()> {
+pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, config: &TrainConfig) -> Result<()> {
     let [target, aside, replaced] =
         ["step", WRITING, REPLACED].map(|name| folder.join(format!("{name}-{:08}", trainer.step)));
     let _ = fs::remove_dir_all(&aside);
@@ -151,7 +150,7 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
         net: trainer.net.config().clone(),
         one_step,
         augmentation: Augmentation::VERSION,
-        settings: Some(trainer.config.to_toml()?),
+        settings: Some(config.to_toml()?),
         files,
         checksum: Some(NO_CHECKSUM.into()),
     };
@@ -167,7 +166,7 @@ pub fn save(folder: &Path, trainer: &Trainer, one_step: Option<f64>, log: &Loggi
     if replaces {
         io::remove_folder(&replaced)?;
     }
-    prune(folder, trainer.step, log)
+    prune(folder, trainer.step, &config.log)
 }
 
 /// Removes the checkpoints that need not stay, of those up to `step`: one that is newer was damaged, and the run will
@@ -298,7 +297,7 @@ pub fn resume(
         }
         let live = state.read_net(path, NET, &config.train.autodiff_device(device))?;
         let shadow = state.read_net(path, &average_file(PRIMARY_EMA), device)?;
-        let optimizer = optimizer(config, &live).from_bytes(state.read_file(path, OPTIMIZER)?)?;
+        let optimizer = optimizer(&config.train, &live).from_bytes(state.read_file(path, OPTIMIZER)?)?;
         begun.clear();
         let mut averages = BTreeMap::new();
         for name in config.train.averages.keys() {
@@ -360,12 +359,18 @@ mod tests {
     use crate::data::{DataConfig, Images};
     use crate::train::{NetOverrides, Sampler};
 
-    fn trainer(steps: u64) -> Trainer {
-        let device = Device::flex();
+    /// Settings with one checkpoint kept.
+    fn config() -> TrainConfig {
         let net = NetOverrides { width: Some(16), depth: Some(1), heads: Some(2), ..NetOverrides::default() };
         let data = DataConfig { size: 8, channels: 3, ..DataConfig::default() };
         let mut config = TrainConfig { net, data, ..TrainConfig::default() };
         config.train.batch_size = 2;
+        config.log.keep = 1;
+        config
+    }
+
+    fn trainer(steps: u64) -> Trainer {
+        let (config, device) = (config(), Device::flex());
         let images = Images::random(&config.data, 8);
         let mut sampler = Sampler::new(&images, &config.train, false);
         let mut trainer = Trainer::new(&config, &config.net_config(0).expect("a network"), &device);
@@ -383,7 +388,7 @@ mod tests {
         let checkpoints = folder.path().join("checkpoints");
         fs::create_dir(&checkpoints).expect("a folder");
         io::recorded_calls();
-        save(&checkpoints, &trainer(1), None, &Logging::default()).expect("it saves");
+        save(&checkpoints, &trainer(1), None, &config()).expect("it saves");
         let files = ["net.bpk", "ema.bpk", "optimizer.bpk", "state.json"];
         let written = files.iter().flat_map(|file| [format!("write {file}"), format!("sync {file}")]);
         let expected: Vec<String> = std::iter::once("create .writing-00000001".into())
@@ -417,8 +422,7 @@ mod tests {
     #[test]
     fn checkpoints_without_their_description_are_damaged_ones() {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = Logging { keep: 1, ..Logging::default() };
-        save(folder.path(), &trainer(2), None, &log).expect("it saves");
+        save(folder.path(), &trainer(2), None, &config()).expect("it saves");
         for step in [1, 3] {
             let half = folder.path().join(format!("step-{step:08}"));
             fs::create_dir(&half).expect("a folder");
@@ -429,7 +433,7 @@ mod tests {
         let (_, step, _) =
             averaged(folder.path(), CheckpointSelector::Newest, PRIMARY_EMA, &Device::flex(), warn).expect("it reads");
         assert!(step == 2 && warnings.len() == 1 && warnings[0].contains("step-00000003"), "{warnings:?}");
-        save(folder.path(), &trainer(4), None, &log).expect("it saves");
+        save(folder.path(), &trainer(4), None, &config()).expect("it saves");
         let steps: Vec<u64> = list(folder.path()).expect("it reads").into_iter().map(|(step, _)| step).collect();
         assert_eq!(steps, [4]);
     }
@@ -438,12 +442,11 @@ mod tests {
     #[test]
     fn what_is_written_is_not_removed_for_a_damaged_one_of_a_later_step() {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = Logging { keep: 1, ..Logging::default() };
-        save(folder.path(), &trainer(2), None, &log).expect("it saves");
+        save(folder.path(), &trainer(2), None, &config()).expect("it saves");
         let damaged = folder.path().join("step-00000009");
         fs::create_dir(&damaged).expect("a folder");
         fs::write(damaged.join("state.json"), "{").expect("it writes");
-        save(folder.path(), &trainer(3), None, &log).expect("it saves");
+        save(folder.path(), &trainer(3), None, &config()).expect("it saves");
         let (_, step, _) = averaged(folder.path(), CheckpointSelector::Newest, PRIMARY_EMA, &Device::flex(), |_| {})
             .expect("it reads");
         assert_eq!(step, 3);

@@ -3,12 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
-use super::muon;
-use super::optimization::{EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
 use crate::data::{DataConfig, Images};
 use crate::error::{Error, check};
 use crate::eval::{InceptionResize, xxh64};
 use crate::flow::{AdaptiveWeight, Guidance, ObjectiveConfig, TimesConfig};
+use crate::learn::{EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA, TrainerConfig, muon};
 use crate::model::text::{TextConditioning, TextConfig};
 use crate::model::weights::DataInfo;
 use crate::model::{Architecture, GuidanceInputs, NetConfig, Output, TimeInputs, UnetConfig};
@@ -225,6 +224,13 @@ pub struct EvalConfig {
     /// Without it as pytorch-fid, and as TensorFlow 1 for models of latents, whose papers measure so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inception_resize: Option<InceptionResize>,
+}
+
+impl From<&TrainConfig> for TrainerConfig {
+    fn from(config: &TrainConfig) -> Self {
+        let TrainConfig { objective, guidance, times, weight, train, .. } = config.clone();
+        Self { objective, guidance, times, weight, train }
+    }
 }
 
 impl TrainConfig {

@@ -5,10 +5,8 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-use super::muon::OptimizerShare;
-use super::process_group::ProcessGroup;
-use super::trainer::StepStats;
 use crate::error::Error;
+use crate::learn::{OptimizerShare, ProcessGroup, StepStats};
 
 /// One line of `log.jsonl`.
 #[derive(Clone, Debug, Serialize)]

@@ -1,55 +1,43 @@
-//! The training half: data, the loop, and a run folder in which nothing is lost. Native only.
+//! The training half: data, the loop, and a run folder in which nothing is lost. Native only; the step itself is in
+//! [`learn`](crate::learn).
 //!
 //! A run folder holds `config.toml` (every setting), `model.json` (what the weights will say about themselves),
 //! `data.json` (what the images were), `log.jsonl`, the same for TensorBoard, `samples/` (grids from fixed noise),
 //! `checkpoints/`, and `run.lock`, by which one process at a time writes to it.
 
-mod adamw;
 mod augment;
 mod batch;
 mod checkpoint;
 mod config;
 mod devices;
 pub mod distributed;
-mod ema;
 mod events;
 #[cfg(all(test, feature = "wgpu"))]
 mod gpu_parity_tests;
-mod gradients;
 mod lock;
 mod log;
 mod manifest;
 mod memory;
-mod micro_batch;
-mod muon;
-mod optimization;
-mod param_paths;
-mod part;
 pub mod playground;
-mod precision;
 mod pretrained;
-mod process_group;
 mod report;
 mod resume;
 mod run;
-mod trainer;
 mod training_loop;
 
-pub use adamw::AdamW;
+pub use crate::learn::{
+    AdamW, Batch, Cooldown, Ema, EmaDecay, MatmulPrecision, Muon, MuonParams, MuonScale, Optimization, OptimizerKind,
+    OptimizerShare, PRIMARY_EMA, StepStats, Trainer, TrainerConfig,
+};
 pub use augment::{Augmentation, Change};
-pub use batch::{Batch, Sampler};
+pub use batch::Sampler;
 pub use checkpoint::CheckpointSelector;
 pub use config::{EvalConfig, Logging, NetOverrides, TrainConfig};
 pub use devices::{open_all, set_threads};
-pub use ema::Ema;
 pub use log::{Record, peak_memory};
-pub use muon::{Muon, MuonParams, MuonScale, OptimizerShare};
-pub use optimization::{Cooldown, EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
-pub use precision::MatmulPrecision;
 pub use pretrained::Pretrained;
 pub use report::report;
 pub use run::{Claim, Observer, Outcome, RunFolder};
-pub use trainer::{StepStats, Trainer};
 
 use std::sync::atomic::AtomicBool;
 

@@ -10,19 +10,18 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 
 use super::checkpoint::{self, CheckpointSelector};
-use super::config::{Logging, TrainConfig};
+use super::config::TrainConfig;
 use super::distributed::{self, ProcessGroup};
 use super::events;
 use super::lock::{LOCK_FILE, RunLock};
 use super::log::Record;
 use super::manifest::DataManifest;
-use super::optimization::PRIMARY_EMA;
 use super::pretrained::{Pretrained, same_latent_space};
-use super::trainer::Trainer;
 use crate::data::Images;
 use crate::generator::{Generator, SampleOptions, to_rgba};
 use crate::io;
 use crate::io::grid;
+use crate::learn::{PRIMARY_EMA, Trainer};
 use crate::model::weights::{DataInfo, FORMAT_VERSION, ModelInfo, TrainingInfo};
 use crate::model::{Condition, Request};
 use crate::net::Net;
@@ -549,11 +548,11 @@ impl RunFolder {
         }
     }
 
-    pub(super) fn save(&self, trainer: &Trainer, one_step: Option<f64>, log: &Logging) -> Result<()> {
+    pub(super) fn save(&self, trainer: &Trainer, one_step: Option<f64>, config: &TrainConfig) -> Result<()> {
         if !self.is_written_here() {
             return Ok(());
         }
-        checkpoint::save(&self.checkpoints(), trainer, one_step, log)
+        checkpoint::save(&self.checkpoints(), trainer, one_step, config)
     }
 
     /// A grid of samples of the averaged network, from the same noise every time, as its objective samples.

@@ -10,7 +10,7 @@ use super::config::TrainConfig;
 use super::distributed;
 use super::log::{MetricAccumulator, OneStep, Record};
 use super::run::{Observer, RunFolder};
-use super::trainer::Trainer;
+use crate::learn::Trainer;
 
 /// A run as it is trained.
 pub(super) struct TrainingLoop<'a> {
@@ -114,7 +114,7 @@ impl<'a> TrainingLoop<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
-        self.run.save(&self.trainer, self.since_saved.take(), &self.config.log)?;
+        self.run.save(&self.trainer, self.since_saved.take(), self.config)?;
         self.saved = self.trainer.steps_done();
         Ok(())
     }

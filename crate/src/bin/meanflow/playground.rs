@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meanflow::io;
 use meanflow::train::playground::{Points, learn, portray};
 
@@ -16,7 +17,7 @@ use crate::inputs::DeviceArg;
 #[derive(clap::Args)]
 pub struct Args {
     /// The distribution
-    #[arg(long, value_enum, default_value_t = Points::TwoMoons)]
+    #[arg(long, default_value = "two-moons", value_parser = points())]
     data: Points,
     /// SVG file to write
     #[arg(long, value_name = "FILE")]
@@ -29,6 +30,10 @@ pub struct Args {
     seed: u64,
     #[command(flatten)]
     device: DeviceArg,
+}
+
+fn points() -> impl TypedValueParser<Value = Points> {
+    PossibleValuesParser::new(Points::NAMED.map(|(name, _)| name)).try_map(|name| name.parse::<Points>())
 }
 
 /// Runs the command.

@@ -9,17 +9,23 @@ pub(crate) mod native;
 mod packed;
 mod product;
 mod symmetric;
+mod update;
 
 pub(super) use attention::attend;
 pub(super) use native::matmul;
-#[allow(unused_imports, reason = "builds for browsers do not train")]
+#[allow(unused_imports, reason = "most builds for browsers do not train")]
 pub(crate) use native::{in_parallel, in_thread_pool};
 pub(super) use product::linear;
 pub(super) use symmetric::{gated, layer_norm, softmax};
+#[allow(unused_imports, reason = "most builds for browsers do not train")]
+pub(crate) use update::fused_update;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
+
+/// Numbers of each tensor that are done at a time: together they fit into a core's cache.
+const STRETCH: usize = 1 << 14;
 
 /// Whether a device, with a tape or without, is the CPU.
 fn is_cpu(device: Device) -> bool {

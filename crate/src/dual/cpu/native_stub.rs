@@ -26,6 +26,11 @@ pub fn in_parallel<T>(count: usize, work: impl Fn(usize) -> T) -> Vec<T> {
     (0..count).map(work).collect()
 }
 
+/// Does `work` for each item.
+pub fn for_each<T>(items: Vec<T>, work: impl Fn(T)) {
+    items.into_iter().for_each(work);
+}
+
 /// Calls `change` with all rows.
 pub fn in_chunks(values: &mut [f32], _: usize, change: impl Fn(usize, &mut [f32])) {
     change(0, values);

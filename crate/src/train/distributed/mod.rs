@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
 use super::manifest::DataManifest;
-pub use super::process_group::ProcessGroup;
-use super::process_group::weights;
 use super::resume;
 use crate::data::sha256;
+pub use crate::learn::ProcessGroup;
+use crate::learn::process_group::weights;
 use crate::net::Net;
 
 /// Environment variables by which launchers tell a process of how many it is one: that of Open MPI, that of MPICH and

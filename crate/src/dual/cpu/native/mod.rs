@@ -5,5 +5,5 @@ mod pass;
 mod tape;
 
 pub use dense::{attend as attend_dense, linear as linear_dense, matmul};
-pub use pass::{fused_update, in_chunks, in_parallel, in_thread_pool};
+pub use pass::{for_each, in_chunks, in_parallel, in_thread_pool};
 pub use tape::apply;

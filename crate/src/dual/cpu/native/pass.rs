@@ -1,15 +1,13 @@
-//! One pass over memory, on all cores: of several tensors read and changed together, or of the rows of one.
+//! Work on all cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexTensor;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
-use super::super::{is_cpu, read_in_order, values};
+use super::super::{STRETCH, is_cpu};
 
 /// Runs `work` for a device, which must not wait for what other threads have the pool do.
 ///
@@ -44,54 +42,13 @@ pub fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> V
     done.into_iter().map(|(_, value)| value).collect()
 }
 
-/// Numbers of each tensor that are done at a time: together they fit into a core's cache.
-const STRETCH: usize = 1 << 14;
-
-/// Calls `update` with the same stretch of every tensor, of those that it changes and of those that it reads.
-///
-/// # Errors
-/// Gives back what it should change where a tensor is not on the CPU, or not of the shape of the first.
-pub fn fused_update<const D: usize, const N: usize, const M: usize>(
-    changed: [Tensor<D>; N],
-    constant: [&Tensor<D>; M],
-    update: impl Fn([&mut [f32]; N], [&[f32]; M]) + Sync,
-) -> Result<[Tensor<D>; N], [Tensor<D>; N]> {
-    let shape = changed.first().map(Tensor::dims);
-    if changed.iter().chain(constant).any(|x| Some(x.dims()) != shape) {
-        return Err(changed);
-    }
-    let read = (all(changed.each_ref().map(read_in_order)), all(constant.map(read_in_order)));
-    let (Some(mut here), Some(constant)) = read else { return Err(changed) };
-    // What nobody else refers to is changed where it lies.
-    drop(changed);
-    let mut own = here.each_mut().map(values_mut).map(|x| x.chunks_mut(STRETCH));
-    let mut others = constant.each_ref().map(values).map(|x| x.chunks(STRETCH));
-    let count = own.first().map_or(0, ExactSizeIterator::len);
-    let stretches: Vec<_> = (0..count)
-        .map(|_| {
-            (
-                own.each_mut().map(|x| x.next().unwrap_or_default()),
-                others.each_mut().map(|x| x.next().unwrap_or_default()),
-            )
-        })
-        .collect();
-    stretches.into_par_iter().for_each(|(own, others)| update(own, others));
-    Ok(here.map(Tensor::from_primitive::<Flex>))
+/// Does `work` for each item, on all cores.
+pub fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync + Send) {
+    items.into_par_iter().for_each(work);
 }
 
 /// Calls `change` with pieces of whole rows of `width`, and where each begins.
 pub fn in_chunks(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
     let size = (STRETCH / width).max(1) * width;
     values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| change(i * size, piece));
-}
-
-fn all<T, const N: usize>(parts: [Option<T>; N]) -> Option<[T; N]> {
-    let parts: Option<Vec<T>> = parts.into_iter().collect();
-    parts?.try_into().ok()
-}
-
-/// As [`values`], to be changed.
-fn values_mut(x: &mut FlexTensor) -> &mut [f32] {
-    let (start, end) = x.layout().contiguous_offsets().unwrap_or_default();
-    &mut x.storage_mut()[start..end]
 }

@@ -105,7 +105,7 @@ impl OptimizerShare {
 ///
 /// # Errors
 /// Says what to do.
-pub(super) fn check(train: &Optimization, specs: &[ParamSpec]) -> Result<(), Error> {
+pub(crate) fn check(train: &Optimization, specs: &[ParamSpec]) -> Result<(), Error> {
     let idle = |share: &OptimizerShare| share.optimizer == OptimizerKind::Muon && share.tensors == 0;
     match OptimizerShare::of(train, specs).iter().any(idle) {
         true => Err(Error::Config(

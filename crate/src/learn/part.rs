@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// One of several parts of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(crate) struct Part {
     pub index: usize,
     /// How many parts there are.
     pub count: usize,
@@ -22,7 +22,7 @@ impl Part {
 }
 
 /// Indices as a tensor, to select rows by.
-pub(super) fn indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+pub(crate) fn indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
     let count = rows.len();
     Tensor::from_data(TensorData::new(rows, [count]), device)

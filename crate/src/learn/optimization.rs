@@ -93,7 +93,8 @@ impl EmaDecay {
         }
     }
 
-    pub(super) fn is_valid(&self) -> bool {
+    /// Whether it averages: a decay of 0 to below 1, or a half-life of some images.
+    pub fn is_valid(&self) -> bool {
         match *self {
             Self::Constant { decay } => (0.0..1.0).contains(&decay),
             Self::HalfLife { half_life, ramp } => half_life > 0.0 && half_life.is_finite() && ramp > 0.0,
@@ -225,7 +226,7 @@ impl Optimization {
     }
 
     /// A device that records what it computes, for the backward pass.
-    pub(super) fn autodiff_device(&self, device: &Device) -> Device {
+    pub(crate) fn autodiff_device(&self, device: &Device) -> Device {
         let tape = device.clone().autodiff();
         if self.recompute { tape.gradient_checkpointing() } else { tape }
     }

@@ -47,7 +47,7 @@ pub(super) fn all_reduce(
 }
 
 /// The weights of a network, one after the other.
-pub(super) fn weights(net: &Net) -> Vec<f32> {
+pub(crate) fn weights(net: &Net) -> Vec<f32> {
     let mut flat = Flatten::default();
     net.visit(&mut flat);
     flat.values

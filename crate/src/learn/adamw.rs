@@ -4,7 +4,7 @@ use burn::optim::{AdamWConfig, AdamWState, AdaptiveMomentumState, LearningRate, 
 use burn::tensor::{Device, Tensor};
 
 use super::optimization::Optimization;
-use crate::dual::cpu::native::fused_update;
+use crate::dual::cpu::fused_update;
 
 /// Added to the root of the second moment.
 const EPSILON: f32 = 1e-8;

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::dual::cpu::native::fused_update;
+use crate::dual::cpu::fused_update;
 use crate::net::Net;
 
 /// A shadow of the network, off the tape, that follows it slowly; samples and exports use the shadow.

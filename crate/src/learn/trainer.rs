@@ -9,12 +9,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adamw::AdamW;
 use super::batch::Batch;
-use super::config::TrainConfig;
+use super::config::TrainerConfig;
 use super::ema::Ema;
 use super::gradients;
 use super::micro_batch::{MicroBatches, OwnedModels};
 use super::muon::{self, Muon, OptimizerShare};
-use super::optimization::OptimizerKind;
+use super::optimization::{Optimization, OptimizerKind};
 use super::part::Part;
 use super::process_group::{ProcessGroup, all_reduce};
 use crate::dual::in_thread_pool;
@@ -25,13 +25,13 @@ use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
 pub struct Trainer {
-    pub(super) net: Net,
-    pub(super) ema: Ema,
+    pub(crate) net: Net,
+    pub(crate) ema: Ema,
     /// The other averages, by name.
-    pub(super) averages: BTreeMap<String, Ema>,
-    pub(super) optimizer: ModuleOptimizer,
-    pub(super) step: u64,
-    pub(super) config: TrainConfig,
+    pub(crate) averages: BTreeMap<String, Ema>,
+    pub(crate) optimizer: ModuleOptimizer,
+    pub(crate) step: u64,
+    config: TrainerConfig,
     /// What is trained instead of the configuration's objective.
     objective: Option<Box<dyn Objective>>,
     /// The first holds the state; each takes its part of a batch.
@@ -55,7 +55,7 @@ impl Trainer {
     /// When the images or labels of the batch are not such as the network takes.
     pub fn step(&mut self, batch: Batch) -> StepStats {
         let (step, device, objective) = (self.step, self.devices[0].clone(), self.objective());
-        let TrainConfig { train, weight, .. } = &self.config;
+        let TrainerConfig { train, weight, .. } = &self.config;
         let (rows, own) = (batch.rows(), batch.own.clone());
 
         // Times and noise, and where the networks are evaluated: on the path from image to noise.
@@ -130,7 +130,7 @@ impl Trainer {
 
     /// The times of this step, of which the last `instants` rows have `r = t`.
     fn draw_times(&self, rows: usize, instants: usize) -> Times {
-        let TrainConfig { times, train, .. } = &self.config;
+        let TrainerConfig { times, train, .. } = &self.config;
         let share = train.interval_share_at(self.step, times.interval_probability);
         let mut stream = Stream::new(train.seed, Purpose::Times, self.step);
         self.objective().times(times, [rows, instants], share, &mut stream, &self.devices[0])
@@ -158,25 +158,28 @@ impl Trainer {
 
 impl Trainer {
     /// A fresh run on `device` (without autodiff; the trainer adds it).
-    pub fn new(config: &TrainConfig, net: &NetConfig, device: &Device) -> Self {
-        Self::afresh(config, net.init(config.train.seed, &config.train.autodiff_device(device)).materialize(), device)
+    pub fn new(config: impl Into<TrainerConfig>, net: &NetConfig, device: &Device) -> Self {
+        let config = config.into();
+        let net = net.init(config.train.seed, &config.train.autodiff_device(device)).materialize();
+        Self::afresh(config, net, device)
     }
 
     /// A run that begins with the weights of `trained`, on any device; optimizer and averages begin anew.
-    pub fn beginning_with(config: &TrainConfig, trained: &Net, device: &Device) -> Self {
+    pub fn beginning_with(config: impl Into<TrainerConfig>, trained: &Net, device: &Device) -> Self {
+        let config = config.into();
         // Through a fresh network, because weights that were read are set not to be trained.
         let fresh = trained.config().init(config.train.seed, &config.train.autodiff_device(device));
         Self::afresh(config, fresh.load_record(trained.clone().into_record()), device)
     }
 
-    fn afresh(config: &TrainConfig, net: Net, device: &Device) -> Self {
+    fn afresh(config: TrainerConfig, net: Net, device: &Device) -> Self {
         let averages = config.train.averages.keys().map(|name| (name.clone(), Ema::new(&net))).collect();
-        let optimizer = optimizer(config, &net);
+        let optimizer = optimizer(&config.train, &net);
         Self::from_parts(config, [net.clone(), net.valid()], averages, optimizer, 0, device)
     }
 
-    pub(super) fn from_parts(
-        config: &TrainConfig,
+    pub(crate) fn from_parts(
+        config: impl Into<TrainerConfig>,
         [net, shadow]: [Net; 2],
         averages: BTreeMap<String, Ema>,
         optimizer: ModuleOptimizer,
@@ -189,7 +192,7 @@ impl Trainer {
             averages,
             optimizer,
             step,
-            config: config.clone(),
+            config: config.into(),
             objective: None,
             devices: vec![device.clone()],
             processes: None,
@@ -208,9 +211,7 @@ impl Trainer {
         self
     }
 
-    /// Shares every batch with other processes, which take the same steps. [`Sampler::for_process`] gives each its rows.
-    ///
-    /// [`Sampler::for_process`]: super::Sampler::for_process
+    /// Shares every batch with other processes, which take the same steps; each is given batches of its own rows.
     pub fn with_processes(self, processes: Arc<dyn ProcessGroup>) -> Self {
         Self { processes: Some(processes), ..self }
     }
@@ -242,8 +243,7 @@ impl Trainer {
 }
 
 /// The optimizer of a network as configured, without state.
-pub(super) fn optimizer(config: &TrainConfig, net: &Net) -> ModuleOptimizer {
-    let train = &config.train;
+pub(crate) fn optimizer(train: &Optimization, net: &Net) -> ModuleOptimizer {
     let adamw = ModuleOptimizer::from(AdamW::new(train));
     match train.optimizer {
         OptimizerKind::AdamW => adamw,

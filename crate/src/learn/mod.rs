@@ -1,0 +1,29 @@
+//! Learning, step by step: what trains, without files, threads of its own or a command line, so that a page can train
+//! too. A run with its folder, its log and its checkpoints is [`train`](crate::train), around the same [`Trainer`].
+
+mod adamw;
+mod batch;
+mod config;
+mod ema;
+mod gradients;
+mod micro_batch;
+pub(crate) mod muon;
+mod optimization;
+mod param_paths;
+mod part;
+pub mod playground;
+mod precision;
+pub(crate) mod process_group;
+pub(crate) mod trainer;
+
+pub use adamw::AdamW;
+pub use batch::Batch;
+pub(crate) use batch::OwnRows;
+pub use config::TrainerConfig;
+pub use ema::Ema;
+pub use muon::{Muon, MuonParams, MuonScale, OptimizerShare};
+pub use optimization::{Cooldown, EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
+pub(crate) use part::Part;
+pub use precision::MatmulPrecision;
+pub use process_group::ProcessGroup;
+pub use trainer::{StepStats, Trainer};
