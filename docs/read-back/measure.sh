@@ -11,30 +11,24 @@ nouns=${1:?the parts of Nouns, a folder or a zip}
 out=${2:-$root/runs/read-back}
 sets=${SETS:-$root/runs/data}
 
-# read_back TABLE MODEL DATA SETTINGS KIND NAME:EPOCHS… [-- OPTION…]: KIND is --layer or --label. `WITH=TABLE` takes the
-# classifiers of another table.
+# read_back MODEL DATA SETTINGS KIND NAME:EPOCHS… [-- OPTION…]: KIND is --layer or --label.
 read_back() {
-  local table=$1 model=$2 data=$3 settings=$root/crate/configs/$4 kind=$5 classifiers=()
-  local kept=$out/${WITH:-$table}
-  shift 5
-  mkdir -p "$kept"
+  local model=$1 data=$2 settings=$root/crate/configs/$3 kind=$4 classifiers=()
+  shift 4
+  mkdir -p "$out/$model"
   while [ $# -gt 0 ] && [ "$1" != -- ]; do
     local name=${1%:*} epochs=${EPOCHS:-${1#*:}}
-    local file=$kept/$name.features.safetensors
+    local file=$out/$model/$name.features.safetensors
     [ -e "$file" ] || "$meanflow" classifier --data "$data" --config "$settings" "$kind" "$name" --epochs "$epochs" --out "$file"
     classifiers+=("$kind" "$name" --classifier "$file")
     shift
   done
   [ $# -gt 0 ] && shift
   "$meanflow" read-back "$root/static/models/$model.safetensors" --data "$data" --config "$settings" "${classifiers[@]}" \
-    --count "${COUNT:-1000}" --out "$here/$table.json" "$@" | tee "$here/$table.md"
+    --count "${COUNT:-1000}" --out "$here/$model.json" "$@" | tee "$here/$model.md"
 }
 
-read_back nouns-words nouns-words "$nouns" nouns-words.toml --layer heads:5 glasses:5 bodies:10 accessories:10 -- --swap glasses,bodies
-read_back people people "$sets/people" people.toml --label skinColor:1 hairColor:1 hair:1 eyes:1 facialHair:1 nose:1 mouth:1 \
+read_back nouns-words "$nouns" nouns-words.toml --layer heads:5 glasses:5 bodies:10 accessories:10 -- --swap glasses,bodies
+read_back people "$sets/people" people.toml --label skinColor:1 hairColor:1 hair:1 eyes:1 facialHair:1 nose:1 mouth:1 \
   clothingColor:1 body:1 -- --split test
-read_back emoji-words emoji-words "$sets/emoji-words" emoji-words.toml --label colour:1 eyes:1 mouth:1 brows:1 cheeks:1 tears:1 hat:1 \
-  extra:1 -- --split test
-# The right one of 700 emoji, by their names and by keywords alone.
-read_back emoji-names emoji-words "$sets/emoji-names" emoji-words.toml --label emoji:60
-WITH=emoji-names read_back emoji-keywords emoji-words "$sets/emoji-keywords" emoji-words.toml --label emoji:60
+read_back faces "$sets/faces" faces.toml --label colour:2 eyes:2 mouth:2 brows:2 cheeks:2 tears:2 hat:2 extra:2 -- --split test

@@ -171,9 +171,16 @@ impl DataConfig {
     }
 
     /// Takes the classes from this column, or key of JSON files, also where the settings take none.
-    pub fn set_label_column(&mut self, name: &str) {
+    ///
+    /// # Errors
+    /// For images made of layers, whose classes are the parts of a layer.
+    pub fn set_label_column(&mut self, name: &str) -> Result<(), DataError> {
+        if self.layers.is_some() {
+            return Err(DataError::Config("--label is for settings without [data.layers]; see --layer".into()));
+        }
         self.label_column = Some(name.to_owned());
         self.class_depth = self.class_depth.max(1);
+        Ok(())
     }
 
     /// Whether combinations of layers are held out of training; the split then chooses among combinations.

@@ -162,6 +162,8 @@ fn chosen_combinations_are_the_pictures_that_are_loaded() {
     config.set_class_layer("backs").expect("a layer");
     assert_eq!(ok(&place, &config).classes, ["blue", "red"]);
     assert!(config.set_class_layer("hats").is_err_and(|e| e.to_string().contains("hats")));
+    // Their classes are parts, which no column says.
+    assert!(config.set_label_column("eyes").is_err_and(|e| e.to_string().contains("--label")));
 }
 
 #[test]

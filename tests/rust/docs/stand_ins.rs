@@ -200,10 +200,12 @@ fn data(base: &Path) {
         "player/base",
     ];
     folders("crawl-tiles-32", &tiles, 2, 32);
-    for i in 0..4 {
-        let picture = base.join(format!("runs/data/people/{i}.png"));
-        write(&picture, png(64, i));
-        write(&picture.with_extension("txt"), "brown skin, green mohawk\n");
+    for (set, size) in [("people", 64), ("faces", 32), ("emoji-words", 32)] {
+        for i in 0..4 {
+            let picture = base.join(format!("runs/data/{set}/{i}.png"));
+            write(&picture, png(size, i));
+            write(&picture.with_extension("txt"), "brown skin, green mohawk\n");
+        }
     }
     // As its project packs it: a second folder beside the one that the settings take from.
     let mut parts = included(base, "nouns");

@@ -406,7 +406,7 @@ fn the_command_line_trains_on_words_and_draws_prompts() {
     let read =
         ["read-back", &weights, "--data", &images, "--config", &plain, "--classifier", &features, "--count", "12"];
     let said = succeeds(&[&read[..], &["--out", &table]].concat());
-    assert!(["the set's own", "1 call", "4 calls", "Euler, 32 calls"].iter().all(|row| said.contains(row)), "{said}");
+    assert!(["real images", "1 call", "4 calls", "Euler, 32 calls"].iter().all(|row| said.contains(row)), "{said}");
     assert!(std::fs::read_to_string(&table).expect("a table").contains("\"right\""));
     // Without layers each classifier names the classes.
     let twice = succeeds(&[&read[..], &["--classifier", &features]].concat());
@@ -606,7 +606,7 @@ fn what_is_read_back_is_one_table_of_all_layers_and_of_the_binding_of_two() {
         let row = &json["swap"]["rows"][i];
         ["both", "exchanged", "pairs"].map(|key| row[key].as_f64().expect("a share"))
     };
-    // The classifiers name the set's own pictures rightly; those of the random network they cannot.
+    // The classifiers name real images rightly; those of the random network they cannot.
     assert_eq!((&json["rows"][0]["right"], &json["rows"][0]["all"]), (&serde_json::json!([1.0, 1.0]), &1.0.into()));
     assert_eq!(row(&json, 0), [1.0, 0.0, 1.0], "{said}");
     assert_eq!(json["rows"].as_array().map(Vec::len), Some(4));
@@ -623,7 +623,7 @@ fn what_is_read_back_is_one_table_of_all_layers_and_of_the_binding_of_two() {
     assert_eq!(row(&json, 0), [0.0, 1.0, 0.0], "{said}");
     // One layer alone is a table of one column.
     let (said, _) = read(&parts, &["--layer", "marks", "--classifier", &marks]);
-    assert!(said.contains("| named rightly, of 24 | marks |\n|---|--:|\n| the set's own | 100.0 % |"), "{said}");
+    assert!(said.contains("| named rightly, of 24 | marks |\n|---|--:|\n| real images | 100.0 % |"), "{said}");
 
     let fixed = ["read-back", &weights, "--data", &parts, "--config", &settings, "--count", "4"];
     let refused = |more: &[&str], words: &[&str]| fails(&[&fixed[..], more].concat(), words);

@@ -28,7 +28,7 @@ struct Shared {
 }
 
 impl Threads {
-    fn new(size: usize) -> Vec<Arc<dyn ProcessGroup>> {
+    fn together(size: usize) -> Vec<Arc<dyn ProcessGroup>> {
         let shared = Arc::new(Shared { barrier: Barrier::new(size), given: Mutex::new(vec![Vec::new(); size]) });
         (0..size).map(|rank| Arc::new(Self { rank, shared: shared.clone() }) as Arc<dyn ProcessGroup>).collect()
     }
@@ -77,7 +77,7 @@ fn train_together(
     stop: &(dyn Fn(usize, u64) -> bool + Sync),
 ) -> Vec<Result<Vec<Record>, String>> {
     std::thread::scope(|scope| {
-        let ranks = Threads::new(size).into_iter().map(|processes| {
+        let ranks = Threads::together(size).into_iter().map(|processes| {
             scope.spawn(move || {
                 let rank = processes.rank();
                 let claim = Claim::shared(path, processes).map_err(|e| format!("{e:#}"))?;

@@ -266,6 +266,7 @@ fn the_shipped_settings_are_whole() {
         ("emoji", 2.0),
         ("emoji-flow-matching", 2.0),
         ("emoji-words", 2.0),
+        ("faces", 2.0),
         ("imagenet-dmf-xl2", 675.0),
         ("imagenet-imf-b2", 89.0),
         ("imagenet-imf-l2", 409.0),

@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
         config.set_class_layer(layer)?;
     }
     if let Some(column) = &args.label {
-        config.set_label_column(column);
+        config.set_label_column(column)?;
     }
     let data = &args.data.data;
     let images = images::load(data, &config)?;

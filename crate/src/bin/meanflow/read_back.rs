@@ -16,7 +16,7 @@ use crate::inputs::{ModelOnData, for_model};
 
 /// How often a model draws what its prompts say: classifiers name what they see in pictures of the captions of a set.
 ///
-/// Beside it stands how often the classifiers are right about the set's own pictures. The result is a table in
+/// Beside it stands how often the classifiers are right about real images. The result is a table in
 /// Markdown. With several classifiers, `all` is the share of pictures of which every classifier is right. Where
 /// [data.layers] holds combinations out, the captions are of these, unless --split says otherwise.
 #[derive(clap::Args)]
@@ -57,7 +57,7 @@ const WAYS: [Way; 3] =
     [("1 call", Solver::MeanFlow, 1), ("4 calls", Solver::MeanFlow, 4), ("Euler, 32 calls", Solver::Euler, 32)];
 
 /// What stands for the pictures of the set itself, beside those that are drawn.
-const OWN: &str = "the set's own";
+const REAL: &str = "real images";
 
 /// Pictures of a call.
 const BATCH: usize = 64;
@@ -182,6 +182,9 @@ fn settings(args: &Args, model: &Generator) -> Result<DataConfig> {
     if let Some(layer) = args.layer.first() {
         config.set_class_layer(layer)?;
     }
+    if let Some(column) = args.label.first() {
+        config.set_label_column(column)?;
+    }
     if let Some(layers) = &mut config.layers {
         layers.count = args.count as usize;
         // Others than training draws.
@@ -265,7 +268,7 @@ impl Asked {
         let load = |label: Option<&String>| -> Result<Images> {
             let mut config = config.clone();
             if let Some(column) = label {
-                config.set_label_column(column);
+                config.set_label_column(column)?;
             }
             let mut images = args.subject.load(config, model)?;
             images.truncate(args.count as usize);
@@ -293,7 +296,7 @@ impl Asked {
         Ok(Self { images, prompts, wanted })
     }
 
-    /// What each reader sees in the set's own pictures, or in those that the model draws in a way, the first of this
+    /// What each reader sees in real images, or in those that the model draws in a way, the first of this
     /// seed.
     fn see(
         &self,
@@ -360,7 +363,7 @@ fn read_back(args: &Args, model: &Generator, readers: &[&Reader], asked: &Asked,
         let is_right = |reader: usize, i: usize| seen[reader][i] == asked.wanted[reader][i];
         let right: Vec<f64> = (0..readers.len()).map(|reader| share(count, |i| is_right(reader, i))).collect();
         let all = share(count, |i| (0..readers.len()).all(|reader| is_right(reader, i)));
-        let pictures = way.map_or(OWN, |way| way.0);
+        let pictures = way.map_or(REAL, |way| way.0);
         say_row(pictures, &right.iter().copied().chain(several.then_some(all)).collect::<Vec<_>>());
         rows.push(Row { pictures: pictures.into(), right, all });
     }
@@ -435,7 +438,7 @@ impl<'a> Pairs<'a> {
                 [0, 1].map(|side| share(count, |i| is_so(side, i))).iter().sum::<f64>() / 2.0
             };
             let row = BindingRow {
-                pictures: way.map_or(OWN, |way| way.0).into(),
+                pictures: way.map_or(REAL, |way| way.0).into(),
                 right: [0, 1].map(|reader| of_sides(&|side, i| shows(side, side, reader, i))),
                 both: of_sides(&|side, i| both(side, side, i)),
                 exchanged: of_sides(&|side, i| both(side, 1 - side, i)),
