@@ -118,4 +118,4 @@ data:
 	node crate/tools/data/people.mjs
 
 clean:
-	rm -rf target dist dist-npm web/engine/pkg web/node_modules docs/benchmarks/node_modules crate/tools/data/node_modules tests/embed/node_modules tests/embed/built .tools
+	rm -rf target dist dist-npm crate/page web/engine/pkg web/node_modules docs/benchmarks/node_modules crate/tools/data/node_modules tests/embed/node_modules tests/embed/built .tools

@@ -75,6 +75,8 @@ mod results;
 mod rng;
 #[path = "rust/train/runs.rs"]
 mod runs;
+#[path = "rust/bin/serve.rs"]
+mod serve;
 #[path = "rust/train/settings.rs"]
 mod settings;
 #[path = "rust/flow/solver.rs"]

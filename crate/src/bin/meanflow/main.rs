@@ -26,6 +26,7 @@ mod read_back;
 mod repack;
 mod report;
 mod sample;
+mod serve;
 mod site;
 mod train;
 
@@ -71,6 +72,7 @@ enum Command {
     ReadBack(read_back::Args),
     Neighbours(neighbours::Args),
     Playground(playground::Args),
+    Serve(serve::Args),
     #[command(hide = true)]
     BenchTrain(bench::Args),
     #[command(hide = true)]
@@ -136,6 +138,7 @@ fn main() -> std::process::ExitCode {
         Command::ReadBack(args) => read_back::run(&args),
         Command::Neighbours(args) => neighbours::run(&args),
         Command::Playground(args) => playground::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
         Command::BenchSample(args) => bench_sample::run(&args),
         Command::RandomWeights(args) => random::run(&args),
