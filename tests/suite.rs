@@ -16,6 +16,8 @@ mod data;
 mod data_kinds;
 #[path = "rust/flow/density.rs"]
 mod density;
+#[path = "rust/bin/doctor.rs"]
+mod doctor;
 #[cfg(unix)]
 #[path = "rust/docs/documents.rs"]
 mod documents;

@@ -8,6 +8,7 @@ mod bench_sample;
 mod classifier;
 mod compare;
 mod dashboard;
+mod doctor;
 mod dry_run;
 mod encode;
 mod eval;
@@ -73,6 +74,7 @@ enum Command {
     Neighbours(neighbours::Args),
     Playground(playground::Args),
     Serve(serve::Args),
+    Doctor(doctor::Args),
     #[command(hide = true)]
     BenchTrain(bench::Args),
     #[command(hide = true)]
@@ -139,6 +141,7 @@ fn main() -> std::process::ExitCode {
         Command::Neighbours(args) => neighbours::run(&args),
         Command::Playground(args) => playground::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::BenchTrain(args) => bench::run(&args),
         Command::BenchSample(args) => bench_sample::run(&args),
         Command::RandomWeights(args) => random::run(&args),
