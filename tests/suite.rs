@@ -81,6 +81,8 @@ mod runs;
 mod serve;
 #[path = "rust/train/settings.rs"]
 mod settings;
+#[path = "rust/bin/shell.rs"]
+mod shell;
 #[path = "rust/flow/solver.rs"]
 mod solver;
 #[cfg(unix)]

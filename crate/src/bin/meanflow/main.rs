@@ -28,6 +28,7 @@ mod repack;
 mod report;
 mod sample;
 mod serve;
+mod shell;
 mod site;
 mod train;
 
@@ -75,6 +76,8 @@ enum Command {
     Playground(playground::Args),
     Serve(serve::Args),
     Doctor(doctor::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
     #[command(hide = true)]
     BenchTrain(bench::Args),
     #[command(hide = true)]
@@ -142,6 +145,8 @@ fn main() -> std::process::ExitCode {
         Command::Playground(args) => playground::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::BenchTrain(args) => bench::run(&args),
         Command::BenchSample(args) => bench_sample::run(&args),
         Command::RandomWeights(args) => random::run(&args),
