@@ -69,6 +69,8 @@ mod parity;
 mod parity_log;
 #[path = "rust/train/playground.rs"]
 mod playground;
+#[path = "rust/docs/release.rs"]
+mod release;
 #[path = "rust/docs/reproduction.rs"]
 mod reproduction;
 #[path = "rust/eval/results.rs"]
