@@ -87,7 +87,7 @@ bench-sample:
 	@bash web/tools/python.sh docs/benchmarks/sample.py --device $(DEVICE)
 
 bench-web: test-build
-	cd docs/benchmarks && npm ci --no-audit --no-fund --loglevel=error
+	cd docs/benchmarks && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@node tests/browser/bench-web.mjs
 
 # The tests log what they compare with a reference; then the pages are made of that log.
