@@ -96,7 +96,7 @@ bench-sample:
 	@bash web/tools/python.sh docs/benchmarks/sample.py --device $(DEVICE)
 
 bench-web: test-build
-	cd docs/benchmarks && npm ci --no-audit --no-fund --loglevel=error
+	cd docs/benchmarks && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@node tests/browser/bench-web.mjs
 
 # The tests log what they compare with a reference; then the pages are made of that log.
@@ -127,4 +127,4 @@ data:
 	node crate/tools/data/people.mjs
 
 clean:
-	rm -rf target dist dist-npm web/engine/pkg web/node_modules docs/benchmarks/node_modules crate/tools/data/node_modules tests/embed/node_modules tests/embed/built .tools
+	rm -rf target dist dist-npm crate/page web/engine/pkg web/node_modules docs/benchmarks/node_modules crate/tools/data/node_modules tests/embed/node_modules tests/embed/built .tools

@@ -18,6 +18,8 @@ mod data_kinds;
 mod density;
 #[path = "rust/train/distributed.rs"]
 mod distributed;
+#[path = "rust/bin/doctor.rs"]
+mod doctor;
 #[cfg(unix)]
 #[path = "rust/docs/documents.rs"]
 mod documents;
@@ -69,6 +71,8 @@ mod parity;
 mod parity_log;
 #[path = "rust/train/playground.rs"]
 mod playground;
+#[path = "rust/docs/release.rs"]
+mod release;
 #[path = "rust/docs/reproduction.rs"]
 mod reproduction;
 #[path = "rust/eval/results.rs"]
@@ -77,8 +81,12 @@ mod results;
 mod rng;
 #[path = "rust/train/runs.rs"]
 mod runs;
+#[path = "rust/bin/serve.rs"]
+mod serve;
 #[path = "rust/train/settings.rs"]
 mod settings;
+#[path = "rust/bin/shell.rs"]
+mod shell;
 #[path = "rust/flow/solver.rs"]
 mod solver;
 #[cfg(unix)]

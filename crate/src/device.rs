@@ -14,6 +14,12 @@ pub fn names() -> Vec<&'static str> {
     ["cuda", "vulkan", "wgpu", "cpu"].into_iter().filter(|kind| by_name(kind, 0).is_some()).collect()
 }
 
+/// Bits of the widest vectors that the CPU's loops use on this machine.
+#[cfg(feature = "train")]
+pub fn vector_bits() -> usize {
+    crate::kernels::vector_bits()
+}
+
 /// Whether tensors of this device are in the CPU's memory, and computed there.
 pub(crate) fn is_cpu(device: &Device) -> bool {
     by_name("cpu", 0).is_some_and(|cpu| cpu == *device)

@@ -17,6 +17,7 @@ import {
   problemsOf,
   psnr,
   settled,
+  startMeanflow,
   temporaryFolder,
   trainTinyModel,
   wall,
@@ -208,4 +209,27 @@ test('an exported folder is a page of its own on any host', async () => {
     () => meanflow('export', join(weights, '../run'), '--web', folder, '--site', folder + '-missing'),
     ({ stderr }) => /holds no built page/.test(stderr),
   );
+});
+
+test('a run that is served draws its newest weights, and shows its samples', async () => {
+  const run = join(weights, '../run');
+  const { said, end } = await startMeanflow('serve', run, '--site', DIST, '--port', '0');
+  const page = await stage.browser.newPage();
+  const problems = problemsOf(page);
+  try {
+    await page.goto(said.match(/http:\/\/localhost:\d+\//)[0]);
+    const drawn = () => document.querySelector('mean-flow')?.shadowRoot?.querySelectorAll('canvas').length === 12;
+    await page.waitForFunction(drawn, undefined, { timeout: 60_000 });
+    assert.match(await page.textContent('#progress'), /^step [\d,]+ of [\d,]+ · not training$/);
+    assert.match(await page.textContent('#weights'), /^Step \d+: each picture is one call/);
+    const decoded = await page.$eval('img', (image) => image.decode().then(() => image.naturalWidth));
+    assert.ok(decoded > 0);
+    assert.deepEqual(problems, []);
+  } finally {
+    end();
+  }
+  // Once the program is gone the page says so.
+  await page.waitForFunction(() => document.body.dataset.state === 'error');
+  assert.match(await page.textContent('#progress'), /does not answer/);
+  await page.close();
 });

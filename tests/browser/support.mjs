@@ -1,5 +1,5 @@
 // What the browser tests share: the built site, a real browser, native samples to compare with, a tiny trained model.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -228,6 +228,17 @@ export async function cpuBuild() {
 
 export function meanflow(...args) {
   return execFileSync(MEANFLOW, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** The program at work: what it prints first, and what ends it. @param {...string} args */
+export function startMeanflow(...args) {
+  const program = spawn(MEANFLOW, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  process.once('exit', () => program.kill());
+  return new Promise((done, failed) => {
+    program.once('error', failed);
+    program.once('exit', (code) => failed(new Error(`it ended with ${code}`)));
+    program.stdout.once('data', (said) => done({ said: String(said), end: () => program.kill() }));
+  });
 }
 
 /** RGBA bytes of one picture of the native build. */

@@ -21,4 +21,5 @@ files=$(cd dist.partial && find web static -type f -not -name '*.safetensors' -n
 sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(echo "$fused"; cat web/page/service-worker.js) > dist.partial/sw.js
 node web/tools/sizes.mjs dist.partial
 rm -rf dist && mv dist.partial dist
+node web/tools/page-archive.mjs dist crate/page/page.tar.br
 echo "dist/ is ready: $(du -sh dist | cut -f1)"

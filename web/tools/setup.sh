@@ -34,8 +34,11 @@ install_tool() { CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --root 
 bindgen=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $bindgen" ]; then
   say "installing wasm-bindgen-cli $bindgen"
-  # Not --locked: its own lock file can name a crate that a mirror does not have yet.
-  install_tool wasm-bindgen-cli --version "$bindgen"
+  # Its own lock file can name a crate that a mirror does not have yet.
+  install_tool wasm-bindgen-cli --version "$bindgen" --locked || {
+    say "not as its authors locked it: a crate of its lock file cannot be had here"
+    install_tool wasm-bindgen-cli --version "$bindgen"
+  }
 fi
 pack=0.15.1
 if [ "$(wasm-pack --version 2>/dev/null)" != "wasm-pack $pack" ]; then
@@ -46,7 +49,7 @@ fi
 if [ ! -e web/node_modules/.package-lock.json ] || [ web/package-lock.json -nt web/node_modules/.package-lock.json ]; then
   say "installing npm packages"
   # Browsers come from the system: the packages must not download their own.
-  (cd web && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 PUPPETEER_SKIP_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json)
+  (cd web && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 PUPPETEER_SKIP_DOWNLOAD=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json)
 fi
 
 if [ "${1:-}" = tests ]; then

@@ -1,5 +1,6 @@
 //! Pictures side by side in one PNG.
 
+use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -56,6 +57,23 @@ pub fn check(count: usize, size: usize, scale: u32, columns: Option<u32>) -> Res
 /// # Errors
 /// As [`check`], and when the file cannot be written.
 pub fn write(path: &Path, rgba: &[u8], size: usize, scale: u32, columns: Option<u32>) -> Result<()> {
+    let grid = draw(rgba, size, scale, columns)?;
+    let mut file = AtomicFile::create(path)?;
+    grid.write_to(&mut file, ImageFormat::Png).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(file.commit()?)
+}
+
+/// The bytes of what [`write`] writes.
+///
+/// # Errors
+/// As [`check`].
+pub fn encode(rgba: &[u8], size: usize, scale: u32, columns: Option<u32>) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    draw(rgba, size, scale, columns)?.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+fn draw(rgba: &[u8], size: usize, scale: u32, columns: Option<u32>) -> Result<RgbaImage> {
     let pictures = rgba.chunks_exact((size * size * 4).max(1));
     let Layout { columns, cell, width, height } = Layout::of(pictures.len(), size, scale, columns)?;
     let mut grid = RgbaImage::new(width, height);
@@ -66,7 +84,5 @@ pub fn write(path: &Path, rgba: &[u8], size: usize, scale: u32, columns: Option<
         let place = |index: u32| i64::from(index * (cell + GAP));
         imageops::replace(&mut grid, &enlarged, place(i % columns), place(i / columns));
     }
-    let mut file = AtomicFile::create(path)?;
-    grid.write_to(&mut file, ImageFormat::Png).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(file.commit()?)
+    Ok(grid)
 }

@@ -14,6 +14,8 @@ mod simd_dispatch;
 
 pub use packed::{Matrix, Packed};
 pub use product::{COLUMNS, product};
+#[cfg(feature = "train")]
+pub use simd_dispatch::vector_bits;
 
 /// What vectors make faster, for [`simd_dispatch::simd_dispatch`]. No closure: all that it calls must be taken into it, to be
 /// compiled as it is.

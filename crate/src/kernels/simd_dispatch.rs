@@ -20,3 +20,18 @@ impl<W: SimdKernel> WithSimd for Dispatched<W> {
         self.0.run()
     }
 }
+
+/// Bits of the vectors that loops are compiled for here.
+pub fn vector_bits() -> usize {
+    Arch::new().dispatch(VectorBits)
+}
+
+struct VectorBits;
+
+impl WithSimd for VectorBits {
+    type Output = usize;
+
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        8 * size_of::<S::f32s>()
+    }
+}

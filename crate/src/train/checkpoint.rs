@@ -224,6 +224,14 @@ pub fn any(folder: &Path) -> Result<bool> {
     Ok(folder.exists() && !list(folder)?.is_empty())
 }
 
+/// The newest checkpoint with its step, usable or not.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn newest(folder: &Path) -> Result<Option<(u64, PathBuf)>> {
+    if folder.exists() { Ok(list(folder)?.pop()) } else { Ok(None) }
+}
+
 /// Checkpoints with their steps, oldest first, damaged ones too. Other folders are somebody else's.
 fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let steps = entries(folder)?.into_iter().filter_map(|path| Some((step_in(&path, "step")?, path)));

@@ -68,6 +68,14 @@ impl RunLock {
         Ok(Self { file, missing: None })
     }
 
+    /// Whether another process holds the lock of a folder, as far as its file system knows locks.
+    pub(super) fn is_held(folder: &Path) -> bool {
+        let path = folder.join(LOCK_FILE);
+        // Nobody's who ended by himself: to try that lock too could be in the way of a run that begins now.
+        let was_left = fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+        was_left && File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Whether a folder's lock file is there, from which it is known for a run of ours before anything else is in it.
     pub(super) fn is_in(folder: &Path) -> bool {
         folder.join(LOCK_FILE).is_file()

@@ -77,7 +77,7 @@ fn progress(grids: &[PathBuf]) -> Result<Vec<u8>> {
 }
 
 /// The sample grids, in the order of their steps.
-fn grids(run: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn grids(run: &Path) -> Result<Vec<PathBuf>> {
     let folder = run.join("samples");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut grids: Vec<PathBuf> = entries

@@ -1,8 +1,8 @@
 //! The run folder: settings, description, data, log, samples, checkpoints; and what else may be in the place of one.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use super::lock::{LOCK_FILE, RunLock};
 use super::log::Record;
 use super::manifest::DataManifest;
 use super::pretrained::{Pretrained, same_latent_space};
+use super::report;
 use crate::data::Images;
 use crate::generator::{Generator, SampleOptions, to_rgba};
 use crate::io;
@@ -37,6 +38,10 @@ const STREAMED: &str = "data";
 /// What the pictures of the sample grids are asked with, a line each.
 pub(super) const SAMPLE_CAPTIONS: &str = "samples/captions.txt";
 const CHECKPOINTS: &str = "checkpoints";
+/// A line for every so many steps.
+const LOG: &str = "log.jsonl";
+/// Bytes of a line of the log, at most.
+const MAX_RECORD: u64 = 1 << 16;
 
 /// Hears how training goes; `()` does not listen.
 pub trait Observer {
@@ -323,6 +328,35 @@ impl RunFolder {
         Self { data_may_change: true, ..self }
     }
 
+    /// The newest checkpoint with its step, usable or not; none before the first.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn newest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>> {
+        checkpoint::newest(&self.checkpoints())
+    }
+
+    /// The newest sample grid.
+    pub fn newest_samples(&self) -> Option<PathBuf> {
+        report::grids(&self.path).ok()?.pop()
+    }
+
+    /// The newest line of the log.
+    pub fn last_record(&self) -> Option<serde_json::Value> {
+        let mut file = File::open(self.path.join(LOG)).ok()?;
+        let end = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(end.saturating_sub(MAX_RECORD))).ok()?;
+        let mut bytes = Vec::new();
+        file.take(MAX_RECORD).read_to_end(&mut bytes).ok()?;
+        // The last line may be in the making.
+        String::from_utf8_lossy(&bytes).lines().rev().find_map(|line| serde_json::from_str(line).ok())
+    }
+
+    /// Whether a process trains it now.
+    pub fn is_training(&self) -> bool {
+        RunLock::is_held(&self.path)
+    }
+
     /// The place for the pixels of a set that is streamed.
     pub fn streamed(path: &Path) -> PathBuf {
         path.join(STREAMED)
@@ -524,7 +558,7 @@ impl RunFolder {
         if !self.is_written_here() {
             return Ok(());
         }
-        let file = self.path.join("log.jsonl");
+        let file = self.path.join(LOG);
         let line = serde_json::to_string(record)? + "\n";
         io::append(&file, line.as_bytes())?;
         events::append(&self.path, record)
@@ -532,7 +566,7 @@ impl RunFolder {
 
     /// Takes the lines of steps that will be taken again out of the log, and one that was cut off.
     fn rewind_log(&self, step: u64) -> Result<()> {
-        let file = self.path.join("log.jsonl");
+        let file = self.path.join(LOG);
         if !file.exists() {
             return Ok(());
         }
@@ -544,7 +578,7 @@ impl RunFolder {
         let kept: String = text.lines().filter(taken).flat_map(|line| [line, "\n"]).collect();
         match kept == text {
             true => Ok(()),
-            false => self.write("log.jsonl", kept.as_bytes()),
+            false => self.write(LOG, kept.as_bytes()),
         }
     }
 

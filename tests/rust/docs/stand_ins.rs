@@ -36,7 +36,7 @@ impl Sandbox {
     pub fn copy_for(&self, document: &str) -> PathBuf {
         let place = self.dir.path().join(document.replace('/', "-"));
         copy(&self.dir.path().join("base"), &place);
-        if ["docs/guide/embed.md", "docs/guide/import.md"].contains(&document) {
+        if ["docs/guide/embed.md", "docs/guide/import.md", "docs/guide/program.md"].contains(&document) {
             // They go on where docs/guide/train.md ends: with its run.
             copy(&self.dir.path().join("trained"), &place.join("run"));
         }

@@ -13,7 +13,7 @@ use meanflow::model::weights::{self, ModelInfo, Precision};
 use meanflow::train::{CheckpointSelector, PRIMARY_EMA, RunFolder};
 use meanflow::{Condition, Net, device, io};
 
-use crate::site;
+use crate::site::{self, Site};
 
 /// Write the averaged weights of a run as one file for the page, the command line or Python.
 #[derive(clap::Args)]
@@ -30,9 +30,10 @@ pub struct Args {
     /// Folder to write for a static host: the weights, a poster, a page that shows them, and the element
     #[arg(long, value_name = "DIR")]
     web: Option<PathBuf>,
-    /// The built page, from which --web takes the element (`make build` leaves it)
-    #[arg(long, value_name = "DIST", default_value = "dist")]
-    site: PathBuf,
+    /// The built page, from which --web takes the element: a dist folder, as `make build` leaves it, or its archive.
+    /// The one that the program carries, or else dist, if not given
+    #[arg(long, value_name = "DIST")]
+    site: Option<PathBuf>,
     /// Which average of the weights: main, or one of the run's [train.averages]
     #[arg(long, value_name = "NAME", default_value = PRIMARY_EMA)]
     ema: String,
@@ -68,15 +69,20 @@ impl From<Dtype> for Precision {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     check_outputs(args.out.as_deref(), args.onnx.as_deref(), &args.run)?;
-    if let Some(folder) = &args.web {
-        site::check(folder, &args.site, &args.run)?;
-    }
+    let page = match &args.web {
+        Some(folder) => {
+            let site = Site::open(args.site.as_deref())?;
+            site::check(folder, &site, &args.run)?;
+            Some((folder, site))
+        }
+        None => None,
+    };
     let (run, _) = RunFolder::open(&args.run)?;
     let which = if args.best { CheckpointSelector::Best } else { CheckpointSelector::Newest };
     // Only copies numbers: no need to wake a GPU.
     let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
     let (net, mut info) = run.averaged(which, &args.ema, &device, |text| note!("warning: {text}"))?;
-    if args.web.is_some() && info.latent.is_some() {
+    if page.is_some() && info.latent.is_some() {
         bail!("the model `{}` makes latents, which a page cannot decode", info.name);
     }
     let (bytes, loss) = store(Generator::new(net.clone(), info.clone(), &device), args.dtype.into(), &device)?;
@@ -89,8 +95,8 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(file) = &args.onnx {
         write_onnx(file, &net, &info, args.dtype)?;
     }
-    if let Some(folder) = &args.web {
-        site::write(folder, &args.site, &Generator::new(net, info, &device), &bytes)?;
+    if let Some((folder, site)) = page {
+        site::write(folder, site, &Generator::new(net, info, &device), bytes)?;
         say!("{}: step {step}, {megabytes:.2} MB of weights, {loss}; open it through any web server", folder.display());
     }
     Ok(())

@@ -8,6 +8,7 @@ mod bench_sample;
 mod classifier;
 mod compare;
 mod dashboard;
+mod doctor;
 mod dry_run;
 mod encode;
 mod eval;
@@ -26,6 +27,8 @@ mod read_back;
 mod repack;
 mod report;
 mod sample;
+mod serve;
+mod shell;
 mod site;
 mod train;
 
@@ -71,6 +74,10 @@ enum Command {
     ReadBack(read_back::Args),
     Neighbours(neighbours::Args),
     Playground(playground::Args),
+    Serve(serve::Args),
+    Doctor(doctor::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
     #[command(hide = true)]
     BenchTrain(bench::Args),
     #[command(hide = true)]
@@ -136,6 +143,10 @@ fn main() -> std::process::ExitCode {
         Command::ReadBack(args) => read_back::run(&args),
         Command::Neighbours(args) => neighbours::run(&args),
         Command::Playground(args) => playground::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::BenchTrain(args) => bench::run(&args),
         Command::BenchSample(args) => bench_sample::run(&args),
         Command::RandomWeights(args) => random::run(&args),

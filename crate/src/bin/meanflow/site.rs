@@ -1,9 +1,12 @@
-//! `meanflow export --web`: a folder for any static host, with the weights, a poster and a page that shows them.
+//! A page that shows a model: the weights, a poster, the element. `meanflow export --web` writes it as a folder for any
+//! static host, and `meanflow serve` shows it on this machine.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use brotli_decompressor::Decompressor;
 use meanflow::generator::Generator;
 use meanflow::generator::to_rgba;
 use meanflow::io::grid;
@@ -16,22 +19,109 @@ const COLUMNS: u32 = 6;
 /// Each pixel of the poster is enlarged this many times.
 const SCALE: u32 = 3;
 /// What the page may load and run, as `index.html` of the site has it: its own files, and no script in the page itself.
-const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; \
-                      object-src 'none'; base-uri 'none'; form-action 'none'";
+pub(crate) const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; \
+                                 object-src 'none'; base-uri 'none'; form-action 'none'";
 const PAGE: &str = include_str!("site/page.html");
-const STYLE: &str = include_str!("site/page.css");
+pub(crate) const STYLE: &str = include_str!("site/page.css");
+/// The built page that the program carries, as [`unpack`] reads it.
+#[cfg(feature = "site")]
+const CARRIED: Option<&[u8]> = Some(include_bytes!("../../../page/page.tar.br"));
+#[cfg(not(feature = "site"))]
+const CARRIED: Option<&[u8]> = None;
+/// Where `make build` leaves the built page.
+const DIST: &str = "dist";
+/// Bytes of an unpacked page, at most.
+const MAX_PAGE: u64 = 64 << 20;
+
+/// Files of a page with the paths that they have on it.
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
+
+/// The built page, from which the element and its engines are taken.
+pub(crate) struct Site {
+    /// Where it lies; nowhere if the program carries it.
+    place: Option<PathBuf>,
+    /// What lies in its `web` folder.
+    files: Files,
+}
+
+impl Site {
+    /// The built page at `place`, a folder or the archive of one; without a place the one that the program carries, or
+    /// else `dist` in the current folder.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be read.
+    pub(crate) fn open(place: Option<&Path>) -> Result<Self> {
+        let (place, files) = match (place, CARRIED) {
+            (None, Some(archive)) => (None, unpack(archive).context("the page that the program carries")?),
+            (place, _) => {
+                let place = place.unwrap_or(Path::new(DIST));
+                let archive = || unpack(&io::read_whole(place)?).with_context(|| place.display().to_string());
+                (Some(place.to_path_buf()), if place.is_file() { archive()? } else { read_folder(place)? })
+            }
+        };
+        if !files.iter().any(|(path, _)| path == "web/mean-flow.js") {
+            let place = place.as_deref().unwrap_or(Path::new(DIST)).display();
+            bail!(
+                "{place} holds no built page, and this program carries {}; run `make build` and name its dist folder \
+                 with --site",
+                if CARRIED.is_some() { "another" } else { "none (it was built without `--features site`)" }
+            );
+        }
+        Ok(Self { place, files })
+    }
+
+    /// What lies in its `web` folder.
+    pub(crate) fn into_files(self) -> Files {
+        self.files
+    }
+}
+
+/// The files of an archive: tar, compressed by Brotli, as web/tools/page-archive.mjs writes it.
+fn unpack(archive: &[u8]) -> Result<Files> {
+    let mut files = Files::new();
+    for entry in tar::Archive::new(Decompressor::new(archive, 1 << 16).take(MAX_PAGE)).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        if path.starts_with("web/") && path.split('/').all(|part| !part.is_empty() && part != "..") {
+            files.push((path, bytes));
+        }
+    }
+    Ok(files)
+}
+
+/// The files in the `web` folder of a built page; none where there is no such folder.
+fn read_folder(place: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    let mut folders = vec!["web".to_owned()];
+    while let Some(folder) = folders.pop() {
+        let path = place.join(&folder);
+        if !path.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
+            let entry = entry?;
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            match entry.path().is_dir() {
+                true => folders.push(name),
+                false => files.push((name, io::read_whole(&entry.path())?)),
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
 
 /// Refuses a folder in which something would be lost: one that is or lies in the run or the built page or holds one of
 /// them, and one with files that no export has left there.
 ///
 /// # Errors
 /// Names the folder and the reason; what is read is checked too.
-pub fn check(folder: &Path, site: &Path, run: &Path) -> Result<()> {
-    if !site.join("web/mean-flow.js").is_file() {
-        bail!("{} holds no built page; run `make build` and name its dist folder with --site", site.display());
-    }
+pub fn check(folder: &Path, site: &Site, run: &Path) -> Result<()> {
     let what = folder.display();
-    for (source, called) in [(site, "the built page"), (run, "the run")] {
+    let page = site.place.as_deref().map(|place| (place, "the built page"));
+    for (source, called) in page.into_iter().chain([(run, "the run")]) {
         if io::lies_in(folder, source) || io::lies_in(source, folder) {
             bail!("--web {what} overlaps {called}, {}; choose a folder beside it", source.display());
         }
@@ -64,32 +154,34 @@ fn is_ours(folder: &Path, entries: fs::ReadDir) -> Result<bool> {
     Ok(names.is_empty() || names.iter().all(is_known) && exported())
 }
 
-/// Writes the folder, which [`check`] has allowed; `weights` are its model's, and `site` is the built page, whose `web`
-/// folder holds the element.
-pub fn write(folder: &Path, site: &Path, generator: &Generator, weights: &[u8]) -> Result<()> {
-    copy(&site.join("web"), &folder.join("web"))?;
+/// Writes the folder, which [`check`] has allowed, with the weights of its model.
+pub fn write(folder: &Path, site: Site, generator: &Generator, weights: Vec<u8>) -> Result<()> {
+    for (path, bytes) in files(site, generator, weights)? {
+        let path = folder.join(path);
+        if let Some(parent) = path.parent() {
+            io::create_folder(parent)?;
+        }
+        io::write_atomic(&path, bytes)?;
+    }
+    Ok(())
+}
+
+/// All files of the page of a model, of which `weights` are the bytes of its file; the page itself comes last.
+pub(crate) fn files(site: Site, generator: &Generator, weights: Vec<u8>) -> Result<Files> {
     let info = generator.info();
     let file = format!("{}.safetensors", file_name(&info.name));
     let request = Request { seed: 0, count: PICTURES, class: Condition::Any, nfe: 1 };
     let rgba = pollster::block_on(to_rgba(generator.images(request)?))?;
-    io::write_atomic(&folder.join(&file), weights)?;
-    grid::write(&folder.join("poster.png"), &rgba, info.net.image_size, SCALE, Some(COLUMNS))?;
-    io::write_atomic(&folder.join("page.css"), STYLE)?;
-    io::write_atomic(&folder.join("index.html"), page(&info.name, &file, &info.data.license))?;
-    Ok(())
-}
-
-/// Copies a folder with everything in it.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    io::create_folder(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
-        let (path, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name())))?;
-        match path.is_dir() {
-            true => copy(&path, &target)?,
-            false => io::copy(&path, &target)?,
-        }
-    }
-    Ok(())
+    let poster = grid::encode(&rgba, info.net.image_size, SCALE, Some(COLUMNS))?;
+    let page = page(&info.name, &file, &info.data.license);
+    let mut files = site.files;
+    files.extend([
+        (file, weights),
+        ("poster.png".into(), poster),
+        ("page.css".into(), STYLE.into()),
+        ("index.html".into(), page.into()),
+    ]);
+    Ok(files)
 }
 
 /// A model's name as that of a file.
@@ -116,8 +208,8 @@ fn page(name: &str, weights: &str, license: &str) -> String {
     fill(PAGE, &parts)
 }
 
-/// The template with each `{key}` as its value, in which nothing is replaced again.
-fn fill(template: &str, parts: &[(&str, &str)]) -> String {
+/// A template of a page with each `{key}` as its value, in which nothing is replaced again.
+pub(crate) fn fill(template: &str, parts: &[(&str, &str)]) -> String {
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, key, after)) = rest.split_once('{').and_then(|(before, rest)| {
@@ -134,6 +226,46 @@ fn fill(template: &str, parts: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An archive of a page: files with a folder and a foreign file among them, compressed as the program reads it.
+    fn archive(names: &[&str]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for name in names {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(name.len() as u64);
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            tar.append(&header, name.as_bytes()).expect("it is appended");
+        }
+        uncompressed(&tar.into_inner().expect("it ends"))
+    }
+
+    /// Bytes as a Brotli stream that holds them as they are, by RFC 7932: 1 << 24 - 16 bytes of window, then blocks of
+    /// up to 64 KiB, then an empty last one.
+    fn uncompressed(bytes: &[u8]) -> Vec<u8> {
+        // WBITS 16 is one bit, 0; the meta-block: ISLAST 0, MNIBBLES 00, MLEN - 1 in sixteen bits, ISUNCOMPRESSED 1.
+        let mut stream = Vec::new();
+        for (i, block) in bytes.chunks(1 << 16).enumerate() {
+            let header = (block.len() as u32 - 1) << 3 | 1 << 19;
+            let header = if i == 0 { header << 1 } else { header };
+            stream.extend(&header.to_le_bytes()[..3]);
+            stream.extend(block);
+        }
+        stream.push(3);
+        stream
+    }
+
+    #[test]
+    fn an_archive_gives_the_files_of_its_web_folder_alone() {
+        let files =
+            unpack(&archive(&["web/mean-flow.js", "web/../../x", "/etc/passwd", "web/engine/a.js", "index.html"]));
+        let files = files.expect("it unpacks");
+        let names: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(names, ["web/mean-flow.js", "web/engine/a.js"]);
+        assert!(files.iter().all(|(path, bytes)| path.as_bytes() == bytes));
+        let whole = archive(&["web/mean-flow.js"]);
+        assert!(unpack(&whole[..whole.len() / 2]).is_err());
+    }
 
     #[test]
     fn the_page_has_the_policy_of_the_site_and_nothing_that_it_forbids() {
