@@ -64,6 +64,7 @@ pub mod learn;
 pub mod train;
 
 #[cfg(target_family = "wasm")]
+#[cfg_attr(feature = "learn", path = "wasm/laboratory.rs")]
 mod wasm;
 
 pub use error::Error;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { serve } from '../../web/tools/serve.mjs';
-import { openStage, require, temporaryFolder } from './support.mjs';
+import { open, openStage, require, temporaryFolder } from './support.mjs';
 
 const AXE = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
@@ -36,6 +36,22 @@ for (const colorScheme of ['light', 'dark']) {
       assert.deepEqual(await violations(page), []);
       await page.locator('#gallery button').first().click();
       assert.deepEqual(await violations(page), [], 'with a picture open');
+    });
+  }
+}
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const width of [1280, 390]) {
+    test(`the laboratory, ${colorScheme}, ${width} wide`, async () => {
+      const page = await open(stage.browser, `${stage.site.address}lab.html?data=drawn&drawn=AAAAAAAAAAH&power=1`, {
+        bypassCSP: true,
+        colorScheme,
+        viewport: { width, height: 900 },
+      });
+      assert.deepEqual(await violations(page), []);
+      await page.click('#step');
+      await page.waitForFunction(() => document.body.dataset.state === 'paused');
+      assert.deepEqual(await violations(page), [], 'after a step');
     });
   }
 }

@@ -335,3 +335,5 @@ if (!existsSync(join(DIST, 'index.html'))) throw new Error('the site is not buil
 
 /** Where the site keeps the engine's Workers and wasm. */
 export const ENGINE = `web/${engineFolder(join(DIST, 'web'))}`;
+/** The same of what trains. */
+export const LAB = `web/${engineFolder(join(DIST, 'web'), 'lab')}`;

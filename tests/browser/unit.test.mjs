@@ -12,7 +12,7 @@ import { between, blendAt, slerp } from '../../web/engine/latent.js';
 import { average, derivative, velocity, way } from '../../web/page/flow2d.js';
 import { recipeOf, withRecipe } from '../../web/element/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
-import { DIST, ENGINE, ROOT, decode, encode } from './support.mjs';
+import { DIST, ENGINE, LAB, ROOT, decode, encode } from './support.mjs';
 
 /** Normal numbers that follow from a seed. */
 function normals(seed, count) {
@@ -44,7 +44,13 @@ test('each corner of the square is the noise that stands there', () => {
 });
 
 /** What the scripts of a folder of web/ may import, beside their own. */
-const MAY_IMPORT = { engine: [], element: ['engine'], page: ['element', 'engine'], bench: ['element', 'engine'] };
+const MAY_IMPORT = {
+  engine: [],
+  element: ['engine'],
+  page: ['element', 'engine'],
+  lab: ['page', 'element', 'engine'],
+  bench: ['element', 'engine'],
+};
 
 test('the page builds on the element and the engine, the element on the engine, and the engine on neither', () => {
   const web = join(ROOT, 'web');
@@ -105,6 +111,13 @@ test('the engine lies in a folder that is named by what it holds, and no script 
     assert.ok(named.get(name).length > 0, name);
   }
   assert.ok(named.get('sw.js').length > 0);
+});
+
+test('what trains lies in a folder of its own, which the laboratory alone knows', () => {
+  assert.equal(basename(LAB), hashOf(join(DIST, LAB)));
+  const knows = (name) => readFileSync(join(DIST, name), 'utf8').includes(`lab/${basename(LAB)}/`);
+  const scripts = readdirSync(join(DIST, 'web')).filter((name) => name.endsWith('.js'));
+  assert.deepEqual([...scripts.map((name) => `web/${name}`), 'sw.js'].filter(knows), ['web/lab.js']);
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {
@@ -239,10 +252,11 @@ test('what the wasm links of others is named with its licence, beside the wasm',
   );
   for (const [titles, text] of sections) assert.match(text, /permission|licen[cs]e/i, titles);
   // Code that can panic says where it comes from.
+  const builds = ['cpu', 'relaxed', 'webgpu', 'burn'].map((build) => join(ENGINE, `pkg/${build}`));
   const linked = new Set(
-    ['cpu', 'relaxed', 'webgpu', 'burn'].flatMap(
-      (build) =>
-        readFileSync(join(DIST, ENGINE, `pkg/${build}/meanflow_bg.wasm`), 'latin1').match(
+    [...builds, LAB].flatMap(
+      (folder) =>
+        readFileSync(join(DIST, folder, 'meanflow_bg.wasm'), 'latin1').match(
           /[a-z][\w-]*-\d+\.\d+\.\d+(?=\/src\/)/g,
         ) ?? [],
     ),

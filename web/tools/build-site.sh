@@ -8,6 +8,7 @@ cp index.html LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md dist.partial/
 cp -r static dist.partial/static
 policy=$(grep 'http-equiv="Content-Security-Policy"' index.html)
 sed "s|.*<!-- the policy of index.html, by build-site.sh -->|$policy|" web/bench/bench.html > dist.partial/web/bench.html
+sed "s|.*<!-- the policy of index.html, by build-site.sh -->|$policy|" web/lab/lab.html > dist.partial/lab.html
 node web/tools/bundle.mjs site dist.partial/web
 node web/tools/licenses.mjs dist.partial/web/THIRD_PARTY.txt
 engine=$(cd dist.partial && echo web/engine/*/)
@@ -17,7 +18,7 @@ models=$(node -p "JSON.parse(fs.readFileSync('static/models/models.json')).map((
 cp web/page/file-notice.js dist.partial/web/
 { echo '{'; cat web/page/file-notice.js; echo "$fused"; sed "s|/\* models, by build-site.sh \*/|$models|; s|ENGINE/|$engine|" web/page/preload.js; echo '}'; } > dist.partial/web/preload.js
 # What a visit without a network needs: everything but the models, which have a store of their own, and the builds of few visitors.
-files=$(cd dist.partial && find web static -type f -not -name '*.safetensors' -not -path '*/pkg/webgpu/*' -not -path '*/pkg/burn/*' -not -path '*/burn.js' -not -path '*/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' -not -name 'file-notice.js' -not -name 'THIRD_PARTY.txt' -not -name '*.inline.js' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
+files=$(cd dist.partial && find web static -type f -not -name '*.safetensors' -not -path '*/pkg/webgpu/*' -not -path '*/pkg/burn/*' -not -path '*/burn.js' -not -path '*/pkg/*.js' -not -name '*webgpu.js' -not -name '*.md' -not -name 'bench.*' -not -path 'web/lab*' -not -name 'lab.css' -not -name 'file-notice.js' -not -name 'THIRD_PARTY.txt' -not -name '*.inline.js' | LC_ALL=C sort | sed "s/.*/'&',/" | tr '\n' ' ')
 sed "s|/\* filled in by build-site.sh \*/|'./', $files|" <(echo "$fused"; cat web/page/service-worker.js) > dist.partial/sw.js
 node web/tools/sizes.mjs dist.partial
 rm -rf dist && mv dist.partial dist

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compiles the inference crate with wasm-pack, into web/engine/pkg/cpu, web/engine/pkg/relaxed (the same for browsers that know fused
-# multiplications), web/engine/pkg/webgpu and web/engine/pkg/burn (the networks that those do not have), and prints what they are made of.
+# multiplications), web/engine/pkg/webgpu and web/engine/pkg/burn (the networks that those do not have); what trains into
+# web/engine/pkg/learn; and prints what they are made of.
 # A build whose sources have not changed is kept.
 set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
@@ -8,12 +9,17 @@ cd "$root"
 use_wasm_toolchain
 export CARGO_TARGET_DIR="$root/target/wasm"
 
-stamp() { cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/src/data/*' -not -path '*/src/io/*' -not -path '*/eval/*' -not -path '*/import/*' -not -path '*/bin/*' | LC_ALL=C sort) | sha256sum; }
+# stamp NAME: of the sources of a build
+stamp() {
+  local other=()
+  [ "$1" = learn ] || other=(-not -path '*/src/learn/*' -not -path '*/wasm/laboratory.rs')
+  cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/src/data/*' -not -path '*/src/io/*' -not -path '*/eval/*' -not -path '*/import/*' -not -path '*/bin/*' ${other[@]+"${other[@]}"} | LC_ALL=C sort) | sha256sum
+}
 
 # build NAME FEATURES [WASM_OPT_FLAG]
 build() {
   local out="web/engine/pkg/$1" want
-  want=$(stamp)
+  want=$(stamp "$1")
   [ "$(cat "$out/.stamp" 2>/dev/null)" = "$want" ] && [ -e "target/wasm/$1.wasm" ] && return
   echo "compiling the $1 build for wasm"
   rm -rf "$out"
@@ -36,4 +42,5 @@ build relaxed cpu,relaxed --enable-relaxed-simd
 # Its arithmetic is not in wasm: there code is small rather than fast.
 CARGO_PROFILE_WASM_OPT_LEVEL=s build webgpu webgpu
 build burn burn
-node web/tools/wasm-size.mjs target/wasm/{cpu,relaxed,webgpu,burn}.wasm
+build learn learn
+node web/tools/wasm-size.mjs target/wasm/{cpu,relaxed,webgpu,burn,learn}.wasm

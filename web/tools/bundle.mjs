@@ -21,6 +21,7 @@ const SITE = join(WEB, '../dist/web');
  */
 const SCRIPTS = {
   'page/page.js': 'page.js',
+  'lab/lab.js': 'lab.js',
   'element/mean-flow.js': 'mean-flow.js',
   'engine/engine.js': 'engine.js',
   'engine/failover.js': 'failover.js',
@@ -59,6 +60,10 @@ async function site() {
     cpSync(join(WEB, 'engine/pkg/burn', file), join(folder, engine, 'pkg/burn', file));
   }
   nameByContent(folder);
+  // What trains is no part of the engine, nor of the package.
+  renamed.set('learn', shorten('learn', 'lab/new/', 'meanflow_bg.wasm'));
+  await write('lab/worker.js', { to: 'lab/new/worker.js' });
+  nameByContent(folder, 'lab');
   for (const [script, to] of Object.entries(SCRIPTS)) await write(script, { to });
   // The bench counts the engine's bytes.
   await write('bench/bench.js', { to: 'bench.js', external: { 'engine/engine.js': './engine.js' } });
@@ -83,8 +88,8 @@ async function forPackage() {
 }
 
 /** Writes the wasm of a build, and returns its new names by the old ones. */
-function shorten(build, engine) {
-  const to = join(folder, engine, 'pkg', build, 'meanflow_bg.wasm');
+function shorten(build, engine, file = `pkg/${build}/meanflow_bg.wasm`) {
+  const to = join(folder, engine, file);
   mkdirSync(dirname(to), { recursive: true });
   const from = join(WEB, 'engine/pkg', build, 'meanflow_bg.wasm');
   const said = execFileSync(
@@ -147,6 +152,7 @@ function plugin({ external = {}, given = false, holds = true, others = INLINE } 
     load: (id) => others[id]?.(),
     transform: (code, id) => {
       if (basename(id) === 'addresses.js') return others === INLINE ? withFolder(code) : undefined;
+      if (basename(id) === 'worker-address.js') return code.replace('./worker.js', `./${engineFolder(folder, 'lab')}worker.js`);
       if (basename(id) !== 'meanflow.js') return holds ? undefined : code.replaceAll('isInlined()', 'false');
       const names = renamed.get(basename(dirname(id)));
       const script = names ? rename(code, names) : code;

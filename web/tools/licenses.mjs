@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** The features of what build-wasm.sh builds. */
-const BUILDS = ['cpu', 'cpu,relaxed', 'webgpu', 'burn'];
+const BUILDS = ['cpu', 'cpu,relaxed', 'webgpu', 'burn', 'learn'];
 /** Names under which packages keep their texts. */
 const TEXTS = /^(licen[cs]e|copying|notice|unlicense|copyright)/i;
 /** The licence that is taken where there is a choice, and how its text is known. */

@@ -9,15 +9,18 @@ import { engineFolder } from './engine-folder.mjs';
 /**
  * Most bytes of each: the wasm builds, their Workers' scripts and those of page, element and engine compressed with
  * brotli, one model as it is. An engine holds both transformers, with guidance as an input; before, the second and
- * guidance took the build of burn, four times as large. Page and element together are below 40 KB.
+ * guidance took the build of burn, four times as large. Page and element together are below 40 KB. What trains,
+ * `learn`, is of the laboratory alone.
  */
 const BUDGET = {
   cpu: 92.5e3,
   relaxed: 92.5e3,
   webgpu: 124e3,
   burn: 400e3,
+  learn: 600e3,
   worker: 8.5e3,
   page: 17.5e3,
+  lab: 8.5e3,
   'mean-flow': 11e3,
   'mean-flow.inline': 118.5e3,
   engine: 3.5e3,
@@ -26,6 +29,7 @@ const BUDGET = {
 
 const [site] = process.argv.slice(2);
 const engine = `web/${engineFolder(join(site, 'web'))}`;
+const lab = `web/${engineFolder(join(site, 'web'), 'lab')}`;
 const list = (folder, ending) =>
   readdirSync(join(site, folder))
     .filter((name) => name.endsWith(ending))
@@ -42,8 +46,8 @@ function report(what, size, budget, note = '') {
   if (size > budget) throw new Error(`${what} is above its budget of ${budget / 1e6} MB`);
 }
 
-for (const build of ['cpu', 'relaxed', 'webgpu', 'burn']) {
-  const [wasm] = list(`${engine}pkg/${build}`, '.wasm');
+for (const build of ['cpu', 'relaxed', 'webgpu', 'burn', 'learn']) {
+  const [wasm] = list(build === 'learn' ? lab : `${engine}pkg/${build}`, '.wasm');
   report(`wasm ${build}, brotli`, brotli(wasm), BUDGET[build], ` (${(wasm.length / 1e6).toFixed(2)} MB raw)`);
 }
 for (const name of [
@@ -51,6 +55,7 @@ for (const name of [
   'worker-relaxed',
   'worker-webgpu',
   'page',
+  'lab',
   'mean-flow',
   'mean-flow.inline',
   'engine',
