@@ -104,6 +104,19 @@ for (const [what, gpu, reason] of [
   });
 }
 
+test('a GPU whose clocks were idle in its first run is timed again, three times at most', async () => {
+  for (const [times, backend] of [[[80, 70, 40], 'webgpu'], [[80, 70, 60, 40], 'cpu']]) {
+    const { failover, engines } = stubFailover();
+    // The first run compiles the shaders.
+    const runs = [999, ...times];
+    Object.defineProperty(engines.webgpu, 'milliseconds', { get: () => runs.shift() });
+    const change = once(failover, 'change');
+    await failover.load('cat');
+    await colour(failover, 7);
+    assert.equal((await change)[0].detail.backend, backend, times.join());
+  }
+});
+
 test('a GPU that fails later is replaced by the CPU, which answers the same request', async () => {
   let lost = false;
   const { failover, engines } = stubFailover({ gpu: { milliseconds: 5, fails: () => lost } });
@@ -356,6 +369,26 @@ test('a request that ends with the lost engine is answered by the next, and not 
   );
   assert.equal(seen, 'cat'.length + 7);
   assert.deepEqual(asked, [false]);
+});
+
+test('a GPU whose canvas fails stays, and draws the square by reading back from then on', async () => {
+  const { failover, engines } = await climbed();
+  const changes = [];
+  failover.addEventListener('change', ({ detail }) => changes.push(detail.backend));
+  const [works, asked] = [engines.webgpu.generate, []];
+  engines.webgpu.generate = async (request, ...rest) => {
+    asked.push(request.mix.bitmap);
+    if (request.mix.bitmap) throw new Error('no frame');
+    return works.call(engines.webgpu, request, ...rest);
+  };
+  for (const seed of [7, 8]) {
+    const mix = { corners: [], place: [0, 0], bitmap: true };
+    let seen;
+    await failover.generate({ seed, count: 1, nfe: 1, mix }, ({ rgba }) => (seen = rgba[0]));
+    assert.equal(seen, 'cat'.length + seed);
+  }
+  assert.deepEqual(asked, [true, false, false]);
+  assert.deepEqual([changes, engines.webgpu.closed], [[], false]);
 });
 
 test('a Worker that ends is begun anew and asked again, once', async () => {

@@ -6,6 +6,7 @@ import { basename, join } from 'node:path';
 import { test } from 'node:test';
 
 import { readAddress, writeAddress } from '../../web/page/address.js';
+import { chooseBackend } from '../../web/engine/backend.js';
 import { blendText, classesOf, partsOf } from '../../web/engine/classes.js';
 import { download } from '../../web/engine/download.js';
 import { between, blendAt, slerp } from '../../web/engine/latent.js';
@@ -41,6 +42,76 @@ test('each corner of the square is the noise that stands there', () => {
   for (const [i, place] of [[0, 0], [1, 0], [0, 1], [1, 1]].entries()) {
     assert.ok(length(between(corners, place).map((x, k) => x - corners[i][k])) < 1e-4, `corner ${i}`);
   }
+});
+
+test('the noises of a square are drawn once, not in every frame of a drag, and anew for another model', async () => {
+  const drawn = [];
+  const build = {
+    async default() {},
+    async openDevice() {},
+    deviceLost: () => new Promise(() => {}),
+    classOf: () => undefined,
+    noise(seed, count) {
+      drawn.push(Number(seed));
+      return normals(Number(seed), count);
+    },
+    ModelLoader: class {
+      push() {}
+      async finish() {
+        return { info: { channels: 1, width: 4, height: 4, classes: [] }, free() {}, generate: async (asked) => asked };
+      }
+    },
+  };
+  const waiting = new Map();
+  const reports = [];
+  globalThis.self = {
+    postMessage({ id, report, result, error }) {
+      if (report) reports.push(report.rgba);
+      else waiting.get(id)?.(error ?? result);
+    },
+  };
+  const { serve } = await import('../../web/engine/engine-worker.js');
+  serve(build, 'cpu');
+  const ask = (id, task, request) => {
+    const answer = new Promise((resolve) => waiting.set(id, resolve));
+    self.onmessage({ data: { id, task, ...request } });
+    return answer;
+  };
+  let last = 0;
+  const load = async () => {
+    const of = (last += 1);
+    self.onmessage({ data: { of, total: 1, piece: new Uint8Array(1) } });
+    assert.equal((await ask((last += 1), 'load', { of, name: 'paper' })).backend, 'cpu');
+  };
+  const frame = async (corners, place) => {
+    assert.ok('milliseconds' in (await ask((last += 1), 'generate', { seed: 1n, nfe: 1, mix: { corners, place } })));
+    const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : normals(Number(corner), 16)));
+    assert.deepEqual(reports.pop().initialNoise, between(noises, place));
+  };
+  await ask((last += 1), 'start', {});
+  await load();
+  for (const x of [0.1, 0.2, 0.3]) await frame([1n, 2n, 3n, 4n], [x, 0.5]);
+  assert.deepEqual(drawn.splice(0), [1, 2, 3, 4]);
+  for (const x of [0.1, 0.2]) await frame([3n, 5n, normals(9, 16), 6n], [x, 0.5]);
+  assert.deepEqual(drawn.splice(0).sort(), [3, 5, 6]);
+  await load();
+  await frame([3n, 5n, 6n, 7n], [0.1, 0.5]);
+  assert.deepEqual(drawn, [3, 5, 6, 7]);
+});
+
+test('whether there is a GPU is asked of the adapter that the engine opens', async () => {
+  const asked = [];
+  const gpu = { requestAdapter: async (options) => asked.push(options) && { info: { vendor: 'acme' } } };
+  const there = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+  Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true });
+  try {
+    assert.equal((await chooseBackend()).backend, 'webgpu');
+  } finally {
+    if (there) Object.defineProperty(globalThis, 'navigator', there);
+    else delete globalThis.navigator;
+  }
+  // wgpu::PowerPreference::HighPerformance in crate/src/infer/webgpu/device.rs.
+  assert.deepEqual(asked, [{ powerPreference: 'high-performance' }]);
 });
 
 /** What the scripts of a folder of web/ may import, beside their own. */

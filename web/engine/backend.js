@@ -45,7 +45,8 @@ async function obstacle(softwareWillDo) {
       : 'this browser does not offer it';
   }
   try {
-    const adapter = await navigator.gpu.requestAdapter();
+    // The one that the engine opens.
+    const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (!adapter) return 'this browser found no GPU for it';
     return !softwareWillDo && isSoftware(adapter) ? 'its only adapter computes in software' : '';
   } catch (error) {

@@ -86,6 +86,7 @@ const tasks = {
     model?.free();
     model = next;
     info = { ...model.info, backend };
+    cornerNoises.clear();
     file = new Blob(weights.pieces);
     return info;
   },
@@ -303,7 +304,7 @@ async function generateBetween(request, { corners, place, bitmap: asBitmap }, re
   const isFree = asked === undefined && classIndex === undefined;
   const blend = isFree ? blendAt(labels, place) : asked;
   const label = blend ? undefined : classIndex;
-  const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : noiseOf(BigInt(corner))));
+  const noises = corners.map((corner) => (corner instanceof Float32Array ? corner : cornerNoise(BigInt(corner))));
   const started = performance.now();
   const picture = { ...request, blend, initialNoise: between(noises, place) };
   if (asBitmap && backend === 'webgpu') {
@@ -325,7 +326,22 @@ const seedsFrom = (seed, count) =>
 /** The noise of a seed. @param {bigint} seed */
 const noiseOf = (seed) => wasm.noise(seed, info.channels * info.width * info.height);
 
-/** The same, to be seen. @param {bigint} seed */
+/**
+ * The noises of the square's corners: every frame of a drag is made of the same four.
+ * @type {Map<bigint, Float32Array>}
+ */
+const cornerNoises = new Map();
+
+/** The same, kept for the next frame. @param {bigint} seed */
+function cornerNoise(seed) {
+  const noise = cornerNoises.get(seed) ?? noiseOf(seed);
+  // Of another square.
+  if (cornerNoises.size === 4 && !cornerNoises.has(seed)) cornerNoises.clear();
+  cornerNoises.set(seed, noise);
+  return noise;
+}
+
+/** The noise of a seed, to be seen. @param {bigint} seed */
 const noisePicture = (seed) => noiseToRgba(noiseOf(seed), info.channels);
 
 /**

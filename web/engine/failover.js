@@ -104,6 +104,8 @@ export class FailoverEngine extends EventTarget {
   #chosen;
   /** Whether the GPU is still to be tried. */
   #mayUpgrade = false;
+  /** Whether the GPU draws no bitmaps, after one has failed. */
+  #readsBack = false;
   /** How often a device or a Worker was lost. */
   #losses = 0;
   /** @type {string | Blob | undefined} */
@@ -248,7 +250,9 @@ export class FailoverEngine extends EventTarget {
       drawn.began ||= performance.now();
       const backend = this.#others.includes(engine) ? 'cpu' : this.#backend;
       if (part.noiseOnly) return 'stale' in (await engine.noise(part.request, listen)) ? 'stale' : 'done';
-      const result = await engine.generate(part.request, listen, signal);
+      const { mix } = part.request;
+      const request = mix && this.#readsBack ? { ...part.request, mix: { ...mix, bitmap: false } } : part.request;
+      const result = await engine.generate(request, listen, signal);
       if ('stale' in result) return 'stale';
       drawn.engines.add(engine);
       drawn.milliseconds += result.milliseconds;
@@ -263,12 +267,13 @@ export class FailoverEngine extends EventTarget {
       }
       // What never had a model has nothing to go on with.
       if (!source || part.failed) throw error;
+      if (this.#backend === 'webgpu' && !part.noiseOnly && part.request.mix?.bitmap && !this.#readsBack) {
+        // The canvas may be what failed, or what cost the device.
+        this.#readsBack = true;
+        if (!error.lost && !this.#recovering) return 'again';
+      }
       part.failed = true;
       if (engine === this.#engine) await this.#recover(engine, error);
-      // A bitmap may be what cost the device.
-      if (!part.noiseOnly && part.request.mix) {
-        part.request = { ...part.request, mix: { ...part.request.mix, bitmap: false } };
-      }
       return 'again';
     }
   }
@@ -478,10 +483,12 @@ export class FailoverEngine extends EventTarget {
     });
     const agreement = psnr(drawn, picture);
     if (agreement < MIN_PSNR) throw new Error(`its picture differs from the CPU's (${agreement.toFixed(0)} dB)`);
-    // The first call compiled the shaders; this one tells its speed.
-    const warm = await gpu.generate(request, () => {});
-    const isSlower = 'milliseconds' in warm && warm.milliseconds > milliseconds;
-    if (isSlower && !this.#options.slowerWillDo) throw new Error('it is slower than the CPU here');
+    // The first call compiled the shaders; the best of three tells the speed, as clocks idle and timers are coarse.
+    for (let left = 2; ; left -= 1) {
+      const warm = await gpu.generate(request, () => {});
+      if (!('milliseconds' in warm) || warm.milliseconds <= milliseconds || this.#options.slowerWillDo) return;
+      if (!left) throw new Error('it is slower than the CPU here');
+    }
   }
 
   /**

@@ -61,7 +61,7 @@ impl Screen {
             pass.set_bind_group(0, &group, &[]);
             pass.draw(0..3, 0..1);
         }
-        gpu.queue.submit([encoder.finish()]);
+        gpu.submit(encoder);
         // In the same turn: the canvas is empty in the next.
         let bitmap = self.canvas.transfer_to_image_bitmap().map_err(wrong)?;
         gpu.finished().await.map(|()| bitmap)

@@ -1,6 +1,7 @@
 //! The GPU: opened once, its buffers and their limits, and what becomes of it.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -30,6 +31,9 @@ struct State {
     too_large: Mutex<Option<String>>,
     /// Who waits for its loss.
     waiting: Mutex<Vec<Waker>>,
+    /// What was submitted.
+    #[cfg(test)]
+    submits: std::sync::atomic::AtomicUsize,
 }
 
 impl Gpu {
@@ -37,9 +41,29 @@ impl Gpu {
     ///
     /// # Errors
     /// When there is no adapter, or it does not give a device.
-    pub async fn open() -> Result<Self, Error> {
+    pub fn open() -> impl Future<Output = Result<Self, Error>> {
+        Self::of(wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()))
+    }
+
+    /// A device of WebGPU's least limits that has every feature, refuses what is no valid use of it and computes
+    /// nothing: for counts and tests.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(feature = "train")]
+    pub async fn without_hardware() -> Result<Self, Error> {
+        let limits = wgpu::Limits::default();
+        let noop = wgpu::NoopBackendOptions { limits: Some(limits), ..wgpu::NoopBackendOptions::enabled() };
+        Self::of(wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options: wgpu::BackendOptions { noop, ..Default::default() },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        }))
+        .await
+    }
+
+    async fn of(instance: wgpu::Instance) -> Result<Self, Error> {
         let wrong = |e: &dyn std::fmt::Display| Error::Device(format!("WebGPU: {e}"));
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let power_preference = wgpu::PowerPreference::HighPerformance;
         let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
         let adapter = instance.request_adapter(&options).await.map_err(|e| wrong(&e))?;
@@ -82,7 +106,7 @@ impl Gpu {
 
     /// Whether it has half-precision arithmetic.
     pub fn has_half(&self) -> bool {
-        self.device.features().contains(wgpu::Features::SHADER_F16)
+        self.adapter.features().contains(wgpu::Features::SHADER_F16)
     }
 
     /// Whether it still computes.
@@ -114,7 +138,9 @@ impl Gpu {
     /// # Errors
     /// What the GPU refused and why, a buffer that is larger than it allows, or the error of `make`.
     pub(crate) async fn accepted<T>(&self, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        let scopes = [ErrorFilter::OutOfMemory, ErrorFilter::Validation].map(|of| self.device.push_error_scope(of));
+        // Drivers that do not compile a shader make internal errors.
+        let scopes = [ErrorFilter::OutOfMemory, ErrorFilter::Internal, ErrorFilter::Validation]
+            .map(|of| self.device.push_error_scope(of));
         let made = make();
         let too_large = locked(&self.state.too_large).take();
         self.verdict(scopes).await?;
@@ -125,9 +151,11 @@ impl Gpu {
     }
 
     /// What the GPU says of everything since these scopes began.
-    async fn verdict(&self, [memory, validation]: [ErrorScopeGuard; 2]) -> Result<(), Error> {
-        let refused: [_; 2] =
-            [Box::pin(validation.pop()) as std::pin::Pin<Box<dyn Future<Output = _>>>, Box::pin(memory.pop())];
+    async fn verdict(&self, [memory, internal, validation]: [ErrorScopeGuard; 3]) -> Result<(), Error> {
+        // In the reverse of their order, before anything is awaited.
+        let (validation, internal, memory) = (validation.pop(), internal.pop(), memory.pop());
+        let refused: [Pin<Box<dyn Future<Output = _>>>; 3] =
+            [Box::pin(validation), Box::pin(internal), Box::pin(memory)];
         for refused in refused {
             if let Some(error) = refused.await {
                 return Err(Error::Device(error.to_string()));
@@ -181,6 +209,13 @@ impl Gpu {
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
 
+    /// Has the GPU do what was recorded.
+    pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) {
+        #[cfg(test)]
+        self.state.submits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.queue.submit([encoder.finish()]);
+    }
+
     /// Waits until the GPU has done what was submitted.
     ///
     /// # Errors
@@ -205,12 +240,36 @@ impl Gpu {
         // Natively nothing else hears of it; browsers do so by themselves.
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Device(e.to_string()))?;
         let mapped = heard.await;
-        self.check()?;
         let unreadable = |e: &dyn std::fmt::Display| Error::Device(format!("the pictures cannot be read: {e}"));
-        mapped.map_err(|e| unreadable(&e))?.map_err(|e| unreadable(&e))?;
-        let contents = buffer.get_mapped_range(..bytes).map_err(|e| unreadable(&e))?.to_vec();
-        buffer.unmap();
-        Ok(contents)
+        // What was mapped is unmapped also after an error: the buffer is used again.
+        let contents = mapped.map_err(|e| unreadable(&e)).and_then(|mapped| {
+            mapped.map_err(|e| unreadable(&e))?;
+            let contents = buffer.get_mapped_range(..bytes).map_err(|e| unreadable(&e))?.to_vec();
+            buffer.unmap();
+            Ok(contents)
+        });
+        self.check()?;
+        contents
+    }
+}
+
+/// For tests.
+#[cfg(test)]
+impl Gpu {
+    /// What was submitted so far.
+    pub(super) fn submits(&self) -> usize {
+        self.state.submits.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Has the next check fail.
+    pub(super) fn fail(&self, reason: &str) {
+        *locked(&self.state.fault) = Some(reason.into());
+    }
+
+    /// With a device that has no more than WebGPU's least features.
+    pub(super) async fn with_plain_device(self) -> Result<Self, wgpu::RequestDeviceError> {
+        let (device, queue) = self.adapter.request_device(&wgpu::DeviceDescriptor::default()).await?;
+        Ok(Self { device, queue, ..self })
     }
 }
 

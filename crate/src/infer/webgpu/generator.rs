@@ -8,10 +8,11 @@ use bytemuck::{cast_slice, pod_collect_to_vec};
 use super::device::Gpu;
 use super::kernels::ComputePrecision;
 use super::network::Network;
+use super::recorder::submit;
 use super::tensors::Tensors;
 use super::workspace::Workspace;
 use crate::error::Error;
-use crate::infer::conditions::{CallInputs, ConditionCache};
+use crate::infer::conditions::{CallInputs, ConditionCache, SLOTS};
 use crate::infer::sampler::{DrawOptions, Engine, Step, request_of, sample};
 use crate::model::weights::{Check, ModelInfo};
 use crate::model::{Condition, NO_PAUSE, Pause, Request, Solver};
@@ -41,6 +42,8 @@ struct State {
 
 /// Network calls of one picture that are submitted at a time, as those of a batch count: after them the CPU waits.
 const CALLS_AHEAD: usize = 8;
+/// Pictures of a batch where each takes one call: the CPU draws the noise of the next ones while the GPU is at work.
+const PIPELINED: usize = 16;
 
 /// Which of the results is read back.
 #[derive(Clone, Copy)]
@@ -68,9 +71,8 @@ impl GpuGenerator {
         let (info, tensors) = Tensors::open(bytes)?;
         let mut refused = Error::Device("there is no arithmetic for these weights".into());
         for &arithmetic in ComputePrecision::candidates(tensors.are_half, gpu.has_half()) {
-            let generator = Self::computing(gpu, &info, &tensors, arithmetic).await?;
-            match generator.check().await {
-                Ok(()) => return Ok(generator),
+            match Self::computing(gpu, &info, &tensors, arithmetic).await {
+                Ok(generator) => return Ok(generator),
                 Err(error) => refused = error,
             }
         }
@@ -83,6 +85,7 @@ impl GpuGenerator {
         check.accept(&self.images(Check::request(check.seed)).await?, net)
     }
 
+    /// The model in an arithmetic whose kernels the GPU compiles and whose picture is that of the file.
     async fn computing(
         gpu: &Gpu,
         info: &ModelInfo,
@@ -90,14 +93,15 @@ impl GpuGenerator {
         arithmetic: ComputePrecision,
     ) -> Result<Self, Error> {
         let make = || {
-            let plan = |network: &Network| Workspace::plan(gpu, network, 1);
+            let plan = |network: &Network| Workspace::plan(gpu, network, [1, 1]);
             let (network, planned, workspace) = Network::read(gpu, tensors, &info.net, arithmetic, plan)?;
             let workspace = workspace.bind(gpu, &network, planned);
             let most_pictures = workspace.most_pictures;
             let state = RefCell::new(Some(State { slots: ConditionCache::new(), workspace }));
             Ok(Model { gpu: gpu.clone(), info: info.clone(), network, most_pictures, state })
         };
-        Ok(Self { model: Rc::new(gpu.accepted(make).await?) })
+        let generator = Self { model: Rc::new(gpu.accepted(make).await?) };
+        generator.check().await.map(|()| generator)
     }
 
     /// In which precision it computes, `f16` or `f32`.
@@ -198,7 +202,12 @@ impl GpuGenerator {
         let model = &self.model;
         model.gpu.check()?;
         let mut state = model.state.borrow_mut().take().ok_or_else(busy)?;
-        let mut drawing = Drawing { model, state: &mut state, wanted, bytes: Vec::new() };
+        let mut most = model.most_pictures;
+        if request.nfe == 1 {
+            most = most.min(PIPELINED);
+        }
+        let left = request.count;
+        let mut drawing = Drawing { model, state: &mut state, wanted, most, left, unread: 0, bytes: Vec::new() };
         let result = sample(&mut drawing, &model.info.net, request, noise, draw, pause).await;
         let bytes = drawing.bytes;
         model.state.replace(Some(state));
@@ -210,26 +219,35 @@ fn busy() -> Error {
     Error::Request("the model is at work on another request".into())
 }
 
-/// Pictures on their way, as many at once as the GPU has room for.
+/// Pictures on their way.
 struct Drawing<'a> {
     model: &'a Model,
     state: &'a mut State,
     wanted: Readback,
+    /// Most pictures of a batch.
+    most: usize,
+    /// Pictures that are not drawn yet.
+    left: usize,
+    /// Bytes that wait to be read back.
+    unread: u64,
     /// What was read back.
     bytes: Vec<u8>,
 }
 
 impl Engine for Drawing<'_> {
     fn most_pictures(&self) -> usize {
-        self.model.most_pictures
+        self.most
     }
 
+    /// A request's first batch is its largest: when there is no room for it, nothing waits to be read back.
     async fn begin(&mut self, noise: impl Iterator<Item = Vec<f32>>, pictures: usize) -> Result<(), Error> {
         let Model { gpu, network, most_pictures, .. } = self.model;
-        if pictures > self.state.workspace.capacity {
-            let capacity = pictures.next_power_of_two().min(*most_pictures);
-            let make = || Ok(Workspace::new(gpu, network, capacity));
-            self.state.workspace = gpu.accepted(make).await?;
+        let Workspace { capacity, readable, .. } = self.state.workspace;
+        let wanted = self.left.min(SLOTS);
+        if pictures > capacity || wanted > readable {
+            let capacity = pictures.next_power_of_two().min(*most_pictures).max(capacity);
+            let room = [capacity, wanted.next_power_of_two().max(readable)];
+            self.state.workspace = gpu.accepted(|| Ok(Workspace::new(gpu, network, room))).await?;
         }
         for (i, noise) in noise.enumerate() {
             gpu.queue.write_buffer(&self.state.workspace.z, (4 * i * noise.len()) as u64, cast_slice(&noise));
@@ -243,16 +261,10 @@ impl Engine for Drawing<'_> {
         let inputs = CallInputs { r: asked, t, guidance };
         let assigned = slots.assign(&network.layers, &network.values, inputs, classes);
         workspace.prepare(gpu, &network.sizes, [r, t], &assigned.slots);
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            network.fill(gpu, &mut pass, &assigned);
-            workspace.record_step(&mut pass, classes.len());
-            if is_last {
-                workspace.record_rgba(&mut pass, classes.len());
-            }
-        }
-        gpu.queue.submit([encoder.finish()]);
+        let fill = network.fill(gpu, &assigned);
+        let to_rgba = if is_last { &workspace.to_rgba[..] } else { &[] };
+        let (fresh, pictures) = (assigned.fresh.len(), classes.len());
+        submit(gpu, [(fill, fresh), (&workspace.step, pictures), (to_rgba, pictures)]);
     }
 
     /// Submitted work cannot be taken back, so little of it may wait.
@@ -264,18 +276,26 @@ impl Engine for Drawing<'_> {
         Ok(is_due)
     }
 
+    /// Puts the pictures where they are read back from, all at once where there is room for them.
     async fn end(&mut self, pictures: usize) -> Result<(), Error> {
         let (Model { gpu, info, .. }, State { workspace, .. }) = (self.model, &*self.state);
         let pixels = info.net.image_size * info.net.image_size;
-        let (source, bytes) = match self.wanted {
-            Readback::Images => (&workspace.z, 4 * pixels * info.net.channels * pictures),
-            Readback::Rgba => (&workspace.rgba, 4 * pixels * pictures),
+        let (source, each) = match self.wanted {
+            Readback::Images => (&workspace.z, 4 * pixels * info.net.channels),
+            Readback::Rgba => (&workspace.rgba, 4 * pixels),
             Readback::Nothing => return Ok(()),
         };
+        let bytes = (each * pictures) as u64;
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, 0, bytes as u64);
-        gpu.queue.submit([encoder.finish()]);
-        self.bytes.extend(gpu.read(&workspace.staging, bytes as u64).await?);
+        encoder.copy_buffer_to_buffer(source, 0, &workspace.staging, self.unread, bytes);
+        gpu.submit(encoder);
+        self.unread += bytes;
+        self.left -= pictures;
+        // The next batch is no larger.
+        if self.left == 0 || self.unread + bytes > workspace.staging.size() {
+            self.bytes.extend(gpu.read(&workspace.staging, self.unread).await?);
+            self.unread = 0;
+        }
         Ok(())
     }
 }

@@ -152,6 +152,24 @@ impl Sizes {
         }
     }
 
+    /// Rows of a picture that a product takes.
+    pub fn rows(&self, of_patches: bool) -> usize {
+        if of_patches { self.patches } else { self.tokens }
+    }
+
+    /// Floating-point operations of a kernel for a picture: those of its products of matrices, beside which all others
+    /// are few.
+    pub fn operations(&self, kernel: Kernel) -> u64 {
+        let [a, b, c] = match kernel {
+            // A row of a slot is a condition, of which a picture has at most one.
+            Kernel::Product(Product { inputs, outputs, output: Output::Slots, .. }) => [1, inputs, outputs],
+            Kernel::Product(Product { inputs, outputs, of_patches, .. }) => [self.rows(of_patches), inputs, outputs],
+            Kernel::Attention => [2 * self.tokens, self.tokens, self.padded(self.width)],
+            _ => [0; 3],
+        };
+        2 * a as u64 * b as u64 * c as u64
+    }
+
     /// Features that belong to heads, with those that fill each up to whole quads.
     pub fn padded(&self, features: usize) -> usize {
         features / (self.width / self.config.heads) * self.head_width
@@ -182,7 +200,7 @@ impl Sizes {
     }
 
     /// The source of a kernel.
-    fn source(&self, kernel: Kernel) -> String {
+    pub fn source(&self, kernel: Kernel) -> String {
         let mut source = Source::default();
         if let Kernel::Product(product) = kernel {
             self.product(product, &mut source);
@@ -270,13 +288,18 @@ impl Sizes {
         let quads = self.head_width / 4;
         let head_width = (self.width / self.config.heads).to_string();
         source.add(&["const SCALE = inverseSqrt(", &head_width, "f);\n"]);
-        source.numbers(&[("THREADS", QUERIES), ("TILE_KEYS", (KEY_QUADS / quads).max(1))]);
+        source.numbers(&[("THREADS", QUERIES), ("TILE_KEYS", self.tile_keys())]);
         for line in wgsl!("attention").lines() {
             match line.strip_prefix("//@ ") {
                 Some(each) => (0..quads).for_each(|i| source.add(&[&each.replace('#', &i.to_string()), "\n"])),
                 None => source.add(&[line, "\n"]),
             }
         }
+    }
+
+    /// Keys that a workgroup of attention takes at once.
+    pub fn tile_keys(&self) -> usize {
+        (KEY_QUADS * 4 / self.head_width).max(1)
     }
 
     /// Workgroups that cover the queries of a head.
@@ -317,6 +340,12 @@ impl Kernels {
         let pipeline = compile(gpu, &sizes.source(kernel));
         compiled.push((kernel, pipeline.clone()));
         pipeline
+    }
+
+    /// Whose pipeline it is.
+    #[cfg(feature = "train")]
+    pub fn kernel_of(&self, pipeline: &wgpu::ComputePipeline) -> Option<Kernel> {
+        self.0.borrow().iter().find(|(_, other)| other == pipeline).map(|(kernel, _)| *kernel)
     }
 }
 

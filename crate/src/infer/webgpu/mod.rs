@@ -8,7 +8,7 @@
 //!
 //! `device` opens the GPU and hears of its loss, `tensors` and `matrix` lay weights out, `kernels` compiles the WGSL,
 //! `network` holds a model's layers, `recorder` makes dispatches of a network call, `workspace` has them and the
-//! buffers of a batch, `generator` answers requests.
+//! buffers of a batch, `generator` answers requests. Natively `survey` counts what a call asks of a GPU.
 
 mod device;
 mod generator;
@@ -16,9 +16,15 @@ mod kernels;
 mod matrix;
 mod network;
 mod recorder;
+#[cfg(feature = "train")]
+mod survey;
 pub(crate) mod tensors;
+#[cfg(all(test, feature = "train"))]
+mod tests;
 pub(crate) mod wgsl;
 mod workspace;
 
 pub use device::Gpu;
 pub use generator::GpuGenerator;
+#[cfg(feature = "train")]
+pub use survey::{DispatchCounts, Survey};

@@ -17,7 +17,7 @@ use crate::infer::conditions::{Assigned, SLOTS};
 use crate::infer::layers::Param;
 use crate::infer::network;
 use crate::infer::ops::Modulation;
-use crate::model::{NetConfig, ParamRole};
+use crate::model::{NetConfig, ParamRole, ParamSpec};
 
 /// A network with its weights.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ fn supported(config: &NetConfig) -> Result<(), Error> {
 }
 
 impl Network {
-    /// Reads the layers, and has `plan` say first which of them there are in a call: so the browser compiles its kernels
-    /// while the weights are laid out.
+    /// Reads the layers, and has `plan` say first which of them there are in a call: so the browser compiles its
+    /// kernels while the weights are laid out.
     ///
     /// # Errors
     /// A network that the kernels cannot run, or a file that lacks a tensor.
@@ -77,22 +77,40 @@ impl Network {
         plan: impl FnOnce(&Self) -> (Vec<Planned>, T),
     ) -> Result<(Self, Vec<Planned>, T), Error> {
         let params = config.params();
-        let layers = network::Network::new(config, &params)?;
+        let mut network =
+            Self::new(gpu, config, &params, arithmetic, |spec| file.values(&spec.name, &spec.stored_shape()))?;
+        let (planned, more) = plan(&network);
+        let modulate = network.plan_modulation(gpu);
+        for planned in planned.iter().chain(&modulate).filter_map(|planned| planned.layer) {
+            let tensors = (&params[..], &network.values[..]);
+            let matrix = Matrix::read(gpu, file, tensors, &network.sizes, planned)?;
+            network.matrices[planned.layer.weight] = Some(matrix);
+        }
+        network.modulate.dispatches = network.bind(gpu, modulate);
+        Ok((network, planned, more))
+    }
+
+    /// A network without its matrices; `value` reads a tensor that the CPU needs.
+    pub fn new(
+        gpu: &Gpu,
+        config: &NetConfig,
+        params: &[ParamSpec],
+        arithmetic: ComputePrecision,
+        value: impl Fn(&ParamSpec) -> Result<Vec<f32>, Error>,
+    ) -> Result<Self, Error> {
+        let layers = network::Network::new(config, params)?;
         supported(config)?;
         let sizes = Sizes::new(config, [layers.prefix(), layers.text_tokens()], arithmetic);
         let is_value = |role| matches!(role, ParamRole::Conditioning | ParamRole::Embedding | ParamRole::Vector);
         let mut values = Vec::new();
-        for spec in &params {
-            values.push(match is_value(spec.role) {
-                true => file.values(&spec.name, &spec.stored_shape())?,
-                false => Vec::new(),
-            });
+        for spec in params {
+            values.push(if is_value(spec.role) { value(spec)? } else { Vec::new() });
         }
         let of_slots = |label, each: usize| gpu.buffer(label, (SLOTS * each * 4) as u64, BufferUsages::STORAGE);
         let prefix = sizes.prefix * sizes.width;
         let mut positions = layers.positions(config, &values);
         positions.resize(sizes.patches * sizes.width, 0.0);
-        let mut network = Self {
+        Ok(Self {
             positions: gpu.upload("positions", cast_slice(&positions)),
             rotary: gpu.upload("rotary positions", cast_slice(&layers.rotary(config))),
             prefixes: (prefix > 0).then(|| of_slots("the prefixes", prefix)),
@@ -113,16 +131,7 @@ impl Network {
             sizes,
             layers,
             values,
-        };
-        let (planned, more) = plan(&network);
-        let modulate = network.plan_modulation(gpu);
-        for planned in planned.iter().chain(&modulate).filter_map(|planned| planned.layer) {
-            let tensors = (&params[..], &network.values[..]);
-            let matrix = Matrix::read(gpu, file, tensors, &network.sizes, planned)?;
-            network.matrices[planned.layer.weight] = Some(matrix);
-        }
-        network.modulate.dispatches = network.bind(gpu, modulate);
-        Ok((network, planned, more))
+        })
     }
 
     /// With the weights of their layers.
@@ -149,7 +158,7 @@ impl Network {
     }
 
     /// The dispatches that fill slots.
-    fn plan_modulation(&self, gpu: &Gpu) -> Vec<Planned> {
+    pub fn plan_modulation(&self, gpu: &Gpu) -> Vec<Planned> {
         let Modulate { call, conditions, targets, .. } = &self.modulate;
         let (inputs, outputs) = (self.sizes.width, PARTS * self.sizes.width);
         let product = Product { inputs, outputs, input: Input::Plain, output: Output::Slots, of_patches: false };
@@ -160,23 +169,21 @@ impl Network {
                 .map(|(binding, buffer)| (binding, buffer.clone()))
                 .to_vec(),
             grid: Grid::Tiles { columns: outputs.div_ceil(TILE_COLUMNS) as u32, rows: 1 },
+            operations: self.sizes.operations(Kernel::Product(product)),
         };
         self.layers.modulations().into_iter().zip(&self.modulations).map(plan).collect()
     }
 
-    /// Records the filling of slots with what follows from as many conditions; none, none.
-    pub fn fill(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass, assigned: &Assigned) {
+    /// The dispatches that fill slots with what follows from as many conditions; where there are none, none.
+    pub fn fill(&self, gpu: &Gpu, assigned: &Assigned) -> &[Dispatch] {
         let Assigned { fresh, conditions, prefixes: tokens, .. } = assigned;
         if fresh.is_empty() {
-            return;
+            return &[];
         }
         if let Some(prefixes) = &self.prefixes {
             for (slot, prefix) in fresh.iter().zip(tokens) {
                 gpu.queue.write_buffer(prefixes, u64::from(*slot) * (4 * prefix.len()) as u64, cast_slice(prefix));
             }
-        }
-        if self.modulations.is_empty() {
-            return;
         }
         let Modulate { call, conditions: rows, targets, dispatches } = &self.modulate;
         gpu.queue.write_buffer(call, 0, cast_slice(&[fresh.len() as u32, 0, 0, 0]));
@@ -186,6 +193,6 @@ impl Network {
             }
         }
         gpu.queue.write_buffer(targets, 0, cast_slice(fresh));
-        dispatches.iter().for_each(|dispatch| dispatch.record(pass, fresh.len()));
+        dispatches
     }
 }

@@ -21,22 +21,67 @@ pub(super) enum Grid {
     Rows { x: u32 },
 }
 
+impl Grid {
+    /// How many there are along each axis.
+    pub fn workgroups(self, pictures: usize) -> [u32; 3] {
+        match self {
+            Self::Tiles { columns, rows } => [columns, (pictures * rows).div_ceil(TILE_ROWS) as u32, 1],
+            Self::Pictures { x, y } => [x, y, pictures as u32],
+            Self::Rows { x } => [x, pictures as u32, 1],
+        }
+    }
+}
+
 /// A kernel with its buffers.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     grid: Grid,
+    /// Floating-point operations of a picture.
+    pub operations: u64,
+}
+
+/// Most floating-point operations of a submit, but for a dispatch that has more: a system takes a GPU that is busy with
+/// one for seconds to hang. A phone multiplies a few hundred of these a second.
+pub(super) const MAX_OPERATIONS: u64 = 20_000_000_000;
+
+/// Whether what has so many operations is submitted before so many more join it.
+fn is_full(operations: u64, more: u64) -> bool {
+    operations > 0 && operations + more > MAX_OPERATIONS
+}
+
+/// Submits dispatches, each group with how many pictures it is for, in parts of little work.
+pub(super) fn submit(gpu: &Gpu, work: [(&[Dispatch], usize); 3]) {
+    let begin = || {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let pass = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
+        (encoder, pass)
+    };
+    let end = |(encoder, pass)| {
+        // The pass ends with its last handle.
+        drop::<wgpu::ComputePass>(pass);
+        gpu.submit(encoder);
+    };
+    let (mut part, mut operations) = (begin(), 0);
+    for (dispatches, pictures) in work {
+        for dispatch in dispatches {
+            let more = dispatch.operations * pictures as u64;
+            if is_full(operations, more) {
+                end(std::mem::replace(&mut part, begin()));
+                operations = 0;
+            }
+            operations += more;
+            dispatch.record(&mut part.1, pictures);
+        }
+    }
+    end(part);
 }
 
 impl Dispatch {
     /// Records it for so many pictures.
-    pub fn record(&self, pass: &mut wgpu::ComputePass, pictures: usize) {
-        let [x, y, z] = match self.grid {
-            Grid::Tiles { columns, rows } => [columns, (pictures * rows).div_ceil(TILE_ROWS) as u32, 1],
-            Grid::Pictures { x, y } => [x, y, pictures as u32],
-            Grid::Rows { x } => [x, pictures as u32, 1],
-        };
+    fn record(&self, pass: &mut wgpu::ComputePass, pictures: usize) {
+        let [x, y, z] = self.grid.workgroups(pictures);
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(x, y, z);
@@ -50,6 +95,8 @@ pub(super) struct Planned {
     pub layer: Option<PlannedLayer>,
     pub buffers: Vec<(u32, wgpu::Buffer)>,
     pub grid: Grid,
+    /// As a [`Dispatch`] has them.
+    pub operations: u64,
 }
 
 /// A layer as its kernel takes it.
@@ -64,11 +111,11 @@ pub(super) struct PlannedLayer {
 impl Planned {
     /// With the weights of its layer, where it has one.
     pub fn bind(self, gpu: &Gpu, matrix: Option<&Matrix>) -> Dispatch {
-        let Self { pipeline, buffers, grid, .. } = self;
+        let Self { pipeline, buffers, grid, operations, .. } = self;
         let weights = matrix.map(|Matrix { weights, bias }| [(1, weights), (2, bias)]);
         let buffers = buffers.iter().map(|(binding, buffer)| (*binding, buffer));
         let all: Vec<_> = buffers.chain(weights.into_iter().flatten()).collect();
-        Dispatch { group: gpu.bind(&pipeline.get_bind_group_layout(0), &all), pipeline, grid }
+        Dispatch { group: gpu.bind(&pipeline.get_bind_group_layout(0), &all), pipeline, grid, operations }
     }
 }
 
@@ -131,8 +178,9 @@ impl Recorder<'_> {
 
     #[inline(never)]
     fn plan(&mut self, kernel: Kernel, layer: Option<PlannedLayer>, buffers: Vec<(u32, wgpu::Buffer)>, grid: Grid) {
-        let pipeline = self.network.kernels.pipeline(self.gpu, &self.network.sizes, kernel);
-        self.planned.push(Planned { pipeline, layer, buffers, grid });
+        let Network { kernels, sizes, .. } = self.network;
+        let (pipeline, operations) = (kernels.pipeline(self.gpu, sizes, kernel), sizes.operations(kernel));
+        self.planned.push(Planned { pipeline, layer, buffers, grid, operations });
     }
 
     /// `x W + b` into a buffer, with what `output` takes besides.
@@ -148,7 +196,7 @@ impl Recorder<'_> {
         let network = self.network;
         let sizes = &network.sizes;
         let [inputs, outputs] = features(sizes, layer, heads);
-        let rows = if x.of_patches { sizes.patches } else { sizes.tokens };
+        let rows = sizes.rows(x.of_patches);
         let grid = Grid::Tiles { columns: outputs.div_ceil(TILE_COLUMNS) as u32, rows };
         let own = [(0, self.call.clone()), (3, x.buffer.clone()), (4, into.clone())];
         let buffers = own.into_iter().chain(x.by.iter().cloned()).chain(more.iter().cloned()).collect();
@@ -267,5 +315,16 @@ impl Ops for Recorder<'_> {
     fn output(&mut self, x: Tokens, layer: &Linear) {
         let z = self.z.clone();
         self.product(&Tokens { of_patches: true, ..x }, (layer, Heads::Neither), Output::Step, &z, &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_OPERATIONS, is_full};
+
+    #[test]
+    fn parts_have_little_work_but_something() {
+        assert!(!is_full(1, 2) && !is_full(MAX_OPERATIONS - 1, 1) && !is_full(0, MAX_OPERATIONS + 1));
+        assert!(is_full(MAX_OPERATIONS, 1) && is_full(1, MAX_OPERATIONS));
     }
 }

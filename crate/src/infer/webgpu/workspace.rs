@@ -6,7 +6,7 @@ use wgpu::BufferUsages;
 use super::device::Gpu;
 use super::kernels::{Kernel, Sizes};
 use super::network::Network;
-use super::recorder::{Dispatch, Grid, Planned, Recorder};
+use super::recorder::{Dispatch, Grid, MAX_OPERATIONS, Planned, Recorder};
 use crate::infer::conditions::SLOTS;
 use crate::model::NetConfig;
 use crate::model::tables::MIN_DIVISOR;
@@ -15,7 +15,9 @@ use crate::model::tables::MIN_DIVISOR;
 #[derive(Debug)]
 pub(super) struct Workspace {
     pub capacity: usize,
-    /// Most pictures of a batch on this GPU.
+    /// Pictures that can be read back at once.
+    pub readable: usize,
+    /// Most pictures of a batch on this GPU: as buffers of that size have room for, and submits are short enough for.
     pub most_pictures: usize,
     /// The images, `[capacity, channels, size, size]`: noise, then after each call closer to data.
     pub z: wgpu::Buffer,
@@ -26,26 +28,27 @@ pub(super) struct Workspace {
     call: wgpu::Buffer,
     slots: wgpu::Buffer,
     /// A network call and its step.
-    step: Vec<Dispatch>,
-    to_rgba: Vec<Dispatch>,
+    pub step: Vec<Dispatch>,
+    /// The way to RGBA after the last one.
+    pub to_rgba: Vec<Dispatch>,
 }
 
 impl Workspace {
     /// For a network.
-    pub fn new(gpu: &Gpu, network: &Network, capacity: usize) -> Self {
-        let (planned, workspace) = Self::plan(gpu, network, capacity);
+    pub fn new(gpu: &Gpu, network: &Network, [capacity, readable]: [usize; 2]) -> Self {
+        let (planned, workspace) = Self::plan(gpu, network, [capacity, readable]);
         workspace.bind(gpu, network, planned)
     }
 
     /// The same, for a network whose layers are not read yet: without its dispatches, the last of which is the way to
     /// RGBA.
-    pub fn plan(gpu: &Gpu, network: &Network, capacity: usize) -> (Vec<Planned>, Self) {
+    pub fn plan(gpu: &Gpu, network: &Network, [capacity, readable]: [usize; 2]) -> (Vec<Planned>, Self) {
         let NetConfig { image_size, channels, .. } = network.sizes.config;
         let pixels = image_size * image_size;
         let bytes = |values: usize| (4 * values * capacity) as u64;
-        let readable = |label: &str, bytes| gpu.buffer(label, bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
-        let z = readable("the images", bytes(pixels * channels));
-        let rgba = readable("the pictures", bytes(pixels));
+        let copied = |label: &str, bytes| gpu.buffer(label, bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC);
+        let z = copied("the images", bytes(pixels * channels));
+        let rgba = copied("the pictures", bytes(pixels));
         let call = gpu.buffer("a call", 16, BufferUsages::UNIFORM);
         let slots = gpu.buffer("the slots", (SLOTS * 4) as u64, BufferUsages::STORAGE);
         let mut recorder = Recorder {
@@ -66,11 +69,14 @@ impl Workspace {
             layer: None,
             buffers: vec![(0, z.clone()), (1, rgba.clone())],
             grid: Grid::Rows { x: pixels.div_ceil(64) as u32 },
+            operations: 0,
         });
+        let most = planned.iter().map(|planned| planned.operations).max().unwrap_or_default().max(1);
         let workspace = Self {
             capacity,
-            most_pictures: ((gpu.most_bytes() / largest) as usize).min(SLOTS),
-            staging: gpu.buffer("the answer", bytes(pixels * channels), BufferUsages::MAP_READ),
+            readable,
+            most_pictures: ((gpu.most_bytes() / largest).min(MAX_OPERATIONS / most) as usize).clamp(1, SLOTS),
+            staging: gpu.buffer("the answer", (4 * pixels * channels * readable) as u64, BufferUsages::MAP_READ),
             step: Vec::new(),
             to_rgba: Vec::new(),
             z,
@@ -94,15 +100,5 @@ impl Workspace {
         let [span, divisor] = [t - r, t.max(MIN_DIVISOR)].map(|x| (x as f32).to_bits());
         gpu.queue.write_buffer(&self.call, 0, cast_slice(&[rows, span, divisor, patch_rows]));
         gpu.queue.write_buffer(&self.slots, 0, cast_slice(slots));
-    }
-
-    /// Records a network call and its step.
-    pub fn record_step(&self, pass: &mut wgpu::ComputePass, pictures: usize) {
-        self.step.iter().for_each(|dispatch| dispatch.record(pass, pictures));
-    }
-
-    /// Records the conversion to RGBA.
-    pub fn record_rgba(&self, pass: &mut wgpu::ComputePass, pictures: usize) {
-        self.to_rgba.iter().for_each(|dispatch| dispatch.record(pass, pictures));
     }
 }

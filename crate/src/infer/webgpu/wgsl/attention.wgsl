@@ -1,5 +1,6 @@
 // softmax(q kᵀ / √d) v. Each thread has one query of one head of one picture; the workgroup shares tiles of keys and
-// values. Heads are padded with zeros to whole quads. The sums are rescaled when a larger score comes (online softmax).
+// values. Heads are padded with zeros to whole quads. The sums are rescaled when a larger score comes (online softmax);
+// the first one is the first maximum: with a least number for it the exponent would overflow.
 //
 // The program writes out what stands behind `//@`, once for each quad `#` of a head, so that sums stay in registers.
 
@@ -32,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let base = (row * 3u * HEADS + head) * HEAD_QUADS;
   //@ let q# = qkv[base + #u] * SCALE;
   //@ var sum# = vec4f();
-  var top = -3.0e38;
+  var top = 0.0;
   var total = 0.0;
   for (var first = 0u; first < TOKENS; first += TILE_KEYS) {
     fill(picture, head, first, thread);
@@ -42,6 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       let at = key * HEAD_QUADS;
       var score = 0.0;
       //@ score += dot(q#, keys[at + #u]);
+      if first + key == 0u { top = score; }
       if score > top {
         let shrink = exp(top - score);
         top = score;
