@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 
 import { findFirefox } from '../../web/tools/browser.mjs';
 import { serve } from '../../web/tools/serve.mjs';
+import { heldToNative } from './learn.mjs';
 import {
   FIRST,
   FIRST_PROMPT,
@@ -51,6 +52,12 @@ async function open(address, done) {
 }
 
 const isSettled = () => document.body.dataset.state !== 'loading';
+
+test('what trains gives the losses of the native trainer', async () => {
+  const page = await open(`${stage.site.address}lab.html`, isSettled);
+  await heldToNative(page, stage.site.address);
+  assert.deepEqual(page.problems, []);
+});
 
 test('the page draws the native pictures on the CPU, says so and why, under its policy and without an error', async () => {
   let page;

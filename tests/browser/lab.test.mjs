@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { CELLS, drawnFrom, drawnPoints, drawnText } from '../../web/lab/cells.js';
 import { DEFAULTS, forTrainer, readSettings, writeSettings } from '../../web/lab/settings.js';
 import { meansOf } from '../../web/lab/plot.js';
+import { heldToNative } from './learn.mjs';
 import { open as openPage, openStage, servedWhile, settled, statusSays } from './support.mjs';
 
 const stage = openStage({ webgpu: false });
@@ -20,6 +21,26 @@ const isIn = (page, state) =>
 const distance = async (page) => Number(await page.textContent('#distance'));
 /** Steps taken, as the page has it. */
 const steps = async (page) => Number((await page.textContent('#facts')).match(/step ([\d,]+)/)[1].replace(',', ''));
+
+test('of the same seed the losses are those of the native trainer', async () => {
+  await heldToNative(await open(), stage.site.address);
+});
+
+test('two moons are learnt in one call; with a wrong tangent they are not, though its residual falls', async () => {
+  const apart = {};
+  for (const tangent of ['v01', 'v00']) {
+    const page = await open(`?steps=500&tangent=${tangent}`);
+    const noise = await distance(page);
+    await page.click('#start');
+    await isIn(page, 'done');
+    apart[tangent] = (await distance(page)) / noise;
+    assert.match(await page.textContent('#status'), /^Learnt in 500 steps, [\d.]+ s\.$/);
+    assert.deepEqual(page.problems, []);
+    await page.context().close();
+  }
+  assert.ok(apart.v01 < 0.35, `one call is ${apart.v01} of the noise's distance from the data`);
+  assert.ok(apart.v00 > 2 * apart.v01, `${apart.v00} with (v, 0, 0), ${apart.v01} with (v, 0, 1)`);
+});
 
 test('it starts, pauses, takes one step, goes on and begins anew, by keyboard', async () => {
   const page = await open('?seed=5');

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { serve } from '../../web/tools/serve.mjs';
+import { heldToNative } from './learn.mjs';
 import {
   DIST,
   decode,
@@ -48,6 +49,10 @@ async function settled() {
   ]);
   assert.equal(state, 'ready', message);
 }
+
+test('what trains gives the losses of the native trainer', there, async () => {
+  await heldToNative(await open(`${stage.site.address}lab.html`), stage.site.address);
+});
 
 test('the page draws the native pictures on the CPU, says so and why', there, async () => {
   const page = await open(`${stage.site.address}?model=emoji&seed=4&count=3`);
