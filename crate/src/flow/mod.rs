@@ -1,7 +1,7 @@
 //! The method: MeanFlow (Geng, Deng, Bai, Kolter, He 2025, arXiv 2505.13447).
 //!
-//! [`Objective`] says what is trained and [`Guidance`] towards which velocity; [`Solver`](crate::model::Solver) makes images, by average or
-//! instantaneous velocity; [`log_density`] reads the flow as a density.
+//! [`Objective`] says what is trained and [`Guidance`] towards which velocity; [`Solver`](crate::model::Solver) makes
+//! images, by average or instantaneous velocity; [`log_density`] reads the flow as a density.
 //!
 //! It knows the average velocity `u` only through [`AverageVelocity`]; the network is one of them, and so is the
 //! closed-form flow that the tests use as an oracle.

@@ -112,8 +112,8 @@ impl InContext {
 }
 
 impl Block {
-    /// `x += a · attention(norm(x))`, then `x += b · mlp(norm(x))`, with learned vectors `a` and `b`. Not inlined, as the
-    /// block of a Diffusion Transformer is not.
+    /// `x += a · attention(norm(x))`, then `x += b · mlp(norm(x))`, with learned vectors `a` and `b`. Not inlined, as
+    /// the block of a Diffusion Transformer is not.
     #[inline(never)]
     fn forward<O: Ops>(&self, ops: &mut O, x: O::Value) -> O::Value {
         let normed = ops.rms_norm(&x, self.norm1);

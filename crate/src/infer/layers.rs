@@ -43,9 +43,9 @@ impl Linear {
     }
 }
 
-/// The parameters of a part of a network by their names, as candle's `VarBuilder` has them. Whoever asks for one that the
-/// list must have, but has not, is wrong about the network: that panics. Its functions are not inlined: they are called
-/// for every layer, and browsers download them.
+/// The parameters of a part of a network by their names, as candle's `VarBuilder` has them. Whoever asks for one that
+/// the list must have, but has not, is wrong about the network: that panics. Its functions are not inlined: they are
+/// called for every layer, and browsers download them.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope<'a> {
     params: &'a [ParamSpec],

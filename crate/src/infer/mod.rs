@@ -2,7 +2,8 @@
 //!
 //! A network is written once here, over a handful of operations (`ops`) that each engine has in its own way: its
 //! forward in `dit` and `in_context`, what conditions it in `conditions`. So is the loop over times and batches
-//! (`sampler`). A network's layers are places in the list of its parameters (`layers`). The networks of `net` stay the definition, and the tests hold these engines to them.
+//! (`sampler`). A network's layers are places in the list of its parameters (`layers`). The networks of `net` stay the
+//! definition, and the tests hold these engines to them.
 
 mod conditions;
 #[cfg(feature = "cpu")]

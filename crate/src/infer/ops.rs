@@ -8,8 +8,8 @@ use super::layers::{Linear, Param, Table};
 /// They are fused as products want them: an engine reads, normalises and modulates a product's input, or activates,
 /// gates and adds its output, without a pass of its own over memory.
 pub(crate) trait Ops {
-    /// Features of every token, `[tokens, features]`: memory of the CPU or the GPU, or the name of a value. Who is given
-    /// one may use its memory again.
+    /// Features of every token, `[tokens, features]`: memory of the CPU or the GPU, or the name of a value. Who is
+    /// given one may use its memory again.
     type Value;
 
     /// The patches of the picture, `[patches, patch · patch · channels]`, row by row; the values of one in the order
@@ -29,8 +29,8 @@ pub(crate) trait Ops {
     /// `x / √(mean(x²) + ε)` times a learned gain, of every token.
     fn rms_norm(&mut self, x: &Self::Value, gain: Param) -> Self::Value;
 
-    /// Queries and keys of every head normalised as by [`Self::rms_norm`], by gains of `[head width]`, and turned by the
-    /// rotary positions.
+    /// Queries and keys of every head normalised as by [`Self::rms_norm`], by gains of `[head width]`, and turned by
+    /// the rotary positions.
     fn rotary(&mut self, qkv: Self::Value, gains: [Param; 2]) -> Self::Value;
 
     /// `x̂ (1 + scale) + shift` of tokens normalised to mean 0 and variance 1 (adaLN); `shift` is the given part of the
@@ -103,8 +103,8 @@ pub(crate) trait ConditionOps {
     /// The first rows of a table as tokens, the same for all pictures, `[rows · width]`.
     fn rows(&mut self, table: &Table, rows: usize) -> Self::Vector;
 
-    /// The rows of a table that the tokens of the picture's prompt are made of, `[tokens · width]`; its last row in places
-    /// that no word takes.
+    /// The rows of a table that the tokens of the picture's prompt are made of, `[tokens · width]`; its last row in
+    /// places that no word takes.
     fn prompt(&mut self, table: &Table, tokens: usize) -> Self::Vector;
 
     /// The sum of tokens, each `[width]`.

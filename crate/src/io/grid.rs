@@ -63,7 +63,7 @@ pub fn write(path: &Path, rgba: &[u8], size: usize, scale: u32, columns: Option<
     Ok(file.commit()?)
 }
 
-/// The bytes of what [`write`] writes.
+/// The bytes of what [`write()`] writes.
 ///
 /// # Errors
 /// As [`check`].

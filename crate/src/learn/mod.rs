@@ -4,6 +4,7 @@
 mod adamw;
 mod batch;
 mod config;
+mod draws;
 mod ema;
 mod gradients;
 mod micro_batch;

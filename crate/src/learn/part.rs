@@ -14,8 +14,8 @@ impl Part {
     /// All rows.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
-    /// Its rows of so many. Groups of neighbouring rows that belong together take turns, so that each part has its share
-    /// of the rows with `r < t`, which come first in it too, and cost the most. A part may be empty.
+    /// Its rows of so many. Groups of neighbouring rows that belong together take turns, so that each part has its
+    /// share of the rows with `r < t`, which come first in it too, and cost the most. A part may be empty.
     pub fn rows(self, rows: usize, group: usize) -> Vec<usize> {
         (0..rows).filter(|row| row / group % self.count == self.index).collect()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::adamw::AdamW;
 use super::batch::Batch;
@@ -18,10 +18,9 @@ use super::optimization::{Optimization, OptimizerKind};
 use super::part::Part;
 use super::process_group::{ProcessGroup, all_reduce};
 use crate::dual::in_thread_pool;
-use crate::flow::{Models, Objective, PathSample, Residuals, StepInputs, Times};
+use crate::flow::{Models, Objective, PathSample, Residuals, StepInputs};
 use crate::model::NetConfig;
 use crate::net::{Labels, Net};
-use crate::rng::{Purpose, Stream};
 
 /// The state of a run: network, average, optimizer, and how many steps they have seen.
 pub struct Trainer {
@@ -31,11 +30,11 @@ pub struct Trainer {
     pub(crate) averages: BTreeMap<String, Ema>,
     pub(crate) optimizer: ModuleOptimizer,
     pub(crate) step: u64,
-    config: TrainerConfig,
+    pub(super) config: TrainerConfig,
     /// What is trained instead of the configuration's objective.
     objective: Option<Box<dyn Objective>>,
     /// The first holds the state; each takes its part of a batch.
-    devices: Vec<Device>,
+    pub(super) devices: Vec<Device>,
     /// The processes that share every batch, where there are several.
     processes: Option<Arc<dyn ProcessGroup>>,
 }
@@ -126,33 +125,6 @@ impl Trainer {
             detached: precision.of(&self.net.valid()),
             ema: precision.of(ema.net()),
         }
-    }
-
-    /// The times of this step, of which the last `instants` rows have `r = t`.
-    fn draw_times(&self, rows: usize, instants: usize) -> Times {
-        let TrainerConfig { times, train, .. } = &self.config;
-        let share = train.interval_share_at(self.step, times.interval_probability);
-        let mut stream = Stream::new(train.seed, Purpose::Times, self.step);
-        self.objective().times(times, [rows, instants], share, &mut stream, &self.devices[0])
-    }
-
-    /// The noise `e` of the batch's images, of the scale that the network is for.
-    fn draw_noise(&self, batch: &Batch) -> Tensor<4> {
-        let shape = batch.images.dims();
-        let values: usize = shape[1..].iter().product();
-        let mut noise = Stream::new(self.config.train.seed, Purpose::Noise, self.step).normals(batch.rows() * values);
-        if let Some(own) = &batch.own {
-            noise = own.rows.iter().flat_map(|row| &noise[row * values..(row + 1) * values]).copied().collect();
-        }
-        self.net.config().scale_noise(&mut noise);
-        Tensor::from_data(TensorData::new(noise, shape), &self.devices[0])
-    }
-
-    /// The labels of a batch with guidance, where the network is told any.
-    fn with_guidance(&self, labels: Labels, times: &Times) -> Labels {
-        let Some(draws) = &self.config.guidance.input else { return labels };
-        let mut stream = Stream::new(self.config.train.seed, Purpose::Guidance, self.step);
-        draws.tell(labels, &times.t, times.intervals, self.net.config().guidance, &mut stream)
     }
 }
 

@@ -13,7 +13,8 @@ pub const MAX_BLENDED: usize = 4;
 /// Which class pictures are of, or which prompt describes them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Condition {
-    /// Each draws its own from its seed; given noise is of no named class. Of a model that takes prompts: the empty one.
+    /// Each draws its own from its seed; given noise is of no named class. Of a model that takes prompts: the empty
+    /// one.
     #[default]
     Any,
     /// The class of this index.

@@ -1,5 +1,5 @@
-//! What is fixed about the networks and has no parameters: constants of layers, the sinusoids of times, the positions of
-//! patches.
+//! What is fixed about the networks and has no parameters: constants of layers, the sinusoids of times, the positions
+//! of patches.
 
 use super::Positions;
 

@@ -183,8 +183,8 @@ impl Net {
     }
 
     /// The network for another vocabulary: word `i` of it begins as word `words[i]` of this one, or where that is none
-    /// as in a fresh network of `seed`. So do the rows of trigrams where their number, `buckets`, is another, which puts
-    /// each trigram in another row. Without words it stays as it is.
+    /// as in a fresh network of `seed`. So do the rows of trigrams where their number, `buckets`, is another, which
+    /// puts each trigram in another row. Without words it stays as it is.
     pub fn with_vocabulary(mut self, words: &[Option<usize>], buckets: usize, seed: u64) -> Self {
         let Self::Dit(Dit { text: Some(text), config, .. }) = &mut self else { return self };
         let Some(before) = config.text else { return self };

@@ -93,8 +93,8 @@ impl TextEmbedding {
         Self { embedding: Table::new(&init.scope("embedding")), positions: Table::new(&init.scope("positions")) }
     }
 
-    /// The prompts for a network that is conditioned on them in this way: tokens with positions, `[batch, tokens, width]`,
-    /// or for [`TextConditioning::Adaln`] their sum, `[batch, 1, width]`. Their tangent is zero.
+    /// The prompts for a network that is conditioned on them in this way: tokens with positions, `[batch, tokens,
+    /// width]`, or for [`TextConditioning::Adaln`] their sum, `[batch, 1, width]`. Their tangent is zero.
     pub fn embed(&self, kind: TextConditioning, config: &NetConfig, labels: Option<&Labels>) -> Option<Dual<3>> {
         config.text.as_ref().filter(|text| text.conditioning == kind)?;
         let prompts = labels.and_then(Labels::prompts).expect("a network that is conditioned on text needs prompts");

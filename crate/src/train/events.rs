@@ -1,5 +1,5 @@
-//! Event files for TensorBoard, written without it: length-framed records with checksums (TFRecord) of protocol buffers,
-//! of which only the few fields that numbers and pictures need are here.
+//! Event files for TensorBoard, written without it: length-framed records with checksums (TFRecord) of protocol
+//! buffers, of which only the few fields that numbers and pictures need are here.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};

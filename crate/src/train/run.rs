@@ -377,6 +377,17 @@ impl RunFolder {
         self.processes().is_none_or(|processes| processes.rank() == 0)
     }
 
+    /// Whether this process was told to stop, or any other of the run.
+    pub(super) fn is_stopped(&self, stopped: bool) -> bool {
+        self.processes().map_or(stopped, |processes| distributed::any(processes, stopped))
+    }
+
+    /// Checks that all processes of the run have the same weights.
+    pub(super) fn check_weights(&self, trainer: &Trainer) -> Result<()> {
+        let Some(processes) = self.processes() else { return Ok(()) };
+        distributed::check_weights(processes, trainer.net(), trainer.steps_done())
+    }
+
     fn checkpoints(&self) -> PathBuf {
         self.path.join(CHECKPOINTS)
     }
@@ -440,10 +451,8 @@ impl RunFolder {
                 (trainer, before.training.init)
             }
         };
-        if let Some(processes) = self.processes() {
-            // Until all have read what there is, nothing of it changes.
-            distributed::check_weights(processes, trainer.net(), trainer.steps_done())?;
-        }
+        // Until all have read what there is, nothing of it changes.
+        self.check_weights(&trainer)?;
         if !self.is_written_here() {
             return Ok(trainer);
         }
@@ -509,10 +518,10 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Gives the classes of a set the labels, and the words of its captions the rows, that the run knows them by. With `may_rename` a class of another name
-    /// takes the place of one that is gone, and one without images keeps its own. Returns which were renamed, as old
-    /// and new name. Where there are more classes than before, or others, nothing is changed, and training refuses
-    /// them.
+    /// Gives the classes of a set the labels, and the words of its captions the rows, that the run knows them by. With
+    /// `may_rename` a class of another name takes the place of one that is gone, and one without images keeps its own.
+    /// Returns which were renamed, as old and new name. Where there are more classes than before, or others, nothing is
+    /// changed, and training refuses them.
     ///
     /// # Errors
     /// When the description of the run does not read.

@@ -7,7 +7,6 @@ use burn::tensor::Device;
 
 use super::batch::Sampler;
 use super::config::TrainConfig;
-use super::distributed;
 use super::log::{MetricAccumulator, OneStep, Record};
 use super::run::{Observer, RunFolder};
 use crate::learn::Trainer;
@@ -52,7 +51,7 @@ impl<'a> TrainingLoop<'a> {
     ) -> Result<(), Failure> {
         let (settings, every) = (&self.config.train, &self.config.log);
         let captions = sampler.sample_captions(every.samples);
-        while self.trainer.steps_done() < settings.steps && !self.is_stopped(stop) {
+        while self.trainer.steps_done() < settings.steps && !self.run.is_stopped(stop.load(Ordering::Relaxed)) {
             let batch = sampler.batch(self.trainer.steps_done(), self.device).map_err(kept)?;
             self.meter.add(self.trainer.step(batch));
             let done = self.trainer.steps_done();
@@ -63,7 +62,7 @@ impl<'a> TrainingLoop<'a> {
             if due(every.every) || due(every.sample_every) || due(every.checkpoint_every) {
                 let record = self.measure().map_err(lost)?;
                 self.run.append(&record).map_err(kept)?;
-                self.check_weights().map_err(lost)?;
+                self.run.check_weights(&self.trainer).map_err(lost)?;
                 observer.record(&record);
                 self.check(&record).map_err(lost)?;
             }
@@ -76,18 +75,6 @@ impl<'a> TrainingLoop<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Whether this process was told to stop, or any other of the run.
-    fn is_stopped(&self, stop: &AtomicBool) -> bool {
-        let stopped = stop.load(Ordering::Relaxed);
-        self.run.processes().map_or(stopped, |processes| distributed::any(processes, stopped))
-    }
-
-    /// Checks that all processes of the run have the same weights.
-    fn check_weights(&self) -> Result<()> {
-        let Some(processes) = self.run.processes() else { return Ok(()) };
-        distributed::check_weights(processes, self.trainer.net(), self.trainer.steps_done())
     }
 
     /// The figures since the last time.

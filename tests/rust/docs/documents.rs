@@ -108,7 +108,7 @@ impl Document {
             let first = printed.text.split(' ').next().unwrap_or_default();
             match first {
                 flag if flag.starts_with("--") => self.flags.push(printed),
-                program if PROGRAMS.contains(&program) && printed.text != "make" => self.commands.push(printed),
+                program if PROGRAMS.contains(&program) && printed.text != program => self.commands.push(printed),
                 _ => {}
             }
         }

@@ -46,7 +46,8 @@ fn included(folder: &Path, found: &mut BTreeSet<PathBuf>) {
         for macro_name in ["include_str!(\"", "include_bytes!(\""] {
             for name in program.split(macro_name).skip(1).filter_map(|rest| rest.split('"').next()) {
                 let path = entry.parent().expect("a folder").join(name);
-                let parent = path.parent().expect("a folder").canonicalize().expect("a folder that is there");
+                // The folder of what a build makes first may not be there: a program that needs it would not compile.
+                let Ok(parent) = path.parent().expect("a folder").canonicalize() else { continue };
                 found.insert(parent.join(path.file_name().expect("a name")));
             }
         }

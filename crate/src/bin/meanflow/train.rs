@@ -55,8 +55,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
     /// Weights to begin with instead of random ones, of the same network: of an export, or of `meanflow import`.
-    /// Classes and words are taken by their names, there may be others now; a network without a decoder becomes one with
-    /// it where the settings have [net] decoder_depth
+    /// Classes and words are taken by their names, there may be others now; a network without a decoder becomes one
+    /// with it where the settings have [net] decoder_depth
     #[arg(long, value_name = "FILE.safetensors")]
     init: Option<PathBuf>,
     /// Only check the data and the settings, take a few steps, and say how long the whole run would take

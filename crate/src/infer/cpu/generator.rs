@@ -72,8 +72,8 @@ impl CpuGenerator {
         at_once(self.run(request, None, Solver::MeanFlow.into(), NO_PAUSE))
     }
 
-    /// Pictures as RGBA bytes, as [`crate::generator::to_rgba`] makes them, by the average velocity or by Euler's method
-    /// along the instantaneous one. `pause` is awaited between network calls; its error ends the request.
+    /// Pictures as RGBA bytes, as [`crate::generator::to_rgba`] makes them, by the average velocity or by Euler's
+    /// method along the instantaneous one. `pause` is awaited between network calls; its error ends the request.
     ///
     /// # Errors
     /// As [`Self::images`], other options, and the error of `pause`.

@@ -67,8 +67,8 @@ impl Network {
     }
 }
 
-/// One network call on one image. Operations are not inlined: browsers compile them while a visitor waits, and take more
-/// than twice as long for a function of twice the size.
+/// One network call on one image. Operations are not inlined: browsers compile them while a visitor waits, and take
+/// more than twice as long for a function of twice the size.
 struct Call<'a> {
     network: &'a Network,
     z: &'a [f32],
@@ -80,7 +80,8 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// `x W + b` of every row: `emit` gets pieces of `[rows, outputs]` with the place and the column that each begins at.
+    /// `x W + b` of every row: `emit` gets pieces of `[rows, outputs]` with the place and the column that each begins
+    /// at.
     fn product(&mut self, layer: &Linear, x: &[f32], mut emit: impl FnMut(usize, usize, &[f32])) {
         let Weights { values, packed } = &self.network.weights;
         let bias = layer.bias.map_or(&[][..], |bias| &values[bias]);

@@ -1,13 +1,14 @@
 //! The network as an ONNX graph, for other runtimes.
 //!
-//! Inputs are `z: [batch, channels, size, size]`, `r: [batch]`, `t: [batch]`, and for a model with classes
-//! `label: [batch]` (whole numbers; the count of classes stands for none); the output is `u`, of the shape of `z`. One
-//! step makes an image: `x = z − u(z, 0, 1)` of `z = noise_scale · e`, `e` standard normal. `noise_scale` is in the
-//! file's metadata, 1 for most networks. A model that takes prompts has two more inputs, both `[batch, tokens, parts]`:
+//! Inputs are `z: [batch, channels, size, size]`, `r: [batch]`, `t: [batch]`, and for a model with classes `label:
+//! [batch]` (whole numbers; the count of classes stands for none); the output is `u`, of the shape of `z`. One step
+//! makes an image: `x = z − u(z, 0, 1)` of `z = noise_scale · e`, `e` standard normal. `noise_scale` is in the file's
+//! metadata, 1 for most networks. A model that takes prompts has two more inputs, both `[batch, tokens, parts]`:
 //! `prompt_rows` and `prompt_factors`, the rows of the table that each token is the sum of, and the factor of each. A
 //! word of the metadata's `vocabulary` (a line each) is its line, counted from 0, with the factor 1; any other word the
 //! hashes of its letter trigrams ([`Tokenizer::trigrams`](crate::model::text::Tokenizer::trigrams)), in
-//! `trigram_buckets` rows after those; places that no word takes the row after these. All is computed in `f32`; the operators are of opset 20.
+//! `trigram_buckets` rows after those; places that no word takes the row after these. All is computed in `f32`; the
+//! operators are of opset 20.
 
 mod graph;
 mod proto;

@@ -123,9 +123,9 @@ impl GpuGenerator {
         Ok(pod_collect_to_vec(&self.run(request, None, way, NO_PAUSE).await?))
     }
 
-    /// Pictures as RGBA bytes, as [`crate::generator::to_rgba`] makes them, by the average velocity or by Euler's method
-    /// along the instantaneous one. `pause` is awaited between network calls, after some work; its error ends the
-    /// request.
+    /// Pictures as RGBA bytes, as [`crate::generator::to_rgba`] makes them, by the average velocity or by Euler's
+    /// method along the instantaneous one. `pause` is awaited between network calls, after some work; its error ends
+    /// the request.
     ///
     /// # Errors
     /// As [`Self::images`], other options, and the error of `pause`.

@@ -99,8 +99,8 @@ impl ParamSpec {
     }
 }
 
-/// Lists parameters by scope, as candle's `VarBuilder` names them. What it does for every layer is not inlined: browsers
-/// download it.
+/// Lists parameters by scope, as candle's `VarBuilder` names them. What it does for every layer is not inlined:
+/// browsers download it.
 #[derive(Debug, Default)]
 pub(crate) struct ParamList {
     scope: String,
