@@ -2,7 +2,7 @@
 //! too. A run with its folder, its log and its checkpoints is [`train`](crate::train), around the same [`Trainer`].
 
 mod adamw;
-mod batch;
+pub(crate) mod batch;
 mod config;
 mod draws;
 mod ema;
@@ -11,7 +11,7 @@ mod micro_batch;
 pub(crate) mod muon;
 mod optimization;
 mod param_paths;
-mod part;
+pub(crate) mod part;
 pub mod playground;
 mod precision;
 pub(crate) mod process_group;
@@ -19,12 +19,10 @@ pub(crate) mod trainer;
 
 pub use adamw::AdamW;
 pub use batch::Batch;
-pub(crate) use batch::OwnRows;
 pub use config::TrainerConfig;
 pub use ema::Ema;
 pub use muon::{Muon, MuonParams, MuonScale, OptimizerShare};
 pub use optimization::{Cooldown, EmaDecay, Optimization, OptimizerKind, PRIMARY_EMA};
-pub(crate) use part::Part;
 pub use precision::MatmulPrecision;
 pub use process_group::ProcessGroup;
 pub use trainer::{StepStats, Trainer};

@@ -46,18 +46,12 @@ pub(super) fn all_reduce(
     back.gradients
 }
 
-/// The weights of a network, one after the other.
-pub(crate) fn weights(net: &Net) -> Vec<f32> {
-    let mut flat = Flatten::default();
-    net.visit(&mut flat);
-    flat.values
-}
-
 /// The weights of a network, or their gradients, one after the other. A gradient that there is none of is zeros.
 #[derive(Default)]
-struct Flatten<'a> {
+pub(crate) struct Flatten<'a> {
+    /// The gradients; without them the weights are taken.
     gradients: Option<&'a GradientsParams>,
-    values: Vec<f32>,
+    pub values: Vec<f32>,
     /// For each tensor 1 where it has a gradient, else 0.
     present: Vec<f32>,
 }

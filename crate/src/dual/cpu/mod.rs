@@ -9,6 +9,7 @@ pub(crate) mod native;
 mod packed;
 mod product;
 mod symmetric;
+#[allow(dead_code, reason = "most builds for browsers do not train")]
 mod update;
 
 pub(super) use attention::attend;
@@ -25,6 +26,7 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 
 /// Numbers of each tensor that are done at a time: together they fit into a core's cache.
+#[allow(dead_code, reason = "most builds for browsers do not train")]
 const STRETCH: usize = 1 << 14;
 
 /// Whether a device, with a tape or without, is the CPU.

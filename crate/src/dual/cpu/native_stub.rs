@@ -27,6 +27,7 @@ pub fn in_parallel<T>(count: usize, work: impl Fn(usize) -> T) -> Vec<T> {
 }
 
 /// Does `work` for each item.
+#[allow(dead_code, reason = "most builds for browsers do not train")]
 pub fn for_each<T>(items: Vec<T>, work: impl Fn(T)) {
     items.into_iter().for_each(work);
 }

@@ -10,6 +10,7 @@ mod mpi;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use burn::module::Module as _;
 use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
@@ -17,7 +18,7 @@ use super::manifest::DataManifest;
 use super::resume;
 use crate::data::sha256;
 pub use crate::learn::ProcessGroup;
-use crate::learn::process_group::weights;
+use crate::learn::process_group::Flatten;
 use crate::net::Net;
 
 /// Environment variables by which launchers tell a process of how many it is one: that of Open MPI, that of MPICH and
@@ -104,7 +105,9 @@ pub(super) fn check_same(group: &dyn ProcessGroup, config: &TrainConfig, data: &
 /// # Errors
 /// In every process; names the ranks that have others.
 pub(super) fn check_weights(group: &dyn ProcessGroup, net: &Net, step: u64) -> Result<()> {
-    let bytes: Vec<u8> = weights(net).iter().flat_map(|value| value.to_le_bytes()).collect();
+    let mut weights = Flatten::default();
+    net.visit(&mut weights);
+    let bytes: Vec<u8> = weights.values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let digests = group.all_gather(sha256(&bytes).as_bytes());
     let others: Vec<String> =
         (1..digests.len()).filter(|&rank| digests[rank] != digests[0]).map(|rank| rank.to_string()).collect();
