@@ -1,5 +1,5 @@
-// The sets `faces`, 32 × 32 RGBA: faces of Twemoji's parts with captions; and `emoji-words`: the same and emoji in three
-// styles.
+// The sets `faces`, 32 × 32 RGBA: faces of Twemoji's parts with captions; and `emoji-words`: the same, and emoji in
+// three styles.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
