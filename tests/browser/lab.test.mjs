@@ -38,8 +38,8 @@ test('two moons are learnt in one call; with a wrong tangent they are not, thoug
     assert.deepEqual(page.problems, []);
     await page.context().close();
   }
-  assert.ok(apart.v01 < 0.35, `one call is ${apart.v01} of the noise's distance from the data`);
-  assert.ok(apart.v00 > 2 * apart.v01, `${apart.v00} with (v, 0, 0), ${apart.v01} with (v, 0, 1)`);
+  const said = `${apart.v01} of the noise's distance from the data with (v, 0, 1), ${apart.v00} with (v, 0, 0)`;
+  assert.ok(apart.v01 < 0.45 && apart.v00 > 1.5 * apart.v01, said);
 });
 
 test('it starts, pauses, takes one step, goes on and begins anew, by keyboard', async () => {

@@ -33,7 +33,7 @@ export async function heldToNative(page, site) {
       }
     }
     // For real: it is the loss of a network that learns.
-    const mean = (from) => measured.slice(from, from + 5).reduce((sum, { instant }) => sum + instant, 0);
+    const mean = (from) => measured.slice(from, from + 5).reduce((sum, { loss }) => sum + loss, 0);
     assert.ok(mean(measured.length - 5) < mean(0), settings[i]);
   }
   return largest;

@@ -65,6 +65,10 @@ impl ProcessGroup for Mpi {
         let world = SimpleCommunicator::world();
         let mut counts = vec![0_i32; self.size];
         world.all_gather_into(&(bytes.len() as i32), &mut counts[..]);
+        if counts.iter().all(|&count| count == 0) {
+            // Which Open MPI takes for an error.
+            return vec![Vec::new(); self.size];
+        }
         let starts: Vec<i32> = (0..self.size).map(|rank| counts[..rank].iter().sum()).collect();
         let mut all = vec![0_u8; counts.iter().sum::<i32>() as usize];
         world.all_gather_varcount_into(bytes, &mut PartitionMut::new(&mut all[..], &counts[..], &starts[..]));
