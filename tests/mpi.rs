@@ -8,41 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use image::{Rgba, RgbaImage};
+#[path = "rust/bin/place.rs"]
+mod place;
 
-/// A folder with pictures of two classes, settings, and runs.
-struct Place(tempfile::TempDir);
+use place::Place;
 
 impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().expect("a temporary folder"));
-        for (class, colour) in [("moss", [20, 160, 40, 255]), ("rust", [180, 70, 20, 255])] {
-            let folder = place.path("images").join(class);
-            fs::create_dir_all(&folder).expect("a folder");
-            for i in 0..6 {
-                let picture = RgbaImage::from_fn(8, 8, |x, y| if x + y < i { Rgba([0; 4]) } else { Rgba(colour) });
-                picture.save(folder.join(format!("{i}.png"))).expect("it writes");
-            }
-        }
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     /// The arguments of a run of so many steps, each batch in so many micro-batches.
     fn train(&self, run: &str, steps: u64, accumulate: usize) -> Vec<String> {
-        let settings = self.path(&format!("{steps}-{accumulate}.toml"));
+        let (images, _) = self.images();
         let text = format!(
             "data = {{ size = 8 }}\nnet = {{ patch = 4, width = 16, depth = 1, heads = 2 }}\n\
              train = {{ steps = {steps}, batch_size = 12, accumulate = {accumulate}, flow_matching_steps = 2, ramp_steps = 2 }}\n\
              log = {{ every = 2, sample_every = 1000000, samples = 4, checkpoint_every = 5 }}\n"
         );
-        fs::write(&settings, text).expect("it writes");
-        let paths = [("--data", self.path("images")), ("--config", settings), ("--out", self.path(run))];
-        let paths = paths.into_iter().flat_map(|(flag, path)| [flag.into(), path.to_string_lossy().into_owned()]);
-        ["train".to_owned()].into_iter().chain(paths).chain(["--devices".into(), "0".into()]).collect()
+        let settings = self.file(&format!("{steps}-{accumulate}.toml"), text);
+        let (data, out) = (images.as_str(), self.path(run));
+        ["train", "--data", data, "--config", &settings, "--out", &out, "--devices", "0"].map(String::from).into()
     }
 
     /// The weights that a run has come to, as they are exported.
@@ -59,9 +41,9 @@ impl Place {
     }
 }
 
-fn newest(run: &Path) -> Option<PathBuf> {
+fn newest(run: &str) -> Option<PathBuf> {
     let mut found: Vec<PathBuf> =
-        fs::read_dir(run.join("checkpoints")).ok()?.flatten().map(|entry| entry.path()).collect();
+        fs::read_dir(Path::new(run).join("checkpoints")).ok()?.flatten().map(|entry| entry.path()).collect();
     found.retain(|path| path.join("state.json").exists());
     found.sort();
     found.pop()
@@ -156,7 +138,7 @@ fn a_run_goes_on_with_another_number_of_ranks() {
     let output = succeeds(mpirun(&["--mca", "btl", "tcp,self"], &[(3, &more)]));
     assert!(output.contains("continuing at step 4"), "{output}");
     assert!(newest(&place.path("run")).is_some_and(|newest| newest.ends_with("step-00000010")));
-    let log = fs::read_to_string(place.path("run").join("log.jsonl")).expect("it reads");
+    let log = fs::read_to_string(place.path("run/log.jsonl")).expect("it reads");
     let step = |line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["step"].as_u64();
     // Every second step, and where there is a checkpoint.
     assert_eq!(log.lines().filter_map(step).collect::<Vec<_>>(), [2, 4, 5, 6, 8, 10]);
@@ -179,7 +161,7 @@ fn ranks_with_other_settings_end_with_a_message_that_names_them() {
 fn a_rank_without_its_images_ends_all() {
     let place = Place::new();
     let arguments = place.train("run", 4, 1);
-    let missing = place.path("nowhere").to_string_lossy().into_owned();
+    let missing = place.path("nowhere");
     let other: Vec<String> =
         arguments.iter().map(|text| if text.ends_with("images") { missing.clone() } else { text.clone() }).collect();
     let child = mpirun(&[], &[(1, &arguments), (1, &other)])
@@ -215,7 +197,7 @@ fn a_rank_that_is_told_to_end_makes_all_stop_with_a_checkpoint() {
     let place = Place::new();
     let output = signalled(&place, "-TERM", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let log = fs::read_to_string(place.path("run").join("log.jsonl")).expect("it reads");
+    let log = fs::read_to_string(place.path("run/log.jsonl")).expect("it reads");
     let last: serde_json::Value = serde_json::from_str(log.lines().last().expect("a line")).expect("JSON");
     let newest = newest(&place.path("run")).expect("a checkpoint");
     let step: u64 = newest.to_string_lossy().rsplit('-').next().and_then(|step| step.parse().ok()).expect("a step");

@@ -69,6 +69,8 @@ mod oracle;
 mod parity;
 #[path = "rust/parity/parity_log.rs"]
 mod parity_log;
+#[path = "rust/bin/place.rs"]
+mod place;
 #[path = "rust/train/playground.rs"]
 mod playground;
 #[path = "rust/docs/release.rs"]

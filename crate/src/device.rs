@@ -1,6 +1,6 @@
 //! The device at the edge: which backends are compiled in, and how one is opened.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use crate::error::Error;
 
@@ -9,9 +9,17 @@ pub fn open_for_inference() -> Device {
     Device::default()
 }
 
+/// The CPU, which every build has: where nothing is computed, no GPU need be woken.
+pub fn cpu() -> Device {
+    Device::flex()
+}
+
+/// All kinds of devices, best first; not every build has each.
+pub const KINDS: [&str; 4] = ["cuda", "vulkan", "wgpu", "cpu"];
+
 /// Names that [`open`] knows in this build, best first.
 pub fn names() -> Vec<&'static str> {
-    ["cuda", "vulkan", "wgpu", "cpu"].into_iter().filter(|kind| by_name(kind, 0).is_some()).collect()
+    KINDS.into_iter().filter(|kind| by_name(kind, 0).is_some()).collect()
 }
 
 /// Bits of the widest vectors that the CPU's loops use on this machine.
@@ -22,7 +30,16 @@ pub fn vector_bits() -> usize {
 
 /// Whether tensors of this device are in the CPU's memory, and computed there.
 pub(crate) fn is_cpu(device: &Device) -> bool {
-    by_name("cpu", 0).is_some_and(|cpu| cpu == *device)
+    cpu() == *device
+}
+
+/// Reads one number back from its device. Waits for it.
+///
+/// # Errors
+/// When the device cannot be read.
+#[allow(dead_code, reason = "a build that only draws reads pictures")]
+pub(crate) fn read(value: Tensor<1>) -> Result<f32, Error> {
+    value.try_into_scalar::<f32>().map_err(|e| Error::Device(e.to_string()))
 }
 
 /// Opens a device by name: one of [`names`], with an optional index as in `cuda:1`. Without a name, the first.
@@ -58,7 +75,7 @@ fn by_name(kind: &str, index: usize) -> Option<Device> {
         "vulkan" => Some(Device::vulkan(gpu(index))),
         #[cfg(feature = "wgpu")]
         "wgpu" => Some(Device::wgpu(gpu(index))),
-        "cpu" => Some(Device::flex()),
+        "cpu" => Some(cpu()),
         _ => None,
     }
 }

@@ -7,8 +7,9 @@ rm -rf dist.partial && mkdir -p dist.partial/web
 cp index.html LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md dist.partial/
 cp -r static dist.partial/static
 policy=$(grep 'http-equiv="Content-Security-Policy"' index.html)
-sed "s|.*<!-- the policy of index.html, by build-site.sh -->|$policy|" web/bench/bench.html > dist.partial/web/bench.html
-sed "s|.*<!-- the policy of index.html, by build-site.sh -->|$policy|" web/lab/lab.html > dist.partial/lab.html
+with_policy() { sed "s|.*<!-- the policy of index.html, by build-site.sh -->|$policy|" "$1"; }
+with_policy web/bench/bench.html > dist.partial/web/bench.html
+with_policy web/lab/lab.html > dist.partial/lab.html
 node web/tools/bundle.mjs site dist.partial/web
 node web/tools/licenses.mjs dist.partial/web/THIRD_PARTY.txt
 engine=$(cd dist.partial && echo web/engine/*/)

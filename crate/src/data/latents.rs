@@ -161,13 +161,24 @@ impl Latents {
         &self.path
     }
 
+    /// Numbers of a latent.
+    fn values(&self) -> usize {
+        let [_, _, _, channels, size, _] = self.shape;
+        channels * size * size
+    }
+
+    /// Takes from the stream what [`draw`](Self::draw) takes, and reads nothing.
+    pub(crate) fn skip(&self, stream: &mut Stream) {
+        stream.normals(self.values());
+    }
+
     /// One latent of an image, drawn anew and normalized: `[channels, size, size]`.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn draw(&self, image: usize, mirrored: bool, stream: &mut Stream) -> Result<Vec<f32>, DataError> {
-        let [_, views, _, channels, size, _] = self.shape;
-        let values = channels * size * size;
+        let [_, views, _, _, size, _] = self.shape;
+        let values = self.values();
         let record = (image * views + usize::from(mirrored)) as u64;
         let mut bytes = vec![0; 4 * values];
         let place = self.start + record * bytes.len() as u64;

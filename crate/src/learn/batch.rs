@@ -2,8 +2,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::part::{Part, indices};
-use crate::flow::Times;
+use super::part::Part;
 use crate::net::{Labels, Prompts};
 
 /// Images in `[−1, 1]`, `[batch, channels, size, size]`, and their labels where there are classes.
@@ -29,17 +28,6 @@ pub(crate) struct OwnRows {
     pub rows: Vec<usize>,
     /// How many rows the batch has.
     pub of: usize,
-}
-
-impl OwnRows {
-    /// These rows of what was drawn for the whole batch, so that it is the same however many processes share it.
-    pub fn select(&self, times: Times, labels: Option<Labels>) -> (Times, Option<Labels>) {
-        let Times { t, r, intervals } = times;
-        let rows = indices(&self.rows, &t.device());
-        let intervals = self.rows.iter().filter(|&&row| row < intervals).count();
-        let times = Times { t: t.select(0, rows.clone()), r: r.select(0, rows.clone()), intervals };
-        (times, labels.map(|labels| labels.select(&rows)))
-    }
 }
 
 impl Batch {

@@ -25,9 +25,3 @@ impl TrainerConfig {
         self.train.scale_to(steps);
     }
 }
-
-impl From<&TrainerConfig> for TrainerConfig {
-    fn from(config: &TrainerConfig) -> Self {
-        config.clone()
-    }
-}

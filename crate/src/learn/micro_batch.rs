@@ -5,10 +5,10 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 
 use super::optimization::Optimization;
-use super::part::{Part, indices};
+use super::part::{Part, select};
 use super::trainer::StepStats;
 use crate::dual::in_thread_pool;
-use crate::flow::{Models, Residuals, StepInputs, WithDropout};
+use crate::flow::{Models, PathSample, Residuals, StepInputs, Times, WithDropout};
 use crate::net::{Dropout, Net};
 use crate::rng::fold_in;
 
@@ -39,18 +39,12 @@ impl StepInputs {
         }
         let [count] = self.t.dims();
         let rows = part.rows(count, group);
-        let intervals = rows.iter().filter(|&&row| row < self.intervals).count();
-        let indices = (!rows.is_empty()).then(|| indices(&rows, &self.t.device()))?;
-        let images = |x: &Tensor<4>| x.clone().select(0, indices.clone());
-        let times = |x: &Tensor<1>| x.clone().select(0, indices.clone());
-        Some(Self {
-            z: images(&self.z),
-            v: images(&self.v),
-            r: times(&self.r),
-            t: times(&self.t),
-            labels: self.labels.clone().map(|labels| labels.select(&indices)),
-            intervals,
-        })
+        if rows.is_empty() {
+            return None;
+        }
+        let Self { z, v, r, t, labels, intervals } = self.clone();
+        let (times, labels, rows) = select(Times { t, r, intervals }, labels, &rows);
+        Some(Self::new(PathSample { z: z.select(0, rows.clone()), v: v.select(0, rows) }, times, labels))
     }
 
     fn to_device(&self, device: &Device) -> Self {

@@ -1,6 +1,9 @@
 //! The rows of a batch that one of several takes: a micro-batch, a device, or a process.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::flow::Times;
+use crate::net::Labels;
 
 /// One of several parts of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +24,12 @@ impl Part {
     }
 }
 
-/// Indices as a tensor, to select rows by.
-pub(crate) fn indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-    let count = rows.len();
-    Tensor::from_data(TensorData::new(rows, [count]), device)
+/// These rows of what a batch is told, in ascending order; and the rows as a tensor, to select others by.
+pub(super) fn select(times: Times, labels: Option<Labels>, rows: &[usize]) -> (Times, Option<Labels>, Tensor<1, Int>) {
+    let Times { t, r, intervals } = times;
+    let indices = TensorData::new(rows.iter().map(|&row| row as i32).collect(), [rows.len()]);
+    let indices = Tensor::from_data(indices, &t.device());
+    let intervals = rows.iter().filter(|&&row| row < intervals).count();
+    let times = Times { t: t.select(0, indices.clone()), r: r.select(0, indices.clone()), intervals };
+    (times, labels.map(|labels| labels.select(&indices)), indices)
 }

@@ -15,7 +15,7 @@ use super::gradients;
 use super::micro_batch::{MicroBatches, OwnedModels};
 use super::muon::{self, Muon, OptimizerShare};
 use super::optimization::{Optimization, OptimizerKind};
-use super::part::Part;
+use super::part::{Part, select};
 use super::process_group::{ProcessGroup, all_reduce};
 use crate::dual::in_thread_pool;
 use crate::flow::{Models, Objective, PathSample, Residuals, StepInputs};
@@ -62,8 +62,12 @@ impl Trainer {
             let (models, times) = (self.models(), self.draw_times(rows, batch.instants));
             let labels = batch.conditioning().map(|labels| self.with_guidance(labels, &times));
             let noise = self.draw_noise(&batch);
+            // What is drawn is drawn for the whole batch: it is the same however many processes share it.
             let (times, labels) = match &own {
-                Some(own) => own.select(times, labels),
+                Some(own) => {
+                    let (times, labels, _) = select(times, labels, &own.rows);
+                    (times, labels)
+                }
                 None => (times, labels),
             };
             let path = objective.path(batch.images, noise, times.t.clone());

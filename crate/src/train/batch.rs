@@ -109,13 +109,11 @@ impl<'a> Sampler<'a> {
         for (place, row) in order.into_iter().enumerate() {
             let index = self.index(step * rows as u64 + row as u64);
             let mirrored = self.flip && flips.uniform() < 0.5;
-            // Of images that others take, only what is drawn at random is drawn.
+            // Images of other processes are not read; their random numbers are drawn, so that all streams stay in step.
             let is_own = own.binary_search(&place).is_ok();
             match &images.latents {
-                Some(latents) => {
-                    let drawn = latents.draw(index, mirrored, &mut moments)?;
-                    pixels.extend(drawn.into_iter().take(if is_own { values } else { 0 }));
-                }
+                Some(latents) if is_own => pixels.extend(latents.draw(index, mirrored, &mut moments)?),
+                Some(latents) => latents.skip(&mut moments),
                 None if !is_own => {}
                 None => {
                     let image = match &images.stored {

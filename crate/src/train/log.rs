@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use serde::Serialize;
 
+use crate::device::read;
 use crate::error::Error;
 use crate::learn::{OptimizerShare, ProcessGroup, StepStats};
 
@@ -69,11 +70,6 @@ pub fn peak_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| 1024 * kilobytes)
 }
 
-/// Reads one number back from the device.
-fn read(value: Tensor<1>) -> Result<f64, Error> {
-    value.try_into_scalar::<f32>().map(f64::from).map_err(|e| Error::Device(e.to_string()))
-}
-
 /// Running sums since the last line, on the device, so that most steps wait for nothing.
 pub struct MetricAccumulator {
     loss: Sum,
@@ -103,7 +99,7 @@ impl Sum {
 
     /// Total and count, and back to zero. Waits for the device.
     fn take(&mut self) -> Result<(f64, usize), Error> {
-        let total = self.total.take().map_or(Ok(0.0), read)?;
+        let total = self.total.take().map(read).transpose()?.map_or(0.0, f64::from);
         Ok((total, std::mem::take(&mut self.count)))
     }
 }

@@ -70,7 +70,7 @@ pub fn train(
         config.check_scratch()?;
     }
     config.train.precision.check(device)?;
-    let lock = if run.is_written_here() { Some(run.lock()?) } else { None };
+    let lock = if run.writes() { Some(run.lock()?) } else { None };
     if let Some(reason) = lock.as_ref().and_then(|lock| lock.missing.as_ref()) {
         observer.notice(&format!("this folder cannot be locked ({reason}): let no other process write to it"));
     }

@@ -88,7 +88,8 @@ pub(super) fn grids(run: &Path) -> Result<Vec<PathBuf>> {
     Ok(grids)
 }
 
-fn step_of(grid: &Path) -> u64 {
+/// The step that a sample grid is of.
+pub(super) fn step_of(grid: &Path) -> u64 {
     let name = grid.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     name.trim_start_matches("step-").parse().unwrap_or(0)
 }

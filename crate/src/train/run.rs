@@ -151,9 +151,9 @@ impl Claim {
         }
     }
 
-    /// Whether this process writes what is in the folder.
-    fn writes(&self) -> bool {
-        self.processes.as_ref().is_none_or(|processes| processes.rank() == 0)
+    /// Whether this process writes to the folder.
+    pub fn writes(&self) -> bool {
+        distributed::writes(self.processes.as_deref())
     }
 
     /// Whether a run was begun in it.
@@ -336,9 +336,10 @@ impl RunFolder {
         checkpoint::newest(&self.checkpoints())
     }
 
-    /// The newest sample grid.
-    pub fn newest_samples(&self) -> Option<PathBuf> {
-        report::grids(&self.path).ok()?.pop()
+    /// The newest sample grid with its step.
+    pub fn newest_samples(&self) -> Option<(u64, PathBuf)> {
+        let grid = report::grids(&self.path).ok()?.pop()?;
+        Some((report::step_of(&grid), grid))
     }
 
     /// The newest line of the log.
@@ -373,8 +374,8 @@ impl RunFolder {
     }
 
     /// Whether this process writes to the folder.
-    pub(super) fn is_written_here(&self) -> bool {
-        self.processes().is_none_or(|processes| processes.rank() == 0)
+    pub(super) fn writes(&self) -> bool {
+        distributed::writes(self.processes())
     }
 
     /// Whether this process was told to stop, or any other of the run.
@@ -453,7 +454,7 @@ impl RunFolder {
         };
         // Until all have read what there is, nothing of it changes.
         self.check_weights(&trainer)?;
-        if !self.is_written_here() {
+        if !self.writes() {
             return Ok(trainer);
         }
         let info = ModelInfo {
@@ -564,7 +565,7 @@ impl RunFolder {
     }
 
     pub(super) fn append(&self, record: &Record) -> Result<()> {
-        if !self.is_written_here() {
+        if !self.writes() {
             return Ok(());
         }
         let file = self.path.join(LOG);
@@ -592,7 +593,7 @@ impl RunFolder {
     }
 
     pub(super) fn save(&self, trainer: &Trainer, one_step: Option<f64>, config: &TrainConfig) -> Result<()> {
-        if !self.is_written_here() {
+        if !self.writes() {
             return Ok(());
         }
         checkpoint::save(&self.checkpoints(), trainer, one_step, config)
@@ -606,7 +607,7 @@ impl RunFolder {
         captions: &[String],
         device: &Device,
     ) -> Result<()> {
-        if !self.is_written_here() {
+        if !self.writes() {
             return Ok(());
         }
         let info = self.read_info()?;

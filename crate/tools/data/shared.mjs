@@ -3,6 +3,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { tarEntry, tarOf } from '../../../web/tools/tar.mjs';
+
 /** Where sets are written: `runs/data` of the repository, which git ignores. */
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../../../runs/data');
 
@@ -59,20 +61,6 @@ export async function rasterizer() {
   return (svg) => new Resvg(svg, { font: { loadSystemFonts: false } }).render().asPng();
 }
 
-const BLOCK = 512;
-
-/** A file of a tar archive (POSIX ustar), the same whenever it is made: no owner, and the time 0. */
-function tarEntry(name, content) {
-  const header = Buffer.alloc(BLOCK);
-  header.write(name, 0, 100);
-  header.write('0000644\0' + '0000000\0'.repeat(2), 100);
-  header.write(`${content.length.toString(8).padStart(11, '0')}\0${'0'.repeat(11)}\0${' '.repeat(8)}0`, 124);
-  header.write('ustar\x0000', 257);
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-  return [header, content, Buffer.alloc(-content.length & (BLOCK - 1))];
-}
-
 /** Pictures of a shard: beyond that there is another. */
 const SHARD = 10_000;
 
@@ -92,7 +80,7 @@ export function writeSet(name, splits, licence) {
           .flatMap(([extension, content]) => tarEntry(`${key}.${extension}`, Buffer.from(content)));
       });
       const shard = `${name}-${split}-${String(first / SHARD).padStart(2, '0')}.tar`;
-      writeFileSync(join(folder, shard), Buffer.concat([...entries, Buffer.alloc(2 * BLOCK)]));
+      writeFileSync(join(folder, shard), tarOf(entries));
     }
   }
   writeFileSync(join(ROOT, `${name}.LICENSE.txt`), licence);

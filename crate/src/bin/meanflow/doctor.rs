@@ -119,7 +119,6 @@ fn examine() -> Result<Report> {
     system.refresh_memory();
     system.refresh_cpu_all();
     let compiled = device::names();
-    let devices = ["cuda", "vulkan", "wgpu", "cpu"];
     let folder = std::env::current_dir().context("the current folder cannot be found")?;
     let mut memory = Memory { total: system.total_memory(), free: system.available_memory() };
     if let Some(container) = system.cgroup_limits() {
@@ -145,7 +144,7 @@ fn examine() -> Result<Report> {
         },
         memory,
         disk: Disk { free: free_on_disk(&folder), folder: folder.display().to_string() },
-        devices: devices.map(|name| DeviceKind { name, compiled: compiled.contains(&name) }).into(),
+        devices: device::KINDS.map(|name| DeviceKind { name, compiled: compiled.contains(&name) }).into(),
         adapters: adapters(),
         used: Used {
             device: compiled.first().copied(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::Device;
 use clap::ValueEnum;
 use meanflow::generator::Generator;
@@ -80,10 +80,10 @@ pub fn run(args: Args) -> Result<()> {
     let (run, _) = RunFolder::open(&args.run)?;
     let which = if args.best { CheckpointSelector::Best } else { CheckpointSelector::Newest };
     // Only copies numbers: no need to wake a GPU.
-    let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
+    let device = device::cpu();
     let (net, mut info) = run.averaged(which, &args.ema, &device, |text| note!("warning: {text}"))?;
-    if page.is_some() && info.latent.is_some() {
-        bail!("the model `{}` makes latents, which a page cannot decode", info.name);
+    if page.is_some() {
+        site::check_model(&info)?;
     }
     let (bytes, loss) = store(Generator::new(net.clone(), info.clone(), &device), args.dtype.into(), &device)?;
     info = weights::read_info(&bytes)?;

@@ -31,7 +31,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     check_outputs(args.out.as_deref(), args.onnx.as_deref(), &args.weights)?;
-    let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
+    let device = device::cpu();
     let generator = read_generator(&args.weights, &device)?;
     if let Some(file) = &args.onnx {
         write_onnx(file, generator.net(), generator.info(), args.dtype)?;

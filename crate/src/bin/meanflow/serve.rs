@@ -75,10 +75,8 @@ impl Content {
             bail!("{} holds neither a run nor a page of `meanflow export --web`", path.display());
         }
         let weights = read_weights(path)?;
-        let generator = read_generator(path, &device::open(device::names().contains(&"cpu").then_some("cpu"))?)?;
-        if generator.info().latent.is_some() {
-            bail!("the model `{}` makes latents, which a page cannot decode", generator.info().name);
-        }
+        let generator = read_generator(path, &device::cpu())?;
+        site::check_model(generator.info())?;
         Ok(Self::Files(site::files(Site::open(args.site.as_deref())?, &generator, weights)?))
     }
 

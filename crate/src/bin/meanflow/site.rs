@@ -11,6 +11,7 @@ use meanflow::generator::Generator;
 use meanflow::generator::to_rgba;
 use meanflow::io::grid;
 use meanflow::model::Request;
+use meanflow::model::weights::ModelInfo;
 use meanflow::{Condition, io};
 
 /// Pictures of the poster and of the page.
@@ -21,7 +22,7 @@ const SCALE: u32 = 3;
 /// What the page may load and run, as `index.html` of the site has it: its own files, and no script in the page itself.
 pub(crate) const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; \
                                  object-src 'none'; base-uri 'none'; form-action 'none'";
-const PAGE: &str = include_str!("site/page.html");
+const PAGE: &str = concat!(include_str!("site/head.html"), include_str!("site/page.html"));
 pub(crate) const STYLE: &str = include_str!("site/page.css");
 /// The built page that the program carries, as [`unpack`] reads it.
 #[cfg(feature = "site")]
@@ -74,6 +75,17 @@ impl Site {
     pub(crate) fn into_files(self) -> Files {
         self.files
     }
+}
+
+/// Refuses a model whose pictures a page cannot show.
+///
+/// # Errors
+/// For one that makes latents, as pages have no autoencoder.
+pub(crate) fn check_model(info: &ModelInfo) -> Result<()> {
+    if info.latent.is_some() {
+        bail!("the model `{}` makes latents, which a page cannot decode", info.name);
+    }
+    Ok(())
 }
 
 /// The files of an archive: tar, compressed by Brotli, as web/tools/page-archive.mjs writes it.

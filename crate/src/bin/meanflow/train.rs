@@ -128,7 +128,6 @@ pub fn run(args: Args, threads: Option<usize>) -> Result<()> {
 
 /// Trains, as one of several processes where a launcher has started them.
 fn run_in(args: Args, threads: Option<usize>, processes: Option<Arc<dyn ProcessGroup>>) -> Result<()> {
-    let is_first = processes.as_ref().is_none_or(|processes| processes.rank() == 0);
     if processes.is_some() && args.stream {
         bail!("--stream keeps the images in a file that one process writes; several processes load them into memory");
     }
@@ -137,14 +136,15 @@ fn run_in(args: Args, threads: Option<usize>, processes: Option<Arc<dyn ProcessG
         Some(processes) => Claim::shared(&args.out, processes)?,
         None => Claim::new(&args.out)?,
     };
+    let writes = claim.writes();
     let goes_on = args.resume && claim.holds_run();
     let mut config = read_settings(&args, &claim)?;
     config.train.threads = threads.or(config.train.threads);
     let devices = open_devices(&args, &config, count)?;
     let begins = !(goes_on && claim.has_checkpoint()?);
     claim.wait_for_all();
-    let aside = if is_first && args.overwrite && claim.holds_run() { Some(claim.set_aside()?) } else { None };
-    if is_first && claim.holds_run() && !goes_on {
+    let aside = if writes && args.overwrite && claim.holds_run() { Some(claim.set_aside()?) } else { None };
+    if writes && claim.holds_run() && !goes_on {
         // Before the data is read, which can take long.
         return claim.create(&config).map(drop);
     }
@@ -163,7 +163,7 @@ fn run_in(args: Args, threads: Option<usize>, processes: Option<Arc<dyn ProcessG
     if let Some(start) = start {
         run = run.beginning_with(start);
     }
-    let mut dashboard = if is_first { Dashboard::new(config.train.steps) } else { Dashboard::silent() };
+    let mut dashboard = if writes { Dashboard::new(config.train.steps) } else { Dashboard::silent() };
     if let Some(aside) = aside {
         dashboard.notice(&format!("the run that was there lies in {}", aside.display()));
     }
@@ -185,7 +185,7 @@ fn run_in(args: Args, threads: Option<usize>, processes: Option<Arc<dyn ProcessG
     let outcome = train(&config, &images, &run, &devices, &stop, &mut dashboard);
     dashboard.finish(outcome.as_ref().is_ok_and(|outcome| outcome.finished));
     let (outcome, out) = (outcome?, args.out.display());
-    if !is_first {
+    if !writes {
         return Ok(());
     }
     match outcome.finished {

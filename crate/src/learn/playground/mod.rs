@@ -18,6 +18,7 @@ use super::config::TrainerConfig;
 use super::muon;
 use super::optimization::OptimizerKind;
 use super::trainer::{StepStats, Trainer};
+use crate::device::read;
 use crate::error::{Error, check};
 use crate::flow::{
     AdaptiveWeight, AverageVelocity, ImprovedMeanFlow, ObjectiveConfig, TimesConfig, Velocity, one_step,
@@ -111,10 +112,9 @@ impl Measured {
     /// # Errors
     /// When it cannot be read.
     pub fn read(stats: StepStats) -> Result<Self, Error> {
-        let number = |value: Tensor<1>| value.try_into_scalar::<f32>().map_err(|e| Error::Device(e.to_string()));
-        let mean = |rows: Option<Tensor<1>>| rows.map(|rows| number(rows.mean())).transpose();
+        let mean = |rows: Option<Tensor<1>>| rows.map(|rows| read(rows.mean())).transpose();
         let (interval, instant) = (mean(stats.residuals.interval)?, mean(stats.residuals.instant)?);
-        Ok(Self { loss: number(stats.loss)?, interval, instant })
+        Ok(Self { loss: read(stats.loss)?, interval, instant })
     }
 }
 
@@ -138,7 +138,7 @@ impl Laboratory {
         config.objective.check_network(&net)?;
         let config = config.trainer();
         muon::check(&config.train, &net.params())?;
-        let trainer = Trainer::new(&config, &net, device);
+        let trainer = Trainer::new(config.clone(), &net, device);
         Ok(Self { trainer, config, source: source.into(), device: device.clone() })
     }
 

@@ -21,8 +21,8 @@ pub use crate::learn::ProcessGroup;
 use crate::learn::process_group::Flatten;
 use crate::net::Net;
 
-/// Environment variables by which launchers tell a process of how many it is one: that of Open MPI, that of MPICH and
-/// Intel MPI, and that of Slurm's `srun`.
+/// Environment variables in which launchers put the number of processes: Open MPI's, that of MPICH and Intel MPI, and
+/// that of Slurm's `srun`.
 const LAUNCHERS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// The processes that `mpirun` or another launcher has started together; `None` for a process on its own.
@@ -41,6 +41,11 @@ pub fn join() -> Result<Option<Arc<dyn ProcessGroup>>> {
         ),
         None => Ok(None),
     }
+}
+
+/// Whether this process writes the run: the first of several, or the only one.
+pub(super) fn writes(processes: Option<&dyn ProcessGroup>) -> bool {
+    processes.is_none_or(|processes| processes.rank() == 0)
 }
 
 /// Whether any process says so.

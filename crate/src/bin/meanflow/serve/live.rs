@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use meanflow::generator::Generator;
 use meanflow::model::weights::Precision;
 use meanflow::train::{CheckpointSelector, PRIMARY_EMA, RunFolder, TrainConfig};
@@ -12,9 +12,9 @@ use meanflow::{device, io};
 use serde::Serialize;
 
 use super::{find, read_inside};
-use crate::site::{Files, POLICY, STYLE, Site, fill};
+use crate::site::{Files, POLICY, STYLE, Site, check_model, fill};
 
-const PAGE: &str = include_str!("run.html");
+const PAGE: &str = concat!(include_str!("../site/head.html"), include_str!("run.html"));
 const SCRIPT: &str = include_str!("run.js");
 /// Weights that can be asked for: the newest, and those before, which a page may still be downloading.
 const KEPT: usize = 2;
@@ -104,9 +104,8 @@ impl LiveRun {
     fn state(&self) -> State {
         let record = self.run.last_record();
         let figure = |key: &str| record.as_ref()?.get(key)?.as_f64();
-        let samples = self.run.newest_samples().and_then(|file| {
+        let samples = self.run.newest_samples().and_then(|(step, file)| {
             let name = file.file_name()?.to_str()?;
-            let step = name.trim_start_matches("step-").trim_end_matches(".png").parse().ok()?;
             Some(Address { address: format!("samples/{name}"), step })
         });
         let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,12 +148,10 @@ impl LiveRun {
 
     /// The step and the weights file of the newest checkpoint that reads.
     fn convert(&self) -> Result<(u64, Vec<u8>)> {
-        let device = device::open(device::names().contains(&"cpu").then_some("cpu"))?;
+        let device = device::cpu();
         let warn = |text| note!("warning: {text}");
         let (net, info) = self.run.averaged(CheckpointSelector::Newest, PRIMARY_EMA, &device, warn)?;
-        if info.latent.is_some() {
-            bail!("the model makes latents, which a page cannot decode");
-        }
+        check_model(&info)?;
         let step = info.training.step;
         Ok((step, Generator::new(net, info, &device).to_bytes(Precision::F16)?))
     }
