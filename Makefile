@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-gpu test-mpi soak bench bench-train bench-sample bench-web screenshots reproduction read-back parity data clean
+.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-python test-gpu test-mpi soak bench bench-train bench-sample bench-web screenshots reproduction read-back parity data clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -11,6 +11,7 @@ help:
 	@echo "make test    run every test, Rust and browser"
 	@echo "make test-quick  most of the Rust suite, and the unit tests of the scripts (needs a built site)"
 	@echo "make test-embed  the element in other people's projects: bundlers, frameworks (EMBED=quick: those that take seconds)"
+	@echo "make test-python  the guide of Python (needs python3 with venv)"
 	@echo "make test-gpu  training on a GPU against training on the CPU (compiles for long)"
 	@echo "make build   leave the deployable site in dist/"
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
@@ -37,6 +38,9 @@ demo: build
 	@node web/tools/serve.mjs dist
 
 test: test-rust test-browser test-embed
+	@if python3 -c 'import ensurepip, venv' 2>/dev/null; then $(MAKE) test-python; else \
+		echo "# skipped: the guide of Python, for want of python3 with venv"; \
+		echo "# skipped $$(grep -c '    def test_' tests/python/guide.py)"; fi
 	@if command -v mpicc >/dev/null; then $(MAKE) test-mpi; else \
 		echo "# skipped: training by several processes, for want of MPI (make test-mpi installs it)"; \
 		echo "# skipped $$(grep -c '^#\[test\]' tests/mpi.rs)"; fi
@@ -68,6 +72,11 @@ test-embed: test-build
 	@cd tests/embed && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }
 	MEANFLOW_EMBED=$(EMBED) node --test --test-reporter=spec tests/embed/embed.test.mjs
 
+# docs/guide/python.md from top to bottom, with the versions of packages that it names.
+test-python: test-setup
+	$(LINTED) build --release
+	@bash web/tools/python.sh tests/python/requirements.txt tests/python/guide.py target/release/meanflow
+
 # On a real GPU, or by Mesa's driver that computes on the CPU, where choosing among kernels takes minutes.
 test-gpu: test-setup
 	CUBECL_AUTOTUNE_LEVEL=minimal cargo test --release --features wgpu --lib -- gpu
@@ -89,11 +98,11 @@ bench: test-build
 DEVICE ?= cpu
 bench-train:
 	cargo build --release $(if $(filter-out cpu,$(DEVICE)),--features $(DEVICE))
-	@bash web/tools/python.sh docs/benchmarks/train.py --device $(DEVICE)
+	@bash web/tools/python.sh tests/fixtures/requirements.txt docs/benchmarks/train.py --device $(DEVICE)
 
 bench-sample:
 	cargo build --release $(if $(filter-out cpu,$(DEVICE)),--features $(DEVICE))
-	@bash web/tools/python.sh docs/benchmarks/sample.py --device $(DEVICE)
+	@bash web/tools/python.sh tests/fixtures/requirements.txt docs/benchmarks/sample.py --device $(DEVICE)
 
 bench-web: test-build
 	cd docs/benchmarks && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -23,6 +23,8 @@ mod doctor;
 #[cfg(unix)]
 #[path = "rust/docs/documents.rs"]
 mod documents;
+#[path = "rust/train/drawings.rs"]
+mod drawings;
 #[path = "rust/dual/dual.rs"]
 mod dual;
 #[path = "rust/eval/evaluation.rs"]

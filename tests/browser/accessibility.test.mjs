@@ -56,6 +56,19 @@ for (const colorScheme of ['light', 'dark']) {
   }
 }
 
+for (const colorScheme of ['light', 'dark']) {
+  for (const width of [1280, 390]) {
+    test(`teaching drawings, ${colorScheme}, ${width} wide`, async () => {
+      const options = { state: 'empty', bypassCSP: true, colorScheme, viewport: { width, height: 900 } };
+      const page = await open(stage.browser, `${stage.site.address}teach.html`, options);
+      assert.deepEqual(await violations(page), []);
+      await page.click('#examples');
+      await page.waitForFunction(() => document.body.dataset.state === 'ready');
+      assert.deepEqual(await violations(page), [], 'with drawings');
+    });
+  }
+}
+
 test('an error is told to a screen reader', async () => {
   const page = await stage.open('?seed=3&count=1&backend=cpu', { bypassCSP: true });
   const broken = join(temporaryFolder(), 'broken.safetensors');

@@ -188,7 +188,7 @@ test('what trains lies in a folder of its own, which the laboratory alone knows'
   assert.equal(basename(LAB), hashOf(join(DIST, LAB)));
   const knows = (name) => readFileSync(join(DIST, name), 'utf8').includes(`lab/${basename(LAB)}/`);
   const scripts = readdirSync(join(DIST, 'web')).filter((name) => name.endsWith('.js'));
-  assert.deepEqual([...scripts.map((name) => `web/${name}`), 'sw.js'].filter(knows), ['web/lab.js']);
+  assert.deepEqual([...scripts.map((name) => `web/${name}`), 'sw.js'].filter(knows), ['web/lab-teach.js', 'web/lab.js']);
 });
 
 test('each corner of the square has its class, and between them lie shares of all', () => {

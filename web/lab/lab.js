@@ -3,6 +3,7 @@
 import { MAX_SEED, wholeNumber } from '../element/numbers.js';
 import { choices } from '../page/controls.js';
 import { byId } from '../page/dom.js';
+import { untilVisible, wait } from './pace.js';
 import { Plane, apart, at, drawCurves, pageColours } from './plot.js';
 import { CHOICES, forTrainer, hasIntervals, hasTangent, readSettings, writeSettings } from './settings.js';
 import { Sheet } from './sheet.js';
@@ -282,16 +283,6 @@ class Laboratory {
     if (this.#pace > 0) facts.push(`${this.#pace.toFixed(this.#pace < 10 ? 1 : 0)} steps/s`);
     if (hasIntervals(this.#settings.objective) && done < VELOCITY_ALONE * steps) facts.push('first the velocity');
     return facts.join(' · ');
-  }
-}
-
-/** @param {number} milliseconds */
-const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-
-/** A page that nobody sees does not train. */
-async function untilVisible() {
-  while (document.hidden) {
-    await new Promise((done) => document.addEventListener('visibilitychange', done, { once: true }));
   }
 }
 

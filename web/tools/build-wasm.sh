@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR="$root/target/wasm"
 # stamp NAME: of the sources of a build
 stamp() {
   local other=()
-  [ "$1" = learn ] || other=(-not -path '*/src/learn/*' -not -path '*/wasm/laboratory.rs')
+  [ "$1" = learn ] || other=(-not -path '*/src/learn/*' -not -path '*/wasm/laboratory.rs' -not -path '*/wasm/drawings.rs')
   cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/src/data/*' -not -path '*/src/io/*' -not -path '*/eval/*' -not -path '*/import/*' -not -path '*/bin/*' ${other[@]+"${other[@]}"} | LC_ALL=C sort) | sha256sum
 }
 

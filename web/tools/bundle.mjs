@@ -22,6 +22,7 @@ const SITE = join(WEB, '../dist/web');
 const SCRIPTS = {
   'page/page.js': 'page.js',
   'lab/lab.js': 'lab.js',
+  'lab/teach.js': 'lab-teach.js',
   'element/mean-flow.js': 'mean-flow.js',
   'engine/engine.js': 'engine.js',
   'engine/failover.js': 'failover.js',
@@ -62,7 +63,7 @@ async function site() {
   nameByContent(folder);
   // What trains is no part of the engine, nor of the package.
   renamed.set('learn', shorten('learn', 'lab/new/', 'meanflow_bg.wasm'));
-  await write('lab/worker.js', { to: 'lab/new/worker.js' });
+  for (const worker of ['worker.js', 'drawings-worker.js']) await write(`lab/${worker}`, { to: `lab/new/${worker}` });
   nameByContent(folder, 'lab');
   for (const [script, to] of Object.entries(SCRIPTS)) await write(script, { to });
   // The bench counts the engine's bytes.
@@ -152,7 +153,7 @@ function plugin({ external = {}, given = false, holds = true, others = INLINE } 
     load: (id) => others[id]?.(),
     transform: (code, id) => {
       if (basename(id) === 'addresses.js') return others === INLINE ? withFolder(code) : undefined;
-      if (basename(id) === 'worker-address.js') return code.replace('./worker.js', `./${engineFolder(folder, 'lab')}worker.js`);
+      if (basename(id) === 'worker-address.js') return code.replaceAll("URL('./", `URL('./${engineFolder(folder, 'lab')}`);
       if (basename(id) !== 'meanflow.js') return holds ? undefined : code.replaceAll('isInlined()', 'false');
       const names = renamed.get(basename(dirname(id)));
       const script = names ? rename(code, names) : code;

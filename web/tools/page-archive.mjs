@@ -7,7 +7,7 @@ import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib';
 import { tarEntry, tarOf } from './tar.mjs';
 
 /** Files of the demo page, the bench and the laboratory, and the element once more in one file. */
-const LEFT_OUT = /^web\/(bench\.(html|js)|page\.js|preload\.js|mean-flow\.inline\.js|lab\.js|lab\/.*)$/;
+const LEFT_OUT = /^web\/(bench\.(html|js)|page\.js|preload\.js|mean-flow\.inline\.js|lab(-teach)?\.js|lab\/.*)$/;
 /** Kilobytes: what each program grows by. */
 const BUDGET = 560;
 

@@ -4,6 +4,7 @@
 mod adamw;
 pub(crate) mod batch;
 mod config;
+pub mod drawings;
 mod draws;
 mod ema;
 mod gradients;
@@ -15,6 +16,7 @@ pub(crate) mod part;
 pub mod playground;
 mod precision;
 pub(crate) mod process_group;
+mod state;
 pub(crate) mod trainer;
 
 pub use adamw::AdamW;

@@ -1,4 +1,6 @@
-//! What JavaScript sees of the build that trains: one class, a network that learns points in the plane.
+//! What JavaScript sees of the build that trains: networks that learn points in the plane, and drawings.
+
+mod drawings;
 
 use burn::tensor::Device;
 use js_sys::Float32Array;
@@ -6,6 +8,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::device::open_for_inference;
 use crate::error::Error;
+use crate::learn::StepStats;
 use crate::learn::playground::{self, Laboratory as Native, Measured, PlaygroundConfig, PointSource, Points, Series};
 
 /// A small network and the points that it learns.
@@ -40,12 +43,7 @@ impl Laboratory {
     /// Takes steps. Three numbers of each: the loss, and the mean squared residuals of the rows with r < t and with
     /// r = t, NaN where there are none.
     pub fn step(&mut self, count: usize) -> Result<Vec<f32>, JsError> {
-        let mut measured = Vec::with_capacity(3 * count);
-        for _ in 0..count {
-            let Measured { loss, interval, instant } = Measured::read(self.laboratory.step())?;
-            measured.extend([loss, interval.unwrap_or(f32::NAN), instant.unwrap_or(f32::NAN)]);
-        }
-        Ok(measured)
+        measures(count, || self.laboratory.step())
     }
 
     /// Steps taken so far.
@@ -85,6 +83,16 @@ impl Laboratory {
     fn start(&self, count: usize) -> Series {
         playground::noise(count, self.seed)
     }
+}
+
+/// Takes steps, and reads three numbers of each.
+fn measures(count: usize, mut step: impl FnMut() -> StepStats) -> Result<Vec<f32>, JsError> {
+    let mut measured = Vec::with_capacity(3 * count);
+    for _ in 0..count {
+        let Measured { loss, interval, instant } = Measured::read(step())?;
+        measured.extend([loss, interval.unwrap_or(f32::NAN), instant.unwrap_or(f32::NAN)]);
+    }
+    Ok(measured)
 }
 
 /// The places of a square grid, row by row, two numbers each.

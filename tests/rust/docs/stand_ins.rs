@@ -234,6 +234,8 @@ fn data(base: &Path) {
         write(&mnist.join(format!("{name}-labels-idx1-ubyte")), labels);
         write(&mnist.join(format!("{name}-images-idx3-ubyte.gz")), compressed.finish().expect("it writes"));
     }
+    let parquet = repository().join("tests/fixtures/sets/parquet/png_cls.parquet");
+    fs::copy(parquet, base.join("pictures.parquet")).expect("it copies");
     fs::copy(repository().join("tests/fixtures/vae.safetensors"), base.join("vae.safetensors")).expect("it copies");
     // What `make build` leaves, as far as a folder for the web is copied from it.
     write(&base.join("dist/web/mean-flow.js"), "export {};\n");

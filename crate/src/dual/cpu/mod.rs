@@ -9,15 +9,17 @@ pub(crate) mod native;
 mod packed;
 mod product;
 mod symmetric;
+#[cfg_attr(not(feature = "learn"), path = "tape_stub.rs")]
+mod tape;
 #[allow(dead_code, reason = "most builds for browsers do not train")]
 mod update;
 
 pub(super) use attention::attend;
-pub(super) use native::matmul;
 #[allow(unused_imports, reason = "most builds for browsers do not train")]
 pub(crate) use native::{in_parallel, in_thread_pool};
 pub(super) use product::linear;
 pub(super) use symmetric::{gated, layer_norm, softmax};
+pub(super) use tape::matmul;
 #[allow(unused_imports, reason = "most builds for browsers do not train")]
 pub(crate) use update::fused_update;
 

@@ -47,6 +47,16 @@ pub fn matrix<'a>(part: &'a FlexTensor, place: &[usize]) -> Matrix<'a> {
     Matrix { values: &part.storage::<f32>()[start..], next_row, next_column, rows, columns }
 }
 
+/// The same tensor with its rows or its columns in one piece each.
+pub fn multipliable(x: &FlexTensor) -> FlexTensor {
+    let strides = x.layout().strides();
+    let forward = strides.iter().all(|stride| *stride >= 0);
+    match forward && strides[strides.len() - 2..].contains(&1) {
+        true => x.clone(),
+        false => x.to_contiguous(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, Distribution, Tensor};

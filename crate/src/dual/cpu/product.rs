@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 
 use super::packed::packed;
-use super::{native, read, read_in_order, values, write_in_order};
+use super::{read, read_in_order, tape, values, write_in_order};
 use crate::dual::IN_BROWSER;
 use crate::kernels::{Matrix, product};
 
@@ -15,13 +15,11 @@ use crate::kernels::{Matrix, product};
 /// # Shapes
 /// `[.., d_input]` → `[.., d_output]`.
 pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
-    match IN_BROWSER {
-        true => affine(x, weight, bias),
-        false => native::linear_dense(x, weight, bias),
-    }
+    let here = if IN_BROWSER { affine(x, weight, bias) } else { None };
+    here.or_else(|| tape::linear(x, weight, bias))
 }
 
-/// [`linear`] in the browser.
+/// [`linear`] off the tape in the browser, where weights are packed once.
 fn affine<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Option<Tensor<D>> {
     let [inner, columns] = weight.dims();
     let mut shape = x.dims();

@@ -8,7 +8,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
-use super::{in_order, like, native, read_in_order, values};
+use super::{in_order, like, native, read_in_order, tape, values};
 use crate::dual::Dual;
 use crate::kernels::attention::softmax as row_softmax;
 use crate::kernels::lanes::{WIDTH, dot, map, map_along, sum};
@@ -40,7 +40,7 @@ fn apply<const D: usize>(layer: impl Layer, x: &Dual<D>) -> Option<Dual<D>> {
             let (value, derivatives) = layer.at(place);
             (Tensor::from_primitive::<Flex>(value), derivatives)
         }
-        None => native::apply(layer, &x.primal)?,
+        None => tape::apply(layer, &x.primal)?,
     };
     let tangent = match &x.tangent {
         Some(tangent) => Some(Tensor::from_primitive::<Flex>(along(&derivatives, read_in_order(tangent)?))),

@@ -1,9 +1,7 @@
-//! What only native builds have: products by faer, passes on all cores, the same layers on the autodiff tape.
+//! What only native builds have: products by faer, and passes on all cores.
 
-mod dense;
+mod faer;
 mod pass;
-mod tape;
 
-pub use dense::{attend as attend_dense, linear as linear_dense, matmul};
-pub use pass::{for_each, in_chunks, in_parallel, in_thread_pool};
-pub use tape::apply;
+pub use faer::{attend as attend_dense, multiply};
+pub use pass::{for_each, in_chunks, in_parallel, in_thread_pool, zeros};

@@ -9,6 +9,9 @@ use rayon::slice::ParallelSliceMut;
 
 use super::super::{STRETCH, is_cpu};
 
+/// Numbers or multiplications for which a second core is worth waking.
+pub(super) const WORTH_SHARING: usize = 1 << 18;
+
 /// Runs `work` for a device, which must not wait for what other threads have the pool do.
 ///
 /// The CPU's runs on a thread of the pool. There a piece that is shared out is begun at once, and others help where
@@ -51,4 +54,12 @@ pub fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync + Send) {
 pub fn in_chunks(values: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
     let size = (STRETCH / width).max(1) * width;
     values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| change(i * size, piece));
+}
+
+/// So many zeros; of many, every core writes some, and is given their memory.
+pub fn zeros(count: usize) -> Vec<f32> {
+    match count < WORTH_SHARING {
+        true => vec![0.0; count],
+        false => (0..count).into_par_iter().map(|_| 0.0).collect(),
+    }
 }

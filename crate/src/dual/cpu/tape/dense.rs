@@ -1,7 +1,8 @@
-//! Matrix products natively, on the autodiff tape and off it, by faer.
+//! Matrix products on the autodiff tape and off it.
 //!
-//! burn's backend takes them from the `gemm` crate, whose kernels reach half to two thirds of the speed here, and it
-//! makes and copies each result once more than it must, on one core: a sixth of the time of a DiT-B/4's training step.
+//! burn's backend takes them from the `gemm` crate, whose kernels reach half to two thirds of the speed of those here,
+//! natively and in the browser, and it makes and copies each result once more than it must, on one core: a sixth of the
+//! time of a DiT-B/4's training step.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -12,22 +13,11 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Shape, Tensor};
-use faer::linalg::matmul::matmul as multiply;
-use faer::{Accum, MatMut, MatRef, Par};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
 
-use super::super::packed::matrix;
-use super::super::{is_here, laid, read, read_in_order, values, write};
-use crate::kernels::Matrix;
-use crate::kernels::attention::softmax;
-
-/// Multiplications for which a second core is worth waking.
-const WORTH_SHARING: usize = 1 << 18;
-
-/// Those of one product for which it is: its parts wait for one another, and a core does so many in a tenth of a
-/// millisecond.
-const WORTH_SPLITTING: usize = 10_000_000;
+use super::super::native::{multiply, zeros};
+use super::super::packed::{matrix, multipliable};
+use super::super::{is_here, laid, read, read_in_order, values};
+use crate::dual::IN_BROWSER;
 
 /// `x W + b`.
 ///
@@ -52,31 +42,6 @@ pub fn linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, bias: Option<&T
     })
 }
 
-/// [`attend`](super::super::attention::attend) natively, a head at a time.
-pub fn attend(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Option<Tensor<4>> {
-    let shape @ [batch, heads, tokens, width] = q.dims();
-    let parts = [read(q)?, read(k)?, read(v)?].map(|part| multipliable(&part));
-    let (others, scale) = (k.dims()[2], (width as f32).sqrt().recip());
-    let strides = [tokens * heads * width, width, heads * width, 1];
-    let mut out = vec![0.0; batch * strides[0]];
-    let picture = |i: usize, out: &mut [f32]| {
-        let mut scores = vec![0.0; tokens * others];
-        for head in 0..heads {
-            let [q, k, v] = parts.each_ref().map(|part| view(matrix(part, &[i, head])));
-            let all = MatMut::from_row_major_slice_mut(&mut scores, tokens, others);
-            multiply(all, Accum::Replace, q, k.transpose(), 1.0, Par::Seq);
-            scores.chunks_exact_mut(others).for_each(|row| softmax(row, scale));
-            let shares = MatRef::from_row_major_slice(&scores, tokens, others);
-            // By its transpose: of a slice to write to, faer 0.24 confuses rows with columns.
-            let out = &mut out[head * width..];
-            let out = MatMut::from_column_major_slice_with_stride_mut(out, width, tokens, strides[2]).transpose_mut();
-            multiply(out, Accum::Replace, shares, v, 1.0, Par::Seq);
-        }
-    };
-    out.par_chunks_exact_mut(strides[0].max(1)).enumerate().for_each(|(i, out)| picture(i, out));
-    Some(write(out, shape, strides))
-}
-
 /// `a b` over the last two axes, where those before are the same.
 pub fn matmul<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>> {
     if a.dims()[..D - 2] != b.dims()[..D - 2] {
@@ -92,6 +57,10 @@ pub fn matmul<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>>
     type Recomputed = Autodiff<Flex, BalancedCheckpointing>;
     if let (Ok(a), Ok(b)) = (a.clone().try_into_primitive::<Kept>(), b.clone().try_into_primitive::<Kept>()) {
         return Some(Tensor::from_primitive::<Kept>(on_tape::<NoCheckpointing>(a, b)));
+    }
+    if IN_BROWSER {
+        // Nothing asks for it there.
+        return None;
     }
     let [a, b] = [a, b].map(|x| x.clone().try_into_primitive::<Recomputed>().ok());
     Some(Tensor::from_primitive::<Recomputed>(on_tape::<BalancedCheckpointing>(a?, b?)))
@@ -148,30 +117,18 @@ fn product(a: &FlexTensor, b: &FlexTensor, bias: &[f32]) -> FlexTensor {
     let work = rows * columns * shape[last];
     shape[last] = columns;
     let count: usize = batch.iter().product();
-    let (mut out, start) = match bias {
-        [] => (zeros(count * rows * columns), Accum::Replace),
-        bias => (bias.repeat(count * rows), Accum::Add),
+    let mut out = match bias {
+        [] => zeros(count * rows * columns),
+        bias => bias.repeat(count * rows),
     };
-    let one = |i: usize, out: &mut [f32], par: Par| {
+    let pairs = |i: usize| {
         let place = place(i, &batch);
-        let out = MatMut::from_row_major_slice_mut(out, rows, columns);
-        multiply(out, start, view(matrix(&a, &place)), view(matrix(&b, &place)), 1.0, par);
+        [matrix(&a, &place), matrix(&b, &place)]
     };
-    match (count, count * work < WORTH_SHARING) {
-        _ if out.is_empty() => {}
-        (1, _) => one(0, &mut out, if work < WORTH_SPLITTING { Par::Seq } else { Par::rayon(0) }),
-        (_, true) => out.chunks_exact_mut(rows * columns).enumerate().for_each(|(i, out)| one(i, out, Par::Seq)),
-        (_, false) => out.par_chunks_exact_mut(rows * columns).enumerate().for_each(|(i, out)| one(i, out, Par::Seq)),
+    if !out.is_empty() {
+        multiply(&mut out, [rows, columns], !bias.is_empty(), work, pairs);
     }
     laid(out, Layout::contiguous(Shape::from(shape)))
-}
-
-/// So many zeros; of many, every core writes some, and is given their memory.
-fn zeros(count: usize) -> Vec<f32> {
-    match count < WORTH_SHARING {
-        true => vec![0.0; count],
-        false => (0..count).into_par_iter().map(|_| 0.0).collect(),
-    }
 }
 
 /// Where the `i`-th matrix lies along the axes before its own.
@@ -181,24 +138,6 @@ fn place(mut i: usize, batch: &[usize]) -> Vec<usize> {
         (*at, i) = (i % length, i / length);
     }
     place
-}
-
-/// The same tensor with its rows or its columns in one piece each.
-fn multipliable(x: &FlexTensor) -> FlexTensor {
-    let strides = x.layout().strides();
-    let forward = strides.iter().all(|stride| *stride >= 0);
-    match forward && strides[strides.len() - 2..].contains(&1) {
-        true => x.clone(),
-        false => x.to_contiguous(),
-    }
-}
-
-fn view(x: Matrix) -> MatRef<f32> {
-    let Matrix { values, next_row, next_column, rows, columns } = x;
-    match next_column {
-        1 => MatRef::from_row_major_slice_with_stride(values, rows, columns, next_row),
-        _ => MatRef::from_column_major_slice_with_stride(values, rows, columns, next_column),
-    }
 }
 
 #[cfg(test)]

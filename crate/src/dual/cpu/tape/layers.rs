@@ -1,4 +1,4 @@
-//! The same functions on the autodiff tape.
+//! The layers of [`symmetric`](super::super::symmetric) on the autodiff tape.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -13,13 +13,15 @@ use burn::tensor::Tensor;
 
 use super::super::symmetric::{Layer, along};
 use super::super::{in_order, is_here};
+use crate::dual::IN_BROWSER;
 
 /// As [`symmetric`](super::super::symmetric)'s, for a tensor on the tape.
 pub fn apply<const D: usize, L: Layer>(layer: L, x: &Tensor<D>) -> Option<(Tensor<D>, L::Derivatives)> {
     if !x.is_autodiff() || !is_here(x) {
         return None;
     }
-    kept(layer, x).or_else(|| recomputed(layer, x))
+    // In the browser nothing asks for it.
+    kept(layer, x).or_else(|| if IN_BROWSER { None } else { recomputed(layer, x) })
 }
 
 /// Where what the backward pass needs is kept.
