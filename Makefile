@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-python test-gpu test-mpi soak bench bench-train bench-sample bench-web screenshots reproduction read-back parity data clean
+.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-python test-gpu test-mpi soak bench bench-train bench-sample bench-web bench-learn screenshots reproduction read-back parity data clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-train  a training step against PyTorch, ratios in one run (DEVICE=cuda on a GPU)"
 	@echo "make bench-sample  pictures per second against PyTorch"
 	@echo "make bench-web  the page's engines against ONNX Runtime Web and TensorFlow.js, in one browser"
+	@echo "make bench-learn  how fast the page trains, beside the program"
 	@echo "make clean   remove what was built"
 
 setup:
@@ -114,6 +115,9 @@ parity: test-setup
 	@mkdir -p target && rm -f $(PARITY_LOG)
 	MEANFLOW_PARITY_LOG=$(PARITY_LOG) $(LINTED) test --release --test suite -- --skip the_page_is_made_of
 	MEANFLOW_PARITY_LOG=$(PARITY_LOG) MEANFLOW_WRITE_PAGES=1 $(LINTED) test --release --test suite -- the_page_is_made_of
+
+bench-learn: test-build
+	@node tests/browser/bench-learn.mjs
 
 package: build
 	@bash web/tools/build-package.sh

@@ -51,6 +51,19 @@ for (const [device, width] of [['desktop', 1280], ['phone', 390]]) {
     await page.close();
   }
 }
+for (const [device, width, colorScheme] of [['desktop', 1280, 'light'], ['phone', 390, 'dark']]) {
+  const page = await open(browser, `${site.address}teach.html`, {
+    state: 'empty',
+    colorScheme,
+    viewport: { width, height: 900 },
+  });
+  await page.click('#examples');
+  await page.click('#drawings .tile');
+  await page.click('#start');
+  await page.waitForFunction(() => document.body.dataset.state === 'done', undefined, { timeout: 600_000 });
+  await save(page, `teach-${device}-${colorScheme}`);
+  await page.context().close();
+}
 await browser.close();
 for (const { server } of [site, post]) server.close();
-console.log(`docs/screenshots: page and element, on a desktop and a phone, light and dark`);
+console.log(`docs/screenshots: page, element and what learns drawings, on a desktop and a phone, light and dark`);

@@ -362,7 +362,8 @@ class Teacher {
   #facts() {
     const [done, steps] = [this.#frame?.steps ?? 0, Number(this.#settings.steps)];
     const left = (steps - done) / this.#pace;
-    byId('left').textContent = this.#isDone ? 'Now' : this.#pace > 0 ? `${Math.max(1, Math.round(left))} s` : '–';
+    byId('unit').textContent = this.#isDone ? 'by which it draws each of them' : 'until it has learnt them';
+    byId('left').textContent = this.#isDone ? 'One call' : this.#pace > 0 ? `${Math.max(1, Math.round(left))} s` : '–';
     const facts = this.#frame ? [`step ${done.toLocaleString('en')} of ${steps.toLocaleString('en')}`] : [];
     if (this.#pace > 0) facts.push(`${Math.round(BATCH * this.#pace)} images/s`);
     byId('facts').textContent = facts.join(' · ');

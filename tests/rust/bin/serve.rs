@@ -128,6 +128,26 @@ fn a_weights_file_is_shown_with_the_element_and_its_engines() {
     assert_eq!(other.status, 403);
 }
 
+/// Browsers open connections before they need them, and keep them.
+#[test]
+fn connections_on_which_nobody_asks_hold_up_no_other() {
+    let place = Place::new();
+    fs::create_dir(place.dir.path().join("page")).expect("a folder");
+    place.file("page/index.html", "<!doctype html>\n");
+    let served = Served::start(&[&place.path("page")], &[]);
+    let connect = || TcpStream::connect(("127.0.0.1", served.port)).expect("it listens");
+    for _ in 0..4 {
+        // Many at once: each must be answered, however many wait.
+        let idle: Vec<TcpStream> = (0..40).map(|_| connect()).collect();
+        let asking: Vec<Answer> = std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..12).map(|_| scope.spawn(|| served.get("/"))).collect();
+            asked.into_iter().map(|thread| thread.join().expect("an answer")).collect()
+        });
+        assert!(asking.iter().all(|answer| answer.status == 200));
+        drop(idle);
+    }
+}
+
 #[test]
 fn an_exported_folder_is_shown_and_nothing_outside_it() {
     let place = Place::new();

@@ -1,15 +1,23 @@
 //! `meanflow serve`: a model, an exported page or a run in a browser, by a small server on this machine.
 
-use std::io::{Cursor, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use meanflow::train::RunFolder;
 use meanflow::{device, io};
-use tiny_http::{Header, Method, Request, Response, Server};
 
 use crate::model::{read_generator, read_weights};
 use crate::site::{self, Files, Site};
@@ -43,8 +51,8 @@ pub struct Args {
     site: Option<PathBuf>,
 }
 
-/// Requests that are answered at once.
-const THREADS: usize = 4;
+/// How long to wait where the system gives no more connections.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is served.
 enum Content {
@@ -108,7 +116,6 @@ pub fn run(args: &Args) -> Result<()> {
     let at = listener.local_addr()?;
     let name = if at.ip().is_unspecified() || at.ip().is_loopback() { "localhost".into() } else { at.ip().to_string() };
     let address = format!("http://{name}:{}/", at.port());
-    let server = Server::from_listener(listener, None).map_err(|e| anyhow!("cannot serve: {e}"))?;
     say!("{}: open {address} (Ctrl-C stops)", args.path.display());
     if args.open
         && let Err(error) = open_browser(&address)
@@ -116,18 +123,31 @@ pub fn run(args: &Args) -> Result<()> {
         note!("no browser could be opened ({error}); open {address} yourself");
     }
     let is_private = at.ip().is_loopback();
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                for request in server.incoming_requests() {
-                    let response = answer(&content, &request, is_private);
-                    // A visitor who left needs no answer.
-                    let _ = request.respond(response);
-                }
-            });
-        }
-    });
-    Ok(())
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot serve")?;
+    runtime.block_on(serve(listener, content, is_private)).context("cannot serve")
+}
+
+/// Answers all who ask, each connection on its own: one on which nobody asks holds up no other.
+async fn serve(listener: TcpListener, content: Arc<Content>, is_private: bool) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
+        let content = content.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (content, (head, _)) = (content.clone(), request.into_parts());
+            // Files are read, and weights made of checkpoints.
+            tokio::task::spawn_blocking(move || answer(&content, &head, is_private))
+        });
+        // A visitor who left needs no answer.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
 }
 
 fn listen(args: &Args) -> Result<TcpListener> {
@@ -156,53 +176,50 @@ fn open_browser(address: &str) -> std::io::Result<()> {
     command.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
 }
 
-type Answer = Response<Cursor<Vec<u8>>>;
+type Answer = Response<Full<Bytes>>;
 
 /// The answer to a request. `is_private`: whether only this machine may ask; then a page of another site must not read
 /// what is served by pointing its own name here.
-fn answer(content: &Content, request: &Request, is_private: bool) -> Answer {
-    if is_private && !request.headers().iter().filter(|header| header.field.equiv("Host")).all(is_this_machine) {
-        return refusal(403, "this server answers to localhost only\n");
+fn answer(content: &Content, head: &Parts, is_private: bool) -> Answer {
+    if is_private && !head.headers.get_all(header::HOST).iter().all(is_this_machine) {
+        return refusal(StatusCode::FORBIDDEN, "this server answers to localhost only\n");
     }
-    if !matches!(request.method(), Method::Get | Method::Head) {
-        return with(refusal(405, "only GET and HEAD\n"), "Allow", "GET, HEAD");
+    if ![Method::GET, Method::HEAD].contains(&head.method) {
+        return with(refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"), header::ALLOW, "GET, HEAD");
     }
-    match path_of(request.url()).and_then(|path| Some((content.file(&path)?, path))) {
+    match path_of(head.uri.path()).and_then(|path| Some((content.file(&path)?, path))) {
         Some((bytes, path)) => {
-            let answer = with(Response::from_data(bytes), "Content-Type", content_type(&path));
+            let answer = plain(bytes.into(), content_type(&path));
             // The one part of a page's policy that only a header can hold.
-            let framed = path.ends_with(".html");
-            if framed {
-                with(plain(answer), "Content-Security-Policy", "frame-ancestors 'self'")
-            } else {
-                plain(answer)
+            match path.ends_with(".html") {
+                true => with(answer, header::CONTENT_SECURITY_POLICY, "frame-ancestors 'self'"),
+                false => answer,
             }
         }
-        None => refusal(404, "not found\n"),
+        None => refusal(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
 
-fn refusal(code: u16, text: &str) -> Answer {
-    let answer = Response::from_data(text).with_status_code(code);
-    plain(with(answer, "Content-Type", "text/plain; charset=utf-8"))
+fn refusal(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = plain(text.into(), "text/plain; charset=utf-8");
+    *answer.status_mut() = status;
+    answer
 }
 
-/// What every answer has: its length, whatever that is, and nothing for the browser to guess or to keep.
-fn plain(answer: Answer) -> Answer {
-    let answer = answer.with_chunked_threshold(usize::MAX);
-    with(with(answer, "X-Content-Type-Options", "nosniff"), "Cache-Control", "no-cache")
+/// What every answer has: its type, and nothing for the browser to guess or to keep.
+fn plain(body: Bytes, content_type: &'static str) -> Answer {
+    let answer = with(Response::new(Full::new(body)), header::CONTENT_TYPE, content_type);
+    with(with(answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff"), header::CACHE_CONTROL, "no-cache")
 }
 
-fn with(answer: Answer, name: &str, value: &str) -> Answer {
-    match Header::from_bytes(name, value) {
-        Ok(header) => answer.with_header(header),
-        Err(()) => answer,
-    }
+fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    answer
 }
 
 /// Whether a `Host` header names this machine.
-fn is_this_machine(host: &Header) -> bool {
-    let host = host.value.as_str();
+fn is_this_machine(host: &HeaderValue) -> bool {
+    let Ok(host) = host.to_str() else { return false };
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -295,7 +312,7 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_its_own() {
-        let named = |host: &str| is_this_machine(&Header::from_bytes("Host", host).expect("a header"));
+        let named = |host: &'static str| is_this_machine(&HeaderValue::from_static(host));
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.0.0.1", "[::1]:80", "[::1]"] {
             assert!(named(host), "{host}");
         }
