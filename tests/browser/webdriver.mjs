@@ -8,7 +8,7 @@ import { findWebKit } from '../../web/tools/browser.mjs';
 
 /** Milliseconds for the driver to start, and for a page to come to what a test waits for. */
 const START = 20_000;
-const PATIENCE = 60_000;
+const PATIENCE = 180_000;
 
 /** Whether there is a WebKit here, and the screen that it needs. */
 export function hasWebKit() {

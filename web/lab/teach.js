@@ -401,9 +401,9 @@ class Teacher {
     this.#isRunning = false;
     const count = this.#drawings.length;
     const steps = this.#frame?.steps ?? 0;
-    if (count === 0) this.#say('empty', 'Draw something and add it, four to sixteen drawings are a good number; or begin with examples.');
+    if (count === 0) this.#say('empty', 'Draw something and add it, or begin with examples. Four to sixteen are a good number.');
     else if (steps === 0) this.#say('ready', `${count} ${count === 1 ? 'drawing' : 'drawings'}, nothing learnt yet.`);
-    else if (this.#isDone) this.#say('done', `Learnt. Each row under a drawing is one call from other noise.`);
+    else if (this.#isDone) this.#say('done', 'Learnt. Under each drawing stands what one call makes of three noises.');
     else this.#say('paused', `Paused after ${steps} ${steps === 1 ? 'step' : 'steps'}.`);
   }
 

@@ -1,5 +1,6 @@
 // The Worker that trains: it takes steps when it is asked to, and says what is learnt.
 import init, { Laboratory, grid } from '../engine/pkg/learn/meanflow.js';
+import { answerWith, takeSteps } from './answers.js';
 
 /** Points of each kind that are shown. */
 const SAMPLES = 512;
@@ -8,16 +9,9 @@ const PATHS = 28;
 const WALK = 64;
 const EDGE = 11;
 
-/** Steps take so many times as long as the pictures of what they taught, at least. */
-const STEPS_TO_PICTURES = 4;
-
 /** @typedef {{settings: string, points: string | Float32Array}} Begin what to learn, and how */
-/**
- * No more steps than these, and none that begins later: but for one, and while pictures would take more than their
- * share of the time.
- * @typedef {{steps: number, milliseconds: number}} Budget
- */
-/** @typedef {{id: number, begin?: Begin, advance?: Budget, time: number}} Asked `time`: of the arrows */
+/** @typedef {import('./answers.js').Budget} Budget */
+/** @typedef {{begin?: Begin, advance?: Budget, time: number}} Asked `time`: of the arrows */
 /**
  * What is learnt: coordinates, two a point.
  * @typedef {object} Frame
@@ -34,20 +28,12 @@ const STEPS_TO_PICTURES = 4;
 const ready = init();
 /** @type {Laboratory | undefined} */
 let laboratory;
-/** Milliseconds that the last pictures took. */
-let pictured = 0;
 
-self.onmessage = async ({ data: { id, begin, advance, time } }) => {
-  try {
-    await ready;
-    const scene = begin && anew(begin);
-    self.postMessage({ id, scene, frame: frame(advance, time) });
-  } catch (error) {
-    // After a trap the instance cannot be trusted: uncaught, it ends this Worker.
-    if (error instanceof WebAssembly.RuntimeError) setTimeout(() => { throw error; });
-    else self.postMessage({ id, error: error.message });
-  }
-};
+answerWith(async (/** @type {Asked} */ { begin, advance, time }) => {
+  await ready;
+  const scene = begin && anew(begin);
+  return { scene, frame: frame(advance, time) };
+});
 
 /** @param {Begin} begin @returns {Scene} */
 function anew({ settings, points }) {
@@ -61,20 +47,17 @@ function anew({ settings, points }) {
 /** @param {Budget | undefined} budget @param {number} time @returns {Frame} */
 function frame(budget, time) {
   if (!laboratory) throw new Error('nothing has begun');
+  const trained = laboratory;
   /** @type {number[]} */
   const measured = [];
-  const began = performance.now();
-  for (let left = budget?.steps ?? 0; left > 0; left -= 1) {
-    measured.push(...laboratory.step(1));
-    if (performance.now() - began >= Math.max(budget?.milliseconds ?? 0, STEPS_TO_PICTURES * pictured)) break;
-  }
-  const taken = performance.now();
-  const pictures = {
-    jumps: laboratory.jumps(SAMPLES),
-    walks: laboratory.walks(PATHS, WALK),
-    velocities: laboratory.velocities(EDGE, 0, time),
-  };
-  pictured = performance.now() - taken;
-  const steps = laboratory.stepsDone;
-  return { steps, milliseconds: taken - began, measured: Float32Array.from(measured), ...pictures };
+  const { milliseconds, pictures } = takeSteps(
+    budget,
+    () => measured.push(...trained.step(1)),
+    () => ({
+      jumps: trained.jumps(SAMPLES),
+      walks: trained.walks(PATHS, WALK),
+      velocities: trained.velocities(EDGE, 0, time),
+    }),
+  );
+  return { steps: trained.stepsDone, milliseconds, measured: Float32Array.from(measured), ...pictures };
 }
