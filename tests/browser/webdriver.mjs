@@ -19,13 +19,14 @@ export function hasWebKit() {
   }
 }
 
-/** Starts WebKit on a screen that nobody sees. */
-export async function launchWebKit() {
+/** Starts WebKit on a screen that nobody sees; `env` are variables of its environment. */
+export async function launchWebKit(env = {}) {
   const port = await freePort();
   // A group of its own: the driver, the browser and the screen end together.
   const driver = spawn('xvfb-run', ['-a', '-s', '-screen 0 1400x1000x24', findWebKit(), `--port=${port}`], {
     stdio: 'ignore',
     detached: true,
+    env: { ...process.env, ...env },
   });
   const failed = new Promise((_, reject) => driver.once('error', reject));
   const end = () => {

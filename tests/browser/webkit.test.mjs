@@ -35,23 +35,27 @@ after(async () => {
 });
 
 /** Opens the page and waits until it has settled. */
-async function open(address) {
-  await stage.browser.goto(address);
-  await settled();
-  return stage.browser;
+async function open(address, browser = stage.browser) {
+  await browser.goto(address);
+  await settled(browser);
+  return browser;
 }
 
-async function settled() {
-  await stage.browser.waitFor(() => document.body?.dataset.state !== 'loading');
-  const [state, message] = await stage.browser.evaluate(() => [
+async function settled(browser = stage.browser) {
+  await browser.waitFor(() => document.body?.dataset.state !== 'loading');
+  const [state, message] = await browser.evaluate(() => [
     document.body.dataset.state,
     document.getElementById('status').textContent,
   ]);
   assert.equal(state, 'ready', message);
 }
 
-test('what trains gives the losses of the native trainer', there, async () => {
-  await heldToNative(await open(`${stage.site.address}lab.html`), stage.site.address);
+test('what trains gives the losses of the native trainer', there, async (t) => {
+  // On a busy machine WebKitGTK, once in four runs, ends a step with an access out of bounds that no other engine finds
+  // in the same bytes, and that it did not find either without its optimising compiler. The losses are held there.
+  const browser = await launchWebKit({ JSC_useOMGJIT: '0' });
+  t.after(() => browser.close());
+  await heldToNative(await open(`${stage.site.address}lab.html`, browser), stage.site.address);
 });
 
 test('the page draws the native pictures on the CPU, says so and why', there, async () => {
