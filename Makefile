@@ -39,8 +39,8 @@ demo: build
 	@node web/tools/serve.mjs dist
 
 test: test-rust test-browser test-embed
-	@if python3 -c 'import ensurepip, venv' 2>/dev/null; then $(MAKE) test-python; else \
-		echo "# skipped: the guide of Python, for want of python3 with venv"; \
+	@if bash web/tools/python.sh tests/python/requirements.txt -c ''; then $(MAKE) test-python; else \
+		echo "# skipped: the guide of Python, for want of python3 with venv or of its packages"; \
 		echo "# skipped $$(grep -c '    def test_' tests/python/guide.py)"; fi
 	@if command -v mpicc >/dev/null; then $(MAKE) test-mpi; else \
 		echo "# skipped: training by several processes, for want of MPI (make test-mpi installs it)"; \
