@@ -109,15 +109,15 @@ bench-web: test-build
 	cd docs/benchmarks && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@node tests/browser/bench-web.mjs
 
+bench-learn: test-build
+	@node tests/browser/bench-learn.mjs
+
 # The tests log what they compare with a reference; then the pages are made of that log.
 PARITY_LOG = $(CURDIR)/target/parity.jsonl
 parity: test-setup
 	@mkdir -p target && rm -f $(PARITY_LOG)
 	MEANFLOW_PARITY_LOG=$(PARITY_LOG) $(LINTED) test --release --test suite -- --skip the_page_is_made_of
 	MEANFLOW_PARITY_LOG=$(PARITY_LOG) MEANFLOW_WRITE_PAGES=1 $(LINTED) test --release --test suite -- the_page_is_made_of
-
-bench-learn: test-build
-	@node tests/browser/bench-learn.mjs
 
 package: build
 	@bash web/tools/build-package.sh

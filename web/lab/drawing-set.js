@@ -4,6 +4,8 @@ import { bytesOf } from './sprites.js';
 
 /** Drawings, at most: as many as the trainer takes. */
 export const MAX_DRAWINGS = 64;
+/** Pictures of each drawing that are shown, from as many seeds. */
+export const SEEDS = 3;
 /** Edges that drawings may have, in pixels. */
 export const SIZES = ['16', '32'];
 /** Of a picture's file, at most: larger ones are no drawings, and would fill the memory. */

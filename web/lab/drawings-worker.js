@@ -1,9 +1,7 @@
 // The Worker that learns drawings: it takes steps when it is asked to, and says what one call draws.
 import init, { Drawings } from '../engine/pkg/learn/meanflow.js';
 import { answerWith, takeSteps } from './answers.js';
-
-/** Pictures of each drawing, from as many seeds. */
-const SEEDS = 3;
+import { SEEDS } from './drawing-set.js';
 
 /**
  * What to learn, and how: settings as JSON, and the drawings, three bytes a pixel; to go on, the state of the same.

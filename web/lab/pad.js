@@ -1,15 +1,14 @@
 // The pad on which one draws, pixel by pixel, by hand or by keyboard.
 
 import { contextOf } from '../element/canvas.js';
+import { ARROWS, line } from './brush.js';
 import { blank, imageOf } from './drawing-set.js';
 import { PALETTE, bytesOf } from './sprites.js';
 
-/** @type {Record<string, number[]>} */
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 /** Strokes that can be taken back. */
 const UNDO = 50;
 
-export class Pad extends EventTarget {
+export class Pad {
   #canvas;
   /** @type {Uint8Array} */
   #rgb;
@@ -25,9 +24,8 @@ export class Pad extends EventTarget {
   /** Whether a stroke fills what hangs together. */
   fills = false;
 
-  /** @param {HTMLCanvasElement} canvas tells `change` after each stroke @param {number} size */
+  /** @param {HTMLCanvasElement} canvas @param {number} size */
   constructor(canvas, size) {
-    super();
     this.#canvas = canvas;
     this.#size = size;
     this.#rgb = blank(size, PALETTE.w);
@@ -38,7 +36,6 @@ export class Pad extends EventTarget {
     canvas.addEventListener('pointermove', (event) => {
       if (canvas.hasPointerCapture(event.pointerId) && !this.fills) this.#stroke(this.#place(event));
     });
-    canvas.addEventListener('pointerup', () => this.#changed());
     canvas.addEventListener('keydown', (event) => this.#key(event));
     for (const type of ['focus', 'blur']) {
       canvas.addEventListener(type, () => {
@@ -71,7 +68,6 @@ export class Pad extends EventTarget {
     this.#remember();
     this.#rgb = blank(this.#size, PALETTE.w);
     this.#draw();
-    this.#changed();
   }
 
   undo() {
@@ -79,15 +75,10 @@ export class Pad extends EventTarget {
     if (!before) return;
     this.#rgb = before;
     this.#draw();
-    this.#changed();
   }
 
   #remember() {
     this.#before = [...this.#before, this.#rgb.slice()].slice(-UNDO);
-  }
-
-  #changed() {
-    this.dispatchEvent(new Event('change'));
   }
 
   #draw() {
@@ -112,7 +103,6 @@ export class Pad extends EventTarget {
     if (!arrow) this.#begin(next);
     else if (event.shiftKey) this.#stroke(next);
     this.#at = next;
-    if (event.shiftKey || !arrow) this.#changed();
     this.#draw();
   }
 
@@ -134,9 +124,7 @@ export class Pad extends EventTarget {
 
   /** From where the brush was, a line of pixels. @param {number[]} to */
   #stroke(to) {
-    const [from, way] = [this.#at, Math.max(...this.#at.map((x, axis) => Math.abs(to[axis] - x)), 1)];
-    for (let i = 0; i <= way; i += 1) {
-      const [x, y] = from.map((start, axis) => Math.round(start + ((to[axis] - start) * i) / way));
+    for (const [x, y] of line(this.#at, to)) {
       for (let j = 0; j < this.brush ** 2; j += 1) this.#set(x + (j % this.brush), y + Math.floor(j / this.brush));
     }
     this.#at = to;

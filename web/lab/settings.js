@@ -1,6 +1,7 @@
 // What the laboratory is set to: its choices, their place in the address, and what they mean to the trainer.
 
 import { MAX_SEED, wholeNumber } from '../element/numbers.js';
+import { option } from '../page/controls.js';
 import { drawnFrom, drawnPoints } from './cells.js';
 
 /**
@@ -17,9 +18,6 @@ import { drawnFrom, drawnPoints } from './cells.js';
  */
 
 /** @typedef {import('../page/controls.js').Option} Option */
-
-/** @param {string} value @param {string} text @returns {Option} */
-const option = (value, text) => ({ value, text });
 
 /** The points; those that the reader draws are last. */
 const DATA = [

@@ -1,12 +1,11 @@
 // The sheet on which a reader draws points, by hand or by keyboard.
 
+import { ARROWS, line } from './brush.js';
 import { CELLS, drawnFrom, drawnText } from './cells.js';
 import { begin, pageColours } from './plot.js';
 
 /** Cells around the brush that it fills. */
 const BRUSH = [[0, 0], [1, 0], [0, 1], [1, 1]];
-/** @type {Record<string, number[]>} */
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Sheet extends EventTarget {
   #canvas;
@@ -94,9 +93,7 @@ export class Sheet extends EventTarget {
 
   /** From where the brush was, a line of cells. @param {number[]} to */
   #stroke(to) {
-    const [from, way] = [this.#at, Math.max(...this.#at.map((x, axis) => Math.abs(to[axis] - x)), 1)];
-    for (let i = 0; i <= way; i += 1) {
-      const [x, y] = from.map((start, axis) => Math.round(start + ((to[axis] - start) * i) / way));
+    for (const [x, y] of line(this.#at, to)) {
       for (const [dx, dy] of BRUSH) this.#cells[(y + dy) * CELLS + x + dx] = true;
     }
     this.#at = to;

@@ -1,9 +1,9 @@
 // Teach it yours: a visitor's drawings are learnt in the page, and drawn in one call.
 
 import { draw, pictureAt } from '../element/canvas.js';
-import { choices } from '../page/controls.js';
+import { choices, option } from '../page/controls.js';
 import { byId } from '../page/dom.js';
-import { MAX_DRAWINGS, SIZES, blank, drawingOf, imageOf, ownName, resized } from './drawing-set.js';
+import { MAX_DRAWINGS, SEEDS, SIZES, blank, drawingOf, imageOf, ownName, resized } from './drawing-set.js';
 import { keep, kept } from './keep.js';
 import { untilVisible } from './pace.js';
 import { Pad } from './pad.js';
@@ -14,9 +14,6 @@ import { drawingsWorkerAddress } from './worker-address.js';
 /** @import { Answer, Asked, Frame } from './drawings-worker.js' */
 /** @import { Drawing } from './drawing-set.js' */
 /** @import { Option } from '../page/controls.js' */
-
-/** @param {string} value @param {string} [text] @returns {Option} */
-const option = (value, text = value) => ({ value, text });
 
 /** What may be chosen. @type {[string, Option[]][]} */
 const CHOICES = [
@@ -244,7 +241,7 @@ class Teacher {
     this.#goOn(() => this.#train());
   }
 
-  /** Of the Worker; begins there, if it has not. */
+  /** Has the Worker begin, with what it had learnt before. */
   async #beginWorker() {
     const { steps, size, mirror, shift } = this.#settings;
     const settings = {
@@ -257,28 +254,28 @@ class Teacher {
     const begin = { settings: JSON.stringify(settings), rgb, state: this.#state };
     const answer = await this.#questions.ask({ begin });
     this.#hasBegun = true;
-    return answer;
+    this.#show(answer);
   }
 
   async #train() {
-    this.#isRunning = true;
-    let answer = this.#hasBegun ? undefined : await this.#beginWorker();
     const run = this.#run;
+    this.#isRunning = true;
+    if (!this.#hasBegun) await this.#beginWorker();
     while (run === this.#run && this.#isRunning && !this.#isDone) {
-      if (answer) this.#show(answer);
       this.#say('running', 'Learning…');
       await untilVisible();
       const steps = Number(this.#settings.steps) - (this.#frame?.steps ?? 0);
-      answer = await this.#questions.ask({ advance: { steps, milliseconds: isCalm.matches ? CALM : BUDGET } });
-      if (run === this.#run) this.#show(answer);
-      if (run === this.#run && performance.now() - this.#keptAt > KEEP_EVERY) await this.#keepAll();
+      const advance = { steps, milliseconds: isCalm.matches ? CALM : BUDGET };
+      const answer = await this.#questions.ask({ advance });
+      if (run !== this.#run) return;
+      this.#show(answer);
+      if (performance.now() - this.#keptAt > KEEP_EVERY) await this.#keepAll();
     }
-    return answer;
   }
 
   /**
    * Has the Worker do something, and goes on from the last state where it is lost on the way.
-   * @param {() => Promise<Answer | undefined>} act
+   * @param {() => Promise<void>} act
    */
   async #goOn(act) {
     const run = this.#run;
@@ -286,9 +283,8 @@ class Teacher {
     let lostAt = -1;
     for (;;) {
       try {
-        const answer = await act();
+        await act();
         if (run !== this.#run) return;
-        if (answer) this.#show(answer);
         this.#rest();
         await this.#keepAll();
         return;
@@ -371,7 +367,6 @@ class Teacher {
 
   #list() {
     byId('drawings').replaceChildren(...this.#drawings.map((drawing, i) => this.#card(drawing, i)));
-    this.#facts();
   }
 
   /** @param {Drawing} drawing @param {number} index */
@@ -386,7 +381,7 @@ class Teacher {
     const samples = Object.assign(document.createElement('div'), { className: 'samples' });
     samples.setAttribute('role', 'img');
     samples.setAttribute('aria-label', `${name}, in one call from three noises`);
-    samples.append(...Array.from({ length: 3 }, () => document.createElement('canvas')));
+    samples.append(...Array.from({ length: SEEDS }, () => document.createElement('canvas')));
     const caption = Object.assign(document.createElement('p'), { textContent: name });
     const remove = Object.assign(document.createElement('button'), { type: 'button', className: 'remove', textContent: '×' });
     remove.setAttribute('aria-label', `Remove ${name}`);

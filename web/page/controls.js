@@ -2,6 +2,9 @@
 
 /** @typedef {{value: string, text: string}} Option */
 
+/** @param {string} value @param {string} [text] @returns {Option} */
+export const option = (value, text = value) => ({ value, text });
+
 /**
  * Radio buttons in a container, one chosen.
  * @param {HTMLElement} root
