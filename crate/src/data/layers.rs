@@ -126,7 +126,7 @@ impl Layers {
     /// # Errors
     /// Names the layers that there are.
     pub(super) fn position(&self, name: &str) -> Result<usize, DataError> {
-        let is_named = |folder: &String| folder == name || placeholder(folder) == format!("{{{name}}}");
+        let is_named = |folder: &String| folder == name || self::name(folder) == name;
         self.folders.iter().position(is_named).ok_or_else(|| {
             let known = self.folders.join(", ");
             DataError::Config(format!("layers: \"{name}\" is none of the folders, which are {known}"))
@@ -158,11 +158,16 @@ impl Layers {
 /// Draws of a picture until its combination is of the split: beyond that there is none.
 const MOST_DRAWS: usize = 10_000;
 
-/// What stands for a folder in a caption: its name without leading digits, `{heads}` for `v0/3-heads`.
-fn placeholder(folder: &str) -> String {
+/// What a folder's layer is called: its name without leading digits, `heads` for `v0/3-heads`.
+pub(super) fn name(folder: &str) -> String {
     let name = paths::base(folder.trim_end_matches('/'));
     let rest = name.trim_start_matches(|c: char| c.is_ascii_digit() || "-_ ".contains(c));
-    format!("{{{}}}", if rest.is_empty() { name } else { rest })
+    if rest.is_empty() { name } else { rest }.to_owned()
+}
+
+/// What stands for a folder in a caption: `{heads}` for `v0/3-heads`.
+fn placeholder(folder: &str) -> String {
+    format!("{{{}}}", name(folder))
 }
 
 /// The pictures that parts can make: which parts there are, and what chosen ones of them look like.
@@ -225,7 +230,7 @@ impl LayerSet {
 
     /// What stands for a layer in captions: `heads` for the folder `*/3-heads`.
     pub fn layer_name(&self, layer: usize) -> String {
-        placeholder(&self.layers.folders[layer]).trim_matches(['{', '}']).into()
+        name(&self.layers.folders[layer])
     }
 
     /// The name of a part.

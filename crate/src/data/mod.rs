@@ -183,6 +183,14 @@ impl DataConfig {
         Ok(())
     }
 
+    /// What the classes are called: the column that they are taken from, or what their layer is called in captions.
+    pub fn class_column(&self) -> Option<String> {
+        match &self.layers {
+            Some(layers) => layers.class.as_deref().map(layers::name),
+            None => self.label_column.clone(),
+        }
+    }
+
     /// Whether combinations of layers are held out of training; the split then chooses among combinations.
     pub fn holds_out(&self) -> bool {
         self.layers.as_ref().is_some_and(|layers| layers.held_out.is_some())
@@ -240,6 +248,17 @@ pub struct Images {
     pub notes: Vec<String>,
     /// What was done to the images so that they fit.
     pub tally: Tally,
+}
+
+/// The classes of a set's images by one of its columns, or by one of its layers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LabelColumn {
+    /// The column, or what the layer is called in captions; none where the settings choose.
+    pub name: Option<String>,
+    /// For each image the index of its class.
+    pub labels: Vec<u32>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
 }
 
 /// An image that could not be read.

@@ -1,6 +1,7 @@
-//! A small classifier of a data set's own, whose features measure models of that set.
+//! A small classifier of a data set's own, whose features measure models of that set, and which names what it sees.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use anyhow::{Result, bail};
 use burn::module::{Module, Param};
@@ -13,9 +14,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Images;
+use crate::data::{Images, LabelColumn};
 use crate::error::Error;
-use crate::model::from_byte;
 use crate::model::params::ParamList;
 use crate::model::weights::{Precision, describe};
 use crate::model::{Initializer, ParamRole};
@@ -25,39 +25,115 @@ use crate::train::{Optimization, Sampler};
 
 /// The metadata entry that tells a features file from a model.
 const METADATA_KEY: &str = "meanflow-features";
-/// Channels of the three convolutions; the last is the number of features.
-const CHANNELS: [usize; 3] = [32, 64, 64];
+/// Channels of the first two of the three convolutions; those of the third are the features.
+const CHANNELS: [usize; 2] = [32, 64];
+/// Features of a classifier that names one thing, and of one that names several.
+const FEATURES: [usize; 2] = [64, 128];
+/// Edge of images which all three convolutions halve, as those of two would cost four times as much.
+const LARGE: usize = 64;
 const LEARNING_RATE: f64 = 2e-3;
 const BATCH: usize = 128;
 
 /// What a features file says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "InfoInFile")]
 pub struct ClassifierInfo {
     /// Edge of the images, in pixels.
     pub size: usize,
     /// Their channels.
     pub channels: usize,
-    /// Names of the classes.
-    pub classes: Vec<String>,
+    /// Features of an image.
+    pub features: usize,
+    /// How many of the three convolutions halve the image.
+    pub halvings: usize,
+    /// What it names in an image.
+    pub columns: Vec<ClassColumn>,
     /// What the images are.
     pub data: String,
     /// Images it was trained on.
     pub images: usize,
     /// Passes over them.
     pub epochs: u64,
-    /// Share of held-out images that it names rightly, where some were given.
+}
+
+/// One of the things that a classifier names, such as the hair of people.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassColumn {
+    /// The column of the set, or what its layer is called in captions; none where a set has classes of one kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Share of held-out images of which it is named rightly, where some were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+}
+
+/// [`ClassifierInfo`] as files have it: up to version 0.1 they name one thing, without a list of columns.
+#[derive(Deserialize)]
+struct InfoInFile {
+    size: usize,
+    channels: usize,
+    features: Option<usize>,
+    halvings: Option<usize>,
+    columns: Option<Vec<ClassColumn>>,
+    classes: Option<Vec<String>>,
+    accuracy: Option<f64>,
+    data: String,
+    images: usize,
+    epochs: u64,
+}
+
+impl TryFrom<InfoInFile> for ClassifierInfo {
+    type Error = String;
+
+    fn try_from(file: InfoInFile) -> Result<Self, String> {
+        let InfoInFile { size, channels, data, images, epochs, accuracy, .. } = file;
+        let of_one = || file.classes.map(|classes| vec![ClassColumn { name: None, classes, accuracy }]);
+        let columns = file.columns.or_else(of_one).ok_or("no classes")?;
+        let features = file.features.unwrap_or(FEATURES[0]);
+        let halvings = file.halvings.unwrap_or(2);
+        let are_classes = |column: &ClassColumn| (2..=100_000).contains(&column.classes.len());
+        if !matches!((channels, features, halvings, columns.len()), (1..=4, 1..=4096, 2..=3, 1..=100))
+            || !columns.iter().all(are_classes)
+        {
+            let counts: Vec<usize> = columns.iter().map(|column| column.classes.len()).collect();
+            return Err(format!("{channels} channels, {features} features, {halvings} halvings, {counts:?} classes"));
+        }
+        Ok(Self { size, channels, features, halvings, columns, data, images, epochs })
+    }
 }
 
 impl ClassifierInfo {
     /// One line for people.
     pub fn describe(&self) -> String {
-        let accuracy = self.accuracy.map(|a| format!(", {:.1} % right on held-out images", 100.0 * a));
-        format!("{} features of a classifier of {}{}", CHANNELS[2], self.data, accuracy.unwrap_or_default())
+        let percent = |column: &ClassColumn| column.accuracy.map(|accuracy| format!("{:.1} %", 100.0 * accuracy));
+        let (several, right) = match &self.columns[..] {
+            [one] => (String::new(), percent(one).map(|accuracy| format!("{accuracy} right"))),
+            columns => {
+                let names = columns.iter().flat_map(|column| &column.name).cloned().collect::<Vec<_>>().join(", ");
+                let right = |column: &ClassColumn| {
+                    Some(format!("{} {} right", percent(column)?, column.name.as_deref().unwrap_or_default()))
+                };
+                let right: Vec<String> = columns.iter().filter_map(right).collect();
+                (format!(" by {names}"), (!right.is_empty()).then(|| right.join(", ")))
+            }
+        };
+        let right = right.map(|right| format!(", {right} on held-out images")).unwrap_or_default();
+        format!("{} features of a classifier of {}{several}{right}", self.features, self.data)
+    }
+
+    /// The places of each column's classes among the outputs of the last layer.
+    fn outputs(&self) -> impl Iterator<Item = Range<usize>> {
+        self.columns.iter().scan(0, |end, column| {
+            let start = std::mem::replace(end, *end + column.classes.len());
+            Some(start..*end)
+        })
     }
 }
 
-/// Three convolutions, two of them halving, the mean over the image (the features), and a linear layer.
+/// Three convolutions, the first two or all of them halving, the mean over the image (the features), and a linear layer whose outputs
+/// are the classes of all columns, one column after the other.
 #[derive(Module, Debug)]
 struct Layers {
     conv1: Param<Tensor<4>>,
@@ -67,10 +143,11 @@ struct Layers {
 }
 
 impl Layers {
-    fn new(channels: usize, classes: usize, seed: u64, device: &Device) -> Self {
-        let [a, b, c] = CHANNELS;
+    fn new(info: &ClassifierInfo, seed: u64, device: &Device) -> Self {
+        let ([a, b], c) = (CHANNELS, info.features);
+        let classes = info.columns.iter().map(|column| column.classes.len()).sum();
         let mut params = ParamList::default();
-        for (name, input, output) in [("conv1", channels, a), ("conv2", a, b), ("conv3", b, c)] {
+        for (name, input, output) in [("conv1", info.channels, a), ("conv2", a, b), ("conv3", b, c)] {
             // 3 × 3 convolutions, `U(−a, a)` with `a = √(6 / fan-in)` (Kaiming, for ReLU).
             let bound = Initializer::Uniform((6.0 / (9 * input) as f64).sqrt());
             params.add(name, ParamRole::Hidden, &[output, input, 3, 3], bound, false);
@@ -85,12 +162,12 @@ impl Layers {
         }
     }
 
-    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+    fn features(&self, images: Tensor<4>, info: &ClassifierInfo) -> Tensor<2> {
         let layer = |x: Tensor<4>, kernel: &Param<Tensor<4>>, stride: usize| {
             let options = ConvOptions::new([stride; 2], [1; 2], [1; 2], 1);
             relu(conv2d(x, kernel.val(), None, options))
         };
-        let x = layer(layer(layer(images, &self.conv1, 2), &self.conv2, 2), &self.conv3, 1);
+        let x = layer(layer(layer(images, &self.conv1, 2), &self.conv2, 2), &self.conv3, info.halvings - 1);
         x.mean_dim(3).mean_dim(2).squeeze_dims(&[2, 3])
     }
 }
@@ -118,11 +195,8 @@ impl Classifier {
         let json = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
         let json = json.ok_or_else(|| Error::Weights(format!("no `{METADATA_KEY}` metadata")))?;
         let info: ClassifierInfo = serde_json::from_str(json).map_err(|e| Error::Weights(format!("metadata: {e}")))?;
-        if !matches!((info.channels, info.classes.len()), (1..=4, 2..=100_000)) {
-            return Err(Error::Weights(format!("{} channels, {} classes", info.channels, info.classes.len())));
-        }
         let file = SafeTensors::deserialize(bytes).map_err(|e| describe(bytes, &e))?;
-        let layers = Layers::new(info.channels, info.classes.len(), 0, device);
+        let layers = Layers::new(&info, 0, device);
         Ok(Self { layers: apply(layers, &file, device)?.no_grad(), info })
     }
 
@@ -142,77 +216,113 @@ impl Classifier {
         &self.info
     }
 
-    /// `[batch, channels, size, size]` in `[−1, 1]` → `[batch, 64]`.
+    /// `[batch, channels, size, size]` in `[−1, 1]` → `[batch, features]`.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        self.layers.features(images)
+        self.layers.features(images, &self.info)
     }
 
-    /// The classes that it sees in pictures.
+    /// The classes that it sees in pictures: for each column, those of all pictures.
     ///
     /// # Shapes
     /// `pictures`: `count · channels · size · size` values in `[−1, 1]`.
     ///
     /// # Errors
     /// A device that cannot be read.
-    pub fn named(&self, pictures: Vec<f32>, device: &Device) -> Result<Vec<usize>, Error> {
+    pub fn named(&self, pictures: Vec<f32>, device: &Device) -> Result<Vec<Vec<usize>>, Error> {
         let ClassifierInfo { size, channels, .. } = self.info;
         let shape = [pictures.len() / (channels * size * size), channels, size, size];
-        let features = self.layers.features(Tensor::from_data(TensorData::new(pictures, shape), device));
-        let named: Tensor<1, Int> = self.layers.head.forward(features).argmax(1).squeeze_dim(1);
-        let named = named.try_into_vec_as::<i64>().map_err(|e| Error::Device(e.to_string()))?;
-        Ok(named.into_iter().map(|class| class as usize).collect())
+        let features = self.features(Tensor::from_data(TensorData::new(pictures, shape), device));
+        let outputs = self.layers.head.forward(features);
+        let named = self.info.outputs().map(|column| {
+            let named: Tensor<1, Int> = outputs.clone().slice_dim(1, column).argmax(1).squeeze_dim(1);
+            let named = named.try_into_vec_as::<i64>().map_err(|e| Error::Device(e.to_string()))?;
+            Ok(named.into_iter().map(|class| class as usize).collect())
+        });
+        named.collect()
     }
 
-    /// Tries it on images that it was not trained on, each once, and notes the share that it names rightly.
+    /// Tries it on images that it was not trained on, each once, and notes the share of which each column is named
+    /// rightly.
     ///
     /// # Errors
-    /// Other classes than its own, images that are not in memory, or a device that cannot be read.
-    pub fn validate(&mut self, images: &Images, device: &Device) -> Result<f64> {
-        if images.classes != self.info.classes {
-            bail!("the held-out images have classes {:?}, not {:?}", images.classes, self.info.classes);
+    /// Other columns or classes than its own, images that are not in memory, or a device that cannot be read.
+    pub fn validate(&mut self, images: &Images, labels: &[LabelColumn], device: &Device) -> Result<()> {
+        let expected = self.info.columns.iter().map(|column| &column.classes);
+        if !labels.iter().map(|column| &column.classes).eq(expected.clone()) {
+            let (found, expected): (Vec<_>, Vec<_>) = (labels.iter().map(|c| &c.classes).collect(), expected.collect());
+            bail!("the held-out images have classes {found:?}, not {expected:?}");
         }
         if images.pixels.is_empty() {
             bail!("the held-out images are latents, or on the disk; a classifier is tried on pictures in memory");
         }
-        let values = images.channels * images.size * images.size;
-        let mut right = 0;
-        for (pixels, labels) in images.pixels.chunks(BATCH * values).zip(images.labels.chunks(BATCH)) {
-            let named = self.named(pixels.iter().map(|&b| from_byte(b)).collect(), device)?;
-            right += named.iter().zip(labels).filter(|(named, label)| **named == **label as usize).count();
+        let rows: Vec<usize> = (0..images.len()).collect();
+        let mut right = vec![0; labels.len()];
+        for rows in rows.chunks(BATCH) {
+            let named = self.named(images.values(rows), device)?;
+            for ((right, named), column) in right.iter_mut().zip(named).zip(labels) {
+                *right += rows.iter().zip(named).filter(|(row, named)| column.labels[**row] as usize == *named).count();
+            }
         }
-        let accuracy = right as f64 / images.len() as f64;
-        self.info.accuracy = Some(accuracy);
-        Ok(accuracy)
+        for (column, right) in self.info.columns.iter_mut().zip(right) {
+            column.accuracy = Some(right as f64 / images.len() as f64);
+        }
+        Ok(())
     }
 }
 
-/// Trains a classifier; `report` hears the mean loss of each hundred steps.
+/// Trains a classifier of the columns that `labels` tell of the images; `report` hears the mean loss of each hundred
+/// steps, which is the sum of the cross-entropies of all columns.
 ///
 /// # Errors
-/// Images without at least two classes, or a device that cannot be read.
+/// A column without at least two classes, or a device that cannot be read.
 pub fn train_classifier(
     images: &Images,
+    labels: &[LabelColumn],
     data: &str,
     epochs: u64,
     seed: u64,
     device: &Device,
     report: &mut dyn FnMut(u64, u64, f64),
 ) -> Result<Classifier> {
-    if images.classes.len() < 2 {
-        bail!("a classifier needs images of two or more classes; these have {}", images.classes.len());
+    for LabelColumn { name, classes, .. } in labels {
+        if classes.len() < 2 {
+            let of = name.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+            bail!("a classifier needs images of two or more classes{of}; these have {}", classes.len());
+        }
     }
+    let column = |column: &LabelColumn| ClassColumn {
+        name: column.name.clone(),
+        classes: column.classes.clone(),
+        accuracy: None,
+    };
+    let info = ClassifierInfo {
+        size: images.size,
+        channels: images.channels,
+        features: FEATURES[usize::from(labels.len() > 1)],
+        halvings: if images.size < LARGE { 2 } else { 3 },
+        columns: labels.iter().map(column).collect(),
+        data: data.to_owned(),
+        images: images.len(),
+        epochs,
+    };
     let settings = Optimization { batch_size: BATCH, class_dropout: 0.0, seed, ..Optimization::default() };
     let mut sampler = Sampler::new(images, &settings, false);
     let tape = device.clone().autodiff();
-    let mut layers = Layers::new(images.channels, images.classes.len(), seed, &tape);
+    let mut layers = Layers::new(&info, seed, &tape);
     let mut optimizer = AdamWConfig::new().with_weight_decay(1e-2).init();
     let steps = (epochs * images.len() as u64).div_ceil(BATCH as u64);
     let mut losses = 0.0;
     for step in 0..steps {
+        let rows = sampler.rows(step);
         let batch = sampler.batch(step, device)?;
-        let Some(labels) = batch.labels else { bail!("the images have no classes") };
-        let scores = log_softmax(layers.head.forward(layers.features(batch.images.autodiff())), 1);
-        let loss = scores.gather(1, labels.unsqueeze_dim(1).autodiff()).mean().neg();
+        let outputs = layers.head.forward(layers.features(batch.images.autodiff(), &info));
+        let cross_entropy = |(column, places): (&LabelColumn, Range<usize>)| {
+            let wanted: Vec<i32> = rows.iter().map(|&row| column.labels[row] as i32).collect();
+            let wanted = Tensor::<2, Int>::from_data(TensorData::new(wanted, [rows.len(), 1]), device);
+            log_softmax(outputs.clone().slice_dim(1, places), 1).gather(1, wanted.autodiff()).mean().neg()
+        };
+        let loss = labels.iter().zip(info.outputs()).map(cross_entropy).reduce(Tensor::add);
+        let Some(loss) = loss else { bail!("a classifier needs something to name") };
         losses += f64::from(loss.clone().inner().try_into_scalar::<f32>().map_err(|e| Error::Device(e.to_string()))?);
         let gradients = GradientsParams::from_grads(loss.backward(), &layers);
         let rate = LEARNING_RATE * (steps - step) as f64 / steps as f64;
@@ -222,14 +332,5 @@ pub fn train_classifier(
             losses = 0.0;
         }
     }
-    let info = ClassifierInfo {
-        size: images.size,
-        channels: images.channels,
-        classes: images.classes.clone(),
-        data: data.to_owned(),
-        images: images.len(),
-        epochs,
-        accuracy: None,
-    };
     Ok(Classifier { layers: layers.valid(), info })
 }

@@ -20,7 +20,7 @@ mod resize;
 mod rows;
 mod table;
 
-pub use classifier::{Classifier, ClassifierInfo, train_classifier};
+pub use classifier::{ClassColumn, Classifier, ClassifierInfo, train_classifier};
 pub use draw::random_order;
 pub use features::{Extractor, Features};
 pub use frechet::{Moments, frechet_distance};

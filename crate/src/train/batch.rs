@@ -83,6 +83,12 @@ impl<'a> Sampler<'a> {
         Self { dropped_last, ..self }
     }
 
+    /// The images of a step's batch, as their places in the set.
+    pub(crate) fn rows(&mut self, step: u64) -> Vec<usize> {
+        let rows = self.config.batch_size as u64;
+        (step * rows..(step + 1) * rows).map(|position| self.index(position)).collect()
+    }
+
     /// The batch of a step.
     ///
     /// # Errors

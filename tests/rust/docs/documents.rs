@@ -40,8 +40,8 @@ const OVERRIDES: &[(&str, &str, &str)] = &[
         "eval --count 80 --nfe 1,2 a.safetensors b.safetensors",
     ),
     // Of few pictures not every head is there.
-    ("docs/guide/evaluate.md", "for layer in heads glasses bodies", "for layer in glasses bodies"),
-    ("docs/guide/evaluate.md", "--layer heads --classifier heads.features.safetensors \\\n", "--count 4 \\\n"),
+    ("docs/guide/evaluate.md", "--layer heads --layer glasses", "--layer glasses"),
+    ("docs/guide/evaluate.md", "--swap glasses,bodies --out", "--count 4 --swap glasses,bodies --out"),
     ("docs/guide/evaluate.md", "--format npz --count 50000", "--format npz --count 50"),
     ("static/models/emoji-flow-matching.md", "--steps 5500", "--steps 2"),
     ("static/models/nouns.md", "--count 1000", "--count 80"),

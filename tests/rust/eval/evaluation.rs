@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use image::{Rgba, RgbaImage};
 use meanflow::data::{DataConfig, Images};
 use meanflow::eval::{
-    Classifier, Evaluation, Extractor, Features, Inception, InceptionResize, Moments, distance_to_nearest,
+    ClassColumn, Classifier, Evaluation, Extractor, Features, Inception, InceptionResize, Moments, distance_to_nearest,
     frechet_distance, kernel_distance, nearest, precision_recall, quantiles, random_order, read_records,
 };
 use meanflow::import::Checkpoint;
@@ -208,7 +208,30 @@ fn a_classifier_names_what_a_key_of_json_files_says() {
     succeeds(&[&command[..], &["--label", "tone"]].concat());
     let bytes = fs::read(&features).expect("a file");
     let classifier = Classifier::from_bytes(&bytes, &device()).expect("a classifier");
-    assert_eq!(classifier.info().classes, ["dark", "red"]);
+    let column = ClassColumn { name: Some("tone".into()), classes: vec!["dark".into(), "red".into()], accuracy: None };
+    assert_eq!(classifier.info().columns, [column]);
+
+    // Two keys by one classifier.
+    for i in 0..8 {
+        let json = format!("{{\"tone\": \"{}\", \"half\": {}}}", ["dark", "red"][i % 2], i / 4);
+        fs::write(pictures.join(format!("{i}.json")), json).expect("it writes");
+    }
+    succeeds(&[&command[..], &["--label", "tone", "--label", "half"]].concat());
+    let classifier = Classifier::from_bytes(&fs::read(&features).expect("a file"), &device()).expect("a classifier");
+    let names: Vec<_> =
+        classifier.info().columns.iter().map(|column| column.name.clone().unwrap_or_default()).collect();
+    assert_eq!(names, ["tone", "half"]);
+    fails(&[&command[..], &["--label", "tone", "--label", "none"]].concat(), &["none"]);
+}
+
+#[test]
+fn a_features_file_of_before_columns_is_read() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reproduction/fashion-mnist.features.safetensors");
+    let classifier = Classifier::from_bytes(&fs::read(file).expect("a file"), &device()).expect("a classifier");
+    let info = classifier.info();
+    assert_eq!((info.features, info.halvings, info.columns.len()), (64, 2, 1));
+    assert_eq!((info.columns[0].classes.len(), &info.columns[0].name), (10, &None));
+    assert!(info.describe().ends_with("right on held-out images"), "{}", info.describe());
 }
 
 /// Forty images of two classes, each of one colour.

@@ -621,14 +621,38 @@ fn what_is_read_back_is_one_table_of_all_layers_and_of_the_binding_of_two() {
     // Parts whose colours are those of the others are named as the other prompt of each pair says.
     let (said, json) = read(&place.path("other"), &[&both[..], &["--swap", "marks,backs"]].concat());
     assert_eq!(row(&json, 0), [0.0, 1.0, 0.0], "{said}");
-    // One layer alone is a table of one column.
-    let (said, _) = read(&parts, &["--layer", "marks", "--classifier", &marks]);
+    // One classifier that names both layers stands for two, and is asked for either.
+    let one = place.path("one.safetensors");
+    let fixed = ["classifier", "--data", &parts, "--config", &settings, "--test", &parts, "--epochs", "40"];
+    let said = succeeds(&[&fixed[..], &["--layer", "backs", "--layer", "marks", "--out", &one]].concat());
+    assert!(
+        said.contains("backs: 100.0 % of 240 held-out") && said.contains("marks: 100.0 % of 240 held-out"),
+        "{said}"
+    );
+    let (said, json) = read(&parts, &["--classifier", &one, "--swap", "marks,backs"]);
+    assert!(
+        said.contains("backs, marks: 128 features of a classifier of set by backs, marks, 100.0 % backs"),
+        "{said}"
+    );
+    assert!(said.contains("| named rightly, of 24 | backs | marks | all |"), "{said}");
+    assert_eq!((&json["rows"][0]["right"], &json["rows"][0]["all"]), (&serde_json::json!([1.0, 1.0]), &1.0.into()));
+    assert_eq!(row(&json, 0), [1.0, 0.0, 1.0], "{said}");
+    let (said, _) = read(&parts, &["--layer", "marks", "--classifier", &one]);
     assert!(said.contains("| named rightly, of 24 | marks |\n|---|--:|\n| real images | 100.0 % |"), "{said}");
 
+    // One layer alone is a table of one column.
+    let (said, _) = read(&parts, &["--classifier", &marks]);
+    assert!(said.contains("| named rightly, of 24 | marks |\n|---|--:|\n| real images | 100.0 % |"), "{said}");
+
+    let unnamed = place.path("unnamed.safetensors");
+    let folders = place.file("folders.toml", "data = { size = 8, channels = 4 }\n");
+    let fixed = ["classifier", "--data", &place.images().0, "--config", &folders, "--epochs", "1"];
+    succeeds(&[&fixed[..], &["--out", &unnamed]].concat());
     let fixed = ["read-back", &weights, "--data", &parts, "--config", &settings, "--count", "4"];
     let refused = |more: &[&str], words: &[&str]| fails(&[&fixed[..], more].concat(), words);
-    refused(&["--classifier", &marks], &["--layer says which folder's parts"]);
+    refused(&["--classifier", &unnamed], &["unnamed.safetensors", "--layer says which folder's parts"]);
     refused(&["--layer", "marks", "--classifier", &marks, "--classifier", &backs], &["--classifier is given 2 times"]);
+    refused(&["--layer", "edges", "--classifier", &one], &["one.safetensors", "it names backs, marks, not edges"]);
     refused(&["--layer", "hats", "--classifier", &marks], &["\"hats\" is none of the folders"]);
     refused(&["--layer", "marks", "--classifier", &marks, "--swap", "marks,backs"], &["needs a --classifier"]);
     refused(&["--layer", "edges", "--classifier", &marks], &["does not know the class"]);

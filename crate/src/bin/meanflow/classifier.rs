@@ -3,23 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use meanflow::eval::train_classifier;
+use meanflow::eval::{ClassColumn, train_classifier};
 use meanflow::io;
 
 use crate::images;
-use crate::inputs::{DataArgs, DeviceArg};
+use crate::inputs::{ColumnArgs, DataArgs, DeviceArg};
 
 /// Train a small classifier on images with classes: its features are what `meanflow eval` measures models of them by.
+///
+/// Given several layers or columns, it names them all: what `meanflow read-back` measures models with words by.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     data: DataArgs,
-    /// With [data.layers]: the folder whose parts are the classes
-    #[arg(long, value_name = "FOLDER")]
-    layer: Option<String>,
-    /// Without layers: the column, or the key of JSON files, that holds the classes
-    #[arg(long, value_name = "COLUMN", conflicts_with = "layer")]
-    label: Option<String>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Images that it is not trained on, to count how many it names rightly
     #[arg(long, value_name = "PATH")]
     test: Option<PathBuf>,
@@ -44,24 +42,22 @@ pub fn run(args: &Args) -> Result<()> {
     io::check_extension(&args.out, "a safetensors file", &["safetensors"])?;
     io::check_not_input(&args.out, args.data.paths().chain(args.test.as_deref()))?;
     let device = args.device.open()?;
-    let mut config = args.data.settings()?.data;
-    if let Some(layer) = &args.layer {
-        config.set_class_layer(layer)?;
-    }
-    if let Some(column) = &args.label {
-        config.set_label_column(column)?;
-    }
+    let mut settings = args.columns.settings(&args.data.settings()?.data)?;
     let data = &args.data.data;
-    let images = images::load(data, &config)?;
-    config.channels = images.channels;
-    let held_out = args.test.as_ref().map(|path| images::load(path, &config)).transpose()?;
+    let (images, labels) = images::load_columns(data, &settings)?;
+    settings.iter_mut().for_each(|config| config.channels = images.channels);
+    let held_out = args.test.as_ref().map(|path| images::load_columns(path, &settings)).transpose()?;
     let folder = || data.file_name().unwrap_or(data.as_os_str()).to_string_lossy().into_owned();
     let name = args.name.clone().unwrap_or_else(folder);
     let mut report = |step, steps, loss| say!("step {step} of {steps} · cross-entropy {loss:.3}");
-    let mut classifier = train_classifier(&images, &name, args.epochs, args.seed, &device, &mut report)?;
-    if let Some(images) = &held_out {
-        let accuracy = classifier.validate(images, &device)?;
-        say!("{:.1} % of {} held-out images are named rightly", 100.0 * accuracy, images.len());
+    let mut classifier = train_classifier(&images, &labels, &name, args.epochs, args.seed, &device, &mut report)?;
+    if let Some((images, labels)) = &held_out {
+        classifier.validate(images, labels, &device)?;
+        for ClassColumn { name, accuracy, .. } in &classifier.info().columns {
+            let of = name.as_ref().filter(|_| labels.len() > 1).map(|name| format!("{name}: ")).unwrap_or_default();
+            let percent = 100.0 * accuracy.unwrap_or_default();
+            say!("{of}{percent:.1} % of {} held-out images are named rightly", images.len());
+        }
     }
     let bytes = classifier.to_bytes()?;
     io::write_atomic(&args.out, bytes)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use burn::tensor::Device;
-use meanflow::data::{DataConfig, Images};
+use meanflow::data::{DataConfig, DataError, Images};
 use meanflow::device;
 use meanflow::generator::Generator;
 use meanflow::train::TrainConfig;
@@ -80,6 +80,40 @@ impl DataArgs {
     /// The files that are read.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.data.as_path()).chain(self.config.as_deref())
+    }
+}
+
+/// What says which classes images are of, where a set has several kinds of them.
+#[derive(clap::Args)]
+pub struct ColumnArgs {
+    /// With [data.layers]: a folder whose parts are classes, or its name in captions; may be given several times
+    #[arg(long, value_name = "FOLDER")]
+    layer: Vec<String>,
+    /// Without layers: a column, or a key of JSON files, that holds classes; may be given several times
+    #[arg(long, value_name = "COLUMN", conflicts_with = "layer")]
+    label: Vec<String>,
+}
+
+impl ColumnArgs {
+    /// Whether any is given.
+    pub fn is_given(&self) -> bool {
+        !self.layer.is_empty() || !self.label.is_empty()
+    }
+
+    /// The settings by each layer or column in turn; as they are where none is given.
+    ///
+    /// # Errors
+    /// A layer that there is not, a layer of a set without any, or a column of one with layers.
+    pub fn settings(&self, config: &DataConfig) -> Result<Vec<DataConfig>> {
+        let by = |set: &dyn Fn(&mut DataConfig) -> Result<(), DataError>| {
+            let mut config = config.clone();
+            set(&mut config)?;
+            Ok(config)
+        };
+        let layers = self.layer.iter().map(|layer| by(&|config| config.set_class_layer(layer)));
+        let labels = self.label.iter().map(|label| by(&|config| config.set_label_column(label)));
+        let all: Vec<DataConfig> = layers.chain(labels).collect::<Result<_>>()?;
+        Ok(if self.is_given() { all } else { vec![config.clone()] })
     }
 }
 

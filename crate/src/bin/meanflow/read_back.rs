@@ -1,6 +1,6 @@
 //! `meanflow read-back`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -11,8 +11,8 @@ use meanflow::model::Solver;
 use meanflow::{Condition, io};
 use serde::Serialize;
 
-use crate::images::{captions, prompts};
-use crate::inputs::{ModelOnData, for_model};
+use crate::images::{captions, load_columns, prompts, require_pictures};
+use crate::inputs::{ColumnArgs, ModelOnData, for_model};
 
 /// How often a model draws what its prompts say: classifiers name what they see in pictures of the captions of a set.
 ///
@@ -23,17 +23,11 @@ use crate::inputs::{ModelOnData, for_model};
 pub struct Args {
     #[command(flatten)]
     subject: ModelOnData,
-    /// Classifier of the images' classes, as meanflow classifier writes it; given several times, each is a column
+    /// Classifier as meanflow classifier writes it; each thing that it names is a column. Of several classifiers all are
     #[arg(long, value_name = "FILE", required = true)]
     classifier: Vec<PathBuf>,
-    /// With [data.layers]: the folder whose parts the classifier names, or its name in captions; one for each
-    /// --classifier, in their order
-    #[arg(long, value_name = "FOLDER")]
-    layer: Vec<String>,
-    /// Without layers: the column, or the key of JSON files, that holds the classes that the classifier names; one for
-    /// each --classifier, in their order
-    #[arg(long, value_name = "COLUMN", conflicts_with = "layer")]
-    label: Vec<String>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Also how well words are bound to two of these layers: pairs of prompts in which the layers have exchanged a
     /// word, such as red glasses with a green body, and green glasses with a red body. All words are taken for which
     /// the set has the four parts
@@ -62,11 +56,15 @@ const REAL: &str = "real images";
 /// Pictures of a call.
 const BATCH: usize = 64;
 
-/// A classifier, and what it names.
-struct Reader {
-    classifier: Classifier,
+/// A classifier, and one of the things that it names.
+struct Reader<'a> {
+    classifier: &'a Classifier,
+    /// Which of its columns.
+    column: usize,
     /// The column of the table.
     name: String,
+    /// The settings by which a set tells the right class.
+    settings: DataConfig,
     /// With `[data.layers]`, the layer whose parts it names.
     layer: Option<usize>,
 }
@@ -146,20 +144,20 @@ pub fn run(args: &Args) -> Result<()> {
         Some(_) => Some(LayerSet::open(&args.subject.data.data, &config)?),
         None => None,
     };
-    let readers = open_readers(args, &config, set.as_ref(), &model, &device)?;
+    let classifiers = open_classifiers(&args.classifier, &model, &device)?;
+    let readers = readers(args, &config, set.as_ref(), &classifiers)?;
     let readers: Vec<&Reader> = readers.iter().collect();
     let asked = match &set {
         Some(set) => {
             let drawn: Vec<Vec<usize>> = (0..args.count as usize).map(|i| set.draw(i)).collect::<Result<_, _>>()?;
             Asked::of_layers(set, &drawn, &readers, &model)?
         }
-        None => Asked::of_classes(args, &config, &readers, &model)?,
+        None => Asked::of_classes(args, &readers, &model)?,
     };
-    let columns: Vec<Column> = readers
-        .iter()
-        .map(|reader| Column { name: reader.name.clone(), classifier: reader.classifier.info().describe() })
-        .collect();
-    columns.iter().for_each(|column| say!("{}: {}", column.name, column.classifier));
+    for readers in of_classifiers(&readers) {
+        let names: Vec<&str> = readers.iter().map(|reader| reader.name.as_str()).collect();
+        say!("{}: {}", names.join(", "), readers[0].classifier.info().describe());
+    }
     // What cannot be measured shows before anything is drawn.
     let pairs = match (&args.swap, &set) {
         (None, _) => None,
@@ -169,8 +167,10 @@ pub fn run(args: &Args) -> Result<()> {
     let rows = read_back(args, &model, &readers, &asked, &device)?;
     let swap = pairs.map(|pairs| pairs.read_back(args, &model, &device)).transpose()?;
     if let Some(out) = &args.out {
+        let column =
+            |reader: &&Reader| Column { name: reader.name.clone(), classifier: reader.classifier.info().describe() };
         let (model, count) = (model.info().name.clone(), asked.prompts.len());
-        let results = Results { model, count, classifiers: columns, rows, swap };
+        let results = Results { model, count, classifiers: readers.iter().map(column).collect(), rows, swap };
         io::write_atomic(out, serde_json::to_vec_pretty(&results)?)?;
     }
     Ok(())
@@ -179,12 +179,6 @@ pub fn run(args: &Args) -> Result<()> {
 /// The settings of the images that are asked for.
 fn settings(args: &Args, model: &Generator) -> Result<DataConfig> {
     let mut config = for_model(args.subject.data.unseen_settings()?.data, model);
-    if let Some(layer) = args.layer.first() {
-        config.set_class_layer(layer)?;
-    }
-    if let Some(column) = args.label.first() {
-        config.set_label_column(column)?;
-    }
     if let Some(layers) = &mut config.layers {
         layers.count = args.count as usize;
         // Others than training draws.
@@ -193,31 +187,14 @@ fn settings(args: &Args, model: &Generator) -> Result<DataConfig> {
     Ok(config)
 }
 
-fn open_readers(
-    args: &Args,
-    config: &DataConfig,
-    set: Option<&LayerSet>,
+/// The classifiers, each with its file.
+fn open_classifiers<'p>(
+    paths: &'p [PathBuf],
     model: &Generator,
     device: &Device,
-) -> Result<Vec<Reader>> {
-    let layers = match (&args.layer[..], config.layers.as_ref().and_then(|layers| layers.class.clone())) {
-        ([], Some(class)) => vec![class],
-        (layers, _) => layers.to_vec(),
-    };
-    for (given, flag, what) in
-        [(&layers, "--layer", "parts of one layer"), (&args.label, "--label", "classes of one column")]
-    {
-        if !given.is_empty() && given.len() != args.classifier.len() {
-            bail!(
-                "--classifier is given {} times and {flag} {} times: each classifier names the {what}",
-                args.classifier.len(),
-                given.len()
-            );
-        }
-    }
-    let mut readers = Vec::new();
-    for (i, path) in args.classifier.iter().enumerate() {
-        let read = || -> Result<Reader> {
+) -> Result<Vec<(&'p Path, Classifier)>> {
+    let open = |path: &'p PathBuf| {
+        let read = || -> Result<Classifier> {
             let classifier = Classifier::from_bytes(&io::read_whole(path)?, device)?;
             let (info, net) = (classifier.info(), &model.info().net);
             if (info.size, info.channels) != (net.image_size, net.channels) {
@@ -229,25 +206,78 @@ fn open_readers(
                     net.channels
                 );
             }
-            let layer = match (set, layers.get(i)) {
-                (Some(set), Some(layer)) => Some(set.layer(layer)?),
-                _ => None,
-            };
-            let name = match (set, layer) {
-                (Some(set), Some(layer)) => set.layer_name(layer),
-                _ => args.label.get(i).unwrap_or(&info.data).clone(),
-            };
-            Ok(Reader { classifier, name, layer })
+            Ok(classifier)
         };
-        readers.push(read().with_context(|| path.display().to_string())?);
+        Ok((path.as_path(), read().with_context(|| path.display().to_string())?))
+    };
+    paths.iter().map(open).collect()
+}
+
+/// What the classifiers name: with layers or columns that are given, that of each, and else all that they can.
+fn readers<'a>(
+    args: &Args,
+    config: &DataConfig,
+    set: Option<&LayerSet>,
+    classifiers: &'a [(&Path, Classifier)],
+) -> Result<Vec<Reader<'a>>> {
+    let given = args.columns.settings(config)?;
+    if args.columns.is_given() && given.len() != classifiers.len() {
+        bail!(
+            "--classifier is given {} times and {} {} times: each classifier names what one of them says",
+            classifiers.len(),
+            if set.is_some() { "--layer" } else { "--label" },
+            given.len()
+        );
+    }
+    let mut readers = Vec::new();
+    for (i, (path, classifier)) in classifiers.iter().enumerate() {
+        let all = &classifier.info().columns;
+        let mut add = |column: usize, settings: DataConfig| -> Result<()> {
+            let name = settings.class_column();
+            let layer = match (set, &name) {
+                (Some(set), Some(name)) => Some(set.layer(name)?),
+                (Some(_), None) => bail!("--layer says which folder's parts a classifier names"),
+                (None, _) => None,
+            };
+            let name = name.unwrap_or_else(|| classifier.info().data.clone());
+            readers.push(Reader { classifier, column, name, settings, layer });
+            Ok(())
+        };
+        let mut read = || match (args.columns.is_given(), &all[..]) {
+            (true, [_]) => add(0, given[i].clone()),
+            (true, _) => {
+                let name = given[i].class_column();
+                let column = all.iter().position(|column| column.name == name);
+                let names = || all.iter().flat_map(|column| &column.name).cloned().collect::<Vec<_>>().join(", ");
+                add(
+                    column.with_context(|| format!("it names {}, not {}", names(), name.unwrap_or_default()))?,
+                    given[i].clone(),
+                )
+            }
+            (false, _) => all.iter().enumerate().try_for_each(|(column, about)| {
+                let mut settings = config.clone();
+                match &about.name {
+                    Some(name) if set.is_some() => settings.set_class_layer(name)?,
+                    Some(name) => settings.set_label_column(name)?,
+                    None => {}
+                }
+                add(column, settings)
+            }),
+        };
+        read().with_context(|| path.display().to_string())?;
     }
     Ok(readers)
 }
 
-impl Reader {
+/// The readers of each classifier, which stand together.
+fn of_classifiers<'r, 'a>(readers: &'r [&'r Reader<'a>]) -> impl Iterator<Item = &'r [&'r Reader<'a>]> {
+    readers.chunk_by(|a, b| std::ptr::eq(a.classifier, b.classifier))
+}
+
+impl Reader<'_> {
     /// The index of a class.
     fn class(&self, name: &str) -> Result<usize> {
-        let found = self.classifier.info().classes.iter().position(|class| class == name);
+        let found = self.classifier.info().columns[self.column].classes.iter().position(|class| class == name);
         found.with_context(|| format!("the classifier of {} does not know the class `{name}`", self.name))
     }
 }
@@ -264,27 +294,18 @@ impl Asked {
     }
 
     /// Pictures of a set with classes, for each reader those of its column.
-    fn of_classes(args: &Args, config: &DataConfig, readers: &[&Reader], model: &Generator) -> Result<Self> {
-        let load = |label: Option<&String>| -> Result<Images> {
-            let mut config = config.clone();
-            if let Some(column) = label {
-                config.set_label_column(column)?;
+    fn of_classes(args: &Args, readers: &[&Reader], model: &Generator) -> Result<Self> {
+        let path = &args.subject.data.data;
+        let settings: Vec<DataConfig> = readers.iter().map(|reader| reader.settings.clone()).collect();
+        let (mut images, columns) = load_columns(path, &settings)?;
+        require_pictures(path, &images)?;
+        images.truncate(args.count as usize);
+        let wanted = readers.iter().zip(&columns).map(|(reader, column)| -> Result<Vec<usize>> {
+            if column.classes.is_empty() {
+                bail!("{} has no classes, which a classifier could name", path.display());
             }
-            let mut images = args.subject.load(config, model)?;
-            images.truncate(args.count as usize);
-            if images.classes.is_empty() {
-                bail!("{} has no classes, which a classifier could name", args.subject.data.data.display());
-            }
-            Ok(images)
-        };
-        let images = load(args.label.first())?;
-        let wanted_in = |reader: &Reader, images: &Images| -> Result<Vec<usize>> {
-            let index: Vec<usize> = images.classes.iter().map(|name| reader.class(name)).collect::<Result<_>>()?;
-            Ok(images.labels.iter().map(|&label| index[label as usize]).collect())
-        };
-        let wanted = readers.iter().enumerate().map(|(i, reader)| match args.label.get(i) {
-            Some(label) if i > 0 => wanted_in(reader, &load(Some(label))?),
-            _ => wanted_in(reader, &images),
+            let index: Vec<usize> = column.classes.iter().map(|name| reader.class(name)).collect::<Result<_>>()?;
+            Ok(column.labels.iter().take(images.len()).map(|&label| index[label as usize]).collect())
         });
         let wanted = wanted.collect::<Result<_>>()?;
         Self::new(images, wanted, model)
@@ -326,8 +347,10 @@ fn see(
     let all: Vec<usize> = (0..count).collect();
     for part in all.chunks(BATCH) {
         let pictures = pictures(part)?;
-        for (reader, seen) in readers.iter().zip(&mut seen) {
-            seen.extend(reader.classifier.named(pictures.clone(), device)?);
+        let mut seen = seen.iter_mut();
+        for readers in of_classifiers(readers) {
+            let named = readers[0].classifier.named(pictures.clone(), device)?;
+            readers.iter().zip(&mut seen).for_each(|(reader, seen)| seen.extend(&named[reader.column]));
         }
     }
     Ok(seen)
@@ -371,22 +394,22 @@ fn read_back(args: &Args, model: &Generator, readers: &[&Reader], asked: &Asked,
 }
 
 /// Pairs of prompts that differ in which of two layers has which of two words.
-struct Pairs<'a> {
+struct Pairs<'r, 'a> {
     layers: [String; 2],
     words: Vec<[String; 2]>,
     /// Of each layer.
-    readers: [&'a Reader; 2],
+    readers: [&'r Reader<'a>; 2],
     /// Either side of the pairs.
     asked: [Asked; 2],
 }
 
-impl<'a> Pairs<'a> {
+impl<'r, 'a> Pairs<'r, 'a> {
     /// As many as are asked for if the split has them.
     fn of(
         set: &LayerSet,
         names: &[String; 2],
         count: usize,
-        readers: &[&'a Reader],
+        readers: &[&'r Reader<'a>],
         model: &Generator,
     ) -> Result<Self> {
         let places = [set.layer(&names[0])?, set.layer(&names[1])?];
@@ -395,7 +418,7 @@ impl<'a> Pairs<'a> {
         // The other classifiers are not asked.
         let of_layer = |layer: usize| readers.iter().copied().find(|reader| reader.layer == Some(layer));
         let [Some(first), Some(second)] = places.map(of_layer) else {
-            bail!("--swap {described} needs a --classifier and a --layer for both");
+            bail!("--swap {described} needs a --classifier of both");
         };
         let readers = [first, second];
         let exchanges = set.exchanges(places);
