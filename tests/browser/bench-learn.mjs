@@ -79,21 +79,22 @@ function begin(settings, pixels) {
   return { begin: { settings: JSON.stringify({ names, ...settings }), rgb: bytes } };
 }
 
-/** Images a second. */
-async function images(size) {
+/** Images a second of so many Workers. */
+async function images(size, workers = 1) {
   const pixels = rgb.map((drawn) => resized(drawn, size));
   const answers = await asked('drawings-worker.js', [
-    { ...begin({ size, steps: 10 }, pixels), ...advance(WARM) },
+    { ...begin({ size, steps: 10 }, pixels), ...advance(WARM), workers },
     advance(STEPS / 4),
   ]);
+  if (answers[1].workers !== workers) throw new Error(`${answers[1].workers} Workers of ${workers} are left`);
   return (32_000 * answers[1].taken) / answers[1].milliseconds;
 }
 
 /** Seconds until one call draws each of the eight examples from three noises, and the farthest of them at the end. */
-async function learnt() {
+async function learnt(workers) {
   const began = performance.now();
   const pieces = Array.from({ length: 15 }, () => advance(20));
-  const [, ...answers] = await asked('drawings-worker.js', [begin({ steps: 300 }, rgb), ...pieces]);
+  const [, ...answers] = await asked('drawings-worker.js', [{ ...begin({ steps: 300 }, rgb), workers }, ...pieces]);
   const spent = performance.now() - began;
   const farthest = ({ samples, seeds }) => {
     const apart = rgb.flatMap((drawn, i) =>
@@ -110,14 +111,18 @@ async function learnt() {
   return [(spent * (first + 1)) / pieces.length / 1000, distances.at(-1)];
 }
 
-const rounds = { points: [], native: [], ratio: [], small: [], large: [], seconds: [], apart: [] };
+const WHAT = ['points', 'native', 'ratio', 'small', 'two', 'times', 'large', 'seconds', 'apart', 'both'];
+const rounds = Object.fromEntries(WHAT.map((what) => [what, []]));
 for (let round = 0; round < ROUNDS; round += 1) {
   rounds.points.push(await points());
   rounds.native.push(native());
   rounds.ratio.push(rounds.native.at(-1) / rounds.points.at(-1));
   rounds.small.push(await images(16));
+  rounds.two.push(await images(16, 2));
+  rounds.times.push(rounds.two.at(-1) / rounds.small.at(-1));
   rounds.large.push(await images(32));
-  const [seconds, apart] = await learnt();
+  const [seconds, apart] = await learnt(1);
+  rounds.both.push((await learnt(2))[0]);
   rounds.seconds.push(seconds);
   rounds.apart.push(apart);
   const last = Object.entries(rounds).map(([what, values]) => `${what} ${values.at(-1).toFixed(1)}`);
@@ -129,15 +134,17 @@ site.server.close();
 const today = new Date().toISOString().slice(0, 10);
 const text = `${today}, ${cpus()[0].model}, ${cpus().length} cores, headless Chromium, ${ROUNDS} rounds, medians (smallest–largest): \`make bench-learn\`.
 
-One Worker, one thread, wasm with vectors of 128 bits and without fused multiplications.
+A Worker is one thread, of wasm with vectors of 128 bits and without fused multiplications.
 
 | | in the page | goal |
 |---|---|---|
 | points in the plane, 256 a step, half of the rows r < t | ${range(rounds.points, 1)} steps/s | 45 |
-| the same steps by the program on one thread | ${range(rounds.native, 0)} steps/s, ${range(rounds.ratio, 1)} times as fast | |
+| these steps by the program on one thread | ${range(rounds.native, 0)}, ${range(rounds.ratio, 1)} times as fast | |
 | drawings of 16 × 16, 4 blocks of width 96, 16 tokens | ${range(rounds.small, 0)} images/s | 450 |
+| the same by two Workers | ${range(rounds.two, 0)} images/s, ${range(rounds.times, 2)} times as many | 1.7 times |
 | drawings of 32 × 32, the same with 64 tokens | ${range(rounds.large, 0)} images/s | |
 | eight drawings, until one call draws each from three noises | ${range(rounds.seconds, 0)} s | 90 |
+| the same by two Workers | ${range(rounds.both, 0)} s | |
 
 A drawing counts as drawn when its root mean square difference is below ${RECOGNISED} of 255; after 300 steps the farthest of
 the 24 pictures was ${range(rounds.apart, 1)}.

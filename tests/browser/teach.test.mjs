@@ -8,6 +8,7 @@ import { ownName, resized } from '../../web/lab/drawing-set.js';
 import { SPRITES, spriteBytes } from '../../web/lab/sprites.js';
 import { serve } from '../../web/tools/serve.mjs';
 import {
+  LAB,
   elementPicture,
   encode,
   meanflow,
@@ -79,6 +80,39 @@ test('examples are learnt, each is drawn in one call, and the file draws them on
   assert.ok(there < 30, `${there} of 255 in the element`);
 
   assert.match(meanflow('inspect', join(folder, 'mine.safetensors')), /mushroom/);
+});
+
+test('two Workers that share the steps learn what one learns', async () => {
+  const page = await open();
+  const rgb = Object.values(SPRITES).flatMap((letters) => [...spriteBytes(letters)]);
+  const settings = JSON.stringify({ names: Object.keys(SPRITES), steps: 20, mirror: true, shift: 1 });
+  const learnt = (workers) =>
+    page.evaluate(
+      async ({ address, begin, workers }) => {
+        const worker = new Worker(address, { type: 'module' });
+        const first = { begin: { ...begin, rgb: Uint8Array.from(begin.rgb) }, workers };
+        // Asked at once, they are answered one after the other.
+        const asked = [first, { advance: { steps: 6, milliseconds: 1e9 } }, { weights: 'mine' }];
+        asked.forEach((question, id) => worker.postMessage({ id, ...question }));
+        const answers = [];
+        await new Promise((resolve, reject) => {
+          worker.onerror = (event) => reject(new Error(event.message));
+          worker.onmessage = ({ data }) => {
+            if (data.error) reject(new Error(data.error));
+            else if (answers.push(data) === asked.length) resolve();
+          };
+        });
+        worker.terminate();
+        const { steps, workers: left, samples } = answers[1].frame;
+        return { ids: answers.map(({ id }) => id), steps, workers: left, samples: [...samples] };
+      },
+      { address: `${stage.site.address}${LAB}drawings-worker.js`, begin: { settings, rgb }, workers },
+    );
+  const [one, two] = [await learnt(1), await learnt(2)];
+  assert.deepEqual([one.workers, two.workers, one.steps, two.steps], [1, 2, 6, 6]);
+  assert.deepEqual(two.ids, [0, 1, 2]);
+  const difference = apart(one.samples, two.samples);
+  assert.ok(difference < 1, `${difference} of 255`);
 });
 
 test('one draws by hand and by keyboard, fills, takes back, changes and removes', async () => {

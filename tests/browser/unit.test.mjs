@@ -11,6 +11,7 @@ import { blendText, classesOf, partsOf } from '../../web/engine/classes.js';
 import { download } from '../../web/engine/download.js';
 import { between, blendAt, slerp } from '../../web/engine/latent.js';
 import { average, derivative, velocity, way } from '../../web/page/flow2d.js';
+import { Team, takeAll } from '../../web/lab/team.js';
 import { recipeOf, withRecipe } from '../../web/element/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
 import { DIST, ENGINE, LAB, ROOT, decode, encode } from './support.mjs';
@@ -338,3 +339,57 @@ test('what the wasm links of others is named with its licence, beside the wasm',
   // The single file holds the wasm, and says so.
   assert.match(readFileSync(join(DIST, 'web/mean-flow.inline.js'), 'utf8').slice(0, 200), /^\/\*!.*THIRD_PARTY\.txt/);
 });
+
+/** What learns drawings, in two shares: a weight each, which every step moves by the sum of the gradients. */
+class FakeDrawings {
+  weights = [0, 0];
+  gradients = (index) => Float32Array.of(index + 1, index + 1);
+  update(sum, index) {
+    this.weights[index] += sum[index];
+    return Float32Array.of(this.weights[index]);
+  }
+  take = ([weight], index) => (this.weights[index] = weight);
+  endStep() {}
+  step = () => (this.weights = this.weights.map((weight) => weight + 3));
+}
+
+for (const [what, fails, expected] of [
+  ['learns', () => false, [6, 6]],
+  ['fails before the weights move', ({ gradients }) => gradients, [6, 6]],
+  // What the other would have moved stays where it was for one step.
+  ['fails while they move', ({ sum }) => sum, [6, 3]],
+  ['fails as it takes them', ({ moved }) => moved, [6, 6]],
+]) {
+  test(`a Worker whose helper ${what} takes every step`, async (t) => {
+    globalThis.self = { location: { href: 'https://example.org/worker.js' } };
+    globalThis.Worker = class {
+      /** @type {FakeDrawings | undefined} */
+      #drawings;
+      async postMessage({ id, begin, share, gradients, sum, moved }) {
+        await undefined;
+        if (begin) this.#drawings = new FakeDrawings();
+        if (!this.#drawings) return this.onmessage?.({ data: { id, error: 'nothing has begun' } });
+        if (fails({ gradients, sum, moved })) return this.onerror?.({ preventDefault() {}, message: 'gone' });
+        let values;
+        if (gradients) values = this.#drawings.gradients(share.index);
+        if (sum) values = this.#drawings.update(sum, share.index);
+        if (moved) takeAll(this.#drawings, moved, share);
+        this.onmessage?.({ data: { id, values } });
+      }
+      terminate() {}
+    };
+    t.after(() => {
+      delete globalThis.self;
+      delete globalThis.Worker;
+    });
+    const drawings = new FakeDrawings();
+    const team = new Team(drawings, { settings: '', rgb: new Uint8Array() }, 2);
+    assert.equal(team.size, 2);
+    await team.step();
+    await new Promise((done) => setTimeout(done));
+    await team.step();
+    assert.deepEqual(drawings.weights, expected);
+    assert.equal(team.size, what === 'learns' ? 2 : 1);
+    team.end();
+  });
+}

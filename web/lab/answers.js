@@ -10,12 +10,13 @@
 const STEPS_TO_PICTURES = 4;
 
 /**
- * Has this Worker answer each question, under its number.
+ * Has this Worker answer each question, under its number, one after the other.
  * @template Question
  * @param {(question: Question) => Promise<object>} answer
  */
 export function answerWith(answer) {
-  self.onmessage = async ({ data: { id, ...question } }) => {
+  /** @param {MessageEvent} event */
+  const next = async ({ data: { id, ...question } }) => {
     try {
       self.postMessage({ id, ...(await answer(question)) });
     } catch (error) {
@@ -24,6 +25,8 @@ export function answerWith(answer) {
       else self.postMessage({ id, error: error.message });
     }
   };
+  let last = Promise.resolve();
+  self.onmessage = (event) => void (last = last.then(() => next(event)));
 }
 
 /** Milliseconds that the last pictures took. */
@@ -33,14 +36,14 @@ let pictured = 0;
  * Takes steps, then makes pictures of what they taught.
  * @template Pictures
  * @param {Budget | undefined} budget none: pictures alone
- * @param {() => void} step
+ * @param {() => void | Promise<void>} step
  * @param {() => Pictures} picture
- * @returns {{milliseconds: number, pictures: Pictures}} the milliseconds of the steps
+ * @returns {Promise<{milliseconds: number, pictures: Pictures}>} the milliseconds of the steps
  */
-export function takeSteps(budget, step, picture) {
+export async function takeSteps(budget, step, picture) {
   const began = performance.now();
   for (let left = budget?.steps ?? 0; left > 0; left -= 1) {
-    step();
+    await step();
     if (performance.now() - began >= Math.max(budget?.milliseconds ?? 0, STEPS_TO_PICTURES * pictured)) break;
   }
   const taken = performance.now();

@@ -1,4 +1,4 @@
-// The page's side of a Worker that trains: questions, and the answers to them.
+// Who asks a Worker that trains: questions, and the answers to them.
 
 /** The Worker is gone, and what it knew with it. */
 export class WorkerLost extends Error {}
@@ -26,6 +26,13 @@ export class Questions {
   /** Questions that wait are never answered. */
   forget() {
     this.#asked.clear();
+  }
+
+  /** Ends the Worker. */
+  end() {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.forget();
   }
 
   /** @param {Question} question @returns {Promise<Answer>} */

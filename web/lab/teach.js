@@ -31,6 +31,9 @@ const BATCH = 32;
 const [BUDGET, CALM] = [400, 2000];
 /** Milliseconds after which what is learnt is kept again. */
 const KEEP_EVERY = 15_000;
+const THREADS = navigator.hardwareConcurrency || 1;
+/** Workers that share each step: one for two threads, as those of a core get in each other's way. */
+const WORKERS = Math.min(4, THREADS < 4 ? THREADS : Math.floor(THREADS / 2));
 const FILE = 'mine.safetensors';
 const isCalm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -252,7 +255,7 @@ class Teacher {
     this.#drawings.reduce((at, drawing) => (rgb.set(drawing.rgb, at), at + drawing.rgb.length), 0);
     this.#say('loading', 'Loading what trains (0.6 MB)…');
     const begin = { settings: JSON.stringify(settings), rgb, state: this.#state };
-    const answer = await this.#questions.ask({ begin });
+    const answer = await this.#questions.ask({ begin, workers: WORKERS });
     this.#hasBegun = true;
     this.#show(answer);
   }

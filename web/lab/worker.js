@@ -32,7 +32,7 @@ let laboratory;
 answerWith(async (/** @type {Asked} */ { begin, advance, time }) => {
   await ready;
   const scene = begin && anew(begin);
-  return { scene, frame: frame(advance, time) };
+  return { scene, frame: await frame(advance, time) };
 });
 
 /** @param {Begin} begin @returns {Scene} */
@@ -44,15 +44,15 @@ function anew({ settings, points }) {
   return { data, noise, places: grid(EDGE), paths: PATHS, walk: WALK };
 }
 
-/** @param {Budget | undefined} budget @param {number} time @returns {Frame} */
-function frame(budget, time) {
+/** @param {Budget | undefined} budget @param {number} time @returns {Promise<Frame>} */
+async function frame(budget, time) {
   if (!laboratory) throw new Error('nothing has begun');
   const trained = laboratory;
   /** @type {number[]} */
   const measured = [];
-  const { milliseconds, pictures } = takeSteps(
+  const { milliseconds, pictures } = await takeSteps(
     budget,
-    () => measured.push(...trained.step(1)),
+    () => void measured.push(...trained.step(1)),
     () => ({
       jumps: trained.jumps(SAMPLES),
       walks: trained.walks(PATHS, WALK),

@@ -5,10 +5,11 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::batch::Batch;
+use super::batch::{Batch, OwnRows};
 use super::config::TrainerConfig;
 use super::muon;
 use super::optimization::OptimizerKind;
+use super::part::Part;
 use super::trainer::{StepStats, Trainer};
 use crate::error::{Error, check};
 use crate::flow::{PixelMeanFlow, TimesConfig, one_step};
@@ -95,6 +96,14 @@ impl DrawingsConfig {
     }
 }
 
+/// One of so many shares.
+fn share(index: usize, count: usize) -> Result<Part, Error> {
+    match index < count && count <= BATCH {
+        true => Ok(Part { index, count }),
+        false => Err(Error::Config(format!("{index} is none of {count} shares of {BATCH} drawings"))),
+    }
+}
+
 /// A small network that learns drawings, a step at a time.
 pub struct Drawings {
     trainer: Trainer,
@@ -147,12 +156,45 @@ impl Drawings {
 
     /// Takes one step.
     pub fn step(&mut self) -> StepStats {
-        let batch = self.batch(self.trainer.steps_done());
+        let batch = self.batch(self.trainer.steps_done(), Part::WHOLE);
         self.trainer.step(batch)
     }
 
-    /// The drawings of a step, changed as the settings say.
-    fn batch(&self, step: u64) -> Batch {
+    /// The gradients of one of so many shares of a step's drawings. Sums of all of them are what
+    /// [`update`](Self::update) takes: so several Workers, each with drawings of the same settings, take a step together.
+    ///
+    /// # Errors
+    /// A share that there is not.
+    pub fn gradients(&self, index: usize, count: usize) -> Result<Vec<f32>, Error> {
+        let share = share(index, count)?;
+        Ok(self.trainer.shared_gradients(self.batch(self.trainer.steps_done(), share)))
+    }
+
+    /// Moves one of so many shares of the weights by the sum of all gradients; what comes back the others
+    /// [take](Self::take).
+    ///
+    /// # Errors
+    /// A share that there is not, or a device that cannot be read.
+    pub fn update(&mut self, sum: &[f32], index: usize, count: usize) -> Result<Vec<f32>, Error> {
+        self.trainer.update_share(sum, share(index, count)?)
+    }
+
+    /// Takes a share of the weights that another has moved.
+    ///
+    /// # Errors
+    /// A share that there is not, or weights that are not its.
+    pub fn take(&mut self, weights: &[f32], index: usize, count: usize) -> Result<(), Error> {
+        self.trainer.take_share(weights, share(index, count)?)
+    }
+
+    /// Ends a step in which all shares were moved or taken.
+    pub fn end_step(&mut self) {
+        self.trainer.end_step(BATCH);
+    }
+
+    /// The drawings of a step, changed as the settings say, or one part of them.
+    fn batch(&self, step: u64, part: Part) -> Batch {
+        let rows = part.rows(BATCH, self.trainer.objective().group());
         let DrawingsConfig { size, mirror, shift, .. } = self.settings;
         let count = self.settings.names.len();
         let mut changes = Stream::new(self.settings.seed, Purpose::Augmentation, step);
@@ -165,16 +207,20 @@ impl Drawings {
             let [right, down] = [offset(), offset()];
             // What comes in at an edge is as what was there.
             let source = |place: usize, offset: isize| (place as isize - offset).clamp(0, size as isize - 1) as usize;
+            labels.push(drawing as i32);
+            if rows.binary_search(&(row as usize)).is_err() {
+                continue;
+            }
             let planes = &self.pixels[drawing * CHANNELS * size * size..][..CHANNELS * size * size];
             for (channel, y, x) in (0..CHANNELS * size * size).map(|i| (i / (size * size), i / size % size, i % size)) {
                 let [x, y] = [source(if is_mirrored { size - 1 - x } else { x }, right), source(y, down)];
                 values.push(from_byte(planes[(channel * size + y) * size + x]));
             }
-            labels.push(drawing as i32);
         }
-        let images = Tensor::from_data(TensorData::new(values, [BATCH, CHANNELS, size, size]), &self.device);
+        let images = Tensor::from_data(TensorData::new(values, [rows.len(), CHANNELS, size, size]), &self.device);
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [BATCH]), &self.device);
-        Batch::new(images, Some(labels))
+        let own = (part != Part::WHOLE).then_some(OwnRows { part, rows, of: BATCH });
+        Batch { own, ..Batch::new(images, Some(labels)) }
     }
 
     /// Steps taken so far.

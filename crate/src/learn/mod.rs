@@ -16,6 +16,7 @@ pub(crate) mod part;
 pub mod playground;
 mod precision;
 pub(crate) mod process_group;
+mod shared_step;
 mod state;
 pub(crate) mod trainer;
 

@@ -34,13 +34,24 @@ pub(super) fn all_reduce(
     gradients: GradientsParams,
     device: &Device,
 ) -> GradientsParams {
-    let mut flat = Flatten { gradients: Some(&gradients), ..Flatten::default() };
+    let mut values = flatten(net, &gradients);
+    group.all_reduce(&mut values);
+    unflatten(net, &values, device)
+}
+
+/// All gradients one after the other, and then for each tensor 1 where it has a gradient, else 0. Sums of them are
+/// those of the gradients.
+pub(super) fn flatten(net: &Net, gradients: &GradientsParams) -> Vec<f32> {
+    let mut flat = Flatten { gradients: Some(gradients), ..Flatten::default() };
     net.visit(&mut flat);
     let Flatten { mut values, present, .. } = flat;
-    let length = values.len();
     values.extend(present);
-    group.all_reduce(&mut values);
-    let (values, present) = values.split_at(length);
+    values
+}
+
+/// The gradients that [`flatten`] wrote, or their sums.
+pub(super) fn unflatten(net: &Net, values: &[f32], device: &Device) -> GradientsParams {
+    let (values, present) = values.split_at(net.num_params().min(values.len()));
     let mut back = Unflatten { values, present, device, gradients: GradientsParams::new() };
     net.visit(&mut back);
     back.gradients
@@ -64,7 +75,13 @@ impl ModuleVisitor for Flatten<'_> {
         };
         self.present.push(if tensor.is_some() { 1.0 } else { 0.0 });
         match tensor {
-            Some(tensor) => self.values.extend(tensor.into_data().iter::<f32>()),
+            Some(tensor) => {
+                let data = tensor.into_data();
+                match data.as_slice::<f32>() {
+                    Ok(values) => self.values.extend_from_slice(values),
+                    Err(_) => self.values.extend(data.iter::<f32>()),
+                }
+            }
             None => self.values.resize(self.values.len() + param.val().shape().num_elements(), 0.0),
         }
     }

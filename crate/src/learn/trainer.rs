@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 
 use super::adamw::AdamW;
@@ -53,6 +53,22 @@ impl Trainer {
     /// # Panics
     /// When the images or labels of the batch are not such as the network takes.
     pub fn step(&mut self, batch: Batch) -> StepStats {
+        let rows = batch.rows();
+        let (gradients, stats) = self.gradients(batch);
+        let gradients = match self.processes.as_deref() {
+            Some(processes) => all_reduce(processes, &self.net, gradients, &self.devices[0]),
+            None => gradients,
+        };
+        in_thread_pool(&self.devices[0].clone(), || {
+            let gradients = gradients::clip(&self.net, gradients, self.config.train.clip);
+            self.update(gradients);
+            self.end_step(rows);
+        });
+        stats
+    }
+
+    /// The gradients of a batch's loss, or of those rows of it that this process takes, divided by the rows of all.
+    pub(super) fn gradients(&self, batch: Batch) -> (GradientsParams, StepStats) {
         let (step, device, objective) = (self.step, self.devices[0].clone(), self.objective());
         let TrainerConfig { train, weight, .. } = &self.config;
         let (rows, own) = (batch.rows(), batch.own.clone());
@@ -82,23 +98,20 @@ impl Trainer {
         };
         let of_step = own.map_or(Part::WHOLE, |own| own.part);
         let parts = MicroBatches { train, devices: &self.devices, step, group: objective.group(), of_step, rows };
-        let (gradients, stats) = parts.gradients(&models, &inputs, loss);
-        // Another holder of the weights would have them copied instead of changed where they lie.
-        drop(models);
-        let gradients = match self.processes.as_deref() {
-            Some(processes) => all_reduce(processes, &self.net, gradients, &device),
-            None => gradients,
-        };
+        parts.gradients(&models, &inputs, loss)
+    }
 
-        in_thread_pool(&device, || {
-            let gradients = gradients::clip(&self.net, gradients, self.config.train.clip);
-            // The average stands in for the weights, which are changed where they lie if nobody else holds them.
-            let net = std::mem::replace(&mut self.net, self.ema.net().clone());
-            self.net = self.optimizer.step(self.config.train.learning_rate_at(step), net, gradients);
-            self.update_averages(rows);
-        });
+    /// Moves those weights that have gradients.
+    pub(super) fn update(&mut self, gradients: GradientsParams) {
+        // The average stands in for the weights, which are changed where they lie if nobody else holds them.
+        let net = std::mem::replace(&mut self.net, self.ema.net().clone());
+        self.net = self.optimizer.step(self.config.train.learning_rate_at(self.step), net, gradients);
+    }
+
+    /// What follows when the weights have moved, on so many images.
+    pub(super) fn end_step(&mut self, images: usize) {
+        self.update_averages(images);
         self.step += 1;
-        stats
     }
 
     /// The path with its velocity guided towards the classes or prompts, where the settings say so.

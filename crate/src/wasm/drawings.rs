@@ -31,6 +31,27 @@ impl Drawings {
         measures(count, || self.0.step())
     }
 
+    /// The gradients of one of so many shares of a step's drawings, to be added to those of the other Workers.
+    pub fn gradients(&self, index: usize, count: usize) -> Result<Vec<f32>, JsError> {
+        Ok(self.0.gradients(index, count)?)
+    }
+
+    /// Moves one of so many shares of the weights by the sum of all gradients, and gives it for the others to take.
+    pub fn update(&mut self, sum: &[f32], index: usize, count: usize) -> Result<Vec<f32>, JsError> {
+        Ok(self.0.update(sum, index, count)?)
+    }
+
+    /// Takes a share of the weights that another Worker has moved.
+    pub fn take(&mut self, weights: &[f32], index: usize, count: usize) -> Result<(), JsError> {
+        Ok(self.0.take(weights, index, count)?)
+    }
+
+    /// Ends a step in which all shares were moved or taken.
+    #[wasm_bindgen(js_name = endStep)]
+    pub fn end_step(&mut self) {
+        self.0.end_step();
+    }
+
     /// Steps taken so far.
     #[wasm_bindgen(getter, js_name = stepsDone)]
     pub fn steps_done(&self) -> f64 {

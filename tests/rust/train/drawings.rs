@@ -66,6 +66,55 @@ fn one_call_draws_each_drawing_and_so_does_the_weights_file() {
     }
 }
 
+/// So many learners take a step together, as the Workers of a page do.
+fn step_together(learners: &mut [Drawings]) {
+    let count = learners.len();
+    let gradients = |i: usize| learners[i].gradients(i, count).expect("a share");
+    let sum = (1..count).fold(gradients(0), |sum, i| sum.iter().zip(gradients(i)).map(|(a, b)| a + b).collect());
+    let moved: Vec<Vec<f32>> =
+        learners.iter_mut().enumerate().map(|(i, one)| one.update(&sum, i, count).expect("a share")).collect();
+    for (i, learner) in learners.iter_mut().enumerate() {
+        for (other, weights) in moved.iter().enumerate().filter(|(other, _)| *other != i) {
+            learner.take(weights, other, count).expect("a share");
+        }
+        learner.end_step();
+    }
+}
+
+#[test]
+fn several_that_share_its_steps_learn_what_one_learns() {
+    let rgb = drawings(3);
+    let config = DrawingsConfig { mirror: true, shift: 2, ..settings(3, 12) };
+    let new = || Drawings::new(config.clone(), &rgb, &device()).expect("the drawings are good");
+    let states = |learners: &[Drawings]| -> Vec<Vec<u8>> {
+        learners.iter().map(|learner| learner.state().expect("the device reads back")).collect()
+    };
+    let mut alone = new();
+    (0..5).for_each(|_| drop(alone.step()));
+    let expected = states(&[alone]).remove(0);
+    let values = |state: &[u8]| -> Vec<f32> {
+        state[8..].as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    for count in [2, 3] {
+        let mut learners: Vec<Drawings> = (0..count).map(|_| new()).collect();
+        (0..5).for_each(|_| step_together(&mut learners));
+        let found = states(&learners);
+        // They are one another's to the bit, and those of one learner but for the order of sums.
+        assert!(found.iter().all(|state| *state == found[0]), "{count} learners differ");
+        assert_eq!(found[0][..8], expected[..8], "steps");
+        let (one, together) = (values(&expected), values(&found[0]));
+        let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>();
+        let error = squares(&mut one.iter().zip(&together).map(|(a, b)| a - b)) / squares(&mut one.iter().copied());
+        assert!(error.sqrt() < 1e-4, "{count} learners: {:.1e}", error.sqrt());
+    }
+
+    let mut learner = new();
+    assert!(learner.gradients(2, 2).is_err() && learner.gradients(0, 33).is_err());
+    let before = states(std::slice::from_ref(&learner));
+    assert!(learner.take(&[0.0; 5], 0, 2).is_err());
+    assert_eq!(states(&[learner]), before);
+}
+
 #[test]
 fn it_goes_on_from_its_state() {
     let rgb = drawings(3);
