@@ -22,7 +22,7 @@ read_back() {
   done
   [ $# -gt 0 ] && shift
   [ -e "$classifier" ] ||
-    "$meanflow" classifier --data "$data" --config "$settings" "${names[@]}" --epochs "$epochs" --out "$classifier"
+    "$meanflow" classifier --name "$model" --data "$data" --config "$settings" "${names[@]}" --epochs "$epochs" --out "$classifier"
   "$meanflow" read-back "$root/static/models/$model.safetensors" --data "$data" --config "$settings" \
     --classifier "$classifier" --count "${COUNT:-1000}" --out "$here/$model.json" "$@" | tee "$here/$model.md"
 }
