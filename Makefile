@@ -17,7 +17,7 @@ help:
 	@echo "make package leave the npm package of <mean-flow> in dist-npm/"
 	@echo "make screenshots  remake docs/screenshots"
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
-	@echo "make read-back  measure how often pictures show what their prompts say (NOUNS=path of the parts of Nouns; an hour)"
+	@echo "make read-back  measure how often pictures show what their prompts say (NOUNS=path of the parts of Nouns; minutes)"
 	@echo "make data    make the sets of pictures with captions in runs/data (a few minutes)"
 	@echo "make parity  remake docs/parity.md of what the tests find, and docs/published.md"
 	@echo "make test-mpi  training by several processes (installs Open MPI where apt can)"
@@ -129,7 +129,7 @@ reproduction:
 	cargo build --release
 	@bash docs/reproduction/tables.sh
 
-# NOUNS: the parts of Nouns, a folder or a zip.
+# NOUNS: the parts of Nouns, a folder or a zip; without them, of the other sets alone.
 read-back: data
 	cargo build --release
 	@bash docs/read-back/measure.sh $(NOUNS)

@@ -3,10 +3,11 @@
 
 use burn::module::ParamGroup;
 use burn::optim::momentum::{Momentum, MomentumConfig};
-use burn::optim::{AdjustLrFn, LearningRate, MuonConfig, MuonState, Optimizer};
+use burn::optim::{AdjustLrFn, LearningRate, ModuleOptimizer, MuonConfig, MuonState, Optimizer};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::adamw::AdamW;
 use super::optimization::{Optimization, OptimizerKind};
 use super::param_paths::param_paths;
 use crate::error::Error;
@@ -186,6 +187,15 @@ impl Optimizer for Muon {
 
     fn to_device<const D: usize>(state: MuonState<D>, device: &Device) -> MuonState<D> {
         <burn::optim::Muon as Optimizer>::to_device(state, device)
+    }
+}
+
+/// The optimizer of a network as configured, without state.
+pub(crate) fn optimizer(train: &Optimization, net: &Net) -> ModuleOptimizer {
+    let adamw = ModuleOptimizer::from(AdamW::new(train));
+    match train.optimizer {
+        OptimizerKind::AdamW => adamw,
+        OptimizerKind::Muon => adamw.with_group(group(train.muon_params, net), Muon::new(train), None),
     }
 }
 

@@ -10,7 +10,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::TrainerConfig;
-use super::trainer::{Trainer, optimizer};
+use super::muon::optimizer;
+use super::trainer::Trainer;
 use crate::error::Error;
 use crate::model::NetConfig;
 

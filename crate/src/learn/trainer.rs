@@ -7,14 +7,12 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 
-use super::adamw::AdamW;
 use super::batch::Batch;
 use super::config::TrainerConfig;
 use super::ema::Ema;
 use super::gradients;
 use super::micro_batch::{MicroBatches, OwnedModels};
-use super::muon::{self, Muon, OptimizerShare};
-use super::optimization::{Optimization, OptimizerKind};
+use super::muon::{OptimizerShare, optimizer};
 use super::part::{Part, select};
 use super::process_group::{ProcessGroup, all_reduce};
 use crate::dual::in_thread_pool;
@@ -108,9 +106,15 @@ impl Trainer {
         self.net = self.optimizer.step(self.config.train.learning_rate_at(self.step), net, gradients);
     }
 
-    /// What follows when the weights have moved, on so many images.
+    /// What follows when the weights have moved, on so many images: the averages follow.
     pub(super) fn end_step(&mut self, images: usize) {
-        self.update_averages(images);
+        let (train, step) = (&self.config.train, self.step);
+        self.ema.follow(&self.net, train.ema_decay_at(step, images));
+        for (name, average) in &train.averages {
+            if let Some(ema) = self.averages.get_mut(name) {
+                ema.follow(&self.net, average.decay_at(step, images));
+            }
+        }
         self.step += 1;
     }
 
@@ -120,17 +124,6 @@ impl Trainer {
         let Some(labels) = labels.filter(|_| guidance.is_on()) else { return path };
         let guide = if self.objective().guides_by_average() { &models.ema } else { &models.detached };
         guidance.apply(guide, path, t, labels, guide.config().null_label())
-    }
-
-    /// Moves the averages towards the weights, after a step on so many images.
-    fn update_averages(&mut self, images: usize) {
-        let (train, step) = (&self.config.train, self.step);
-        self.ema.follow(&self.net, train.ema_decay_at(step, images));
-        for (name, average) in &train.averages {
-            if let Some(ema) = self.averages.get_mut(name) {
-                ema.follow(&self.net, average.decay_at(step, images));
-            }
-        }
     }
 
     /// The networks of this step, as they are computed.
@@ -228,14 +221,5 @@ impl Trainer {
     /// What each optimizer trains.
     pub fn optimizer_shares(&self) -> Vec<OptimizerShare> {
         OptimizerShare::of(&self.config.train, &self.net.param_specs())
-    }
-}
-
-/// The optimizer of a network as configured, without state.
-pub(crate) fn optimizer(train: &Optimization, net: &Net) -> ModuleOptimizer {
-    let adamw = ModuleOptimizer::from(AdamW::new(train));
-    match train.optimizer {
-        OptimizerKind::AdamW => adamw,
-        OptimizerKind::Muon => adamw.with_group(muon::group(train.muon_params, net), Muon::new(train), None),
     }
 }

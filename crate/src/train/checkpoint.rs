@@ -17,7 +17,7 @@ use super::config::{Logging, TrainConfig};
 use super::resume;
 use crate::data::sha256;
 use crate::io;
-use crate::learn::trainer::optimizer;
+use crate::learn::muon::optimizer;
 use crate::learn::{Ema, OptimizerKind, PRIMARY_EMA, Trainer};
 use crate::model::{Architecture, NetConfig};
 use crate::net::Net;
