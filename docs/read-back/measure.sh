@@ -3,7 +3,8 @@
 # pictures of the shipped models. The tables and results are written beside this script.
 #   measure.sh [NOUNS]   NOUNS: the parts of Nouns, a folder or a zip; without them, of the other sets alone
 # `make data` makes the other sets. COUNT is how many pictures of each kind, 1000 if not given. The classifiers lie beside
-# this script; one that was removed is trained anew, which takes five to fifteen minutes of two cores, in EPOCHS passes.
+# this script; one that was removed is trained anew, which takes five to fifteen minutes of two cores, in EPOCHS passes (which
+# change nothing while it lies there).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..

@@ -83,7 +83,7 @@ function begin(settings, pixels) {
 async function images(size, workers = 1) {
   const pixels = rgb.map((drawn) => resized(drawn, size));
   const answers = await asked('drawings-worker.js', [
-    { ...begin({ size, steps: 10 }, pixels), ...advance(WARM), workers },
+    { ...begin({ size, steps: STEPS }, pixels), ...advance(WARM), workers },
     advance(STEPS / 4),
   ]);
   if (answers[1].workers !== workers) throw new Error(`${answers[1].workers} Workers of ${workers} are left`);

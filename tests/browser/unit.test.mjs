@@ -11,6 +11,7 @@ import { blendText, classesOf, partsOf } from '../../web/engine/classes.js';
 import { download } from '../../web/engine/download.js';
 import { between, blendAt, slerp } from '../../web/engine/latent.js';
 import { average, derivative, velocity, way } from '../../web/page/flow2d.js';
+import { Questions, WorkerLost } from '../../web/lab/questions.js';
 import { Team, takeAll } from '../../web/lab/team.js';
 import { recipeOf, withRecipe } from '../../web/element/png.js';
 import { hashOf } from '../../web/tools/engine-folder.mjs';
@@ -353,43 +354,109 @@ class FakeDrawings {
   step = () => (this.weights = this.weights.map((weight) => weight + 3));
 }
 
-for (const [what, fails, expected] of [
+/** What a helper does in place of an answer. */
+const FAILURES = {
+  dies: (worker) => worker.onerror({ preventDefault() {}, message: 'gone' }),
+  errs: (worker, id) => worker.onmessage({ data: { id, error: 'out of memory' } }),
+  forgets: (worker, id) => worker.onmessage({ data: { id } }),
+};
+
+/** Has Workers be helpers of a team, which answer as they are told to. */
+function withHelpers(t, { failsAt = () => false, how = 'dies', begins = () => {} }) {
+  const ended = [];
+  globalThis.self = { location: { href: 'https://example.org/worker.js' } };
+  globalThis.Worker = class {
+    /** @type {FakeDrawings | undefined} */
+    #drawings;
+    constructor() {
+      begins();
+    }
+    async postMessage({ id, begin, share, gradients, sum, moved }) {
+      await undefined;
+      if (begin) this.#drawings = new FakeDrawings();
+      if (!this.#drawings) return this.onmessage?.({ data: { id, error: 'nothing has begun' } });
+      if (failsAt({ begin, gradients, sum, moved })) return FAILURES[how](this, id);
+      let values;
+      if (gradients) values = this.#drawings.gradients(share.index);
+      if (sum) values = this.#drawings.update(sum, share.index);
+      if (moved) takeAll(this.#drawings, moved, share);
+      this.onmessage?.({ data: { id, values } });
+    }
+    terminate() {
+      ended.push(this);
+    }
+  };
+  t.mock.method(console, 'warn', () => {});
+  t.after(() => {
+    delete globalThis.self;
+    delete globalThis.Worker;
+  });
+  return ended;
+}
+
+for (const [what, failsAt, expected, how] of [
   ['learns', () => false, [6, 6]],
+  ['cannot begin', ({ begin }) => begin, [6, 6]],
   ['fails before the weights move', ({ gradients }) => gradients, [6, 6]],
+  ['gives no gradients', ({ gradients }) => gradients, [6, 6], 'forgets'],
   // What the other would have moved stays where it was for one step.
   ['fails while they move', ({ sum }) => sum, [6, 3]],
   ['fails as it takes them', ({ moved }) => moved, [6, 6]],
+  // It would be out of step.
+  ['cannot take them', ({ moved }) => moved, [6, 6], 'errs'],
 ]) {
   test(`a Worker whose helper ${what} takes every step`, async (t) => {
-    globalThis.self = { location: { href: 'https://example.org/worker.js' } };
-    globalThis.Worker = class {
-      /** @type {FakeDrawings | undefined} */
-      #drawings;
-      async postMessage({ id, begin, share, gradients, sum, moved }) {
-        await undefined;
-        if (begin) this.#drawings = new FakeDrawings();
-        if (!this.#drawings) return this.onmessage?.({ data: { id, error: 'nothing has begun' } });
-        if (fails({ gradients, sum, moved })) return this.onerror?.({ preventDefault() {}, message: 'gone' });
-        let values;
-        if (gradients) values = this.#drawings.gradients(share.index);
-        if (sum) values = this.#drawings.update(sum, share.index);
-        if (moved) takeAll(this.#drawings, moved, share);
-        this.onmessage?.({ data: { id, values } });
-      }
-      terminate() {}
-    };
-    t.after(() => {
-      delete globalThis.self;
-      delete globalThis.Worker;
-    });
+    const ended = withHelpers(t, { failsAt, how });
     const drawings = new FakeDrawings();
     const team = new Team(drawings, { settings: '', rgb: new Uint8Array() }, 2);
-    assert.equal(team.size, 2);
+    assert.equal(team.size, 1, 'none has begun');
+    await team.start();
     await team.step();
-    await new Promise((done) => setTimeout(done));
     await team.step();
     assert.deepEqual(drawings.weights, expected);
     assert.equal(team.size, what === 'learns' ? 2 : 1);
+    // That training is slower from then on is said once.
+    assert.equal(console.warn.mock.callCount(), what === 'learns' ? 0 : 1);
     team.end();
+    assert.ok(ended.length > 0, 'the helper is ended');
+    await team.start();
+    assert.equal(team.size, 1, 'it stays alone');
   });
 }
+
+test('where no Worker can be started, one learns alone', async (t) => {
+  withHelpers(t, {
+    begins() {
+      throw new Error('no nested Workers');
+    },
+  });
+  const drawings = new FakeDrawings();
+  const team = new Team(drawings, { settings: '', rgb: new Uint8Array() }, 3);
+  await team.start();
+  await team.step();
+  assert.deepEqual([drawings.weights, team.size], [[3, 3], 1]);
+});
+
+test('a Worker that does not answer in time is lost, and the next question starts another', async (t) => {
+  let [count, isSilent] = [0, true];
+  globalThis.Worker = class {
+    constructor() {
+      count += 1;
+    }
+    async postMessage({ id }) {
+      await undefined;
+      if (!isSilent) this.onmessage({ data: { id, good: true } });
+    }
+    terminate() {}
+  };
+  t.after(() => delete globalThis.Worker);
+  const questions = new Questions(() => new URL('https://example.org/worker.js'), 30);
+  const both = [questions.ask({}), questions.ask({})].map((asked) => asked.catch((error) => error));
+  for (const error of await Promise.all(both)) assert.ok(error instanceof WorkerLost, String(error));
+  isSilent = false;
+  const { good } = await questions.ask({});
+  // One that answered is not lost later on.
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.deepEqual([good, (await questions.ask({})).good, count], [true, true, 2]);
+  questions.end();
+});

@@ -40,6 +40,8 @@ const ready = init();
 let drawings;
 /** @type {Team | undefined} */
 let team;
+/** How many steps there will be. */
+let goal = 0;
 
 answerWith(async (/** @type {Asked} */ asked) => {
   await ready;
@@ -59,6 +61,7 @@ function anew(begin, workers = 1) {
   drawings?.free();
   drawings = next;
   team = new Team(next, begin, workers);
+  goal = JSON.parse(begin.settings).steps;
 }
 
 /** @param {Drawings} drawings @param {Share} share @param {Help} asked @returns {{values?: Float32Array}} */
@@ -72,8 +75,10 @@ function helped(drawings, { index, count }, { gradients, sum, moved }) {
 /** @param {Drawings} drawings @param {Team} team @param {Budget | undefined} budget @returns {Promise<Frame>} */
 async function frame(drawings, team, budget) {
   const before = drawings.stepsDone;
+  if (budget) await team.start();
   const { milliseconds, pictures } = await takeSteps(budget, () => team.step(), () => drawings.samples(SEEDS));
   const steps = drawings.stepsDone;
   const [taken, workers] = [steps - before, team.size];
+  if (steps >= goal) team.end();
   return { steps, taken, milliseconds, workers, seeds: SEEDS, samples: pictures };
 }

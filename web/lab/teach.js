@@ -32,8 +32,8 @@ const [BUDGET, CALM] = [400, 2000];
 /** Milliseconds after which what is learnt is kept again. */
 const KEEP_EVERY = 15_000;
 const THREADS = navigator.hardwareConcurrency || 1;
-/** Workers that share each step: one for two threads, as those of a core get in each other's way. */
-const WORKERS = Math.min(4, THREADS < 4 ? THREADS : Math.floor(THREADS / 2));
+/** Workers that share each step: two where there are two threads; of more, half, as those of a core share its units. */
+const WORKERS = Math.min(4, Math.max(Math.min(2, THREADS), THREADS >> 1));
 const FILE = 'mine.safetensors';
 const isCalm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -227,7 +227,7 @@ class Teacher {
     this.#run += 1;
     [this.#isRunning, this.#hasBegun, this.#pace] = [false, false, 0];
     [this.#frame, this.#state] = [undefined, undefined];
-    this.#questions.forget();
+    this.#questions.end();
   }
 
   // Training

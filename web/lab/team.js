@@ -7,10 +7,18 @@ import { Questions } from './questions.js';
 
 /** One of so many. @typedef {{index: number, count: number}} Share */
 
+/** Milliseconds for a helper to answer: far more than any step takes. */
+const LIMIT = 20_000;
+
 export class Team {
   #drawings;
+  #begin;
+  /** How many Workers are meant to share a step. */
+  #count;
   /** @type {Questions<Asked, Answer>[]} */
-  #helpers;
+  #helpers = [];
+  /** The helpers' end of the last step, which the next one waits for. @type {Promise<unknown>} */
+  #ended = Promise.resolve();
 
   /**
    * @param {Drawings} drawings this Worker's
@@ -19,9 +27,8 @@ export class Team {
    */
   constructor(drawings, begin, count) {
     this.#drawings = drawings;
-    this.#helpers = Array.from({ length: count - 1 }, () => new Questions(() => new URL(self.location.href)));
-    // One that cannot begin is missed at the first step.
-    this.#ask((share) => ({ begin, share })).catch(() => {});
+    this.#begin = begin;
+    this.#count = count;
   }
 
   /** How many Workers share a step. */
@@ -29,9 +36,21 @@ export class Team {
     return this.#helpers.length + 1;
   }
 
+  /** Has the helpers begin, before the first step. */
+  async start() {
+    if (this.size === this.#count) return;
+    this.#helpers = Array.from({ length: this.#count - 1 }, () => new Questions(ownAddress, LIMIT));
+    try {
+      await this.#ask((share) => ({ begin: this.#begin, share }));
+    } catch (error) {
+      this.#goOnAlone(error);
+    }
+  }
+
+  /** Ends the helpers. */
   end() {
     for (const helper of this.#helpers) helper.end();
-    this.#helpers = [];
+    [this.#helpers, this.#count] = [[], 1];
   }
 
   /** A step of all; of this one alone from the moment on when a helper fails. */
@@ -39,35 +58,52 @@ export class Team {
     if (this.size === 1) return void this.#drawings.step(1);
     let isMoved = false;
     try {
-      const others = this.#ask((share) => ({ share, gradients: true }));
+      const others = Promise.all([this.#values((share) => ({ share, gradients: true })), this.#ended]);
       const sum = this.#drawings.gradients(0, this.size);
-      for (const gradients of await others) {
+      for (const gradients of (await others)[0]) {
         for (let i = 0; i < sum.length; i += 1) sum[i] += gradients[i];
       }
-      const moving = this.#ask((share) => ({ share, sum }));
+      const moving = this.#values((share) => ({ share, sum }));
       const own = this.#drawings.update(sum, 0, this.size);
       isMoved = true;
       const moved = [own, ...(await moving)];
-      // One that cannot is missed at the next step.
-      this.#ask((share) => ({ share, moved })).catch(() => {});
+      this.#ended = this.#ask((share) => ({ share, moved }));
+      this.#ended.catch(() => {});
       takeAll(this.#drawings, moved, { index: 0, count: this.size });
       return;
     } catch (error) {
       if (error instanceof WebAssembly.RuntimeError) throw error;
-      this.end();
+      this.#goOnAlone(error);
     }
     // What the others would have moved stays where it is for once.
     if (isMoved) this.#drawings.endStep();
     else this.#drawings.step(1);
   }
 
-  /** What each helper answers, none where it only obeys. @param {(share: Share) => Asked} question */
+  /** Nothing is lost but time, and the momentum of what the helpers moved. @param {Error} error */
+  #goOnAlone(error) {
+    console.warn(`Training goes on in one Worker: ${error.message}`);
+    this.end();
+  }
+
+  /** What each helper answers. @param {(share: Share) => Asked} question */
   #ask(question) {
     const count = this.size;
-    const asked = this.#helpers.map((helper, i) => helper.ask(question({ index: i + 1, count })));
-    return Promise.all(asked.map(async (answer) => (await answer).values ?? new Float32Array()));
+    return Promise.all(this.#helpers.map((helper, i) => helper.ask(question({ index: i + 1, count }))));
+  }
+
+  /** What each helper computes. @param {(share: Share) => Asked} question */
+  async #values(question) {
+    const answers = await this.#ask(question);
+    return answers.map(({ values }) => {
+      if (!values) throw new Error('a helper gave no values');
+      return values;
+    });
   }
 }
+
+/** The script of this Worker. */
+const ownAddress = () => new URL(self.location.href);
 
 /**
  * Ends a step: takes what the others have moved.

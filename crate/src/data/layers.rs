@@ -124,13 +124,22 @@ impl Layers {
     /// The layer of a folder, or of its name in captions.
     ///
     /// # Errors
-    /// Names the layers that there are.
+    /// Names the layers that there are; a name that several have.
     pub(super) fn position(&self, name: &str) -> Result<usize, DataError> {
-        let is_named = |folder: &String| folder == name || self::name(folder) == name;
-        self.folders.iter().position(is_named).ok_or_else(|| {
-            let known = self.folders.join(", ");
-            DataError::Config(format!("layers: \"{name}\" is none of the folders, which are {known}"))
-        })
+        if let Some(layer) = self.folders.iter().position(|folder| folder == name) {
+            return Ok(layer);
+        }
+        let called = |(_, folder): &(usize, &String)| self::name(folder) == name;
+        match self.folders.iter().enumerate().filter(called).collect::<Vec<_>>()[..] {
+            [(layer, _)] => Ok(layer),
+            [] => {
+                let known = self.folders.join(", ");
+                Err(DataError::Config(format!("layers: \"{name}\" is none of the folders, which are {known}")))
+            }
+            [(_, a), (_, b), ..] => {
+                Err(DataError::Config(format!("layers: \"{name}\" may be {a} or {b}; give the folder")))
+            }
+        }
     }
 
     /// The template with each placeholder replaced by the name that its layer has.

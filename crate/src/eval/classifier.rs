@@ -132,8 +132,8 @@ impl ClassifierInfo {
     }
 }
 
-/// Three convolutions, the first two or all of them halving, the mean over the image (the features), and a linear layer whose outputs
-/// are the classes of all columns, one column after the other.
+/// Three convolutions, the first two or all of them halving, the mean over the image (the features), and a linear layer
+/// whose outputs are the classes of all columns, one column after the other.
 #[derive(Module, Debug)]
 struct Layers {
     conv1: Param<Tensor<4>>,

@@ -49,6 +49,11 @@ pub(super) fn flatten(net: &Net, gradients: &GradientsParams) -> Vec<f32> {
     values
 }
 
+/// How many values [`flatten`] writes for a network of so many tensors.
+pub(super) fn flat_len(net: &Net, tensors: usize) -> usize {
+    net.num_params() + tensors
+}
+
 /// The gradients that [`flatten`] wrote, or their sums.
 pub(super) fn unflatten(net: &Net, values: &[f32], device: &Device) -> GradientsParams {
     let (values, present) = values.split_at(net.num_params().min(values.len()));

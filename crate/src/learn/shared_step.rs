@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 use super::batch::Batch;
 use super::gradients;
 use super::part::Part;
-use super::process_group::{flatten, unflatten};
+use super::process_group::{flat_len, flatten, unflatten};
 use super::state::{Fill, Values};
 use super::trainer::Trainer;
 use crate::error::Error;
@@ -29,12 +29,15 @@ impl Trainer {
     /// [take](Self::take_share).
     ///
     /// # Errors
-    /// When the device cannot be read.
+    /// A sum that is not of this network's gradients, or a device that cannot be read.
     pub(crate) fn update_share(&mut self, sum: &[f32], share: Part) -> Result<Vec<f32>, Error> {
+        let chosen = chosen(self.net(), share);
+        if sum.len() != flat_len(self.net(), chosen.len()) {
+            return Err(of_another("gradients"));
+        }
         let gradients = unflatten(self.net(), sum, &self.devices[0]);
         // By the norm of all, also of those that others move.
         let gradients = gradients::clip(self.net(), gradients, self.config.train.clip);
-        let chosen = chosen(self.net(), share);
         let mut own = Keep { chosen: &chosen, at: 0, gradients, kept: GradientsParams::new() };
         self.net().visit(&mut own);
         let Keep { kept, .. } = own;
@@ -54,11 +57,15 @@ impl Trainer {
         // Unchanged where the values do not fit.
         let net = self.net().clone().map(&mut fill);
         if !fill.is_done() {
-            return Err(Error::Checkpoint("the weights that another Worker gives are of another network".into()));
+            return Err(of_another("weights"));
         }
         self.net = net;
         Ok(())
     }
+}
+
+fn of_another(what: &str) -> Error {
+    Error::Checkpoint(format!("the {what} that another Worker gives are of another network"))
 }
 
 /// Whether each parameter, in the order of the network, is of a share. The shares take about as long as one another:

@@ -83,7 +83,8 @@ impl<'a> Sampler<'a> {
         Self { dropped_last, ..self }
     }
 
-    /// The images of a step's batch, as their places in the set.
+    /// The images of a step's batch, as their places in the set: those of all processes, in the order in which they
+    /// are drawn.
     pub(crate) fn rows(&mut self, step: u64) -> Vec<usize> {
         let rows = self.config.batch_size as u64;
         (step * rows..(step + 1) * rows).map(|position| self.index(position)).collect()

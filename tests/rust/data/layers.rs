@@ -162,6 +162,12 @@ fn chosen_combinations_are_the_pictures_that_are_loaded() {
     config.set_class_layer("backs").expect("a layer");
     assert_eq!(ok(&place, &config).classes, ["blue", "red"]);
     assert!(config.set_class_layer("hats").is_err_and(|e| e.to_string().contains("hats")));
+    // A name that two have is neither's.
+    let mut twice = config.clone();
+    twice.layers.as_mut().expect("layers").folders.push("all/3-marks".into());
+    let error = twice.set_class_layer("marks").expect_err("two are called so").to_string();
+    assert!(error.contains("\"marks\" may be all/2-marks or all/3-marks; give the folder"), "{error}");
+    twice.set_class_layer("all/3-marks").expect("a folder");
     // Their classes are parts, which no column says.
     assert!(config.set_label_column("eyes").is_err_and(|e| e.to_string().contains("--label")));
 }

@@ -640,6 +640,9 @@ fn what_is_read_back_is_one_table_of_all_layers_and_of_the_binding_of_two() {
     let (said, _) = read(&parts, &["--layer", "marks", "--classifier", &one]);
     assert!(said.contains("| named rightly, of 24 | marks |\n|---|--:|\n| real images | 100.0 % |"), "{said}");
 
+    let (said, _) = read(&parts, &["--layer", "marks", "--layer", "backs", "--classifier", &one]);
+    assert!(said.contains("| named rightly, of 24 | marks | backs | all |"), "{said}");
+
     // One layer alone is a table of one column.
     let (said, _) = read(&parts, &["--classifier", &marks]);
     assert!(said.contains("| named rightly, of 24 | marks |\n|---|--:|\n| real images | 100.0 % |"), "{said}");
@@ -655,7 +658,11 @@ fn what_is_read_back_is_one_table_of_all_layers_and_of_the_binding_of_two() {
     refused(&["--layer", "edges", "--classifier", &one], &["one.safetensors", "it names backs, marks, not edges"]);
     refused(&["--layer", "hats", "--classifier", &marks], &["\"hats\" is none of the folders"]);
     refused(&["--layer", "marks", "--classifier", &marks, "--swap", "marks,backs"], &["needs a --classifier"]);
-    refused(&["--layer", "edges", "--classifier", &marks], &["does not know the class"]);
+    refused(&["--layer", "backs", "--classifier", &marks], &["marks.safetensors", "it names marks, not backs"]);
+    refused(&["--layer", "marks", "--classifier", &unnamed], &["does not know the class"]);
+    for twice in ["marks", "*/2-marks"] {
+        refused(&["--layer", "marks", "--layer", twice, "--classifier", &one], &["--layer `marks` is given twice"]);
+    }
     let plain = place.path("plain.safetensors");
     let config = tiny_config(4, 2);
     let bytes = encode(&random_net(&config, &device()), &info(config), Precision::F32).expect("it encodes");

@@ -112,7 +112,27 @@ fn several_that_share_its_steps_learn_what_one_learns() {
     assert!(learner.gradients(2, 2).is_err() && learner.gradients(0, 33).is_err());
     let before = states(std::slice::from_ref(&learner));
     assert!(learner.take(&[0.0; 5], 0, 2).is_err());
-    assert_eq!(states(&[learner]), before);
+    let sum = learner.gradients(0, 2).expect("a share");
+    for (sum, index) in [(&[0.0; 5][..], 0), (&[], 0), (&sum[1..], 1), (&sum, 2)] {
+        assert!(learner.update(sum, index, 2).is_err(), "{} values for share {index}", sum.len());
+    }
+    assert_eq!(states(std::slice::from_ref(&learner)), before);
+    let other = |count| Drawings::new(settings(count, 12), &drawings(count), &device()).expect("the drawings are good");
+    let of_more = other(9).gradients(0, 2).expect("a share");
+    assert!(learner.update(&of_more, 0, 2).is_err(), "another network's");
+
+    // Whoever is left alone goes on: of what another moved, with a momentum that is anew.
+    let mut team = vec![new(), new()];
+    (0..3).for_each(|_| step_together(&mut team));
+    let mut left = team.swap_remove(0);
+    drop(team);
+    let before = values(&states(std::slice::from_ref(&left))[0]);
+    (0..3).for_each(|_| drop(left.step()));
+    assert_eq!(left.steps_done(), 6);
+    let after = values(&states(&[left])[0]);
+    assert!(after.iter().all(|value| value.is_finite()));
+    let moved = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+    assert!(moved > before.len() / 2, "{moved} of {} values move", before.len());
 }
 
 #[test]

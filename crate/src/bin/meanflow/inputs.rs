@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use meanflow::data::{DataConfig, DataError, Images};
 use meanflow::device;
@@ -103,7 +103,7 @@ impl ColumnArgs {
     /// The settings by each layer or column in turn; as they are where none is given.
     ///
     /// # Errors
-    /// A layer that there is not, a layer of a set without any, or a column of one with layers.
+    /// A layer that there is not, a layer of a set without any, a column of one with layers, or two of one name.
     pub fn settings(&self, config: &DataConfig) -> Result<Vec<DataConfig>> {
         let by = |set: &dyn Fn(&mut DataConfig) -> Result<(), DataError>| {
             let mut config = config.clone();
@@ -113,6 +113,11 @@ impl ColumnArgs {
         let layers = self.layer.iter().map(|layer| by(&|config| config.set_class_layer(layer)));
         let labels = self.label.iter().map(|label| by(&|config| config.set_label_column(label)));
         let all: Vec<DataConfig> = layers.chain(labels).collect::<Result<_>>()?;
+        let mut names: Vec<String> = all.iter().filter_map(DataConfig::class_column).collect();
+        names.sort();
+        if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
+            bail!("{} `{name}` is given twice", if self.layer.is_empty() { "--label" } else { "--layer" });
+        }
         Ok(if self.is_given() { all } else { vec![config.clone()] })
     }
 }

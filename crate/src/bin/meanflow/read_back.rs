@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use meanflow::data::{DataConfig, Exchange, Images, LayerSet};
-use meanflow::eval::Classifier;
+use meanflow::eval::{ClassColumn, Classifier};
 use meanflow::generator::Generator;
 use meanflow::model::Solver;
 use meanflow::{Condition, io};
@@ -23,7 +23,8 @@ use crate::inputs::{ColumnArgs, ModelOnData, for_model};
 pub struct Args {
     #[command(flatten)]
     subject: ModelOnData,
-    /// Classifier as meanflow classifier writes it; each thing that it names is a column. Of several classifiers all are
+    /// Classifier as meanflow classifier writes it; may be given several times. All that the classifiers name is measured,
+    /// unless --layer or --label chooses: of one classifier these, and of several one for each, in their order
     #[arg(long, value_name = "FILE", required = true)]
     classifier: Vec<PathBuf>,
     #[command(flatten)]
@@ -221,7 +222,8 @@ fn readers<'a>(
     classifiers: &'a [(&Path, Classifier)],
 ) -> Result<Vec<Reader<'a>>> {
     let given = args.columns.settings(config)?;
-    if args.columns.is_given() && given.len() != classifiers.len() {
+    let is_given = args.columns.is_given();
+    if is_given && classifiers.len() > 1 && given.len() != classifiers.len() {
         bail!(
             "--classifier is given {} times and {} {} times: each classifier names what one of them says",
             classifiers.len(),
@@ -231,42 +233,48 @@ fn readers<'a>(
     }
     let mut readers = Vec::new();
     for (i, (path, classifier)) in classifiers.iter().enumerate() {
-        let all = &classifier.info().columns;
-        let mut add = |column: usize, settings: DataConfig| -> Result<()> {
-            let name = settings.class_column();
-            let layer = match (set, &name) {
-                (Some(set), Some(name)) => Some(set.layer(name)?),
-                (Some(_), None) => bail!("--layer says which folder's parts a classifier names"),
-                (None, _) => None,
+        let read = || -> Result<Vec<Reader>> {
+            let chosen = match (is_given, classifiers) {
+                (false, _) => return own_columns(classifier, config, set),
+                (true, [_]) => &given[..],
+                (true, _) => &given[i..=i],
             };
-            let name = name.unwrap_or_else(|| classifier.info().data.clone());
-            readers.push(Reader { classifier, column, name, settings, layer });
-            Ok(())
+            let reader = |settings: &DataConfig| {
+                Reader::new(classifier, chosen_column(classifier, settings)?, settings.clone(), set)
+            };
+            chosen.iter().map(reader).collect()
         };
-        let mut read = || match (args.columns.is_given(), &all[..]) {
-            (true, [_]) => add(0, given[i].clone()),
-            (true, _) => {
-                let name = given[i].class_column();
-                let column = all.iter().position(|column| column.name == name);
-                let names = || all.iter().flat_map(|column| &column.name).cloned().collect::<Vec<_>>().join(", ");
-                add(
-                    column.with_context(|| format!("it names {}, not {}", names(), name.unwrap_or_default()))?,
-                    given[i].clone(),
-                )
-            }
-            (false, _) => all.iter().enumerate().try_for_each(|(column, about)| {
-                let mut settings = config.clone();
-                match &about.name {
-                    Some(name) if set.is_some() => settings.set_class_layer(name)?,
-                    Some(name) => settings.set_label_column(name)?,
-                    None => {}
-                }
-                add(column, settings)
-            }),
-        };
-        read().with_context(|| path.display().to_string())?;
+        readers.extend(read().with_context(|| path.display().to_string())?);
     }
     Ok(readers)
+}
+
+/// All that a classifier names.
+fn own_columns<'a>(classifier: &'a Classifier, config: &DataConfig, set: Option<&LayerSet>) -> Result<Vec<Reader<'a>>> {
+    let columns = classifier.info().columns.iter().enumerate();
+    let reader = |(column, about): (usize, &ClassColumn)| {
+        let mut settings = config.clone();
+        match &about.name {
+            Some(name) if set.is_some() => settings.set_class_layer(name)?,
+            Some(name) => settings.set_label_column(name)?,
+            None => {}
+        }
+        Reader::new(classifier, column, settings, set)
+    };
+    columns.map(reader).collect()
+}
+
+/// The column of a classifier that is called as the settings say. One that does not know what it names is believed.
+fn chosen_column(classifier: &Classifier, settings: &DataConfig) -> Result<usize> {
+    let columns = &classifier.info().columns;
+    let asked = settings.class_column();
+    if let [ClassColumn { name: None, .. }] = &columns[..] {
+        return Ok(0);
+    }
+    columns.iter().position(|column| column.name == asked).with_context(|| {
+        let names: Vec<&str> = columns.iter().filter_map(|column| column.name.as_deref()).collect();
+        format!("it names {}, not {}", names.join(", "), asked.unwrap_or_default())
+    })
 }
 
 /// The readers of each classifier, which stand together.
@@ -274,7 +282,18 @@ fn of_classifiers<'r, 'a>(readers: &'r [&'r Reader<'a>]) -> impl Iterator<Item =
     readers.chunk_by(|a, b| std::ptr::eq(a.classifier, b.classifier))
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(classifier: &'a Classifier, column: usize, settings: DataConfig, set: Option<&LayerSet>) -> Result<Self> {
+        let name = settings.class_column();
+        let layer = match (set, &name) {
+            (Some(set), Some(name)) => Some(set.layer(name)?),
+            (Some(_), None) => bail!("--layer says which folder's parts a classifier names"),
+            (None, _) => None,
+        };
+        let name = name.unwrap_or_else(|| classifier.info().data.clone());
+        Ok(Self { classifier, column, name, settings, layer })
+    }
+
     /// The index of a class.
     fn class(&self, name: &str) -> Result<usize> {
         let found = self.classifier.info().columns[self.column].classes.iter().position(|class| class == name);
