@@ -1,5 +1,5 @@
 # The commands of the project. `make demo` and `make test` need nothing but Rust, Node.js and make: they set up the rest.
-.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-python test-gpu test-mpi soak bench bench-train bench-sample bench-web bench-learn screenshots reproduction read-back parity data clean
+.PHONY: help setup demo build package test test-quick test-setup test-build test-rust test-browser test-embed test-python test-gpu test-mpi soak bench bench-train bench-sample bench-web bench-learn screenshots reproduction read-back one-call parity data clean
 # The tests and the site look for the program in target/.
 unexport CARGO_TARGET_DIR
 
@@ -18,6 +18,7 @@ help:
 	@echo "make screenshots  remake docs/screenshots"
 	@echo "make reproduction remake the tables and the plot of docs/reproduction from its results"
 	@echo "make read-back  measure how often pictures show what their prompts say (NOUNS=path of the parts of Nouns; minutes)"
+	@echo "make one-call  measure whether one call is as good as many (NOUNS as above; six minutes for each model)"
 	@echo "make data    make the sets of pictures with captions in runs/data (a few minutes)"
 	@echo "make parity  remake docs/parity.md of what the tests find, and docs/published.md"
 	@echo "make test-mpi  training by several processes (installs Open MPI where apt can)"
@@ -130,12 +131,17 @@ reproduction:
 	@bash docs/reproduction/tables.sh
 
 # NOUNS: the parts of Nouns, a folder or a zip; without them, of the other sets alone.
+one-call: data
+	cargo build --release
+	@bash docs/one-call/measure.sh $(NOUNS)
+
 read-back: data
 	cargo build --release
 	@bash docs/read-back/measure.sh $(NOUNS)
 
 data:
 	cd crate/tools/data && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	node crate/tools/data/emoji-faces.mjs
 	node crate/tools/data/emoji-words.mjs
 	node crate/tools/data/people.mjs
 

@@ -56,6 +56,14 @@ for (const colorScheme of ['light', 'dark']) {
   }
 }
 
+for (const [colorScheme, width] of [['light', 1280], ['dark', 390]]) {
+  test(`two laboratories, ${colorScheme}, ${width} wide`, async () => {
+    const options = { state: 'ready', bypassCSP: true, colorScheme, viewport: { width, height: 900 } };
+    const page = await open(stage.browser, `${stage.site.address}compare.html`, options);
+    assert.deepEqual(await violations(page), []);
+  });
+}
+
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [1280, 390]) {
     test(`teaching drawings, ${colorScheme}, ${width} wide`, async () => {

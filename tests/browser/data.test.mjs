@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { facesOf } from '../../crate/tools/data/emoji-faces.mjs';
 import { captionsOfEmoji } from '../../crate/tools/data/emoji-words.mjs';
 import { PARTS, captionsOf, clash, drawFace, elementsOf, faceSvg } from '../../crate/tools/data/faces.mjs';
 import * as people from '../../crate/tools/data/people.mjs';
@@ -82,6 +83,24 @@ test('captions name what a picture has and nothing else', () => {
     ['noto style', 'red apple'], ['fruit', 'noto style', 'red apple', 'ripe'], ['fruit', 'noto style', 'ripe'],
   ]);
   assert.equal(captionsOfEmoji(apple, 'twemoji', random('captions'))[0], 'red apple');
+});
+
+test('the faces of Noto are those that are round and still, each with its own drawing', () => {
+  const subgroups = ['face-smiling', 'face-negative', 'animal-mammal'];
+  const emoji = [
+    { label: 'grinning face', hexcode: '1F600', subgroup: 0 },
+    { label: 'smiling face', hexcode: '263A-FE0F', subgroup: 0 },
+    { label: 'shaking face', hexcode: '1FAE8', subgroup: 0 },
+    { label: 'face without a drawing', hexcode: '1FAFF', subgroup: 0 },
+    { label: 'skull', hexcode: '1F480', subgroup: 1 },
+    { label: 'dog', hexcode: '1F415', subgroup: 2 },
+  ];
+  const chars = { '1f600': 'grinning', '263a': 'smiling', '1fae8': 'shaking', '1f480': 'skull', '1f415': 'dog' };
+  const icons = Object.fromEntries(Object.values(chars).map((name) => [name, { body: name }]));
+  assert.deepEqual(facesOf(emoji, subgroups, { icons, chars }), [
+    { name: 'grinning face', icon: { body: 'grinning' } },
+    { name: 'smiling face', icon: { body: 'smiling' } },
+  ]);
 });
 
 test('a face is drawn of the elements of its parts, in its colours', () => {

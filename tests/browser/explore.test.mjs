@@ -296,14 +296,14 @@ async function settledLater(page) {
 }
 
 test('the race is against a network that was trained by Flow Matching, where there is one', async () => {
-  const page = await stage.open('?model=emoji&seed=5&count=1&backend=cpu');
+  const page = await stage.open('?model=nouns&seed=5&count=1&backend=cpu');
   await page.locator('#race').scrollIntoViewIfNeeded();
   await page.waitForFunction(
     () => document.querySelector('#race figure:nth-child(5)').dataset.state === 'done',
     undefined,
     { timeout: 60_000 },
   );
-  const weights = join(DIST, 'static/models/emoji-flow-matching.safetensors');
+  const weights = join(DIST, 'static/models/nouns-flow-matching.safetensors');
   for (const [i, nfe] of [[2, 1], [4, 4], [5, 8]]) {
     const native = nativeOverWhite(weights, { seed: 5, nfe, solver: 'euler' });
     assert.ok(psnr(await pixels(page, `#race figure:nth-child(${i}) canvas`), native) >= 40, `${nfe} steps`);

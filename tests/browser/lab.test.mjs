@@ -72,6 +72,44 @@ test('it starts, pauses, takes one step, goes on and begins anew, by keyboard', 
   assert.deepEqual(page.problems, []);
 });
 
+test('two laboratories of the same seed learn side by side, each in its own way', async () => {
+  const page = await openPage(stage.browser, `${stage.site.address}lab.html?data=spiral&seed=9`);
+  await page.click('#beside');
+  await page.waitForURL(/compare\.html/);
+  const ready = () =>
+    page.waitForFunction(() => !document.getElementById('start').disabled, undefined, { timeout: PATIENCE });
+  await ready();
+  const [left, right] = ['left', 'right'].map((id) => page.frames().find((frame) => frame.parentFrame() && frame.url().includes('tangent') === (id === 'right')));
+  assert.match(right.url(), /data=spiral.*tangent=v00.*seed=9/);
+  const apart = async () => Promise.all([left, right].map(async (frame) => frame.textContent('#distance')));
+  const [a, b] = await apart();
+  assert.equal(a, b, 'they begin alike');
+  await page.click('#step');
+  const taken = (frame, count) =>
+    frame.waitForFunction(
+      (count) => document.getElementById('facts').textContent.startsWith(`step ${count} `) && document.body.dataset.state === 'paused',
+      count, { timeout: PATIENCE },
+    );
+  await Promise.all([taken(left, 1), taken(right, 1)]);
+  await statusSays(page, /^Paused: .* there is [\d.]+ on the left, [\d.]+ on the right\.$/);
+  await page.click('#start');
+  const runs = (frame, state) =>
+    frame.waitForFunction((state) => document.body.dataset.state === state, state, { timeout: PATIENCE });
+  await Promise.all([left, right].map((frame) => runs(frame, 'running')));
+  assert.equal(await page.textContent('#start'), 'Pause both');
+  await page.click('#start');
+  await Promise.all([left, right].map((frame) => runs(frame, 'paused')));
+  // What both have goes from one to the other, what one is taught does not; the address has both.
+  await left.click('#data label:has([value=two-moons])');
+  await right.waitForURL(/lab\.html\?tangent=v00&seed=9&framed/);
+  await left.click('#objective label:has([value=shortcut])');
+  await page.waitForURL((url) => url.searchParams.get('left') === 'objective=shortcut&seed=9');
+  assert.equal(new URL(page.url()).searchParams.get('right'), 'tangent=v00&seed=9');
+  await page.setViewportSize({ width: 390, height: 800 });
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
+  assert.deepEqual(page.problems, []);
+});
+
 test('a page that nobody sees does not train', async () => {
   const page = await open();
   await page.click('#start');

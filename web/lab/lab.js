@@ -84,6 +84,8 @@ class Laboratory {
     this.#settings = { ...this.#settings, ...known };
     const query = writeSettings(this.#settings);
     history.replaceState(null, '', query === '?' ? location.pathname : query);
+    // Who has it in a frame takes part.
+    dispatchEvent(new Event('settings'));
     this.#show();
     this.#begin(this.#isRunning);
   }
@@ -95,6 +97,8 @@ class Laboratory {
     byId('share-field').hidden = !hasIntervals(objective);
     byId('sheet-field').hidden = data !== 'drawn';
     this.#seed.value = String(seed);
+    const left = writeSettings(this.#settings).slice(1);
+    byId('beside', HTMLAnchorElement).href = `compare.html${left && `?${new URLSearchParams({ left })}`}`;
     if (data === 'drawn') this.#sheet.draw();
     byId('words').replaceChildren(
       ...wordsFor(this.#settings).map((words) => Object.assign(document.createElement('p'), { textContent: words })),
@@ -286,4 +290,5 @@ class Laboratory {
   }
 }
 
+document.documentElement.classList.toggle('framed', new URLSearchParams(location.search).has('framed'));
 new Laboratory();

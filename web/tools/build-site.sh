@@ -9,7 +9,7 @@ cp -r static dist.partial/static
 policy=$(grep 'http-equiv="Content-Security-Policy"' index.html)
 with_policy() { sed "s|.*<!-- the policy of index.html, by build-site.sh -->|$policy|" "$1"; }
 with_policy web/bench/bench.html > dist.partial/web/bench.html
-for page in lab teach; do with_policy web/lab/$page.html > dist.partial/$page.html; done
+for page in lab compare teach; do with_policy web/lab/$page.html > dist.partial/$page.html; done
 node web/tools/bundle.mjs site dist.partial/web
 node web/tools/licenses.mjs dist.partial/web/THIRD_PARTY.txt
 engine=$(cd dist.partial && echo web/engine/*/)

@@ -7,7 +7,6 @@ set -euo pipefail
 source "$(dirname "$0")/wasm-env.sh"
 cd "$root"
 use_wasm_toolchain
-export CARGO_TARGET_DIR="$root/target/wasm"
 
 # stamp NAME: of the sources of a build
 stamp() {
@@ -16,7 +15,7 @@ stamp() {
   cat Cargo.toml Cargo.lock crate/Cargo.toml web/tools/build-wasm.sh $(find crate/src \( -name '*.rs' -o -name '*.wgsl' \) -not -path '*/train/*' -not -path '*/src/data/*' -not -path '*/src/io/*' -not -path '*/eval/*' -not -path '*/import/*' -not -path '*/bin/*' ${other[@]+"${other[@]}"} | LC_ALL=C sort) | sha256sum
 }
 
-# build NAME FEATURES [WASM_OPT_FLAG]
+# build NAME FEATURES [WASM_OPT_FLAG], in the target folder of a group of builds
 build() {
   local out="web/engine/pkg/$1" want
   want=$(stamp "$1")
@@ -36,11 +35,23 @@ build() {
   echo "$want" > "$out/.stamp"
 }
 
-# With the same flags, what the first three depend on is compiled once. Browsers with WebGPU have vectors of 128 bits too.
-build cpu cpu
-build relaxed cpu,relaxed --enable-relaxed-simd
-# Its arithmetic is not in wasm: there code is small rather than fast.
-CARGO_PROFILE_WASM_OPT_LEVEL=s build webgpu webgpu
-build burn burn
-build learn learn
+# Builds of a group compile what they depend on once. The last step of each, which links all that the module is made of,
+# takes most of the time and one core: so there are two groups, side by side, and the longer one goes before.
+inference() {
+  renice -n 10 $BASHPID >/dev/null
+  export CARGO_TARGET_DIR="$root/target/wasm/inference"
+  build cpu cpu
+  build relaxed cpu,relaxed --enable-relaxed-simd
+  # Its arithmetic is not in wasm: there code is small rather than fast. Browsers with WebGPU have vectors of 128 bits too.
+  CARGO_PROFILE_WASM_OPT_LEVEL=s build webgpu webgpu
+}
+over_burn() {
+  export CARGO_TARGET_DIR="$root/target/wasm/burn"
+  build burn burn
+  build learn learn
+}
+mkdir -p target/wasm
+inference &
+(over_burn)
+wait $!
 node web/tools/wasm-size.mjs target/wasm/{cpu,relaxed,webgpu,burn,learn}.wasm

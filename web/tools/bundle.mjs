@@ -22,6 +22,7 @@ const SITE = join(WEB, '../dist/web');
 const SCRIPTS = {
   'page/page.js': 'page.js',
   'lab/lab.js': 'lab.js',
+  'lab/compare.js': 'lab-compare.js',
   'lab/teach.js': 'lab-teach.js',
   'element/mean-flow.js': 'mean-flow.js',
   'engine/engine.js': 'engine.js',

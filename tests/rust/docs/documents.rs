@@ -43,7 +43,6 @@ const OVERRIDES: &[(&str, &str, &str)] = &[
     ("docs/guide/evaluate.md", "--layer heads --layer glasses", "--layer glasses"),
     ("docs/guide/evaluate.md", "--swap glasses,bodies --out", "--count 4 --swap glasses,bodies --out"),
     ("docs/guide/evaluate.md", "--format npz --count 50000", "--format npz --count 50"),
-    ("static/models/emoji-flow-matching.md", "--steps 5500", "--steps 2"),
     ("static/models/nouns.md", "--count 1000", "--count 80"),
 ];
 

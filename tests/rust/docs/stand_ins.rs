@@ -184,10 +184,6 @@ fn data(base: &Path) {
         }
     };
     folders("my-images", &["cats", "dogs"], 40, 32);
-    // One of each kind that the settings name.
-    for (i, name) in included(base, "emoji").iter().enumerate() {
-        write(&base.join("noto-emoji-32").join(name.replace('*', "0") + ".png"), png(32, i as u32));
-    }
     folders("imagenet/train", &["n01440764", "n01443537"], 3, 20);
     let tiles = [
         "item/book",
@@ -200,11 +196,12 @@ fn data(base: &Path) {
         "player/base",
     ];
     folders("crawl-tiles-32", &tiles, 2, 32);
-    for (set, size) in [("people", 64), ("faces", 32), ("emoji-words", 32)] {
+    for (set, size) in [("people", 64), ("faces", 32), ("emoji-words", 32), ("emoji-faces", 32)] {
         for i in 0..4 {
             let picture = base.join(format!("runs/data/{set}/{i}.png"));
             write(&picture, png(size, i));
             write(&picture.with_extension("txt"), "brown skin, green mohawk\n");
+            write(&picture.with_extension("json"), format!("{{\"face\": \"face {i}\"}}"));
         }
     }
     // As its project packs it: a second folder beside the one that the settings take from.

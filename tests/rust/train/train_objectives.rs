@@ -264,7 +264,7 @@ fn the_shipped_settings_are_whole() {
         ("cifar10", 56.0),
         ("cifar10-v1", 56.0),
         ("emoji", 2.0),
-        ("emoji-flow-matching", 2.0),
+        ("nouns-flow-matching", 2.0),
         ("emoji-words", 2.0),
         ("faces", 2.0),
         ("imagenet-dmf-xl2", 675.0),

@@ -48,6 +48,7 @@ pub fn matrix<'a>(part: &'a FlexTensor, place: &[usize]) -> Matrix<'a> {
 }
 
 /// The same tensor with its rows or its columns in one piece each.
+#[allow(dead_code, reason = "most builds for browsers do not train")]
 pub fn multipliable(x: &FlexTensor) -> FlexTensor {
     let strides = x.layout().strides();
     let forward = strides.iter().all(|stride| *stride >= 0);
