@@ -127,7 +127,7 @@ test('a seed in the address is a set of pictures; a new seed is another', async 
 });
 
 test('the switches change the pictures: steps, model, class', async () => {
-  const page = await stage.open(`?model=emoji&seed=2&count=4`);
+  const page = await stage.open(`?model=faces&seed=2&count=4`);
   const oneStep = await wall(page);
   await page.check('input[name=steps][value="4"]', { force: true });
   await settled(page);
@@ -145,6 +145,15 @@ test('the switches change the pictures: steps, model, class', async () => {
   assert.notDeepEqual(books, any);
   assert.match(page.url(), /class=item%2Fbook/);
   assert.match(await page.getAttribute('#gallery button', 'aria-label'), /^Book, seed 2$/);
+});
+
+test('a list of many classes with long names stays in its column', async () => {
+  const page = await stage.open('?model=emoji&seed=1&count=2&backend=cpu');
+  const [list, field] = await Promise.all(['#class-field select', '#class-field'].map((one) => page.locator(one).boundingBox()));
+  assert.ok(list.x + list.width <= field.x + field.width + 0.5, `${list.width} of ${field.width}`);
+  await page.selectOption('#class-field select', 'star-struck');
+  await settled(page);
+  assert.match(await page.getAttribute('#gallery button', 'aria-label'), /^Star struck, seed 1$/);
 });
 
 test('a picture opens beside its noise and is saved as a PNG', async () => {
