@@ -1,4 +1,4 @@
-// Page and element under the rules of axe (WCAG 2.2 AA), light and dark, wide and narrow.
+// Page, guide and element under the rules of axe (WCAG 2.2 AA), light and dark, wide and narrow.
 /* global axe -- of the page */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -73,6 +73,19 @@ for (const colorScheme of ['light', 'dark']) {
       await page.click('#examples');
       await page.waitForFunction(() => document.body.dataset.state === 'ready');
       assert.deepEqual(await violations(page), [], 'with drawings');
+    });
+  }
+}
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const width of [1280, 390]) {
+    test(`the guide, ${colorScheme}, ${width} wide`, async () => {
+      const page = await stage.browser.newPage({ bypassCSP: true, colorScheme, viewport: { width, height: 900 } });
+      for (const name of ['embed', 'architecture', 'models-nouns']) {
+        await page.goto(`${stage.site.address}guide/${name}.html`);
+        assert.deepEqual(await violations(page), [], name);
+      }
+      await page.close();
     });
   }
 }
