@@ -10,6 +10,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
 meanflow=${MEANFLOW:-$root/target/release/meanflow}
 nouns=${1:-}
+[ -z "$nouns" ] || [ -e "$nouns" ] || { echo "$nouns: there is no such folder or zip" >&2; exit 2; }
+# A table that cannot be made leaves the one that is there.
+table=$(mktemp)
+trap 'rm -f "$table"' EXIT
 sets=${SETS:-$root/runs/data}
 
 # read_back MODEL DATA EPOCHS KIND NAME… [-- OPTION…]: KIND is --layer or --label.
@@ -25,7 +29,8 @@ read_back() {
   [ -e "$classifier" ] ||
     "$meanflow" classifier --name "$model" --data "$data" --config "$settings" "${names[@]}" --epochs "$epochs" --out "$classifier"
   "$meanflow" read-back "$root/static/models/$model.safetensors" --data "$data" --config "$settings" \
-    --classifier "$classifier" --count "${COUNT:-1000}" --out "$here/$model.json" "$@" | tee "$here/$model.md"
+    --classifier "$classifier" --count "${COUNT:-1000}" --out "$here/$model.json" "$@" | tee "$table"
+  cp "$table" "$here/$model.md"
 }
 
 [ -z "$nouns" ] || read_back nouns-words "$nouns" 12 --layer heads glasses bodies accessories -- --swap glasses,bodies
