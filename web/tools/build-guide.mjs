@@ -34,6 +34,8 @@ const GROUPS = {
     'docs/reproduction/README.md': 'Reproduction',
     'docs/reproduction/objectives.md': 'Objectives',
     'docs/reproduction/ablations.md': 'Ablations',
+    'docs/one-call/README.md': 'One call against many',
+    'docs/one-call/faces.md': 'Faces by words, by calls',
     'docs/read-back/README.md': 'Read back',
     'docs/read-back/nouns-words.md': 'Nouns by words',
     'docs/read-back/faces.md': 'Faces by words',
