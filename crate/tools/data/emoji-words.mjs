@@ -1,10 +1,9 @@
 // The sets `faces`, 32 × 32 RGBA: faces of Twemoji's parts with captions; and `emoji-words`: the same, and emoji in
 // three styles.
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-
 import { EDGE, PARTS, captionsOf, drawFace, faceSvg } from './faces.mjs';
-import { document, isMain, random, rasterizer, shuffled, writeSet } from './shared.mjs';
+import {
+  NOTO_NOTICE, document, iconName, isMain, random, rasterizer, readIconSet, readJson, shuffled, writeSet,
+} from './shared.mjs';
 
 const SIZE = 32;
 const FACES = { train: 36_000, test: 2_000 };
@@ -58,10 +57,9 @@ export function captionsOfEmoji(emoji, style, next) {
 
 /** The emoji of the set that all styles have, each with its drawings by their styles. */
 function chooseEmoji(emoji, subgroups, styles) {
-  const drawingOf = ({ chars, icons }, { hexcode }) => {
-    const code = hexcode.toLowerCase();
-    const name = chars[code] ?? chars[code.replaceAll('-fe0f', '')];
-    return icons[name] && !CRASHES.includes(name) ? icons[name] : undefined;
+  const drawingOf = (style, one) => {
+    const name = iconName(style, one);
+    return CRASHES.includes(name) ? undefined : style.icons[name];
   };
   const chosen = emoji.filter(({ label, subgroup }) => {
     const name = subgroups[subgroup] ?? '';
@@ -100,26 +98,17 @@ The faces that are put together of its parts, also in other colours, are changes
 const LICENCE = `The pictures of the set emoji-words are drawn from three sets of emoji, at 32 x 32 pixels.
 
 ${TWEMOJI}
-Noto Emoji, https://github.com/googlefonts/noto-emoji
-Copyright Google Inc. and contributors
-Images licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
-
+${NOTO_NOTICE}
 Fluent Emoji, https://github.com/microsoft/fluentui-emoji
 ${MIT('Microsoft Corporation.')}
 The captions are made of the names and keywords of Emojibase, https://github.com/milesj/emojibase
 ${MIT('2017-2019 Miles Johnson')}`;
 
 async function main() {
-  const require = createRequire(import.meta.url);
-  const read = (name) => JSON.parse(readFileSync(require.resolve(name), 'utf8'));
   const rasterize = await rasterizer();
-  const styleOf = (name) => {
-    const { icons, width = 16 } = read(`@iconify-json/${name}/icons.json`);
-    return { icons, width, chars: read(`@iconify-json/${name}/chars.json`) };
-  };
-  const styles = Object.fromEntries(Object.entries(STYLES).map(([word, name]) => [word, styleOf(name)]));
-  const { subgroups } = read('emojibase-data/meta/groups.json');
-  const emoji = chooseEmoji(read('emojibase-data/en/data.json'), subgroups, styles);
+  const styles = Object.fromEntries(Object.entries(STYLES).map(([word, name]) => [word, readIconSet(name)]));
+  const { subgroups } = readJson('emojibase-data/meta/groups.json');
+  const emoji = chooseEmoji(readJson('emojibase-data/en/data.json'), subgroups, styles);
 
   const splits = {};
   for (const [split, count] of Object.entries(FACES)) {

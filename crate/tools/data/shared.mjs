@@ -1,5 +1,6 @@
 // What the recipes share: seeded choice, drawing, and sets as WebDataset shards.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -60,6 +61,26 @@ export async function rasterizer() {
   const { Resvg } = await import('@resvg/resvg-js');
   return (svg) => new Resvg(svg, { font: { loadSystemFonts: false } }).render().asPng();
 }
+
+/** A JSON file of a package. */
+export const readJson = (name) => JSON.parse(readFileSync(createRequire(import.meta.url).resolve(name), 'utf8'));
+
+/** An icon set of Iconify: drawings by their names, the edge of one that names none, and names by code points. */
+export function readIconSet(name) {
+  const { icons, width = 16 } = readJson(`@iconify-json/${name}/icons.json`);
+  return { icons, width, chars: readJson(`@iconify-json/${name}/chars.json`) };
+}
+
+/** What an icon set calls an emoji of Emojibase. */
+export function iconName({ chars }, { hexcode }) {
+  const code = hexcode.toLowerCase();
+  return chars[code] ?? chars[code.replaceAll('-fe0f', '')];
+}
+
+export const NOTO_NOTICE = `Noto Emoji, https://github.com/googlefonts/noto-emoji
+Copyright Google Inc. and contributors
+Images licensed under the Apache License, Version 2.0: https://www.apache.org/licenses/LICENSE-2.0
+`;
 
 /** Pictures of a shard: beyond that there is another. */
 const SHARD = 10_000;
